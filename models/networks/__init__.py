@@ -1,0 +1,1 @@
+"""The networks, one system of the source's table a file."""

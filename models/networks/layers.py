@@ -1,0 +1,69 @@
+"""The layers that the networks share."""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Normalisation(NamedTuple):
+    """The mean and standard deviation of the training pixels, on the scale 0..1."""
+
+    mean: float
+    std: float
+
+
+class Normalise(nn.Module):
+    """Brings pixels of 0..255, ``[rows, height, width]``, to ``[rows, 1, height, width]`` of mean 0 and deviation 1."""
+
+    def __init__(self, normalisation: Normalisation) -> None:
+        super().__init__()
+        self.normalisation = normalisation
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise images of uint8 or of a floating type; the answer is in the default floating type or theirs."""
+        pixels = images if images.is_floating_point() else images.to(torch.get_default_dtype())
+        mean, std = self.normalisation
+        return ((pixels - 255 * mean) / (255 * std)).unsqueeze(1)
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation (Wu and He 2018), exported as a layer normalisation over each group.
+
+    The ONNX exporter spells `torch.nn.GroupNorm` out as an instance normalisation; as a layer normalisation, for
+    which onnxruntime has one fused kernel, the dynamics run nearly twice as fast. Eager torch is faster with its own.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``[rows, channels, height, width]``."""
+        if not torch.compiler.is_exporting():
+            return super().forward(x)
+        channels, height, width = x.shape[1:]
+        grouped = x.reshape(-1, self.num_groups, channels // self.num_groups * height * width)
+        normal = F.layer_norm(grouped, grouped.shape[2:], eps=self.eps).reshape(-1, channels, height, width)
+        return normal * self.weight.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
+
+
+class ConcatConv(nn.Module):
+    """A 3x3 convolution over the channels of x and one further channel that holds the time.
+
+    A channel that is constant over the picture convolves to t times a fixed map, so nothing is concatenated: the
+    kernel of the time channel is a parameter of its own, and ``conv([t, x]) = conv(x) + t * conv(1)``.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.time_weight = nn.Parameter(torch.empty(channels, 1, 3, 3))
+        bound = 1 / math.sqrt((channels + 1) * 9)  # torch's own initialisation of the convolution as it would be whole
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        """Convolve ``[rows, channels, height, width]`` at the times ``[rows]``."""
+        ones = torch.ones(1, 1, *x.shape[2:], dtype=x.dtype, device=x.device)
+        time_map = F.conv2d(ones, self.time_weight, padding=1)
+        convolved: Tensor = self.conv(x)
+        return convolved + t.view(-1, 1, 1, 1) * time_map

@@ -1,0 +1,67 @@
+"""What a caller may choose about a solve, and within which limits."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from models.solvers.methods import METHODS
+
+SMALLEST_TOLERANCE = 1e-6
+"""Below this the rounding of float32 is of the size of the error to be found."""
+
+LARGEST_TOLERANCE = 10.0
+"""At this one step of any method is accepted on digits."""
+
+MOST_STEPS = 100
+
+Tolerance = Annotated[float, Field(ge=SMALLEST_TOLERANCE, le=LARGEST_TOLERANCE, allow_inf_nan=False)]
+Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
+
+
+class SolverSettings(BaseModel):
+    """One method with its tolerances, or with its number of steps.
+
+    Attributes:
+        method: the name of a method.
+        rtol: relative tolerance; None for a fixed-step method.
+        atol: absolute tolerance; None for a fixed-step method.
+        steps: how many equal steps a fixed-step method takes; None for an adaptive one.
+
+    Raises:
+        ValidationError: the method is unknown, or a field is missing, out of range or not for this method.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    rtol: Tolerance | None = None
+    atol: Tolerance | None = None
+    steps: Steps | None = None
+
+    @model_validator(mode="after")
+    def _fits_the_method(self) -> Self:
+        if self.method not in METHODS:
+            raise ValueError(f"method: no method is called {self.method!r}; there are {', '.join(METHODS)}")
+        has_tolerance = self.rtol is not None, self.atol is not None
+        if METHODS[self.method].adaptive and (has_tolerance != (True, True) or self.steps is not None):
+            raise ValueError(f"{self.method} is adaptive: it takes rtol and atol, and no steps")
+        if not METHODS[self.method].adaptive and (any(has_tolerance) or self.steps is None):
+            raise ValueError(f"{self.method} takes a fixed number of steps, and no tolerance")
+        return self
+
+    @classmethod
+    def adaptive(cls, method: str, tolerance: float) -> Self:
+        """An adaptive method whose rtol and atol are the same."""
+        return cls(method=method, rtol=tolerance, atol=tolerance)
+
+    @property
+    def first_step(self) -> float:
+        """The step to attempt first: the whole interval [0, 1], or the equal share of a fixed-step method."""
+        return 1.0 if self.steps is None else 1.0 / self.steps
+
+    def __str__(self) -> str:
+        if self.steps is not None:
+            return f"{self.method}, {self.steps} step{'s' if self.steps > 1 else ''}"
+        if self.rtol == self.atol:
+            return f"{self.method} at {self.rtol:g}"
+        return f"{self.method} at rtol {self.rtol:g}, atol {self.atol:g}"

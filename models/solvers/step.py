@@ -1,0 +1,110 @@
+"""One attempted Runge-Kutta step for a batch of rows: the only place where the arithmetic of a step is written.
+
+The solve loop repeats it, the export writes it as an ONNX graph, and the portable graph wraps it in an ONNX loop.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.solvers.controller import STRETCH, error_ratio, next_step_size, per_row, root_mean_square
+from models.solvers.tableau import Tableau
+
+
+class StepResult(NamedTuple):
+    """What one attempt made of each row; a rejected row keeps its ``z``, ``k1`` and ``t``.
+
+    Attributes:
+        z: the state, ``[rows, ...]``.
+        k1: for an FSAL method ``f(t, z)``, ready for the next attempt; for any other the first stage of this one.
+        t: the time reached, ``[rows]``.
+        h: the step to attempt next, ``[rows]``; 0 where a fixed-step method's attempt was not finite.
+        error: the local error estimate of this attempt, a root mean square in units of z, ``[rows]``; 0 for a
+            fixed-step method. It is finite exactly where the attempt was.
+        accepted: whether the row moved, ``[rows]`` of bool; an attempt that was not finite is never accepted.
+    """
+
+    z: Tensor
+    k1: Tensor
+    t: Tensor
+    h: Tensor
+    error: Tensor
+    accepted: Tensor
+
+
+class Step(nn.Module):
+    """Attempts one step of ``dz/dt = f(t, z)``, in which every row has its own time, step size and tolerance.
+
+    Args:
+        dynamics: f, called as ``f(t, z)`` with t of shape ``[rows]`` and z of shape ``[rows, ...]``.
+        tableau: the method.
+        t1: the end of the interval. The last step is clamped to it, and f is never evaluated beyond it.
+    """
+
+    def __init__(self, dynamics: nn.Module, tableau: Tableau, t1: float = 1.0) -> None:
+        super().__init__()
+        self.dynamics = dynamics
+        self.tableau = tableau
+        self.t1 = t1
+
+    def forward(self, z: Tensor, k1: Tensor, t: Tensor, h: Tensor, rtol: Tensor, atol: Tensor) -> StepResult:
+        """Attempt a step of size ``min(h, t1 - t)``.
+
+        Args:
+            z: the state, ``[rows, ...]``.
+            k1: ``f(t, z)`` for an FSAL method; any other method evaluates it itself and ignores this.
+            t: the time, ``[rows]``.
+            h: the step to attempt, ``[rows]``.
+            rtol: relative tolerance, ``[rows]``; a fixed-step method ignores it.
+            atol: absolute tolerance, ``[rows]``; a fixed-step method ignores it.
+        """
+        last = h * STRETCH >= self.t1 - t
+        width = torch.where(last, self.t1 - t, h)
+        t_next = torch.where(last, self.t1, t + h)
+
+        if not self.tableau.fsal:
+            k1 = self.dynamics(t, z)
+        stages, z_next = self._stages(z, k1, t, width)
+        finite = torch.isfinite(z_next).flatten(1).all(1)
+        if self.tableau.adaptive:
+            difference = per_row(width, z) * _weighted_sum(self.tableau.error_weights, stages)
+            # Step sizes are no function of the weights to be differentiated, and a root has no slope at zero.
+            ratio = error_ratio(difference, z, z_next, rtol, atol).detach().where(finite, torch.nan)
+            accepted = ratio <= 1
+            h_next = next_step_size(width, ratio, self.tableau.error_exponent)
+            error = root_mean_square(difference).where(finite, torch.nan)
+        else:
+            accepted = finite
+            h_next = torch.where(finite, h, 0.0)  # there is no smaller step to try
+            error = torch.zeros_like(h).where(finite, torch.nan)
+        moved = per_row(accepted, z)
+        return StepResult(
+            z=torch.where(moved, z_next, z),
+            k1=torch.where(moved, stages[-1], k1) if self.tableau.fsal else k1,
+            t=torch.where(accepted, t_next, t),
+            h=h_next,
+            error=error,
+            accepted=accepted,
+        )
+
+    def _stages(self, z: Tensor, k1: Tensor, t: Tensor, width: Tensor) -> tuple[list[Tensor], Tensor]:
+        """All stages, and the result. An FSAL method's result is the argument of its last stage."""
+        tableau = self.tableau
+        stages, argument, row_width = [k1], z, per_row(width, z)
+        for a, c in zip(tableau.a[1:], tableau.c[1:], strict=True):
+            argument = z + row_width * _weighted_sum(a, stages)
+            stages.append(self.dynamics(t + c * width, argument))
+        if tableau.fsal:
+            return stages, argument
+        return stages, z + row_width * _weighted_sum(tableau.b, stages)
+
+
+def _weighted_sum(weights: Sequence[float], stages: Sequence[Tensor]) -> Tensor:
+    """The sum of the stages by their weights; a stage of weight zero costs nothing."""
+    (weight, first), *others = ((w, k) for w, k in zip(weights, stages, strict=True) if w != 0)
+    total = first if weight == 1 else weight * first
+    for weight, k in others:
+        total = torch.add(total, k, alpha=weight)
+    return total
