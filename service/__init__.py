@@ -1,0 +1,1 @@
+"""Online: an HTTP service over fitted artifacts. Knows `models`, never `training`."""
