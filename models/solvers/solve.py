@@ -6,14 +6,12 @@ is differentiable: rows are gathered, never written in place.
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from array_api_compat import array_namespace, device
 
+from models.solvers.attempt import Array, Attempt
 from models.solvers.tableau import Tableau
-
-Array = Any
-"""A torch tensor or a NumPy array."""
 
 MAX_STEPS = 1000
 """Attempts after which a row is given up."""
@@ -28,17 +26,6 @@ class Outcome(IntEnum):
     converged = 0
     max_steps = 1
     non_finite = 2
-
-
-class Attempt(Protocol):
-    """What one attempted step returns: see `models.solvers.step.StepResult`."""
-
-    z: Array
-    k1: Array
-    t: Array
-    h: Array
-    error: Array
-    accepted: Array
 
 
 class Stepper(Protocol):

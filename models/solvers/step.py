@@ -4,34 +4,13 @@ The solve loop repeats it, the export writes it as an ONNX graph, and the portab
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from models.solvers.attempt import Attempt
 from models.solvers.controller import STRETCH, error_ratio, next_step_size, per_row, root_mean_square
 from models.solvers.tableau import Tableau
-
-
-class StepResult(NamedTuple):
-    """What one attempt made of each row; a rejected row keeps its ``z``, ``k1`` and ``t``.
-
-    Attributes:
-        z: the state, ``[rows, ...]``.
-        k1: for an FSAL method ``f(t, z)``, ready for the next attempt; for any other the first stage of this one.
-        t: the time reached, ``[rows]``.
-        h: the step to attempt next, ``[rows]``; 0 where a fixed-step method's attempt was not finite.
-        error: the local error estimate of this attempt, a root mean square in units of z, ``[rows]``; 0 for a
-            fixed-step method. It is finite exactly where the attempt was.
-        accepted: whether the row moved, ``[rows]`` of bool; an attempt that was not finite is never accepted.
-    """
-
-    z: Tensor
-    k1: Tensor
-    t: Tensor
-    h: Tensor
-    error: Tensor
-    accepted: Tensor
 
 
 class Step(nn.Module):
@@ -49,7 +28,7 @@ class Step(nn.Module):
         self.tableau = tableau
         self.t1 = t1
 
-    def forward(self, z: Tensor, k1: Tensor, t: Tensor, h: Tensor, rtol: Tensor, atol: Tensor) -> StepResult:
+    def forward(self, z: Tensor, k1: Tensor, t: Tensor, h: Tensor, rtol: Tensor, atol: Tensor) -> Attempt:
         """Attempt a step of size ``min(h, t1 - t)``.
 
         Args:
@@ -80,7 +59,7 @@ class Step(nn.Module):
             h_next = torch.where(finite, h, 0.0)  # there is no smaller step to try
             error = torch.zeros_like(h).where(finite, torch.nan)
         moved = per_row(accepted, z)
-        return StepResult(
+        return Attempt(
             z=torch.where(moved, z_next, z),
             k1=torch.where(moved, stages[-1], k1) if self.tableau.fsal else k1,
             t=torch.where(accepted, t_next, t),

@@ -10,9 +10,9 @@ from torch.testing import assert_close
 
 from models.networks.layers import ConcatConv, GroupNorm, Normalisation, Normalise
 from models.networks.odenet import CHANNELS, Dynamics, ODENet
+from models.solvers.attempt import Attempt
 from models.solvers.methods import METHODS
 from models.solvers.solve import Outcome
-from models.solvers.step import StepResult
 
 NORMALISATION = Normalisation(mean=0.25, std=0.5)
 
@@ -133,7 +133,7 @@ def test_bytes_and_floats_are_classified_alike(network: ODENet) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_is_applied_as_asked(network: ODENet, method: str) -> None:
     """A fixed number of steps, or as many as the tolerance takes."""
-    attempts: list[StepResult] = []
+    attempts: list[Attempt] = []
     _, solution = network(
         random_images(2), method, tolerance=1e-2, steps=3, observe=lambda rows, t, h, tried: attempts.append(tried)
     )

@@ -17,7 +17,7 @@ from torch.testing import assert_close
 
 from models.solvers.methods import METHODS
 from models.solvers.solve import Outcome, Solution, solve
-from models.solvers.step import Step, StepResult
+from models.solvers.step import Attempt, Step
 from models.solvers.tableau import Tableau
 
 Vector: TypeAlias = NDArray[np.float64]
@@ -77,7 +77,7 @@ def fixed_steps(tableau: Tableau, steps: int) -> Tensor:
     z = z.unsqueeze(1)
     k1 = bell(t, z)
     for _ in range(steps):
-        result: StepResult = step(z, k1, t, h, loose, loose)
+        result: Attempt = step(z, k1, t, h, loose, loose)
         z, k1, t = result.z, result.k1, result.t
     assert t.item() == 1
     return z
@@ -97,7 +97,7 @@ def test_error_estimate_shrinks_with_the_stated_power_of_the_step(method: str) -
     widths = [0.2 / 2**n for n in range(5)]
     h, z = torch.tensor(widths, dtype=F64), torch.full((5, 1), 1 / 1.09, dtype=F64)
     t, loose = torch.full_like(h, 0.3), torch.full_like(h, math.inf)
-    result: StepResult = Step(Dynamics(bell), tableau)(z, bell(t, z), t, h, loose, loose)
+    result: Attempt = Step(Dynamics(bell), tableau)(z, bell(t, z), t, h, loose, loose)
     assert slope(widths, result.error.tolist()) == pytest.approx(tableau.error_exponent, abs=0.25)
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,9 @@ from numpy.testing import assert_allclose
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from models.solvers.attempt import Attempt
 from models.solvers.methods import METHODS
-from models.solvers.solve import SMALLEST_STEP, Attempt, Outcome, Solution, solve
+from models.solvers.solve import SMALLEST_STEP, Outcome, Solution, solve
 from models.solvers.step import Step
 from models.solvers.tableau import Tableau
 
@@ -257,18 +257,6 @@ def test_rows_come_back_in_the_order_they_were_given_and_in_their_own_type(metho
     assert solution.steps.argmin() == 1
 
 
-@dataclass
-class NumpyAttempt:
-    """What an attempt made of each row, in NumPy."""
-
-    z: Any
-    k1: Any
-    t: Any
-    h: Any
-    error: Any
-    accepted: Any
-
-
 class NumpyStep:
     """A step of any method in NumPy, for y' = -k y of a state [y, k]: written apart from the one under test."""
 
@@ -279,7 +267,7 @@ class NumpyStep:
     def dynamics(self, t: Any, z: Any, /) -> Any:
         return np.stack((-z[:, 1] * z[:, 0], 0 * z[:, 1]), axis=1)
 
-    def __call__(self, z: Any, k1: Any, t: Any, h: Any, rtol: Any, atol: Any, /) -> NumpyAttempt:
+    def __call__(self, z: Any, k1: Any, t: Any, h: Any, rtol: Any, atol: Any, /) -> Attempt:
         width = np.where(h * 1.01 >= 1 - t, 1 - t, h)
         stages = np.zeros((self.tableau.stages, *z.shape))
         for i, (row, c) in enumerate(zip(self.tableau.a, self.tableau.c, strict=True)):
@@ -288,11 +276,11 @@ class NumpyStep:
         end = z + width[:, None] * np.tensordot(np.array(self.tableau.b), stages, 1)
         reached = np.where(width == 1 - t, 1.0, t + width)
         if not self.tableau.adaptive:
-            return NumpyAttempt(end, k1, reached, h, 0 * h, h > 0)
+            return Attempt(end, k1, reached, h, 0 * h, h > 0)
         error = width[:, None] * np.tensordot(np.array(self.tableau.error_weights), stages, 1)
         allowed = atol[:, None] + rtol[:, None] * np.maximum(abs(z), abs(end))
         ratio = np.sqrt(np.mean((error / allowed) ** 2, axis=1))
-        return NumpyAttempt(
+        return Attempt(
             z=np.where((ratio <= 1)[:, None], end, z),
             k1=np.where((ratio <= 1)[:, None], stages[-1], stages[0]),
             t=np.where(ratio <= 1, reached, t),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from models.solvers.methods import METHODS
-from models.solvers.step import Step, StepResult
+from models.solvers.step import Attempt, Step
 from models.solvers.tableau import Tableau
 
 F64 = torch.float64
@@ -52,12 +52,12 @@ def attempt(
     tolerance: Tensor | float = math.inf,
     f: Callable[[Tensor, Tensor], Tensor] = pull_to_cosine,
     t1: float = 1.0,
-) -> StepResult:
+) -> Attempt:
     """Attempt one step from ``z``, evaluating the first stage where the method must be given it."""
     t, h, tolerance = (torch.zeros(len(z), dtype=z.dtype) + value for value in (t, h, tolerance))
     k1 = f(t, z) if tableau.fsal else torch.full_like(z, math.nan)
     result = Step(Recording(f), tableau, t1)(z, k1, t, h, tolerance, tolerance)
-    assert isinstance(result, StepResult)
+    assert isinstance(result, Attempt)
     return result
 
 
@@ -227,7 +227,7 @@ def test_error_and_next_step_by_hand(tolerance: float, accepted: bool, h_next: f
     half = torch.tensor([0.5], dtype=F64)
     z, atol = torch.zeros(1, 3, dtype=F64), torch.tensor([tolerance * 2], dtype=F64)
     step = Step(Recording(lambda t, z: 4 * t.view(-1, 1).expand_as(z)), METHODS["heun2"])
-    result: StepResult = step(z, z, half * 0, half, 2 * atol, atol)
+    result: Attempt = step(z, z, half * 0, half, 2 * atol, atol)
     assert result.error.item() == pytest.approx(0.5)
     assert result.accepted.item() is accepted
     assert result.z.tolist() == [[0.5] * 3 if accepted else [0.0] * 3]

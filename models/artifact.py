@@ -1,0 +1,199 @@
+"""The on-disk form of a fitted network: a manifest, checksums, the measured trade-off. Free of torch.
+
+An artifact is a folder, ``<models folder>/<name>/<version>/``, of files that the manifest lists with their SHA-256.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.solvers.settings import SolverSettings
+
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+PROFILE = "profile.json"
+CARD = "README.md"
+STEM, DYNAMICS, HEAD, SOLVE = "stem.onnx", "dynamics.onnx", "head.onnx", "solve.onnx"
+
+
+def step_file(method: str) -> str:
+    """The name of the graph of one step of a method."""
+    return f"step-{method}.onnx"
+
+
+class ArtifactError(Exception):
+    """The artifact cannot be trusted or read; the message names the file."""
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+Version = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class PixelNormalisation(_Frozen):
+    """Mean and standard deviation of the training pixels, on the scale 0..1; the graphs apply it themselves."""
+
+    mean: float
+    std: float = Field(gt=0)
+
+
+class MeasuredError(_Frozen):
+    """Errors on a split at one setting of the solver, with Wilson's 95 % interval of the rate."""
+
+    split: Literal["validation", "test"]
+    solver: SolverSettings
+    errors: int = Field(ge=0)
+    rows: int = Field(ge=1)
+    rate: float = Field(ge=0, le=1)
+    interval: tuple[float, float]
+
+
+class Manifest(_Frozen):
+    """What an artifact says of itself.
+
+    Attributes:
+        schema_version: of this form.
+        name: what callers ask for.
+        version: a whole number as text; the greatest is the one served by default.
+        network: the system of the source's table.
+        parameters: how many.
+        dataset: what it was fitted on.
+        classes: the labels, in the order of the logits.
+        normalisation: of the pixels.
+        state_shape: the shape of the ODE's state of one row.
+        methods: those for which the artifact has a step.
+        default_solver: what a request without solver fields gets; also what `solve.onnx` holds the method of.
+        recipe: how the network was fitted.
+        metrics: its measured errors at the default solver.
+        files: the SHA-256 of every other file.
+    """
+
+    schema_version: Literal[1] = 1
+    name: Name
+    version: Version
+    network: Literal["odenet"]
+    parameters: int
+    dataset: str
+    classes: list[str]
+    normalisation: PixelNormalisation
+    state_shape: list[int]
+    methods: list[str]
+    default_solver: SolverSettings
+    recipe: dict[str, Any]
+    metrics: list[MeasuredError]
+    files: dict[FileName, Sha256]
+
+
+class Distribution(_Frozen):
+    """The number of function evaluations over the rows of a split."""
+
+    mean: float
+    p50: int
+    p90: int
+    p99: int
+    max: int
+
+
+class ProfilePoint(_Frozen):
+    """What one setting of the solver gives and costs.
+
+    Attributes:
+        solver: the setting.
+        error: the share of rows that are wrong.
+        agreement: the share of rows with the same digit as the tight reference.
+        logit_deviation: the mean over rows of the greatest difference of a logit from the tight reference.
+        nfe: function evaluations a row.
+        rejected: mean of rejected steps a row.
+        milliseconds_per_row: time of the whole answer, stem and head included, in batches on one thread.
+    """
+
+    solver: SolverSettings
+    error: float
+    agreement: float
+    logit_deviation: float
+    nfe: Distribution
+    rejected: float
+    milliseconds_per_row: float
+
+
+class Profile(_Frozen):
+    """The measured work-precision table.
+
+    Attributes:
+        split: what it was measured on.
+        rows: how many rows that has.
+        batch_size: rows solved together.
+        processor: what it was timed on; times differ between machines, the rest does not.
+        reference: the tight setting that `agreement` and `logit_deviation` compare with.
+        points: the table.
+    """
+
+    split: Literal["validation"]
+    rows: int
+    batch_size: int
+    processor: str
+    reference: SolverSettings
+    points: list[ProfilePoint]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A folder whose every file has been checked against its manifest."""
+
+    folder: Path
+    manifest: Manifest
+    profile: Profile
+
+    @property
+    def card(self) -> str:
+        """The model card, as Markdown."""
+        return (self.folder / CARD).read_text()
+
+
+def read(folder: Path) -> Artifact:
+    """Open an artifact and check every file that its manifest lists.
+
+    Raises:
+        ArtifactError: the manifest is missing, cannot be read or is of another form, or a file is missing or altered.
+    """
+    manifest = _parse(Manifest, folder / MANIFEST)
+    for name, expected in manifest.files.items():
+        path = folder / name
+        try:
+            actual = sha256(path)
+        except OSError as error:
+            raise ArtifactError(f"{path}: listed in {MANIFEST} and cannot be read ({error.strerror})") from error
+        if actual != expected:
+            raise ArtifactError(f"{path}: altered; its SHA-256 is {actual}, and {MANIFEST} says {expected}")
+    required = {WEIGHTS, PROFILE, CARD, STEM, DYNAMICS, HEAD, SOLVE, *map(step_file, manifest.methods)}
+    if missing := required - manifest.files.keys():
+        raise ArtifactError(f"{folder / MANIFEST}: lists no {', '.join(sorted(missing))}")
+    return Artifact(folder, manifest, _parse(Profile, folder / PROFILE))
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _parse(model: type[Model], path: Path) -> Model:
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ArtifactError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from error

@@ -1,0 +1,1 @@
+"""Offline: data, augment, fit, evaluate, profile, export. Knows `models`, never `service`."""

@@ -1,0 +1,67 @@
+"""A checkpoint: the tensors of a fit in one safetensors file, the rest as JSON in its header. Nothing is pickled."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+State = dict[str, Any]
+"""A nested dictionary, as `state_dict()` returns it, of tensors and of what JSON can say."""
+
+
+class CheckpointError(Exception):
+    """The checkpoint is missing or damaged; the message names it."""
+
+
+def save(path: Path, state: State) -> None:
+    """Write a checkpoint so that at every moment the path holds either the old one whole or the new one whole."""
+    tensors: dict[str, Tensor] = {}
+    rest = _split(state, "", tensors)
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata={"state": json.dumps(rest)})
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load(path: Path, device: torch.device) -> State:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            rest = json.loads(file.metadata()["state"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: no checkpoint that can be read ({error})") from error
+    state: State = _join(rest, tensors)
+    return state
+
+
+def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """The value as JSON can say it, each tensor replaced by a reference and put into `tensors`."""
+    if isinstance(value, Tensor):
+        tensors[path] = value.detach().clone().contiguous()
+        return {"$tensor": path}
+    if isinstance(value, dict):
+        return {"$items": [[key, _split(item, f"{path}/{key}", tensors)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_split(item, f"{path}/{index}", tensors) for index, item in enumerate(value)]
+    return value
+
+
+def _join(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, dict):
+        if "$tensor" in value:
+            return tensors[value["$tensor"]]
+        return {key: _join(item, tensors) for key, item in value["$items"]}
+    if isinstance(value, list):
+        return [_join(item, tensors) for item in value]
+    return value

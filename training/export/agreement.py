@@ -1,0 +1,66 @@
+"""Whether the exported graphs answer as torch does."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from models.backends.protocol import Backend, Images, classify
+from models.solvers.methods import METHODS
+from models.solvers.settings import SolverSettings
+
+Logits = npt.NDArray[np.float32]
+
+TOLERANCE = 1e-3
+STEPS = 2
+LARGEST_DIFFERENCE = 1e-4
+"""What two evaluations in float32 of the same logits may differ by."""
+
+
+class DisagreementError(Exception):
+    """A graph does not answer as torch does; the message names it and the difference."""
+
+
+def solver_for(method: str) -> SolverSettings:
+    """The setting at which a method is compared."""
+    if METHODS[method].adaptive:
+        return SolverSettings.adaptive(method, TOLERANCE)
+    return SolverSettings(method=method, steps=STEPS)
+
+
+def check(reference: Backend, backend: Backend, images: Images) -> dict[str, float]:
+    """Compare two backends on the same artifact, at every method.
+
+    Returns:
+        The largest difference of a logit, by method.
+
+    Raises:
+        DisagreementError: a logit differs by more than 1e-4.
+    """
+    differences = {}
+    for method in METHODS:
+        expected, actual = (classify(b, images, solver_for(method)).logits for b in (reference, backend))
+        differences[method] = _largest_difference(method, expected, actual)
+    return differences
+
+
+def check_whole_solve(reference: Backend, path: Path, method: str, images: Images) -> float:
+    """Compare `solve.onnx` with a backend.
+
+    Raises:
+        DisagreementError: a logit differs by more than 1e-4.
+    """
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    tolerances = np.full(len(images), TOLERANCE, np.float32)
+    logits = session.run(["logits"], {"image": images, "rtol": tolerances, "atol": tolerances})[0]
+    return _largest_difference(path.name, classify(reference, images, solver_for(method)).logits, logits)
+
+
+def _largest_difference(name: str, expected: Logits, actual: Logits) -> float:
+    difference = float(np.abs(expected - actual).max())
+    if not difference <= LARGEST_DIFFERENCE:  # a difference that is no number is none that is allowed
+        raise DisagreementError(
+            f"{name}: a logit differs by {difference:.2g} between torch and ONNX; allowed are {LARGEST_DIFFERENCE:g}"
+        )
+    return difference

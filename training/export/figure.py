@@ -1,0 +1,49 @@
+"""The picture of the trade-off: error, and distance from the tight solve, against function evaluations."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from models.artifact import Profile, ProfilePoint
+from models.solvers.methods import METHODS
+from models.solvers.settings import SolverSettings
+
+FIGURE = "tradeoff.svg"
+
+
+def draw(profile: Profile, default: SolverSettings, path: Path) -> None:
+    """Draw a profile, with a circle around the default solver.
+
+    Args:
+        profile: what was measured.
+        default: the setting to mark.
+        path: of the SVG file.
+    """
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    error_axes, deviation_axes = figure.subplots(1, 2)
+    for name, method in METHODS.items():
+        points = [point for point in profile.points if point.solver.method == name]
+        nfe = [point.nfe.mean for point in points]
+        style = "o-" if method.adaptive else "s:"
+        error_axes.plot(nfe, [100 * point.error for point in points], style, label=name, markersize=4, linewidth=1)
+        deviations = [max(point.logit_deviation, 1e-6) for point in points]
+        deviation_axes.plot(nfe, deviations, style, label=name, markersize=4, linewidth=1)
+    chosen = next(point for point in profile.points if point.solver == default)
+    _circle(error_axes, chosen, 100 * chosen.error)
+    _circle(deviation_axes, chosen, chosen.logit_deviation)
+    for axes, label in ((error_axes, "validation error, %"), (deviation_axes, "mean deviation of the logits")):
+        axes.set(xscale="log", yscale="log", xlabel="function evaluations an image (mean)", ylabel=label)
+        axes.grid(alpha=0.3, which="both", linewidth=0.5)
+    error_axes.set_title("what an evaluation buys", fontsize=10)
+    deviation_axes.set_title(f"distance from {profile.reference}", fontsize=10)
+    deviation_axes.legend(fontsize=8)
+    with mpl.rc_context({"svg.hashsalt": "odenet", "svg.fonttype": "none"}):  # the same points give the same file
+        figure.savefig(path, metadata={"Date": None})
+
+
+def _circle(axes: Axes, point: ProfilePoint, y: float) -> None:
+    """Mark the default solver."""
+    axes.plot([point.nfe.mean], [y], "o", markersize=12, fillstyle="none", color="black")
+    axes.annotate("default", (point.nfe.mean, y), xytext=(8, 8), textcoords="offset points", fontsize=8)

@@ -1,0 +1,148 @@
+"""The ONNX graphs of a network: its parts, and the whole solve in one graph with the adaptive loop inside."""
+
+import logging
+import warnings
+from typing import NamedTuple
+
+import onnx
+import onnx_ir
+import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass, DeduplicateInitializersPass
+from torch import Tensor, nn
+
+from models.artifact import DYNAMICS, HEAD, STEM, step_file
+from models.networks.odenet import ODENet
+from models.solvers.methods import METHODS
+from models.solvers.solve import MAX_STEPS, Outcome, judge
+from models.solvers.step import Step
+
+EXAMPLE_ROWS = 3
+"""Rows of the example that is traced; the graphs take any number."""
+
+LARGEST_CONSTANT = 1 << 20
+"""Elements up to which equal constants of a graph are made one."""
+
+
+def parts(network: ODENet) -> dict[str, onnx.ModelProto]:
+    """Stem, dynamics, head and a step of each method, by file name, for a host that runs the loop itself.
+
+    Args:
+        network: fitted, on the CPU.
+    """
+    images, value = _example()
+    z = network.stem(images)
+    step_inputs = {"z": z, "k1": z, "t": value, "h": value, "rtol": value, "atol": value}
+    step_outputs = ["z_next", "k1_next", "t_next", "h_next", "error", "accepted"]
+    return {
+        STEM: export(network.stem, {"image": images}, ["z"]),
+        DYNAMICS: export(network.dynamics, {"t": value, "z": z}, ["derivative"]),
+        HEAD: export(network.head, {"z": z}, ["logits"]),
+    } | {step_file(method): export(network.step(method), step_inputs, step_outputs) for method in METHODS}
+
+
+def whole_solve(network: ODENet, method: str) -> onnx.ModelProto:
+    """From images and tolerances to logits in one graph, with the adaptive loop inside.
+
+    Args:
+        network: fitted, on the CPU.
+        method: an adaptive method.
+    """
+    images, value = _example()
+    inputs = {"image": images, "rtol": value, "atol": value}
+    return export(WholeSolve(network, method), inputs, list(WholeAnswer._fields))
+
+
+def _example() -> tuple[Tensor, Tensor]:
+    """Images, and a value for each of them, to trace with."""
+    return torch.zeros(EXAMPLE_ROWS, 28, 28, dtype=torch.uint8), torch.full((EXAMPLE_ROWS,), 0.1)
+
+
+class WholeAnswer(NamedTuple):
+    """The outputs of `solve.onnx`; all but the logits are one value per row."""
+
+    logits: Tensor
+    nfe: Tensor
+    steps: Tensor
+    rejected: Tensor
+    error_estimate: Tensor
+    outcome: Tensor
+
+
+class WholeSolve(nn.Module):
+    """Stem, adaptive loop and head in one module, whose loop becomes an ONNX ``Loop``.
+
+    A graph cannot let rows leave, so a row that has ended is kept as it is until the last one has.
+
+    Args:
+        network: the network.
+        method: an adaptive method.
+    """
+
+    def __init__(self, network: ODENet, method: str) -> None:
+        super().__init__()
+        self.network = network
+        self.step: Step = network.step(method)
+
+    def forward(self, images: Tensor, rtol: Tensor, atol: Tensor) -> WholeAnswer:
+        """Classify images ``[rows, 28, 28]`` of uint8 at the tolerances ``[rows]``."""
+        z = self.network.stem(images)
+        t, h, error = torch.zeros_like(rtol), torch.ones_like(rtol), torch.zeros_like(rtol)
+        steps = torch.zeros_like(rtol, dtype=torch.int64)
+        rejected, outcome = torch.zeros_like(steps), torch.full_like(steps, int(Outcome.max_steps))
+        k1 = self.step.dynamics(t, z) if self.step.tableau.fsal else torch.zeros_like(z)
+
+        def unfinished(attempts: Tensor, outcome: Tensor, *_: Tensor) -> Tensor:
+            return (attempts < MAX_STEPS) & (outcome == int(Outcome.max_steps)).any()
+
+        def attempt(attempts: Tensor, outcome: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+            z, k1, t, h, error, steps, rejected = state
+            tried = self.step(z, k1, t, h, rtol, atol)
+            going = outcome == int(Outcome.max_steps)
+            moved = (going & tried.accepted).view(-1, 1, 1, 1)
+            return (
+                attempts + 1,
+                torch.where(going, judge(tried, self.step.t1), outcome),
+                torch.where(moved, tried.z, z),
+                torch.where(moved, tried.k1, k1),
+                torch.where(going, tried.t, t),
+                torch.where(going, tried.h, h),
+                torch.where(going & tried.accepted, error + tried.error, error),
+                steps + going.to(torch.int64),
+                rejected + (going & ~tried.accepted).to(torch.int64),
+            )
+
+        state = (torch.zeros((), dtype=torch.int64), outcome, z, k1, t, h, error, steps, rejected)
+        _, outcome, z, _, _, _, error, steps, rejected = torch.while_loop(unfinished, attempt, state)  # type: ignore[no-untyped-call]
+        tableau = self.step.tableau
+        nfe = tableau.evaluations_to_start + tableau.evaluations_per_step * steps
+        return WholeAnswer(self.network.head(z), nfe, steps, rejected, error, outcome)
+
+
+def export(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str]) -> onnx.ModelProto:
+    """Export a module as an ONNX graph for any number of rows.
+
+    Args:
+        module: what to export.
+        inputs: an example, by the names of the graph's inputs, in the order of the module's arguments.
+        outputs: the names of the graph's outputs.
+    """
+    rows = torch.export.Dim("rows")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter warns of deprecations of its own
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(inputs.values()),
+            dynamo=True,
+            verbose=False,
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_shapes=tuple({0: rows} for _ in inputs),
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned nothing")
+    tidy = onnx_ir.passes.Sequential(
+        ClearMetadataAndDocStringPass(),  # it names files of the machine that exports
+        DeduplicateInitializersPass(size_limit=LARGEST_CONSTANT),  # each stage has folded the time maps anew
+    )
+    return onnx_ir.to_proto(tidy(program.model).model)

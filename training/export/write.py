@@ -1,0 +1,175 @@
+"""Writes an artifact: everything into a temporary folder, checked there, then renamed into place."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from safetensors.torch import save_file
+
+from models.artifact import (
+    CARD,
+    MANIFEST,
+    PROFILE,
+    SOLVE,
+    WEIGHTS,
+    Artifact,
+    Manifest,
+    MeasuredError,
+    PixelNormalisation,
+    ProfilePoint,
+    read,
+    sha256,
+)
+from models.backends.onnx import OnnxBackend
+from models.backends.protocol import Backend, classify
+from models.backends.torch import TorchBackend
+from models.networks.odenet import ODENet
+from models.solvers.methods import METHODS
+from models.solvers.settings import SolverSettings
+from training import profile
+from training.data import Dataset, Split
+from training.evaluate import error_rate
+from training.export import agreement, graphs
+from training.export.card import write_card
+from training.export.figure import FIGURE, draw
+from training.export.weights import share
+
+AGREEMENT_ROWS = 1_000
+
+
+class ExportError(Exception):
+    """The export cannot be written; the message says why."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported.
+
+    Attributes:
+        network: fitted, on the CPU.
+        config: of its run.
+        dataset: what it was fitted on.
+    """
+
+    network: ODENet
+    config: dict[str, Any]
+    dataset: Dataset
+
+
+def export(
+    source: Source, folder: Path, name: str, version: str, report: Callable[[str | ProfilePoint], None]
+) -> Artifact:
+    """Export a network to ``<folder>/<name>/<version>``.
+
+    Nothing is to be seen there before all of it is written, measured and checked.
+
+    Args:
+        source: what is exported.
+        folder: the models folder.
+        name: of the artifact.
+        version: a whole number as text.
+        report: told of each part of the work as it is done.
+
+    Raises:
+        ExportError: the version is there already.
+        DisagreementError: a graph does not answer as torch does.
+    """
+    target = folder / name / version
+    if target.exists():
+        raise ExportError(f"{target}: is there already; an artifact is never written over")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{version}.", dir=target.parent))
+    try:
+        _write(source, partial, name, version, report)
+        partial.chmod(0o755)
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial)
+        raise
+    return read(target)
+
+
+def _write(source: Source, folder: Path, name: str, version: str, report: Callable[[str | ProfilePoint], None]) -> None:
+    network = source.network
+    tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS)
+
+    def write_graph(file: str, model: onnx.ModelProto) -> None:
+        share(model, folder / WEIGHTS, tensors)
+        (folder / file).write_bytes(model.SerializeToString())
+        onnx.checker.check_model(folder / file)
+
+    report("exporting the parts")
+    for file, model in graphs.parts(network).items():
+        write_graph(file, model)
+
+    report(f"comparing torch with ONNX on {AGREEMENT_ROWS:,} digits")
+    reference, backend = TorchBackend(network), OnnxBackend(folder, METHODS)
+    validation, test = source.dataset.validation, source.dataset.test
+    images = validation.images[:AGREEMENT_ROWS].numpy()
+    for method, difference in agreement.check(reference, backend, images).items():
+        report(f"{method}: no logit differs by more than {difference:.1e}")
+
+    report("measuring the trade-off on the validation split")
+    points = []
+    for point in profile.measure(backend, validation.images.numpy(), validation.labels.numpy()):
+        points.append(point)
+        report(point)
+    measured = profile.collect(points, len(validation.labels))
+    default = profile.choose_default(measured)
+
+    report(f"exporting the whole solve, by {default}")
+    write_graph(SOLVE, graphs.whole_solve(network, default.method))
+    difference = agreement.check_whole_solve(reference, folder / SOLVE, default.method, images)
+    report(f"{SOLVE}: no logit differs by more than {difference:.1e}")
+
+    metrics = [measure_error(backend, "validation", validation, default), measure_error(backend, "test", test, default)]
+    (folder / PROFILE).write_text(measured.model_dump_json(indent=1) + "\n")
+    draw(measured, default, folder / FIGURE)
+    manifest = _manifest(source, name, version, default, metrics)
+    (folder / CARD).write_text(write_card(manifest, measured))
+    files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+    manifest = manifest.model_copy(update={"files": files})
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
+
+
+def measure_error(backend: Backend, name: str, split: Split, solver: SolverSettings) -> MeasuredError:
+    """The error of a backend on a split, as a manifest says it."""
+    measured = error_rate(classify(backend, split.images.numpy(), solver).digits, split.labels.numpy())
+    return MeasuredError.model_validate(
+        {
+            "split": name,
+            "solver": solver,
+            "errors": measured.errors,
+            "rows": measured.rows,
+            "rate": measured.rate,
+            "interval": measured.interval,
+        }
+    )
+
+
+def _manifest(
+    source: Source, name: str, version: str, default: SolverSettings, metrics: list[MeasuredError]
+) -> Manifest:
+    """The manifest, but for the checksums."""
+    network = source.network
+    normalisation = source.dataset.normalisation
+    return Manifest(
+        name=name,
+        version=version,
+        network="odenet",
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        dataset=source.dataset.name,
+        classes=[str(digit) for digit in range(10)],
+        normalisation=PixelNormalisation(mean=normalisation.mean, std=normalisation.std),
+        state_shape=[64, 6, 6],
+        methods=list(METHODS),
+        default_solver=default,
+        recipe={"seed": source.config["seed"], **source.config["recipe"]},
+        metrics=metrics,
+        files={},
+    )

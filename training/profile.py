@@ -1,0 +1,92 @@
+"""The work-precision table: what each setting of the solver gives and costs, measured on the validation split."""
+
+import platform
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from models.artifact import Distribution, Profile, ProfilePoint
+from models.backends.protocol import Answer, Backend, Images, classify
+from models.solvers.methods import METHODS
+from models.solvers.settings import SolverSettings
+from training.evaluate import error_rate
+
+TOLERANCES = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+STEPS = (1, 2, 3, 4, 8)
+BATCH_SIZE = 64
+REFERENCE = SolverSettings.adaptive("dopri5", 1e-6)
+SMALLEST_AGREEMENT = 0.999
+"""Share of digits that the default solver must have in common with the tight reference."""
+
+
+def settings() -> list[SolverSettings]:
+    """The settings of the table: every adaptive method at every tolerance, every other at several steps."""
+    adaptive = [
+        SolverSettings.adaptive(name, tolerance)
+        for name, method in METHODS.items()
+        if method.adaptive
+        for tolerance in TOLERANCES
+    ]
+    fixed = [
+        SolverSettings(method=name, steps=steps)
+        for name, method in METHODS.items()
+        if not method.adaptive
+        for steps in STEPS
+    ]
+    return fixed + adaptive
+
+
+def measure(backend: Backend, images: Images, labels: npt.NDArray[np.int64]) -> Iterator[ProfilePoint]:
+    """Measure each setting of the table on the validation split, in order.
+
+    Args:
+        backend: with one thread, for the time to mean what it says.
+        images: ``[rows, 28, 28]`` of uint8.
+        labels: ``[rows]``.
+    """
+    reference = classify(backend, images, REFERENCE, BATCH_SIZE)
+    for solver in settings():
+        started = time.perf_counter()
+        answer = classify(backend, images, solver, BATCH_SIZE)
+        seconds = time.perf_counter() - started
+        yield ProfilePoint(
+            solver=solver,
+            error=error_rate(answer.digits, labels).rate,
+            agreement=float((answer.digits == reference.digits).mean()),
+            logit_deviation=float(np.abs(answer.logits - reference.logits).max(axis=1).mean()),
+            nfe=_distribution(answer),
+            rejected=float(answer.rejected.mean()),
+            milliseconds_per_row=1e3 * seconds / len(labels),
+        )
+
+
+def collect(points: list[ProfilePoint], rows: int) -> Profile:
+    """The profile of measured points."""
+    return Profile(
+        split="validation",
+        rows=rows,
+        batch_size=BATCH_SIZE,
+        processor=f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        reference=REFERENCE,
+        points=points,
+    )
+
+
+def choose_default(profile: Profile) -> SolverSettings:
+    """The adaptive setting of the fewest evaluations whose digits are, but for one in a thousand, the reference's.
+
+    Of settings that cost the same, the one that agrees best.
+    """
+    adaptive = [point for point in profile.points if point.solver.steps is None]
+    agreeing = [point for point in adaptive if point.agreement >= SMALLEST_AGREEMENT]
+    return min(agreeing, key=lambda point: (point.nfe.mean, -point.agreement)).solver
+
+
+def _distribution(answer: Answer) -> Distribution:
+    p50, p90, p99 = np.percentile(answer.nfe, (50, 90, 99), method="higher")
+    return Distribution(
+        mean=float(answer.nfe.mean()), p50=int(p50), p90=int(p90), p99=int(p99), max=int(answer.nfe.max())
+    )
