@@ -15,9 +15,10 @@ from scipy.integrate import solve_ivp
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from models.solvers.attempt import Attempt
 from models.solvers.methods import METHODS
 from models.solvers.solve import Outcome, Solution, solve
-from models.solvers.step import Attempt, Step
+from models.solvers.step import Step
 from models.solvers.tableau import Tableau
 
 Vector: TypeAlias = NDArray[np.float64]

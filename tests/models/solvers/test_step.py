@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from models.solvers.attempt import Attempt
 from models.solvers.methods import METHODS
-from models.solvers.step import Attempt, Step
+from models.solvers.step import Step
 from models.solvers.tableau import Tableau
 
 F64 = torch.float64
