@@ -4,6 +4,7 @@ An artifact is a folder, ``<models folder>/<name>/<version>/``, of files that th
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -16,6 +17,9 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 PROFILE = "profile.json"
 CARD = "README.md"
+SUFFICIENT_AGREEMENT = 0.999
+"""Share of digits in common with the tight reference at which a setting is as good as it."""
+
 STEM, DYNAMICS, HEAD, SOLVE = "stem.onnx", "dynamics.onnx", "head.onnx", "solve.onnx"
 
 
@@ -145,6 +149,20 @@ class Profile(_Frozen):
     processor: str
     reference: SolverSettings
     points: list[ProfilePoint]
+
+    def cheapest(self, methods: Collection[str]) -> SolverSettings:
+        """The setting of the fewest evaluations whose digits are, but for one in a thousand, the reference's.
+
+        Of settings that cost the same, the one that agrees best; where none agrees so well, the one that does most.
+
+        Args:
+            methods: those to choose from.
+        """
+        points = [point for point in self.points if point.solver.method in methods]
+        agreeing = [point for point in points if point.agreement >= SUFFICIENT_AGREEMENT]
+        if not agreeing:
+            return max(points, key=lambda point: point.agreement).solver
+        return min(agreeing, key=lambda point: (point.nfe.mean, -point.agreement)).solver
 
 
 @dataclass(frozen=True)

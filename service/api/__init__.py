@@ -1,0 +1,1 @@
+"""The routes, one protocol a file."""

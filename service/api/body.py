@@ -1,0 +1,201 @@
+"""The body of a request: the images in it, and for JSON the solver fields, by media type."""
+
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from pydantic import Field, PlainValidator, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+
+from models.backends.protocol import Images
+from service.engine.policy import SolverFields
+from service.errors import FieldError, InvalidError, MalformedError, TooLargeError, UnsupportedMediaTypeError, invalid
+from service.pictures import PictureTooLargeError, UndecodablePictureError, decode
+from service.settings import Settings
+
+SIDE = 28
+IMAGE_BYTES = SIDE * SIDE
+
+JSON = "application/json"
+MULTIPART = "multipart/form-data"
+PIXELS = "application/octet-stream"
+PICTURES = ("image/png", "image/jpeg")
+MEDIA_TYPES = (JSON, *PICTURES, PIXELS, MULTIPART)
+
+
+class Asked(NamedTuple):
+    """What a request asks: images ``[rows, 28, 28]`` of uint8, and how to solve for them."""
+
+    images: Images
+    fields: SolverFields
+
+
+class Part(NamedTuple):
+    """One part of a body: where it is, its media type, and its content."""
+
+    field: str
+    media_type: str
+    content: bytes
+
+
+def _image(value: Any) -> str | Images:
+    """A picture in base64 as it is, or a grid of grey levels as an array."""
+    if isinstance(value, str):
+        return value
+    try:
+        grid = np.array(value)
+    except ValueError:  # rows of different lengths
+        grid = np.empty(0)
+    if grid.shape != (SIDE, SIDE) or grid.dtype.kind not in "iuf":
+        raise PydanticCustomError("image", "must be 28 rows of 28 numbers from 0 to 255, or a PNG or JPEG in base64")
+    with np.errstate(invalid="ignore"):
+        wrong = np.argwhere(~((grid >= 0) & (grid <= 255) & (grid == np.floor(grid))))
+    if len(wrong):
+        row, column = map(int, wrong[0])
+        raise PydanticCustomError(
+            "grey_level",
+            "must hold whole numbers from 0 to 255; row {row}, column {column} holds {level}",
+            {"row": row, "column": column, "level": str(grid[row, column])},
+        )
+    return grid.astype(np.uint8)
+
+
+GREY_LEVEL = {"type": "integer", "minimum": 0, "maximum": 255}
+ROW = {"type": "array", "items": GREY_LEVEL, "minItems": SIDE, "maxItems": SIDE}
+IMAGE_SCHEMA = {
+    "oneOf": [
+        {"type": "array", "items": ROW, "minItems": SIDE, "maxItems": SIDE, "title": "28 rows of 28 grey levels"},
+        {"type": "string", "contentEncoding": "base64", "title": "a PNG or JPEG of any size, in base64"},
+    ]
+}
+
+
+class PredictBody(SolverFields):
+    """The body of `POST /predict` as JSON."""
+
+    images: Annotated[
+        list[Annotated[str | Images, PlainValidator(_image), WithJsonSchema(IMAGE_SCHEMA)]],
+        Field(
+            min_length=1,
+            description="Each image is 28 rows of 28 grey levels from 0 to 255, white ink on black as in MNIST, or a "
+            "PNG or JPEG of any size in base64, which is brought to that form.",
+        ),
+    ]
+
+
+async def read(request: Request, settings: Settings) -> list[Part]:
+    """Read the body whole, and part it if it is multipart.
+
+    Raises:
+        UnsupportedMediaTypeError: its media type, or that of a part, is not taken.
+        InvalidError: a multipart body has no file, or a field that is none.
+    """
+    media_type = _media_type(request.headers.get("content-type"))
+    if media_type not in MEDIA_TYPES:
+        raise _unsupported("content-type", media_type, MEDIA_TYPES)
+    if media_type != MULTIPART:
+        return [Part("body", media_type, await request.body())]
+    parts = []
+    # One part more than may be is read, so that the limit is told as it is for any other body.
+    async with request.form(max_files=settings.max_images + 1, max_fields=settings.max_images + 1) as form:
+        for name, upload in form.multi_items():
+            if not isinstance(upload, UploadFile):
+                message = "is no file; files go in the form, solver fields in the query"
+                raise InvalidError(FieldError(name, message, upload[:64]))
+            part_type = _media_type(upload.content_type)
+            if part_type not in {PIXELS, *PICTURES}:
+                raise _unsupported(name, part_type, (*PICTURES, PIXELS))
+            parts.append(Part(name, part_type, await upload.read()))
+    if not parts:
+        raise InvalidError(FieldError("body", "has no file; each image is one"))
+    return parts
+
+
+def parse(parts: Sequence[Part], query: SolverFields, settings: Settings) -> Asked:
+    """The images and solver fields of a request.
+
+    Args:
+        parts: of the body.
+        query: the solver fields of the query.
+        settings: with the limits.
+
+    Raises:
+        MalformedError: the JSON or a picture cannot be decoded.
+        TooLargeError: a picture has too many pixels, or there are too many images.
+        InvalidError: a field is of the wrong shape or out of range, or given twice.
+    """
+    if [part.media_type for part in parts] == [JSON]:
+        return _parse_json(parts[0].content, query, settings)
+    _check_count(sum(_count(part) for part in parts), settings)
+    return Asked(np.concatenate([_images(part, settings) for part in parts]), query)
+
+
+def _parse_json(content: bytes, query: SolverFields, settings: Settings) -> Asked:
+    try:
+        body = PredictBody.model_validate_json(content)
+    except ValidationError as error:
+        wrong = invalid(error)
+        raise MalformedError(*wrong.errors) if error.errors()[0]["type"] == "json_invalid" else wrong from error
+    if twice := (body.model_fields_set - {"images"}) & query.model_fields_set:
+        raise InvalidError(*(FieldError(field, "is given in the query and in the body") for field in sorted(twice)))
+    _check_count(len(body.images), settings)
+    images = [
+        _decoded(f"images.{row}", _base64(f"images.{row}", image), settings) if isinstance(image, str) else image
+        for row, image in enumerate(body.images)
+    ]
+    fields = SolverFields.model_construct(
+        **query.model_dump(exclude_unset=True), **body.model_dump(exclude={"images"}, exclude_unset=True)
+    )
+    return Asked(np.stack(images), fields)
+
+
+def _count(part: Part) -> int:
+    """How many images a part that is not JSON holds."""
+    return len(part.content) // IMAGE_BYTES if part.media_type == PIXELS else 1
+
+
+def _images(part: Part, settings: Settings) -> Images:
+    if part.media_type != PIXELS:
+        return _decoded(part.field, part.content, settings)[np.newaxis]
+    if not part.content or len(part.content) % IMAGE_BYTES:
+        message = f"must be one or more images of {IMAGE_BYTES} bytes each, a byte for a grey level"
+        raise InvalidError(FieldError(part.field, message, f"{len(part.content):,} bytes"))
+    return np.frombuffer(part.content, np.uint8).reshape(-1, SIDE, SIDE)
+
+
+def _decoded(field: str, content: bytes, settings: Settings) -> Images:
+    """A picture in MNIST's form, ``[28, 28]``."""
+    try:
+        return decode(content, settings.max_pixels)
+    except UndecodablePictureError as error:
+        raise MalformedError(FieldError(field, str(error))) from error
+    except PictureTooLargeError as error:
+        raise TooLargeError(FieldError(field, str(error))) from error
+
+
+def _base64(field: str, text: str) -> bytes:
+    """The bytes of a base64 text, which may be a data URL."""
+    encoded = text.partition(";base64,")[2] if text.startswith("data:") else text
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MalformedError(FieldError(field, f"is no base64 ({error})")) from error
+
+
+def _check_count(count: int, settings: Settings) -> None:
+    if count > settings.max_images:
+        message = f"at most {settings.max_images:,} in a request"
+        raise TooLargeError(FieldError("images", message, f"{count:,}"))
+
+
+def _media_type(header: str | None) -> str:
+    """The type of a Content-Type header without its parameters."""
+    return (header or "").partition(";")[0].strip().lower()
+
+
+def _unsupported(field: str, media_type: str, taken: Iterable[str]) -> UnsupportedMediaTypeError:
+    return UnsupportedMediaTypeError(FieldError(field, f"must be one of {', '.join(taken)}", media_type or "none"))

@@ -1,0 +1,63 @@
+"""``GET /models``: what is served, with its card and its measured trade-off."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from models.artifact import Manifest, MeasuredError, Profile
+from models.solvers.settings import SolverSettings
+from service.api.problems import documented
+from service.errors import UnknownModelError
+from service.models import Models, ServedModel
+
+
+class ModelSummary(BaseModel):
+    """One model, in short."""
+
+    name: str
+    version: str
+    default: bool = Field(description="Whether it answers a request that names no model.")
+    network: str
+    parameters: int
+    methods: list[str]
+    default_solver: SolverSettings
+    metrics: list[MeasuredError]
+
+
+class ModelDetails(BaseModel):
+    """One model, whole."""
+
+    manifest: Manifest
+    profile: Profile = Field(description="The measured trade-off: error and cost by method and tolerance.")
+    card: str = Field(description="The model card, as Markdown.")
+
+
+def router(models: Models) -> APIRouter:
+    """The routes over these models."""
+    routes = APIRouter(prefix="/models", tags=["models"])
+
+    @routes.get("", summary="The models that are served")
+    async def list_models() -> list[ModelSummary]:
+        return [_summary(model, default=models.is_default(model)) for model in models]
+
+    @routes.get(
+        "/{name}", summary="A model's manifest, card and measured trade-off", responses=documented(UnknownModelError)
+    )
+    async def get_model(name: str) -> ModelDetails:
+        artifact = models.get(name).artifact
+        return ModelDetails(manifest=artifact.manifest, profile=artifact.profile, card=artifact.card)
+
+    return routes
+
+
+def _summary(model: ServedModel, *, default: bool) -> ModelSummary:
+    manifest = model.artifact.manifest
+    return ModelSummary(
+        name=manifest.name,
+        version=manifest.version,
+        default=default,
+        network=manifest.network,
+        parameters=manifest.parameters,
+        methods=manifest.methods,
+        default_solver=manifest.default_solver,
+        metrics=manifest.metrics,
+    )

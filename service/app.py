@@ -1,0 +1,65 @@
+"""The application: models, workers and routes, put together."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import RedirectResponse
+from fastapi_offline import FastAPIOffline
+from pydantic.json_schema import models_json_schema
+from starlette.requests import ClientDisconnect
+
+from service.api import catalogue, health, predict, problems
+from service.api.body import PredictBody
+from service.api.limits import BodyLimit
+from service.engine.compute import Workers
+from service.models import Models
+from service.settings import Settings
+
+TITLE = "ODE-Net"
+VERSION = "0.1.0"
+DESCRIPTION = (
+    "Handwritten digits by a Neural ODE. The depth of the network is the solve of a differential equation, and each "
+    "request says how precisely: a tight `tolerance` is accurate, a loose one is fast."
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Load the models and return the application that serves them.
+
+    Raises:
+        ArtifactError: a model is corrupt, or the default one is missing.
+        ValueError: the backend or the device is not to be had.
+    """
+    models = Models.load(settings)
+    workers = Workers(settings.threads)
+    app = FastAPIOffline(title=TITLE, version=VERSION, description=DESCRIPTION, redoc_url=None)
+    app.add_middleware(BodyLimit, most=settings.max_body_bytes)
+    app.include_router(predict.router(models, workers, settings))
+    app.include_router(catalogue.router(models))
+    app.include_router(health.router([model.name for model in models]))
+    problems.install(app)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+
+    @app.get("/", include_in_schema=False)
+    async def home() -> Response:
+        return RedirectResponse("/docs")
+
+    @app.exception_handler(ClientDisconnect)
+    async def _(_request: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=400)  # nobody reads it
+
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The document, with the schemas of what routes read and write by themselves."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        _, schemas = models_json_schema(
+            [(PredictBody, "validation"), (problems.Problem, "serialization")],
+            ref_template="#/components/schemas/{model}",
+        )
+        document["components"]["schemas"].update(schemas["$defs"])
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,1 @@
+"""What a request asks for, decided and computed; knows nothing of HTTP."""

@@ -1,0 +1,77 @@
+"""From the solver fields of a request to the settings of its solve."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.solvers.methods import METHODS
+from models.solvers.settings import SolverSettings, Steps, Tolerance
+from service.errors import FieldError, InvalidError
+from service.models import ServedModel
+
+ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
+FIXED = [name for name, method in METHODS.items() if not method.adaptive]
+
+
+class SolverFields(BaseModel):
+    """What a request may say of its solve; all of it may be left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Annotated[str | None, Field(description="The model to ask.  Default: the service's.")] = None
+    method: Annotated[
+        str | None,
+        Field(
+            description=f"Adaptive: {', '.join(ADAPTIVE)}. With a fixed number of steps: {', '.join(FIXED)}. "
+            "Default: the model's.",
+            json_schema_extra={"enum": [*ADAPTIVE, *FIXED]},
+        ),
+    ] = None
+    tolerance: Annotated[
+        Tolerance | None,
+        Field(description="Sets both rtol and atol of an adaptive method: tight is accurate, loose is fast."),
+    ] = None
+    rtol: Annotated[Tolerance | None, Field(description="Relative tolerance of an adaptive method.")] = None
+    atol: Annotated[Tolerance | None, Field(description="Absolute tolerance of an adaptive method.")] = None
+    steps: Annotated[Steps | None, Field(description="The number of equal steps of a fixed-step method.")] = None
+
+
+def resolve(fields: SolverFields, model: ServedModel) -> SolverSettings:
+    """The settings that the fields ask for; what they leave open is as the model's measured profile has it.
+
+    Raises:
+        InvalidError: the model has no such method, or a field does not go with the method or with another field.
+    """
+    methods = model.artifact.manifest.methods
+    if fields.method is not None and fields.method not in methods:
+        message = f"no such method; {model.name} has {', '.join(methods)}"
+        raise InvalidError(FieldError(field="method", message=message, value=fields.method))
+    default = model.default_solver(fields.method)
+    if METHODS[default.method].adaptive:
+        return _adaptive(fields, default)
+    return _fixed(fields, default)
+
+
+def _adaptive(fields: SolverFields, default: SolverSettings) -> SolverSettings:
+    if fields.steps is not None:
+        message = f"{default.method} is adaptive and chooses its steps; steps goes with {', '.join(FIXED)}"
+        raise InvalidError(FieldError(field="steps", message=message, value=str(fields.steps)))
+    if fields.tolerance is not None:
+        for field in ("rtol", "atol"):
+            if (value := getattr(fields, field)) is not None:
+                message = "tolerance sets both rtol and atol; give it or them"
+                raise InvalidError(FieldError(field=field, message=message, value=f"{value:g}"))
+        return SolverSettings.adaptive(default.method, fields.tolerance)
+    return SolverSettings(
+        method=default.method,
+        rtol=default.rtol if fields.rtol is None else fields.rtol,
+        atol=default.atol if fields.atol is None else fields.atol,
+    )
+
+
+def _fixed(fields: SolverFields, default: SolverSettings) -> SolverSettings:
+    for field in ("tolerance", "rtol", "atol"):
+        if (value := getattr(fields, field)) is not None:
+            message = f"{default.method} takes a fixed number of steps; a tolerance goes with {', '.join(ADAPTIVE)}"
+            raise InvalidError(FieldError(field=field, message=message, value=f"{value:g}"))
+    return SolverSettings(method=default.method, steps=default.steps if fields.steps is None else fields.steps)

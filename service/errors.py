@@ -1,0 +1,84 @@
+"""What can be wrong with a request. Knows nothing of HTTP."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+MOST_ERRORS = 10
+"""Errors of one request that are told."""
+
+LONGEST_VALUE = 64
+"""Characters of a wrong value that are repeated."""
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One thing that is wrong.
+
+    Attributes:
+        field: where, the parts joined by dots.
+        message: what, with the limit that is broken.
+        value: what was given, where that can be said in short.
+    """
+
+    field: str
+    message: str
+    value: str | None = None
+
+
+class RequestError(Exception):
+    """A request that cannot be served, with the reasons.
+
+    Args:
+        errors: at least one.
+    """
+
+    def __init__(self, *errors: FieldError) -> None:
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
+        self.errors = list(errors)
+
+
+class MalformedError(RequestError):
+    """The body is not of the form that its media type promises, or a picture cannot be decoded."""
+
+
+class UnknownModelError(RequestError):
+    """No model has that name."""
+
+
+class TooLargeError(RequestError):
+    """The body, a picture or the list of images is larger than it may be."""
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """The body is of a media type that is not taken."""
+
+
+class InvalidError(RequestError):
+    """A field has the wrong shape or type, is out of range, or does not go with another."""
+
+
+def field_errors(errors: list[Any]) -> list[FieldError]:
+    """Errors as pydantic lists them, as they are told."""
+    return [
+        FieldError(
+            field=".".join(str(part) for part in error["loc"] if part not in {"query", "body"}) or "body",
+            message=error["msg"].removeprefix("Value error, "),
+            value=_shown(error.get("input")),
+        )
+        for error in errors[:MOST_ERRORS]
+    ]
+
+
+def invalid(error: ValidationError) -> InvalidError:
+    """A validation error of pydantic as an error of the request."""
+    return InvalidError(*field_errors(list(error.errors(include_url=False))))
+
+
+def _shown(value: Any) -> str | None:
+    """A wrong value in short; None for one that is itself made of fields."""
+    if value is None or isinstance(value, dict | list):
+        return None
+    text = str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"

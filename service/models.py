@@ -1,0 +1,118 @@
+"""The models that are served."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from models import artifact as artifacts
+from models.artifact import MANIFEST, Artifact, ArtifactError
+from models.backends.onnx import OnnxBackend
+from models.backends.protocol import Backend, classify
+from models.solvers.settings import SolverSettings
+from service.errors import FieldError, UnknownModelError
+from service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """An artifact and what runs it."""
+
+    artifact: Artifact
+    backend: Backend
+
+    @property
+    def name(self) -> str:
+        """What callers ask for."""
+        return self.artifact.manifest.name
+
+    @property
+    def version(self) -> str:
+        """The version that is served."""
+        return self.artifact.manifest.version
+
+    def default_solver(self, method: str | None) -> SolverSettings:
+        """What a request gets that names this method, or none, and says no more."""
+        default = self.artifact.manifest.default_solver
+        return default if method in {None, default.method} else self.artifact.profile.cheapest([str(method)])
+
+
+class Models:
+    """The models of a folder, of each name the greatest version.
+
+    Args:
+        served: at least one.
+        default: the name of the model that answers a request that names none.
+    """
+
+    def __init__(self, served: list[ServedModel], default: str) -> None:
+        self._by_name = {model.name: model for model in served}
+        self._default = default
+
+    @classmethod
+    def load(cls, settings: Settings) -> Self:
+        """Load, check and warm every model of the folder.
+
+        Raises:
+            ArtifactError: an artifact is corrupt, or the default model is not there.
+            ValueError: the backend or the device is not to be had.
+        """
+        served = [_load(folder, settings) for folder in _newest(settings.models)]
+        if settings.model not in {model.name for model in served}:
+            raise ArtifactError(f"{settings.models / settings.model}: no such model, and it is to be the default")
+        return cls(served, settings.model)
+
+    def __iter__(self) -> Iterator[ServedModel]:
+        return iter(self._by_name.values())
+
+    def is_default(self, model: ServedModel) -> bool:
+        """Whether the model answers a request that names none."""
+        return model.name == self._default
+
+    def get(self, name: str | None) -> ServedModel:
+        """The model of a name, or the default one.
+
+        Raises:
+            UnknownModelError: no model has that name.
+        """
+        model = self._by_name.get(name or self._default)
+        if model is None:
+            known = ", ".join(self._by_name)
+            raise UnknownModelError(FieldError(field="model", message=f"no such model; there are {known}", value=name))
+        return model
+
+
+def _newest(folder: Path) -> Iterator[Path]:
+    """Of each name in a models folder, the folder of its greatest version."""
+    for name in sorted(folder.glob("*/")):
+        versions = [version for version in name.glob("[1-9]*/") if version.name.isdecimal()]
+        if versions:
+            yield max(versions, key=lambda version: int(version.name))
+
+
+def _load(folder: Path, settings: Settings) -> ServedModel:
+    artifact = artifacts.read(folder)
+    manifest = artifact.manifest
+    if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
+        raise ArtifactError(
+            f"{folder / MANIFEST}: says {manifest.name} version {manifest.version}, and lies in {folder}"
+        )
+    model = ServedModel(artifact, _backend(artifact, settings))
+    classify(model.backend, np.zeros((1, 28, 28), np.uint8), manifest.default_solver)  # the first answer is slow
+    logger.info("serving %s version %s by %s", manifest.name, manifest.version, settings.backend)
+    return model
+
+
+def _backend(artifact: Artifact, settings: Settings) -> Backend:
+    if settings.backend == "onnxruntime":
+        return OnnxBackend(artifact.folder, artifact.manifest.methods, settings.device)
+    try:
+        from models.backends.torch import TorchBackend, load_network  # noqa: PLC0415 (serving needs no torch)
+    except ImportError as error:
+        raise ValueError(f"backend torch: it is not installed ({error})") from error
+    return TorchBackend(load_network(artifact), settings.device)

@@ -1,0 +1,65 @@
+"""What the operator may set: by flag, by environment variable ``ODENET_*``, or in a file ``.env``."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def usable_cpus() -> int:
+    """The number of processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    """The settings of the service; a flag overrides the environment, which overrides ``.env``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ODENET_",
+        env_file=".env",
+        env_ignore_empty=True,
+        frozen=True,
+        use_attribute_docstrings=True,
+        cli_kebab_case=True,
+        cli_prog_name="python -m service",
+    )
+
+    host: str = "127.0.0.1"
+    """The address to listen on; 0.0.0.0 for every network that the machine is on."""
+
+    port: int = Field(default=8000, ge=0, le=65535)
+    """The port to listen on; 0 for any that is free."""
+
+    models: Path = Path(__file__).parents[1] / "models" / "fitted"
+    """The models folder: <name>/<version>/manifest.json. Of each name the greatest version is served."""
+
+    model: str = "odenet-mnist"
+    """The model that answers a request that names none."""
+
+    backend: Literal["onnxruntime", "torch"] = "onnxruntime"
+    """What computes. torch must be installed to be chosen."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where it computes; cuda needs an onnxruntime or a torch that was built for it."""
+
+    threads: int = Field(default_factory=usable_cpus, ge=1, le=256)
+    """Requests computed at the same time, each on one thread.  [default: the processors there are]"""
+
+    max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
+    """The largest body of a request; a larger one is refused with 413."""
+
+    max_pixels: int = Field(default=16 * 2**20, ge=784)
+    """The largest picture that is decoded, in pixels; a larger one is refused with 413."""
+
+    max_images: int = Field(default=1024, ge=1)
+    """The most images in one request; more are refused with 413."""
+
+    shutdown_seconds: int = Field(default=8, ge=0)
+    """How long requests in flight may take to end once the service is told to stop."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is logged."""

@@ -1,0 +1,92 @@
+"""From the files that ship to answers over HTTP."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import pytest
+
+from tests.digits import encoded, load_test_set, seven
+from tests.serving import ROOT, running
+
+ARTIFACT = ROOT / "models" / "fitted" / "odenet-mnist" / "1"
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx.Client]:
+    with running() as service, service.client() as client:
+        yield client
+
+
+def predictions(client: httpx.Client, images: npt.NDArray[np.uint8], **query: str) -> list[dict[str, Any]]:
+    headers = {"content-type": "application/octet-stream"}
+    answer = client.post("/predict", params=query, content=images.tobytes(), headers=headers)
+    listed = answer.raise_for_status().json()["predictions"]
+    assert len(listed) == len(images)
+    return list(listed)
+
+
+def test_all_test_digits_over_http_give_the_error_that_the_card_states(client: httpx.Client) -> None:
+    images, labels = load_test_set()
+    batches = (images[start : start + 1_000] for start in range(0, 10_000, 1_000))
+    answers = [prediction["digit"] for batch in batches for prediction in predictions(client, batch)]
+    errors = int((np.array(answers) != labels).sum())
+    (stated,) = [m for m in json.loads((ARTIFACT / "manifest.json").read_text())["metrics"] if m["split"] == "test"]
+    assert (errors, len(answers)) == (stated["errors"], stated["rows"])
+    assert f"| test | {errors / 10_000:.2%} | {errors} |" in (ARTIFACT / "README.md").read_text()
+
+
+def test_the_fitted_network_errs_on_at_most_one_in_two_hundred(client: httpx.Client) -> None:
+    (stated,) = [m for m in client.get("/models").json()[0]["metrics"] if m["split"] == "test"]
+    assert stated["rate"] <= 0.005
+
+
+def test_torch_answers_as_onnxruntime_does(client: httpx.Client) -> None:
+    images = load_test_set()[0][:50]
+    with running("--backend", "torch") as by_torch, by_torch.client() as other:
+        for query in ({"method": "dopri5", "tolerance": "1e-3"}, {"method": "rk4", "steps": "2"}):
+            answers = predictions(client, images, **query), predictions(other, images, **query)
+            for expected, actual in zip(*answers, strict=True):
+                assert actual["digit"] == expected["digit"]
+                assert actual["solver"]["nfe"] == expected["solver"]["nfe"]
+                assert actual["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-4)
+
+
+def test_the_service_needs_no_torch() -> None:
+    """A process in which torch cannot be imported serves a digit."""
+    program = f"""
+import sys
+sys.modules["torch"] = None  # to import it now is an ImportError
+from fastapi.testclient import TestClient
+from service.app import create_app
+from service.settings import Settings
+answer = TestClient(create_app(Settings())).post(
+    "/predict", content=bytes.fromhex("{encoded(seven()).hex()}"), headers={{"content-type": "image/png"}}
+)
+print(answer.json()["predictions"][0]["digit"])
+"""
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "7"
+
+
+def test_the_portable_graph_answers_as_the_service_does(client: httpx.Client) -> None:
+    images = load_test_set()[0][:20]
+    manifest = json.loads((ARTIFACT / "manifest.json").read_text())
+    tolerances = np.geomspace(1e-5, 1, len(images)).astype(np.float32)
+    session = ort.InferenceSession(ARTIFACT / "solve.onnx", providers=["CPUExecutionProvider"])
+    logits, nfe = session.run(["logits", "nfe"], {"image": images, "rtol": tolerances, "atol": tolerances})
+    for row, image in enumerate(images):
+        body = {
+            "images": [image.tolist()],
+            "method": manifest["default_solver"]["method"],
+            "tolerance": float(tolerances[row]),
+        }
+        (prediction,) = client.post("/predict", json=body).json()["predictions"]
+        assert prediction["digit"] == logits[row].argmax()
+        assert prediction["solver"]["nfe"] == nfe[row]

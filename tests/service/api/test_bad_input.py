@@ -1,0 +1,228 @@
+"""Every kind of bad input gets its status, and an answer that names the field, the limit and the value."""
+
+import base64
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.digits import encoded, seven
+
+SEVEN = base64.b64encode(encoded(seven())).decode()
+GRID = seven().tolist()
+PNG, PIXELS = {"content-type": "image/png"}, {"content-type": "application/octet-stream"}
+
+
+def with_level(level: Any) -> list[list[Any]]:
+    """The seven with one other grey level, in row 3 and column 5."""
+    return [[level if (i, j) == (3, 5) else old for j, old in enumerate(row)] for i, row in enumerate(GRID)]
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG whose header claims a size, and that holds next to nothing."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def raw_json(text: str) -> dict[str, Any]:
+    return {"content": text, "headers": {"content-type": "application/json"}}
+
+
+CASES: dict[str, tuple[dict[str, Any], int, str, str]] = {
+    # what: (the request, the status, the field that is named, part of what is said)
+    "no JSON": (raw_json("{"), 400, "body", "JSON"),
+    "empty body": (raw_json(""), 400, "body", "JSON"),
+    "not UTF-8": (
+        {"content": b'{"images": ["\xff"]}', "headers": {"content-type": "application/json"}},
+        400,
+        "body",
+        "",
+    ),
+    "JSON of another kind": (raw_json("[1, 2]"), 422, "body", "object"),
+    "no images": ({"json": {}}, 422, "images", "required"),
+    "an empty list": ({"json": {"images": []}}, 422, "images", "at least 1"),
+    "an unknown field": ({"json": {"images": [SEVEN], "tolerence": 1}}, 422, "tolerence", "not permitted"),
+    "27 rows": ({"json": {"images": [GRID[:27]]}}, 422, "images.0", "28 rows of 28"),
+    "ragged rows": ({"json": {"images": [[*GRID[:27], [0]]]}}, 422, "images.0", "28 rows of 28"),
+    "the second image": ({"json": {"images": [GRID, 5]}}, 422, "images.1", "28 rows of 28"),
+    "too bright": ({"json": {"images": [with_level(256)]}}, 422, "images.0", "row 3, column 5 holds 256"),
+    "negative": ({"json": {"images": [with_level(-1)]}}, 422, "images.0", "row 3, column 5 holds -1"),
+    "a fraction": ({"json": {"images": [with_level(0.5)]}}, 422, "images.0", "row 3, column 5 holds 0.5"),
+    "a string for a level": ({"json": {"images": [with_level("9")]}}, 422, "images.0", "numbers"),
+    "null for a level": ({"json": {"images": [with_level(None)]}}, 422, "images.0", "numbers"),
+    "an enormous level": ({"json": {"images": [with_level(10**40)]}}, 422, "images.0", "numbers"),
+    "NaN": (raw_json(json.dumps({"images": [with_level(float("nan"))]})), 422, "images.0", "holds nan"),
+    "infinity": (raw_json(json.dumps({"images": [with_level(float("inf"))]})), 422, "images.0", "holds inf"),
+    "no base64": ({"json": {"images": ["#"]}}, 400, "images.0", "base64"),
+    "base64 of no picture": ({"json": {"images": [SEVEN, "AAAA"]}}, 400, "images.1", "PNG"),
+    "no picture": ({"content": b"GIF89a", "headers": PNG}, 400, "body", "PNG"),
+    "a damaged picture": ({"content": encoded(seven())[:100], "headers": PNG}, 400, "body", "damaged"),
+    "no bytes of a picture": ({"content": b"", "headers": PNG}, 400, "body", "PNG"),
+    "783 bytes": ({"content": bytes(783), "headers": PIXELS}, 422, "body", "784"),
+    "no bytes": ({"content": b"", "headers": PIXELS}, 422, "body", "784"),
+    "an empty form": (
+        {
+            "files": {},
+            "data": {},
+            "headers": {"content-type": "multipart/form-data; boundary=b"},
+            "content": b"--b--\r\n",
+        },
+        422,
+        "body",
+        "no file",
+    ),
+    "a form with a field": ({"files": {"a": encoded(seven())}, "data": {"tolerance": "1"}}, 422, "tolerance", "query"),
+    "a form with a text file": ({"files": {"a": ("a.txt", b"7", "text/plain")}}, 415, "a", "image/png"),
+    "a form without a boundary": ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "", ""),
+    "a GIF": ({"content": b"GIF89a", "headers": {"content-type": "image/gif"}}, 415, "content-type", "image/png"),
+    "no media type": ({"content": b"7"}, 415, "content-type", "application/json"),
+    "tolerance too tight": ({"json": {"images": [SEVEN], "tolerance": 1e-7}}, 422, "tolerance", "0.000001"),
+    "tolerance too loose": ({"json": {"images": [SEVEN], "tolerance": 11}}, 422, "tolerance", "10"),
+    "tolerance not finite": (raw_json(f'{{"images": ["{SEVEN}"], "tolerance": NaN}}'), 422, "tolerance", ""),
+    "tolerance no number": ({"json": {"images": [SEVEN], "tolerance": "tight"}}, 422, "tolerance", "number"),
+    "rtol out of range": ({"json": {"images": [SEVEN], "rtol": 0}}, 422, "rtol", "0.000001"),
+    "atol out of range": ({"json": {"images": [SEVEN], "atol": 1e9}}, 422, "atol", "10"),
+    "tolerance and rtol": ({"json": {"images": [SEVEN], "tolerance": 1, "rtol": 1}}, 422, "rtol", "tolerance"),
+    "unknown method": ({"json": {"images": [SEVEN], "method": "rk45"}}, 422, "method", "dopri5"),
+    "steps on an adaptive method": ({"json": {"images": [SEVEN], "method": "dopri5", "steps": 3}}, 422, "steps", "rk4"),
+    "steps on the default method": ({"json": {"images": [SEVEN], "steps": 3}}, 422, "steps", "rk4"),
+    "tolerance on a fixed-step method": (
+        {"json": {"images": [SEVEN], "method": "rk4", "tolerance": 1}},
+        422,
+        "tolerance",
+        "dopri5",
+    ),
+    "no steps": ({"json": {"images": [SEVEN], "method": "rk4", "steps": 0}}, 422, "steps", "1"),
+    "too many steps": ({"json": {"images": [SEVEN], "method": "rk4", "steps": 101}}, 422, "steps", "100"),
+    "half a step": ({"json": {"images": [SEVEN], "method": "rk4", "steps": 1.5}}, 422, "steps", "integer"),
+    "unknown model": ({"json": {"images": [SEVEN], "model": "resnet"}}, 404, "model", "odenet-mnist"),
+    "query: out of range": (
+        {"content": seven().tobytes(), "headers": PIXELS, "params": {"tolerance": 99}},
+        422,
+        "tolerance",
+        "10",
+    ),
+    "query: unknown": (
+        {"content": seven().tobytes(), "headers": PIXELS, "params": {"tol": 1}},
+        422,
+        "tol",
+        "permitted",
+    ),
+    "query and body": (
+        {"json": {"images": [SEVEN], "tolerance": 1}, "params": {"tolerance": 1}},
+        422,
+        "tolerance",
+        "query",
+    ),
+    "too many images": ({"json": {"images": [SEVEN] * 51}}, 413, "images", "at most 50"),
+    "too many raw images": ({"content": bytes(784 * 51), "headers": PIXELS}, 413, "images", "at most 50"),
+    "too many files": ({"files": [("f", ("7.png", encoded(seven()), "image/png"))] * 51}, 413, "images", "at most 50"),
+    "too many pixels": ({"content": bomb(60_000, 60_000), "headers": PNG}, 413, "body", "3,600,000,000"),
+    "too many pixels in base64": (
+        {"json": {"images": [base64.b64encode(bomb(2000, 1000)).decode()]}},
+        413,
+        "images.0",
+        "1,000,000",
+    ),
+    "too large a body": ({"content": bytes(400_001), "headers": PIXELS}, 413, "body", "400,000"),
+}
+
+
+def checked(answer: httpx.Response) -> dict[str, Any]:
+    """The problem details of an answer, if it has their form and gives nothing away."""
+    problem = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert set(problem) == {"title", "status", "detail", "errors"}
+    assert problem["status"] == answer.status_code
+    assert "Traceback" not in answer.text
+    assert '.py"' not in answer.text
+    assert len(answer.content) < 4_000
+    assert isinstance(problem, dict)
+    return problem
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_bad_input_is_named(client: httpx.Client, case: tuple[dict[str, Any], int, str, str]) -> None:
+    request, status, field, said = case
+    answer = client.post("/predict", **request)
+    assert answer.status_code == status, answer.text
+    problem = checked(answer)
+    if field:
+        error = problem["errors"][0]
+        assert error["field"] == field
+        assert said in error["message"] or said in (error["value"] or "")
+
+
+def test_a_body_that_grows_too_large_is_refused_without_a_declared_length(client: httpx.Client) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(100):
+            yield bytes(10_000)
+
+    answer = client.post("/predict", content=chunks(), headers=PIXELS)
+    assert answer.status_code == 413
+    assert checked(answer)["errors"][0]["field"] == "body"
+
+
+def test_at_most_ten_errors_are_told(client: httpx.Client) -> None:
+    answer = client.post("/predict", json={"images": [7] * 40})
+    assert answer.status_code == 422
+    assert len(checked(answer)["errors"]) == 10
+
+
+def test_unknown_routes_and_verbs_have_problem_details_too(client: httpx.Client) -> None:
+    for answer, status in ((client.get("/nothing"), 404), (client.get("/predict"), 405)):
+        assert answer.status_code == status
+        checked(answer)
+
+
+def test_the_service_answers_as_before_after_all_that(client: httpx.Client) -> None:
+    for request, *_ in CASES.values():
+        client.post("/predict", **request)
+    assert client.post("/predict", json={"images": [SEVEN]}).json()["predictions"][0]["digit"] == 7
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=30) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=60,
+)
+fields = st.fixed_dictionaries(
+    {"images": st.lists(anything | st.just(SEVEN) | st.just(GRID), max_size=3)},
+    optional=dict.fromkeys(("tolerance", "rtol", "atol", "method", "steps", "model"), anything),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(body=fields | anything)
+def test_any_json_is_answered_or_refused(client: httpx.Client, body: Any) -> None:
+    answer = client.post("/predict", **raw_json(json.dumps(body)))
+    assert answer.status_code in {200, 400, 404, 413, 422}
+    if answer.status_code != 200:
+        checked(answer)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    content=st.binary(max_size=2000),
+    media_type=st.sampled_from(
+        ["application/json", "image/png", "image/jpeg", "application/octet-stream", "multipart/form-data; boundary=b"]
+    ),
+    prefix=st.sampled_from([b"", b"--b\r\n", encoded(seven())[:60], encoded(seven(), "JPEG")[:200], b'{"images": [']),
+)
+def test_any_bytes_are_answered_or_refused(
+    client: httpx.Client, content: bytes, media_type: str, prefix: bytes
+) -> None:
+    answer = client.post("/predict", content=prefix + content, headers={"content-type": media_type})
+    assert answer.status_code in {200, 400, 415, 422}
+    if answer.status_code != 200:
+        checked(answer)

@@ -1,0 +1,54 @@
+"""Health, OpenAPI, and the page that lets people try it."""
+
+import re
+from typing import Any
+
+import httpx
+
+
+def schema(client: httpx.Client) -> dict[str, Any]:
+    document = client.get("/openapi.json").json()
+    assert isinstance(document, dict)
+    return document
+
+
+def test_health(client: httpx.Client) -> None:
+    assert client.get("/health/live").json() == {"status": "live"}
+    assert client.get("/health/ready").json() == {"status": "ready", "models": ["odenet-mnist"]}
+
+
+def test_every_example_works_when_it_is_tried(client: httpx.Client) -> None:
+    content = schema(client)["paths"]["/predict"]["post"]["requestBody"]["content"]
+    examples = content["application/json"]["examples"]
+    assert len(examples) >= 3
+    for example in examples.values():
+        answer = client.post("/predict", json=example["value"])
+        assert answer.json()["predictions"][0]["digit"] == 7, example["summary"]
+
+
+def test_every_media_type_that_is_offered_is_taken(client: httpx.Client) -> None:
+    for media_type in schema(client)["paths"]["/predict"]["post"]["requestBody"]["content"]:
+        assert client.post("/predict", headers={"content-type": media_type}).status_code != 415
+
+
+def test_every_reference_of_the_document_leads_somewhere(client: httpx.Client) -> None:
+    document = schema(client)
+    references = set(re.findall(r'"\$ref": ?"#/components/schemas/(\w+)"', client.get("/openapi.json").text))
+    assert {"PredictBody", "PredictAnswer", "Problem"} <= references
+    assert references <= set(document["components"]["schemas"])
+
+
+def test_every_answer_that_can_be_is_documented(client: httpx.Client) -> None:
+    answers = schema(client)["paths"]["/predict"]["post"]["responses"]
+    assert set(answers) == {"200", "400", "404", "413", "415", "422"}
+
+
+def test_the_page_needs_nothing_from_elsewhere(client: httpx.Client) -> None:
+    page = client.get("/", follow_redirects=True)
+    assert page.status_code == 200
+    assert page.url.path == "/docs"
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(sources) >= 2
+    for source in sources:
+        assert source.startswith("/")
+        assert client.get(source).status_code == 200

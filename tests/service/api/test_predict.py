@@ -1,0 +1,156 @@
+"""`POST /predict` over a real socket, with real digits."""
+
+import base64
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from models.solvers.methods import METHODS
+from tests.digits import encoded, load_test_set, seven
+
+ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
+FIXED = [name for name, method in METHODS.items() if not method.adaptive]
+SEVEN_BASE64 = base64.b64encode(encoded(seven())).decode()
+
+BODIES: dict[str, dict[str, Any]] = {
+    "rows of grey levels": {"json": {"images": [seven().tolist()]}},
+    "grey levels as floats": {"json": {"images": [seven().astype(float).tolist()]}},
+    "base64": {"json": {"images": [SEVEN_BASE64]}},
+    "data URL": {"json": {"images": [f"data:image/png;base64,{SEVEN_BASE64}"]}},
+    "PNG": {"content": encoded(seven()), "headers": {"content-type": "image/png"}},
+    "media type with a parameter": {"content": encoded(seven()), "headers": {"content-type": "IMAGE/PNG; q=1"}},
+    "black on white": {"content": encoded(255 - seven()), "headers": {"content-type": "image/png"}},
+    "bytes": {"content": seven().tobytes(), "headers": {"content-type": "application/octet-stream"}},
+    "form": {"files": {"picture": ("seven.png", encoded(seven()), "image/png")}},
+    "form with bytes": {"files": {"pixels": ("seven", seven().tobytes(), "application/octet-stream")}},
+}
+
+
+def only(answer: httpx.Response) -> dict[str, Any]:
+    """The one prediction of an answer that should have one."""
+    assert answer.status_code == 200, answer.text
+    (prediction,) = answer.json()["predictions"]
+    assert isinstance(prediction, dict)
+    return prediction
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
+def test_every_form_of_the_same_digit_gets_the_same_answer(client: httpx.Client, body: dict[str, Any]) -> None:
+    prediction = only(client.post("/predict", **body))
+    assert prediction["digit"] == 7
+    assert prediction == only(client.post("/predict", **BODIES["bytes"]))
+
+
+def test_a_jpeg_is_read(client: httpx.Client) -> None:
+    headers = {"content-type": "image/jpeg"}
+    assert only(client.post("/predict", content=encoded(seven(), "JPEG"), headers=headers))["digit"] == 7
+
+
+def test_a_picture_of_another_size_is_brought_to_the_form_of_mnist(client: httpx.Client) -> None:
+    page = np.full((400, 300), 230, np.uint8)
+    page[50:330, 10:290] -= np.kron(seven(), np.ones((10, 10), np.uint8)) // 2
+    headers = {"content-type": "image/png"}
+    assert only(client.post("/predict", content=encoded(page), headers=headers))["digit"] == 7
+
+
+def test_the_answer_says_what_it_is_and_what_it_cost(client: httpx.Client) -> None:
+    answer = client.post("/predict", json={"images": [SEVEN_BASE64], "method": "dopri5", "rtol": 1e-3, "atol": 1e-4})
+    body = answer.json()
+    assert answer.headers["content-type"] == "application/json"
+    assert set(body) == {"model", "version", "predictions", "timing_ms"}
+    assert body["model"] == "odenet-mnist"
+    prediction = only(answer)
+    assert set(prediction) == {"digit", "probabilities", "solver"}
+    assert sum(prediction["probabilities"]) == pytest.approx(1, abs=1e-5)
+    assert int(np.argmax(prediction["probabilities"])) == prediction["digit"]
+    solver = prediction["solver"]
+    assert (solver["method"], solver["rtol"], solver["atol"], solver["outcome"]) == ("dopri5", 1e-3, 1e-4, "converged")
+    assert solver["nfe"] == 1 + 6 * solver["steps"]
+    assert 0 <= solver["rejected"] < solver["steps"]
+    assert solver["error_estimate"] > 0
+    timing = body["timing_ms"]
+    assert set(timing) == {"queue", "decode", "solve", "total"}
+    assert timing["total"] >= timing["solve"] > 0
+
+
+@pytest.mark.parametrize("method", ADAPTIVE)
+def test_a_tighter_tolerance_costs_more_and_errs_less(client: httpx.Client, method: str) -> None:
+    solvers = [
+        only(client.post("/predict", json={"images": [SEVEN_BASE64], "tolerance": tolerance, "method": method}))[
+            "solver"
+        ]
+        for tolerance in (1e-1, 1e-3, 1e-5)
+    ]
+    nfe, estimates = ([solver[key] for solver in solvers] for key in ("nfe", "error_estimate"))
+    assert nfe == sorted(set(nfe)), "rises"
+    assert estimates == sorted(estimates, reverse=True)
+
+
+def test_the_default_method_too_spends_more_at_a_tighter_tolerance(client: httpx.Client) -> None:
+    nfe = [
+        only(client.post("/predict", json={"images": [SEVEN_BASE64], "tolerance": tolerance}))["solver"]["nfe"]
+        for tolerance in (1e-1, 1e-3, 1e-5)
+    ]
+    assert nfe == sorted(set(nfe))
+
+
+@pytest.mark.parametrize("method", FIXED)
+def test_a_fixed_step_method_takes_its_steps(client: httpx.Client, method: str) -> None:
+    solver = only(client.post("/predict", json={"images": [SEVEN_BASE64], "method": method, "steps": 5}))["solver"]
+    assert (solver["steps"], solver["nfe"], solver["rejected"]) == (5, 5 * METHODS[method].stages, 0)
+    assert solver["rtol"] is solver["atol"] is solver["error_estimate"] is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_any_method_may_be_named_alone(client: httpx.Client, method: str) -> None:
+    answer = client.post("/predict", params={"method": method}, **BODIES["bytes"])
+    assert only(answer)["solver"]["method"] == method
+
+
+def test_solver_fields_may_stand_in_the_query_of_any_body(client: httpx.Client) -> None:
+    for body in BODIES.values():
+        solver = only(client.post("/predict", params={"method": "tsit5", "tolerance": "1e-4"}, **body))["solver"]
+        assert (solver["method"], solver["rtol"], solver["atol"]) == ("tsit5", 1e-4, 1e-4)
+
+
+def test_rtol_and_atol_may_be_given_apart(client: httpx.Client) -> None:
+    solver = only(client.post("/predict", json={"images": [SEVEN_BASE64], "rtol": 1e-4}))["solver"]
+    default = only(client.post("/predict", json={"images": [SEVEN_BASE64]}))["solver"]
+    assert (solver["rtol"], solver["atol"]) == (1e-4, default["atol"])
+
+
+def test_many_images_are_answered_in_their_order_and_as_they_are_alone(client: httpx.Client) -> None:
+    images = load_test_set()[0][:40]
+    settings: dict[str, Any] = {"method": "dopri5", "tolerance": 1e-3}
+    together = client.post("/predict", json={"images": images.tolist(), **settings}).json()["predictions"]
+    for image, prediction in zip(images, together, strict=True):
+        alone = only(client.post("/predict", json={"images": [image.tolist()], **settings}))
+        assert (alone["digit"], alone["solver"]["nfe"]) == (prediction["digit"], prediction["solver"]["nfe"])
+        assert alone["probabilities"] == pytest.approx(prediction["probabilities"], abs=1e-5)
+
+
+def test_files_and_bytes_hold_any_number_of_images(client: httpx.Client) -> None:
+    images, _ = load_test_set()
+    expected = [p["digit"] for p in client.post("/predict", json={"images": images[:6].tolist()}).json()["predictions"]]
+    form = [
+        ("files", ("a", images[:2].tobytes(), "application/octet-stream")),
+        ("files", ("b.png", encoded(images[2]), "image/png")),
+        ("files", ("c", images[3:6].tobytes(), "application/octet-stream")),
+    ]
+    raw = client.post("/predict", content=images[:6].tobytes(), headers={"content-type": "application/octet-stream"})
+    for answer in (raw, client.post("/predict", files=form)):
+        assert [prediction["digit"] for prediction in answer.json()["predictions"]] == expected
+
+
+def test_callers_at_the_same_time_get_each_their_own_answer(client: httpx.Client) -> None:
+    images = load_test_set()[0][:32]
+
+    def ask(image: Any) -> Any:
+        return only(client.post("/predict", json={"images": [image.tolist()], "method": "dopri5"}))
+
+    one_by_one = [ask(image) for image in images]
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(ask, images)) == one_by_one

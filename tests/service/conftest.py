@@ -1,0 +1,19 @@
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.serving import Running, running
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Running]:
+    """The service with the model that ships, and with small limits."""
+    with running("--max-images", "50", "--max-body-bytes", "400000", "--max-pixels", "1000000") as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def client(service: Running) -> Iterator[httpx.Client]:
+    with service.client() as client:
+        yield client

@@ -1,0 +1,66 @@
+"""What the solver fields of a request come to, given a model's profile."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models import artifact as artifacts
+from models.backends.onnx import OnnxBackend
+from models.solvers.methods import METHODS
+from models.solvers.settings import LARGEST_TOLERANCE, MOST_STEPS, SMALLEST_TOLERANCE
+from service.engine.policy import ADAPTIVE, FIXED, SolverFields, resolve
+from service.errors import InvalidError
+from service.models import ServedModel
+from tests.serving import ROOT
+
+FOLDER: Path = ROOT / "models" / "fitted" / "odenet-mnist" / "1"
+
+
+@pytest.fixture(scope="module")
+def model() -> ServedModel:
+    return ServedModel(artifacts.read(FOLDER), OnnxBackend(FOLDER, METHODS))
+
+
+def test_nothing_said_is_the_default_of_the_model(model: ServedModel) -> None:
+    assert resolve(SolverFields(), model) == model.artifact.manifest.default_solver
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_alone_gets_its_cheapest_setting_that_agrees_with_the_reference(
+    model: ServedModel, method: str
+) -> None:
+    chosen = resolve(SolverFields(method=method), model)
+    points = {point.solver: point for point in model.artifact.profile.points if point.solver.method == method}
+    for point in points.values():
+        cheaper = point.nfe.mean < points[chosen].nfe.mean
+        assert not (cheaper and point.agreement >= artifacts.SUFFICIENT_AGREEMENT)
+
+
+tolerances = st.floats(SMALLEST_TOLERANCE, LARGEST_TOLERANCE)
+
+
+@given(
+    fields=st.fixed_dictionaries(
+        {},
+        optional={
+            "method": st.sampled_from([*ADAPTIVE, *FIXED]),
+            "tolerance": tolerances,
+            "rtol": tolerances,
+            "atol": tolerances,
+            "steps": st.integers(1, MOST_STEPS),
+        },
+    )
+)
+def test_fields_are_heeded_or_refused_by_name(model: ServedModel, fields: dict[str, Any]) -> None:
+    try:
+        settings = resolve(SolverFields(**fields), model)
+    except InvalidError as error:
+        assert {wrong.field for wrong in error.errors} <= fields.keys()  # noqa: PT017 (either way is right)
+        return
+    assert settings.method == fields.get("method", settings.method)
+    assert settings.steps == fields.get("steps", settings.steps)
+    for field in ("rtol", "atol"):
+        assert getattr(settings, field) == fields.get(field, fields.get("tolerance", getattr(settings, field)))

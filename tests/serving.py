@@ -1,0 +1,62 @@
+"""The real service in a process of its own, on a real socket."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+
+import httpx
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass
+class Running:
+    """A service that listens."""
+
+    url: str
+    process: subprocess.Popen[str]
+    log: list[str]
+
+    def client(self) -> httpx.Client:
+        """A client of it, which must be closed."""
+        return httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+
+
+def start(*flags: str, **environment: str) -> subprocess.Popen[str]:
+    """Start the service with flags and settings in the environment."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ODENET_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "service", *flags],
+        cwd=ROOT,
+        env=inherited | environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+@contextmanager
+def running(*flags: str, **environment: str) -> Iterator[Running]:
+    """A service on a free port, stopped when it is left."""
+    process = start("--port", "0", *flags, **environment)
+    assert process.stderr is not None
+    stderr, log = process.stderr, list[str]()
+    with process:
+        try:
+            while not (listening := re.search(r"running on (http://\S+)", log[-1] if log else "")):
+                line = stderr.readline()
+                assert line, f"the service ended at its start: {''.join(log)}"
+                log.append(line)
+            reader = Thread(target=lambda: log.extend(stderr), daemon=True)  # so that the pipe never fills
+            reader.start()
+            yield Running(listening[1], process, log)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+            reader.join()
