@@ -1,0 +1,44 @@
+# Every target does its own set-up; PYTHON is any Python of 3.11 or later.
+PYTHON ?= python3
+SERVE  := .venv/serve
+DEV    := .venv/dev
+
+.PHONY: serve test lint types test-gpu fit export image clean
+
+serve: $(SERVE)/.installed  ## the service, without torch, on http://127.0.0.1:8000 or ODENET_PORT
+	$(SERVE)/bin/python -m service
+
+test: lint types  ## every check that needs no GPU and no container engine
+	$(DEV)/bin/python -m pytest
+
+lint: $(DEV)/.installed
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/ruff check .
+
+types: $(DEV)/.installed
+	$(DEV)/bin/mypy
+
+test-gpu: $(DEV)/.installed  ## what needs a CUDA device
+	$(DEV)/bin/python -m pytest -m gpu
+
+fit: $(DEV)/.installed  ## fit the network that ships; takes about an hour on a CPU
+	$(DEV)/bin/python -m training fit odenet-mnist
+
+export: $(DEV)/.installed  ## export the last fit as the next version
+	$(DEV)/bin/python -m training export runs/odenet-mnist
+
+image:  ## the container image of the service
+	docker build --target service --tag odenet .
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(SERVE)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(SERVE)
+	$(SERVE)/bin/python -m pip install --quiet --constraint constraints.txt .
+	touch $@
+
+$(DEV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(DEV)
+	$(DEV)/bin/python -m pip install --quiet --constraint constraints.txt '.[dev]'
+	touch $@
