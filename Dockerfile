@@ -25,6 +25,7 @@ COPY data data
 COPY models models
 COPY training training
 RUN mkdir /runs && chown -R odenet /runs models/fitted
+ENV MPLCONFIGDIR=/tmp/matplotlib
 USER odenet
 ENTRYPOINT ["python", "-m", "training"]
 CMD ["--help"]

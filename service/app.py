@@ -13,7 +13,7 @@ from service.api import catalogue, health, predict, problems
 from service.api.body import PredictBody
 from service.api.limits import BodyLimit
 from service.engine.compute import Workers
-from service.models import Models
+from service.registry import Registry
 from service.settings import Settings
 
 TITLE = "ODE-Net"
@@ -31,9 +31,9 @@ def create_app(settings: Settings) -> FastAPI:
         ArtifactError: a model is corrupt, or the default one is missing.
         ValueError: the backend or the device is not to be had.
     """
-    models = Models.load(settings)
+    models = Registry.load(settings)
     workers = Workers(settings.threads)
-    app = FastAPIOffline(title=TITLE, version=VERSION, description=DESCRIPTION, redoc_url=None)
+    app = FastAPIOffline(title=TITLE, version=VERSION, description=DESCRIPTION, redoc_url=None, responses=problems.ANY)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
     app.include_router(predict.router(models, workers, settings))
     app.include_router(catalogue.router(models))

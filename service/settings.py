@@ -22,6 +22,7 @@ class Settings(BaseSettings):
         env_prefix="ODENET_",
         env_file=".env",
         env_ignore_empty=True,
+        dotenv_filtering="match_prefix",  # a .env may hold what is for others
         frozen=True,
         use_attribute_docstrings=True,
         cli_kebab_case=True,

@@ -7,7 +7,7 @@ from models.artifact import Manifest, MeasuredError, Profile
 from models.solvers.settings import SolverSettings
 from service.api.problems import documented
 from service.errors import UnknownModelError
-from service.models import Models, ServedModel
+from service.registry import Registry, ServedModel
 
 
 class ModelSummary(BaseModel):
@@ -31,7 +31,7 @@ class ModelDetails(BaseModel):
     card: str = Field(description="The model card, as Markdown.")
 
 
-def router(models: Models) -> APIRouter:
+def router(models: Registry) -> APIRouter:
     """The routes over these models."""
     routes = APIRouter(prefix="/models", tags=["models"])
 

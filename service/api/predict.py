@@ -15,7 +15,7 @@ from service.api.problems import documented
 from service.engine.compute import Workers
 from service.engine.policy import SolverFields, resolve
 from service.errors import InvalidError, MalformedError, TooLargeError, UnknownModelError, UnsupportedMediaTypeError
-from service.models import Models, ServedModel
+from service.registry import Registry, ServedModel
 from service.settings import Settings
 
 
@@ -78,7 +78,7 @@ def _body_documentation() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def router(models: Models, workers: Workers, settings: Settings) -> APIRouter:
+def router(models: Registry, workers: Workers, settings: Settings) -> APIRouter:
     """The route over these models.
 
     Args:

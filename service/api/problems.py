@@ -52,10 +52,15 @@ class Problem(BaseModel):
     errors: list[ProblemField] = Field(default=[], description="Each thing that is wrong; ten at most.")
 
 
-def documented(*errors: type[RequestError]) -> dict[int | str, dict[str, Any]]:
+Answers = dict[int | str, dict[str, Any]]
+CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+ANY: Answers = {"default": {"description": "Whatever is wrong is told as problem details.", "content": CONTENT}}
+"""What every route may answer, for OpenAPI."""
+
+
+def documented(*errors: type[RequestError]) -> Answers:
     """The answers to these errors, for a route's OpenAPI."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {int(STATUS[error]): {"description": error.__doc__, "content": content} for error in errors}
+    return {int(STATUS[error]): {"description": error.__doc__, "content": CONTENT} for error in errors}
 
 
 def install(app: FastAPI) -> None:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings, Steps, Tolerance
 from service.errors import FieldError, InvalidError
-from service.models import ServedModel
+from service.registry import ServedModel
 
 ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
 FIXED = [name for name, method in METHODS.items() if not method.adaptive]

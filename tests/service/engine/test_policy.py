@@ -13,7 +13,7 @@ from models.solvers.methods import METHODS
 from models.solvers.settings import LARGEST_TOLERANCE, MOST_STEPS, SMALLEST_TOLERANCE
 from service.engine.policy import ADAPTIVE, FIXED, SolverFields, resolve
 from service.errors import InvalidError
-from service.models import ServedModel
+from service.registry import ServedModel
 from tests.serving import ROOT
 
 FOLDER: Path = ROOT / "models" / "fitted" / "odenet-mnist" / "1"

@@ -42,7 +42,7 @@ class ServedModel:
         return default if method in {None, default.method} else self.artifact.profile.cheapest([str(method)])
 
 
-class Models:
+class Registry:
     """The models of a folder, of each name the greatest version.
 
     Args:

@@ -1,0 +1,53 @@
+"""Where settings come from."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from pydantic_settings import CliApp
+
+from service.settings import Settings, usable_cpus
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"ODENET_{name.upper()}", raising=False)
+    return tmp_path
+
+
+def test_it_listens_on_loopback_unless_it_is_told_otherwise() -> None:
+    settings = Settings()
+    assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, "odenet-mnist")
+    assert settings.threads == usable_cpus() >= 1
+
+
+def test_flag_goes_before_environment_and_environment_before_file(
+    somewhere_else: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (somewhere_else / ".env").write_text("ODENET_PORT=1\nODENET_THREADS=2\nODENET_MAX_IMAGES=3\nSOMEBODY_ELSES=4\n")
+    monkeypatch.setenv("ODENET_PORT", "10")
+    monkeypatch.setenv("ODENET_THREADS", "20")
+    settings = CliApp.run(Settings, cli_args=["--port", "100"])
+    assert (settings.port, settings.threads, settings.max_images) == (100, 20, 3)
+
+
+def test_a_misspelt_setting_in_the_file_is_named(somewhere_else: Path) -> None:
+    (somewhere_else / ".env").write_text("ODENET_PROT=1\n")
+    with pytest.raises(ValidationError, match="odenet_prot"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "-1"), ("PORT", "http"), ("THREADS", "0"), ("MAX_PIXELS", "783"), ("BACKEND", "jax"), ("DEVICE", "tpu")],
+)
+def test_a_value_out_of_range_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"ODENET_{name}", value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
