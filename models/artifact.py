@@ -7,10 +7,11 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 
 MANIFEST = "manifest.json"
@@ -97,6 +98,14 @@ class Manifest(_Frozen):
     recipe: dict[str, Any]
     metrics: list[MeasuredError]
     files: dict[FileName, Sha256]
+
+    @model_validator(mode="after")
+    def _methods_are_known(self) -> Self:
+        if unknown := [method for method in self.methods if method not in METHODS]:
+            raise ValueError(f"methods: none is called {', '.join(unknown)}; there are {', '.join(METHODS)}")
+        if self.default_solver.method not in self.methods:
+            raise ValueError(f"default_solver: {self.default_solver.method} is not among methods")
+        return self
 
 
 class Distribution(_Frozen):
@@ -214,4 +223,6 @@ def _parse(model: type[Model], path: Path) -> Model:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ArtifactError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from error
+        raise ArtifactError(
+            f"{path}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
+        ) from error

@@ -39,15 +39,17 @@ def load(path: Path, device: torch.device) -> State:
         with safe_open(path, framework="pt", device=str(device)) as file:
             rest = json.loads(file.metadata()["state"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        state: State = _join(rest, tensors)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: no checkpoint that can be read ({error})") from error
-    state: State = _join(rest, tensors)
     return state
 
 
 def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """The value as JSON can say it, each tensor replaced by a reference and put into `tensors`."""
     if isinstance(value, Tensor):
+        while path in tensors:  # a key "a/b" reads as the way to b in a
+            path += "'"
         tensors[path] = value.detach().clone().contiguous()
         return {"$tensor": path}
     if isinstance(value, dict):

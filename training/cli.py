@@ -33,7 +33,7 @@ from training.fit import CHECKPOINT, Fit, load_network, run
 from training.recipe import RECIPES, RecipeError, read_recipe
 
 MODELS = Path(artifacts.__file__).parent / "fitted"
-FAILURES = (ArtifactError, CheckpointError, DataError, DisagreementError, ExportError, RecipeError, ValueError)
+FAILURES = (ArtifactError, CheckpointError, DataError, DisagreementError, ExportError, OSError, RecipeError, ValueError)
 
 app = typer.Typer(
     help="Fit an ODE-Net on digits, measure it, and export it for the service.",

@@ -99,11 +99,11 @@ def parse_idx(content: bytes) -> npt.NDArray[np.uint8]:
 def _load_split(folder: Path, prefix: str) -> Split:
     images_name, labels_name = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
     images, labels = _load_array(folder, images_name), _load_array(folder, labels_name)
-    if images.shape[1:] != (28, 28):
+    if images.shape[1:] != (28, 28) or len(images) == 0:
         raise DataError(f"{folder / images_name}: of shape {images.shape}; expected images of 28x28")
     if labels.shape != images.shape[:1]:
         raise DataError(f"{folder / labels_name}: of shape {labels.shape}; expected a label for each of {len(images)}")
-    if labels.max(initial=0) >= CLASSES:
+    if labels.max() >= CLASSES:
         raise DataError(f"{folder / labels_name}: holds the label {labels.max()}; expected 0 to {CLASSES - 1}")
     return Split(torch.from_numpy(images.copy()), torch.from_numpy(labels.astype(np.int64)))
 
@@ -130,5 +130,8 @@ def _checksums(folder: Path) -> dict[str, str]:
     path = folder / CHECKSUMS
     if not path.is_file():
         return {}
-    lines = (line.split(maxsplit=1) for line in path.read_text().splitlines() if line.strip())
-    return {name.lstrip("*"): checksum for checksum, name in lines}
+    try:
+        lines = (line.split(maxsplit=1) for line in path.read_text().splitlines() if line.strip())
+        return {name.lstrip("*"): checksum for checksum, name in lines}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a checksum and a file name on each line ({error})") from error

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -153,15 +152,21 @@ def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> No
         resume: go on from the folder's checkpoint.
 
     Raises:
-        CheckpointError: `resume` was asked for and there is no checkpoint that can be read.
+        CheckpointError: `resume` was asked for and there is no checkpoint that can be read, or it is of another fit;
+            or it was not asked for and there is one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if resume:
-        fit.restore(checkpoint.load(folder / CHECKPOINT, fit.device))
+        _resume(fit, folder)
+    elif (folder / CHECKPOINT).exists():
+        raise checkpoint.CheckpointError(f"{folder}: holds a run already; resume it, or name another folder")
     (folder / CONFIG).write_text(json.dumps(_config(fit), indent=2) + "\n")
     with SummaryWriter(folder, purge_step=fit.epoch + 1) as board, _progress(console) as progress:
+        total, done = fit.recipe.epochs * fit.batches, fit.epoch * fit.batches
+        task = progress.add_task("", total=total, completed=done, loss=0.0, error=0.0, speed=0.0)
         while fit.epoch < fit.recipe.epochs:
-            metrics = _run_epoch(fit, progress)
+            progress.update(task, description=f"epoch {fit.epoch + 1}/{fit.recipe.epochs}")
+            metrics = _run_epoch(fit, progress, task)
             checkpoint.save(folder / CHECKPOINT, fit.state())
             with (folder / METRICS).open("a") as file:
                 file.write(json.dumps(metrics) + "\n")
@@ -183,18 +188,30 @@ def load_network(folder: Path, device: torch.device) -> tuple[ODENet, dict[str, 
     state = checkpoint.load(folder / CHECKPOINT, device)
     try:
         config = json.loads((folder / CONFIG).read_text())
-    except (OSError, ValueError) as error:
-        raise checkpoint.CheckpointError(f"{folder / CONFIG}: cannot be read ({error})") from error
-    network = ODENet(Normalisation(**config["normalisation"]), CLASSES).to(device)
+        network = ODENet(Normalisation(**config["normalisation"]), CLASSES).to(device)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise checkpoint.CheckpointError(f"{folder / CONFIG}: not the config of a run ({error})") from error
     average = AveragedModel(network)
-    average.load_state_dict(state["average"])
+    try:
+        average.load_state_dict(state["average"])
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise checkpoint.CheckpointError(f"{folder / CHECKPOINT}: not the checkpoint of an ODE-Net") from error
     network.load_state_dict(average.module.state_dict())
     return network.eval(), config
 
 
-def _run_epoch(fit: Fit, progress: Progress) -> dict[str, float]:
+def _resume(fit: Fit, folder: Path) -> None:
+    """Restore a fit from the checkpoint of a run folder, if that is of the same fit."""
+    _, config = load_network(folder, fit.device)
+    told = _config(fit)
+    for key in ("recipe", "seed", "dataset", "normalisation"):
+        if config.get(key) != told[key]:
+            raise checkpoint.CheckpointError(f"{folder / CONFIG}: begun with another {key}; it cannot be resumed so")
+    fit.restore(checkpoint.load(folder / CHECKPOINT, fit.device))
+
+
+def _run_epoch(fit: Fit, progress: Progress, task: TaskID) -> dict[str, float]:
     started = time.perf_counter()
-    task = progress.add_task(f"epoch {fit.epoch + 1}", total=fit.batches, loss=0.0, error=0.0, speed=0.0)
     rows, loss_sum, error_sum = 0, 0.0, 0.0
     for batch_rows, loss, errors in fit.train_epoch():
         rows += batch_rows
@@ -203,7 +220,6 @@ def _run_epoch(fit: Fit, progress: Progress) -> dict[str, float]:
         speed = rows / (time.perf_counter() - started)
         progress.update(task, advance=1, loss=loss_sum / rows, error=error_sum / rows, speed=speed)
     seconds = time.perf_counter() - started
-    progress.remove_task(task)
     validation_error, validation_nfe = fit.validate()
     return {
         "epoch": fit.epoch,
@@ -217,18 +233,15 @@ def _run_epoch(fit: Fit, progress: Progress) -> dict[str, float]:
     }
 
 
-@contextmanager
-def _progress(console: Console) -> Iterator[Progress]:
+def _progress(console: Console) -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]:.4f}  error {task.fields[error]:.2%}  {task.fields[speed]:,.0f} images/s"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield progress
+    return Progress(*columns, console=console, transient=True)
 
 
 def _config(fit: Fit) -> dict[str, Any]:

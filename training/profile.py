@@ -18,8 +18,6 @@ TOLERANCES = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 STEPS = (1, 2, 3, 4, 8)
 BATCH_SIZE = 64
 REFERENCE = SolverSettings.adaptive("dopri5", 1e-6)
-SMALLEST_AGREEMENT = 0.999
-"""Share of digits that the default solver must have in common with the tight reference."""
 
 
 def settings() -> list[SolverSettings]:
@@ -73,16 +71,6 @@ def collect(points: list[ProfilePoint], rows: int) -> Profile:
         reference=REFERENCE,
         points=points,
     )
-
-
-def choose_default(profile: Profile) -> SolverSettings:
-    """The adaptive setting of the fewest evaluations whose digits are, but for one in a thousand, the reference's.
-
-    Of settings that cost the same, the one that agrees best.
-    """
-    adaptive = [point for point in profile.points if point.solver.steps is None]
-    agreeing = [point for point in adaptive if point.agreement >= SMALLEST_AGREEMENT]
-    return min(agreeing, key=lambda point: (point.nfe.mean, -point.agreement)).solver
 
 
 def _distribution(answer: Answer) -> Distribution:

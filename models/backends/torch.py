@@ -29,7 +29,7 @@ class TorchBackend:
 
     def __init__(self, network: ODENet, device: str = "cpu") -> None:
         if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device cuda: the installed torch sees no CUDA device")
+            raise ValueError("device cuda: torch sees no CUDA device; it takes one, and a torch built for CUDA")
         self._network = network.eval().requires_grad_(False).to(device)
         self._device = device
         self._steps = {method: network.step(method) for method in METHODS}
@@ -60,7 +60,7 @@ def load_network(artifact: Artifact) -> ODENet:
     """The network of an artifact with its fitted weights.
 
     Raises:
-        ArtifactError: the weights are not those of the network.
+        ArtifactError: the weights cannot be read, or are not those of the network.
     """
     manifest = artifact.manifest
     normalisation = Normalisation(manifest.normalisation.mean, manifest.normalisation.std)
@@ -68,6 +68,6 @@ def load_network(artifact: Artifact) -> ODENet:
     path = artifact.folder / WEIGHTS
     try:
         network.load_state_dict(load_file(path))
-    except (RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"{path}: not the weights of {manifest.network} ({error})") from error
     return network

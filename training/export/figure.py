@@ -12,6 +12,9 @@ from models.solvers.settings import SolverSettings
 
 FIGURE = "tradeoff.svg"
 
+SMALLEST_DEVIATION = 1e-6
+"""What is drawn for a smaller one, that of the reference from itself included: a logarithm has no zero."""
+
 
 def draw(profile: Profile, default: SolverSettings, path: Path) -> None:
     """Draw a profile, with a circle around the default solver.
@@ -27,12 +30,13 @@ def draw(profile: Profile, default: SolverSettings, path: Path) -> None:
         points = [point for point in profile.points if point.solver.method == name]
         nfe = [point.nfe.mean for point in points]
         style = "o-" if method.adaptive else "s:"
-        error_axes.plot(nfe, [100 * point.error for point in points], style, label=name, markersize=4, linewidth=1)
-        deviations = [max(point.logit_deviation, 1e-6) for point in points]
+        errors = [_percent(point, profile) for point in points]
+        error_axes.plot(nfe, errors, style, label=name, markersize=4, linewidth=1)
+        deviations = [max(point.logit_deviation, SMALLEST_DEVIATION) for point in points]
         deviation_axes.plot(nfe, deviations, style, label=name, markersize=4, linewidth=1)
     chosen = next(point for point in profile.points if point.solver == default)
-    _circle(error_axes, chosen, 100 * chosen.error)
-    _circle(deviation_axes, chosen, chosen.logit_deviation)
+    _circle(error_axes, chosen, _percent(chosen, profile))
+    _circle(deviation_axes, chosen, max(chosen.logit_deviation, SMALLEST_DEVIATION))
     for axes, label in ((error_axes, "validation error, %"), (deviation_axes, "mean deviation of the logits")):
         axes.set(xscale="log", yscale="log", xlabel="function evaluations an image (mean)", ylabel=label)
         axes.grid(alpha=0.3, which="both", linewidth=0.5)
@@ -41,6 +45,11 @@ def draw(profile: Profile, default: SolverSettings, path: Path) -> None:
     deviation_axes.legend(fontsize=8)
     with mpl.rc_context({"svg.hashsalt": "odenet", "svg.fonttype": "none"}):  # the same points give the same file
         figure.savefig(path, metadata={"Date": None})
+
+
+def _percent(point: ProfilePoint, profile: Profile) -> float:
+    """The error in per cent; where there is none, that of half a row is drawn."""
+    return 100 * max(point.error, 0.5 / profile.rows)
 
 
 def _circle(axes: Axes, point: ProfilePoint, y: float) -> None:

@@ -132,7 +132,7 @@ def export(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str]) -> 
         warnings.simplefilter("ignore")  # the exporter warns of deprecations of its own
         program = torch.onnx.export(
             module.eval(),
-            tuple(inputs.values()),
+            tuple(example.clone() for example in inputs.values()),  # one tensor given twice would be one input
             dynamo=True,
             verbose=False,
             input_names=list(inputs),

@@ -97,6 +97,7 @@ def _write(source: Source, folder: Path, name: str, version: str, report: Callab
     network = source.network
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     save_file(tensors, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors keeps what it writes to its owner, and another may serve it
 
     def write_graph(file: str, model: onnx.ModelProto) -> None:
         share(model, folder / WEIGHTS, tensors)
@@ -120,7 +121,7 @@ def _write(source: Source, folder: Path, name: str, version: str, report: Callab
         points.append(point)
         report(point)
     measured = profile.collect(points, len(validation.labels))
-    default = profile.choose_default(measured)
+    default = measured.cheapest([name for name, method in METHODS.items() if method.adaptive])
 
     report(f"exporting the whole solve, by {default}")
     write_graph(SOLVE, graphs.whole_solve(network, default.method))

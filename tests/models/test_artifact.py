@@ -1,0 +1,169 @@
+"""The artifact on disk: what is accepted, and that whatever is amiss is named."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.artifact import (
+    CARD,
+    DYNAMICS,
+    HEAD,
+    MANIFEST,
+    PROFILE,
+    SOLVE,
+    STEM,
+    WEIGHTS,
+    Artifact,
+    ArtifactError,
+    read,
+    sha256,
+    step_file,
+)
+from models.solvers.methods import METHODS
+
+Json = dict[str, Any]
+
+
+def refused(folder: Path, file: str, said: str) -> None:
+    """The folder is refused, by the path of the file."""
+    with pytest.raises(ArtifactError, match=rf"^{re.escape(str(folder / file))}: .*{said}"):
+        read(folder)
+
+
+def rewrite(path: Path, change: Callable[[Json], None]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def reseal(folder: Path, file: str) -> None:
+    """Enter an altered file into the manifest, as one who alters both would."""
+    rewrite(folder / MANIFEST, lambda manifest: manifest["files"].update({file: sha256(folder / file)}))
+
+
+def test_an_exported_artifact_is_accepted(artifact: Artifact) -> None:
+    again = read(artifact.folder)
+    assert again == artifact
+    assert (again.manifest.name, again.manifest.version) == ("small", "3")
+    assert again.manifest.methods == list(METHODS)
+    assert again.card == (artifact.folder / CARD).read_text()
+
+
+def test_manifest_and_profile_survive_being_written(artifact: Artifact) -> None:
+    for model in (artifact.manifest, artifact.profile):
+        assert type(model).model_validate_json(model.model_dump_json()) == model
+
+
+def test_sha256_is_that_of_the_standard(tmp_path: Path) -> None:
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")
+    assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+EVERY_FILE = [WEIGHTS, PROFILE, CARD, STEM, DYNAMICS, HEAD, SOLVE, *map(step_file, METHODS)]
+
+
+@pytest.mark.parametrize("file", EVERY_FILE)
+def test_an_altered_file_is_named(artifact_copy: Path, file: str) -> None:
+    """A single bit, in the middle."""
+    path = artifact_copy / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    refused(artifact_copy, file, "altered; its SHA-256 is [0-9a-f]{64}, and manifest.json says [0-9a-f]{64}")
+
+
+@pytest.mark.parametrize("file", EVERY_FILE)
+def test_a_missing_file_is_named(artifact_copy: Path, file: str) -> None:
+    (artifact_copy / file).unlink()
+    refused(artifact_copy, file, "cannot be read .*No such file")
+
+
+@pytest.mark.parametrize("file", EVERY_FILE)
+def test_a_file_that_the_manifest_does_not_list_is_named(artifact_copy: Path, file: str) -> None:
+    """What is not listed is not checked, and so cannot be what is served."""
+    rewrite(artifact_copy / MANIFEST, lambda manifest: manifest["files"].pop(file))
+    refused(artifact_copy, MANIFEST, f"lists no {file}")
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(artifact_copy: Path) -> None:
+    (artifact_copy / STEM).unlink()
+    (artifact_copy / STEM).mkdir()
+    refused(artifact_copy, STEM, "cannot be read")
+
+
+def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
+    refused(tmp_path / "nowhere", MANIFEST, "cannot be read .*No such file")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe\x00", b"{}", b'"text"'])
+def test_a_manifest_that_is_none_is_named(artifact_copy: Path, content: bytes) -> None:
+    (artifact_copy / MANIFEST).write_bytes(content)
+    refused(artifact_copy, MANIFEST, "")
+
+
+@pytest.mark.parametrize(
+    "field", ["name", "version", "network", "classes", "normalisation", "methods", "default_solver", "files"]
+)
+def test_a_field_that_is_missing_is_named(artifact_copy: Path, field: str) -> None:
+    rewrite(artifact_copy / MANIFEST, lambda manifest: manifest.pop(field))
+    refused(artifact_copy, MANIFEST, f"{field}: Field required")
+
+
+CHANGES: dict[str, tuple[Json, str]] = {
+    "a later form": ({"schema_version": 2}, "schema_version"),
+    "a field of a later form": ({"licence": "none"}, "licence"),
+    "a name that leads elsewhere": ({"name": "../small"}, "name"),
+    "no name": ({"name": ""}, "name"),
+    "a version that is no number": ({"version": "latest"}, "version"),
+    "version zero": ({"version": "0"}, "version"),
+    "another network": ({"network": "resnet"}, "network"),
+    "no width of the pixels": ({"normalisation": {"mean": 0.1, "std": 0}}, r"normalisation\.std"),
+    "an unknown solver": ({"default_solver": {"method": "magic", "steps": 1}}, "default_solver"),
+    "a tolerance out of range": (
+        {"default_solver": {"method": "dopri5", "rtol": 0, "atol": 0}},
+        r"default_solver\.rtol",
+    ),
+    "an unknown method": ({"methods": ["dopri5", "rk45"]}, r"none is called rk45"),
+    "a default that is no method of it": ({"methods": ["euler"]}, r"is not among methods"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_field_that_is_wrong_is_named(artifact_copy: Path, change: str) -> None:
+    fields, said = CHANGES[change]
+    rewrite(artifact_copy / MANIFEST, lambda manifest: manifest.update(fields))
+    refused(artifact_copy, MANIFEST, said)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/passwd", "a/b", "..", ".", ".hidden", "", "a\\b", "stem.onnx\n", "stem.onnx\0", "é.onnx"]
+)
+def test_a_file_name_that_leads_out_of_the_folder_is_refused(artifact_copy: Path, name: str) -> None:
+    """Even where such a file exists and its checksum is right."""
+    (artifact_copy.parent / "x").write_bytes(b"")
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    rewrite(artifact_copy / MANIFEST, lambda manifest: manifest["files"].update({name: empty}))
+    refused(artifact_copy, MANIFEST, "files")
+
+
+@pytest.mark.parametrize("checksum", ["", "0" * 63, "0" * 65, "G" * 64, None])
+def test_a_checksum_that_is_none_is_refused(artifact_copy: Path, checksum: str | None) -> None:
+    rewrite(artifact_copy / MANIFEST, lambda manifest: manifest["files"].update({STEM: checksum}))
+    refused(artifact_copy, MANIFEST, "files")
+
+
+def test_a_profile_of_another_form_is_named_although_its_checksum_is_right(artifact_copy: Path) -> None:
+    rewrite(artifact_copy / PROFILE, lambda profile: profile["points"][4].pop("nfe"))
+    reseal(artifact_copy, PROFILE)
+    refused(artifact_copy, PROFILE, r"points\.4\.nfe: Field required")
+
+
+def test_a_profile_that_is_no_json_is_named(artifact_copy: Path) -> None:
+    (artifact_copy / PROFILE).write_text("points")
+    reseal(artifact_copy, PROFILE)
+    refused(artifact_copy, PROFILE, "Invalid JSON")

@@ -1,0 +1,175 @@
+"""The export as a whole: what it writes, what it reports, and that it writes all or nothing."""
+
+import hashlib
+import json
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from models.artifact import CARD, MANIFEST, SOLVE, WEIGHTS, Artifact, ProfilePoint, step_file
+from models.backends.onnx import OnnxBackend
+from models.backends.protocol import classify
+from models.solvers.methods import METHODS
+from training.data import Dataset, Split
+from training.evaluate import ErrorRate
+from training.export.card import write_card
+from training.export.figure import FIGURE, draw
+from training.export.write import ExportError, Source, export
+from training.profile import settings
+
+
+def ignore(_event: str | ProfilePoint) -> None:
+    """Report to nobody."""
+
+
+def stop_at(text: str) -> Callable[[str | ProfilePoint], None]:
+    """Stop the export, as Ctrl-C would, when it reports something."""
+
+    def report(event: str | ProfilePoint) -> None:
+        if text in str(event):
+            raise KeyboardInterrupt
+
+    return report
+
+
+def test_the_manifest_lists_every_other_file_with_its_checksum(artifact: Artifact) -> None:
+    actual = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in artifact.folder.iterdir()
+        if path.name != MANIFEST
+    }
+    assert artifact.manifest.files == actual
+    assert FIGURE in actual
+
+
+def test_the_manifest_says_what_was_exported(artifact: Artifact, source: Source) -> None:
+    manifest = artifact.manifest
+    assert (manifest.name, manifest.version, manifest.network) == ("small", "3", "odenet")
+    assert manifest.parameters == 208_266
+    assert manifest.dataset == "few-digits"
+    assert manifest.classes == list("0123456789")
+    assert manifest.normalisation.model_dump() == source.dataset.normalisation._asdict()
+    assert manifest.methods == list(METHODS)
+    assert manifest.recipe == {"seed": 7, **source.config["recipe"]}
+    with torch.no_grad():
+        assert list(source.network.stem(source.dataset.test.images[:1]).shape[1:]) == manifest.state_shape
+
+
+def test_the_weights_are_the_networks(artifact: Artifact, source: Source) -> None:
+    weights, expected = load_file(artifact.folder / WEIGHTS), source.network.state_dict()
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def test_the_default_is_the_cheapest_adaptive_setting_that_agrees(artifact: Artifact) -> None:
+    default = artifact.manifest.default_solver
+    (chosen,) = (point for point in artifact.profile.points if point.solver == default)
+    assert METHODS[default.method].adaptive
+    assert chosen.agreement >= 0.999
+    for point in artifact.profile.points:
+        if METHODS[point.solver.method].adaptive and point.nfe.mean < chosen.nfe.mean:
+            assert point.agreement < 0.999, point.solver
+
+
+def test_the_errors_are_those_of_the_graphs_at_the_default(artifact: Artifact, few_digits: Dataset) -> None:
+    default = artifact.manifest.default_solver
+    backend = OnnxBackend(artifact.folder, [default.method])
+    splits: dict[str, Split] = {"validation": few_digits.validation, "test": few_digits.test}
+    assert [measured.split for measured in artifact.manifest.metrics] == list(splits)
+    for measured in artifact.manifest.metrics:
+        images, labels = (column.numpy() for column in splits[measured.split])
+        wrong = int((classify(backend, images, default).digits != labels).sum())
+        expected = ErrorRate(wrong, len(labels))
+        assert measured.solver == default
+        assert (measured.errors, measured.rows) == (expected.errors, expected.rows)
+        assert measured.rate == pytest.approx(expected.rate)
+        assert measured.interval == pytest.approx(expected.interval)
+
+
+def test_the_card_has_the_figures(artifact: Artifact) -> None:
+    card = artifact.card
+    assert card.startswith("# small, version 3\n")
+    assert "208,266 parameters" in card
+    assert f"]({FIGURE})" in card
+    for measured in artifact.manifest.metrics:
+        low, high = measured.interval
+        rate = f"{measured.rate:.2%} | {measured.errors} | {measured.rows}"
+        assert f"| {measured.split} | {rate} | {low:.2%} to {high:.2%} |" in card
+    for point in artifact.profile.points:
+        rows = [line for line in card.splitlines() if line.startswith(f"| {point.solver} |")]
+        assert len(rows) == 1, point.solver
+        assert f"| {point.error:.2%} | {point.agreement:.2%} | {point.nfe.mean:.1f} | {point.nfe.p99} |" in rows[0]
+    marked = [line for line in card.splitlines() if "**default**" in line]
+    assert len(marked) == 1
+    assert marked[0].startswith(f"| {artifact.manifest.default_solver} |")
+    (recipe,) = re.findall(r"```json\n(.*)```", card, re.DOTALL)
+    assert json.loads(recipe) == artifact.manifest.recipe
+
+
+def test_card_and_figure_follow_from_the_manifest_and_the_profile(artifact: Artifact, tmp_path: Path) -> None:
+    """So that the same measurement gives the same files, to the byte."""
+    manifest, profile = artifact.manifest, artifact.profile
+    assert write_card(manifest, profile) == artifact.card
+    draw(profile, manifest.default_solver, tmp_path / FIGURE)
+    assert (tmp_path / FIGURE).read_bytes() == (artifact.folder / FIGURE).read_bytes()
+
+
+def test_the_figure_names_every_method(artifact: Artifact) -> None:
+    figure = (artifact.folder / FIGURE).read_text()
+    for name in (*METHODS, "default", "validation error, %"):
+        assert f">{name}</text>" in figure, name
+
+
+def test_a_profile_without_any_error_can_be_drawn(artifact: Artifact, tmp_path: Path) -> None:
+    """Although a logarithm has no zero."""
+    perfect = {"error": 0.0, "logit_deviation": 0.0}
+    points = [point.model_copy(update=perfect) for point in artifact.profile.points]
+    profile = artifact.profile.model_copy(update={"points": points})
+    draw(profile, artifact.manifest.default_solver, tmp_path / FIGURE)
+    assert ">default</text>" in (tmp_path / FIGURE).read_text()
+
+
+def test_every_part_of_the_work_is_reported(artifact: Artifact, export_reports: list[str | ProfilePoint]) -> None:
+    assert [event for event in export_reports if isinstance(event, ProfilePoint)] == artifact.profile.points
+    said = " / ".join(event for event in export_reports if isinstance(event, str))
+    for method in METHODS:
+        assert f"/ {method}: no logit differs by more than" in said
+    assert f"/ {SOLVE}: no logit differs by more than" in said
+    assert len(artifact.profile.points) == len(settings())
+
+
+def test_everyone_may_read_it(artifact: Artifact) -> None:
+    """The service need not run as the one who exported."""
+    assert stat.S_IMODE(artifact.folder.stat().st_mode) == 0o755
+    for path in artifact.folder.iterdir():
+        assert path.stat().st_mode & 0o444 == 0o444, path.name
+
+
+def test_nothing_but_the_version_is_left_behind(artifact: Artifact) -> None:
+    assert [path.name for path in artifact.folder.parent.iterdir()] == ["3"]
+    expected = {MANIFEST, CARD, FIGURE, WEIGHTS, SOLVE, "profile.json", "stem.onnx", "dynamics.onnx", "head.onnx"}
+    assert {path.name for path in artifact.folder.iterdir()} == expected | set(map(step_file, METHODS))
+
+
+def test_a_version_is_never_written_over(artifact: Artifact, source: Source) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in artifact.folder.iterdir()}
+    with pytest.raises(ExportError, match=r"small/3: is there already"):
+        export(source, artifact.folder.parents[1], "small", "3", ignore)
+    assert {path.name: path.stat().st_mtime_ns for path in artifact.folder.iterdir()} == before
+
+
+def test_even_an_empty_folder_is_not_written_over(source: Source, tmp_path: Path) -> None:
+    (tmp_path / "small" / "1").mkdir(parents=True)
+    with pytest.raises(ExportError, match=r"small/1: is there already"):
+        export(source, tmp_path, "small", "1", ignore)
+
+
+def test_an_export_that_is_stopped_leaves_nothing(source: Source, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        export(source, tmp_path, "small", "1", stop_at("exporting the parts"))
+    assert list((tmp_path / "small").iterdir()) == []

@@ -1,0 +1,173 @@
+"""Augmentation: how far pictures are moved, and that chance is the generator's alone."""
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+from torch.testing import assert_close
+
+from training.augment import SIDE, Augmentation, augment
+from training.data import Dataset
+
+NONE = Augmentation(rotation=0, scale=0, shear=0, shift=0, elastic=0, control_points=4)
+ALL = Augmentation(rotation=15, scale=0.2, shear=0.2, shift=3, elastic=1, control_points=5)
+KINDS = {"rotation": 30.0, "scale": 0.3, "shear": 0.3, "shift": 3.0, "elastic": 1.5}
+
+
+def only(**amounts: float) -> Augmentation:
+    """Augmentation of the named kinds alone."""
+    return Augmentation.model_validate({**NONE.model_dump(), **amounts})
+
+
+def generator(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def blob(x: float, y: float, width: float = 1.5) -> Tensor:
+    """A bright spot, whose centre is at (x, y) in pixels from the centre of the picture."""
+    along = torch.arange(SIDE) - (SIDE - 1) / 2
+    return 255 * torch.exp(-((along.view(1, -1) - x) ** 2 + (along.view(-1, 1) - y) ** 2) / (2 * width**2))
+
+
+def centres(images: Tensor) -> Tensor:
+    """The centres of mass (x, y) in pixels from the centre of the picture, ``[rows, 2]``."""
+    along = torch.arange(SIDE) - (SIDE - 1) / 2
+    mass = images.sum((1, 2))
+    return torch.stack([(images.sum(1) * along).sum(1) / mass, (images.sum(2) * along).sum(1) / mass], dim=1)
+
+
+@pytest.fixture(scope="module")
+def images(mnist: Dataset) -> Tensor:
+    return mnist.fit.images[:64]
+
+
+def test_no_amount_leaves_pictures_as_they_are(images: Tensor) -> None:
+    assert_close(augment(images, NONE, generator()), images.float(), rtol=0, atol=1e-3 * 255)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_form_and_range(images: Tensor, dtype: torch.dtype) -> None:
+    moved = augment(images.to(dtype), ALL, generator())
+    assert moved.shape == images.shape
+    assert moved.dtype == torch.float32
+    assert moved.min() >= 0
+    assert 200 < moved.max() <= 255.001
+    assert (moved - images.float()).abs().flatten(1).max(1).values.min() > 10, "every picture is moved"
+
+
+def test_pictures_are_left_as_they_were(images: Tensor) -> None:
+    before = images.clone()
+    augment(images, ALL, generator())
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_chance_is_the_generators_alone(images: Tensor, kind: str) -> None:
+    amount = only(**{kind: KINDS[kind]})
+    torch.manual_seed(1)
+    first = augment(images, amount, generator(5))
+    torch.manual_seed(2)
+    assert torch.equal(augment(images, amount, generator(5)), first)
+    assert not torch.equal(augment(images, amount, generator(6)), first)
+
+
+def test_the_global_generator_is_not_touched(images: Tensor) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    augment(images, ALL, generator())
+    assert torch.equal(torch.rand(4), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_row_has_a_map_of_its_own(images: Tensor, kind: str) -> None:
+    """The same picture in every row comes out differently in each."""
+    moved = augment(images[:1].expand(16, -1, -1), only(**{kind: KINDS[kind]}), generator())
+    distances = torch.pdist(moved.flatten(1))
+    assert distances.min() > 1
+
+
+def test_rows_do_not_mix(images: Tensor) -> None:
+    """A blank picture among others stays blank, and changes nothing for the others."""
+    blanked = images.clone()
+    blanked[::2] = 0
+    among, alone = augment(images, ALL, generator()), augment(blanked, ALL, generator())
+    assert torch.equal(alone[::2], torch.zeros_like(alone[::2]))
+    assert torch.equal(alone[1::2], among[1::2])
+
+
+def test_a_shift_is_uniform_within_its_bound() -> None:
+    moved = centres(augment(blob(0, 0).expand(2000, -1, -1), only(shift=4), generator()))
+    assert moved.abs().max() <= 4.01
+    assert (moved.amax(0) > 3.9).all()
+    assert (moved.amin(0) < -3.9).all()
+    assert_close(moved.mean(0), torch.zeros(2), rtol=0, atol=0.25)
+    assert_close(moved.std(0), torch.full((2,), 4 / 3**0.5), rtol=0.05, atol=0)
+    assert abs(float(torch.corrcoef(moved.T)[0, 1])) < 0.1, "the axes are drawn apart"
+
+
+def test_a_shift_moves_the_whole_picture() -> None:
+    """Both of two spots by the same vector."""
+    spots = torch.stack([blob(-4, 2), blob(3, -3)])
+    moved = torch.stack([centres(augment(spot.expand(50, -1, -1), only(shift=3), generator())) for spot in spots])
+    first, second = moved - centres(spots).unsqueeze(1)
+    assert first.abs().max() > 1
+    assert_close(first, second, rtol=0, atol=0.02)
+
+
+def test_a_rotation_turns_about_the_centre_within_its_bound() -> None:
+    moved = centres(augment(blob(8, 0).expand(2000, -1, -1), only(rotation=40), generator()))
+    assert_close(moved.norm(dim=1), torch.full((2000,), 8.0), rtol=0.01, atol=0)
+    angles = torch.rad2deg(torch.atan2(moved[:, 1], moved[:, 0]))
+    assert 39 < angles.max() < 40.5
+    assert -40.5 < angles.min() < -39
+    assert_close(angles.mean(), torch.tensor(0.0), rtol=0, atol=2)
+
+
+def test_a_scale_is_drawn_for_each_axis_within_its_bound() -> None:
+    """A map takes the new picture's coordinates to the old one's, so that a spot at 5 moves to 5 / (1 ± 0.2)."""
+    moved = centres(augment(blob(5, 5).expand(2000, -1, -1), only(scale=0.2), generator()))
+    assert (moved.amin(0) > 5 / 1.21).all()
+    assert (moved.amin(0) < 5 / 1.19).all()
+    assert (moved.amax(0) < 5 / 0.79).all()
+    assert (moved.amax(0) > 5 / 0.81).all()
+    assert abs(float(torch.corrcoef(moved.T)[0, 1])) < 0.1
+
+
+def test_a_shear_slides_rows_along_one_axis() -> None:
+    moved = centres(augment(blob(0, 6).expand(2000, -1, -1), only(shear=0.5), generator()))
+    assert_close(moved[:, 1], torch.full((2000,), 6.0), rtol=0, atol=0.02)
+    assert 2.9 < moved[:, 0].max() < 3.02
+    assert -3.02 < moved[:, 0].min() < -2.9
+
+
+def test_an_elastic_map_moves_neighbours_alike_and_the_distant_apart() -> None:
+    amount = only(elastic=1.0)
+    at_left, beside, at_right = (
+        centres(augment(spot.expand(500, -1, -1), amount, generator()))[:, 0] - x
+        for spot, x in ((blob(-7, 0, 1), -7), (blob(-6, 0, 1), -6), (blob(7, 0, 1), 7))
+    )
+    near = float(torch.corrcoef(torch.stack([at_left, beside]))[0, 1])
+    far = float(torch.corrcoef(torch.stack([at_left, at_right]))[0, 1])
+    assert 0.3 < at_left.std() < 1.5
+    assert near > 0.8
+    assert abs(far) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("rotation", -1),
+        ("rotation", 181),
+        ("scale", 1),
+        ("shear", 1.5),
+        ("shift", 29),
+        ("elastic", -0.1),
+        ("elastic", float("nan")),
+        ("control_points", 1),
+        ("control_points", 29),
+    ],
+)
+def test_amounts_out_of_range_are_refused(field: str, value: float) -> None:
+    with pytest.raises(ValidationError, match=field):
+        only(**{field: value})

@@ -1,0 +1,270 @@
+"""The command line of training: a fit from beginning to end, and one line for whatever goes wrong."""
+
+import json
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from typer.testing import CliRunner, Result
+
+from models.artifact import Artifact
+from models.backends.protocol import classify
+from models.backends.torch import TorchBackend
+from models.solvers.settings import SolverSettings
+from training.cli import app
+from training.data import Dataset
+from training.evaluate import error_rate
+from training.fit import CHECKPOINT, CONFIG, METRICS, load_network
+
+ROOT = Path(__file__).parents[2]
+WIDE = {"COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
+
+RECIPE = """\
+system = "odenet"
+epochs = 1
+batch_size = 16
+learning_rate = 1e-3
+weight_decay = 0.01
+label_smoothing = 0.0
+average_decay = 0.5
+precision = "float32"
+
+[solver]
+method = "euler"
+steps = [1]
+kinetic_penalty = 0.01
+
+[validation]
+method = "heun2"
+tolerance = 10
+
+[augmentation]
+rotation = 5
+scale = 0.1
+shear = 0.1
+shift = 1
+elastic = 0.5
+control_points = 4
+"""
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env=WIDE)
+
+
+def failed(result: Result, *said: str) -> None:
+    """It ended with 1 and a single line, on stderr, that says all of this; and without a traceback."""
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    for text in said:
+        assert text in line
+    assert "Traceback" not in result.output
+
+
+def write_idx(path: Path, tensor: Tensor) -> None:
+    array = tensor.to(torch.uint8).numpy()
+    header = b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.write_bytes(header + array.tobytes())
+
+
+@pytest.fixture(scope="module")
+def data(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 32 digits to fit on, the 5,000 of validation, and 40 to test on, in plain files."""
+    folder = tmp_path_factory.mktemp("data") / "little"
+    folder.mkdir()
+    for prefix, split, rows in (("train", mnist.fit, 5_032), ("t10k", mnist.test, 40)):
+        write_idx(folder / f"{prefix}-images-idx3-ubyte", split.images[:rows])
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte", split.labels[:rows])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipes") / "cheap.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """The run folder of a fit by the command line, and what that printed."""
+    folder = tmp_path_factory.mktemp("runs") / "cheap"
+    command = ("fit", "--recipe", recipe, "--run", folder, "--data", data, "--seed", 5, "--device", "cpu")
+    return folder, invoke(*command)
+
+
+@pytest.fixture(scope="module")
+def run_folder(finished: tuple[Path, Result]) -> Path:
+    return finished[0]
+
+
+@pytest.mark.parametrize("command", [[], ["fit"], ["evaluate"], ["profile"], ["export"]])
+def test_help_is_offered(command: list[str]) -> None:
+    result = invoke(*command, "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout
+    words = {"": ["fit", "evaluate", "profile", "export"], "fit": ["--resume", "--seed"], "evaluate": ["--tolerance"]}
+    for word in words.get(" ".join(command), ["--data"]):
+        assert word in result.stdout
+
+
+def test_python_m_training_is_the_command_line() -> None:
+    command = [sys.executable, "-m", "training", "evaluate", "nowhere"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert (
+        done.stderr.strip() == "error: nowhere: neither an artifact (manifest.json) nor a run (checkpoint.safetensors)"
+    )
+
+
+def test_a_fit_runs_from_beginning_to_end(finished: tuple[Path, Result]) -> None:
+    folder, result = finished
+    assert result.exit_code == 0, result.output
+    assert re.search(r"epoch 1/1  loss \d\.\d{4}  error .*%  validation .*% at 2\.0 NFE", result.stdout)
+    assert {CHECKPOINT, CONFIG, METRICS} <= {path.name for path in folder.iterdir()}
+    config = json.loads((folder / CONFIG).read_text())
+    assert (config["seed"], config["dataset"], config["device"]) == (5, "little", "cpu")
+    assert len((folder / METRICS).read_text().splitlines()) == 1
+
+
+def test_a_fit_that_is_done_resumes_to_nothing(run_folder: Path, data: Path, recipe: Path) -> None:
+    before = (run_folder / CHECKPOINT).read_bytes()
+    result = invoke("fit", "--recipe", recipe, "--run", run_folder, "--data", data, "--seed", 5, "--resume")
+    assert result.exit_code == 0, result.output
+    assert (run_folder / CHECKPOINT).read_bytes() == before
+    assert len((run_folder / METRICS).read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "solver"),
+    [
+        ([], SolverSettings.adaptive("heun2", 10)),
+        (["--tolerance", "0.1"], SolverSettings.adaptive("heun2", 0.1)),
+        (["--method", "bosh3"], SolverSettings.adaptive("bosh3", 10)),
+        (["--method", "bosh3", "--tolerance", "0.01"], SolverSettings.adaptive("bosh3", 0.01)),
+        (["--method", "rk4", "--steps", "3"], SolverSettings(method="rk4", steps=3)),
+    ],
+)
+def test_a_run_is_evaluated_as_asked(
+    run_folder: Path, data: Path, mnist: Dataset, options: list[str], solver: SolverSettings
+) -> None:
+    result = invoke("evaluate", run_folder, "--data", data, *options)
+    assert result.exit_code == 0, result.output
+    network, _ = load_network(run_folder, torch.device("cpu"))
+    answer = classify(TorchBackend(network), mnist.test.images[:40].numpy(), solver)
+    error = error_rate(answer.digits, mnist.test.labels[:40].numpy())
+    assert result.stdout == f"test error {error} by {solver}, {answer.nfe.mean():.2f} NFE an image\n"
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "torch"])
+def test_an_artifact_is_evaluated_by_either_backend(artifact: Artifact, data: Path, backend: str) -> None:
+    """On the test split, of which the artifact knows the first 32 already."""
+    result = invoke("evaluate", artifact.folder, "--data", data, "--backend", backend)
+    assert result.exit_code == 0, result.output
+    assert " of 40; 95 % interval " in result.stdout
+    assert f" by {artifact.manifest.default_solver}, " in result.stdout
+
+
+def test_the_validation_split_can_be_asked_for(run_folder: Path, data: Path) -> None:
+    result = invoke("evaluate", run_folder, "--data", data, "--split", "validation", "--method", "euler", "--steps", 1)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("validation error ")
+    assert " of 5,000; " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--method", "magic"], ["no method is called 'magic'", "dopri5"]),
+        (["--tolerance", "11"], ["less than or equal to 10"]),
+        (["--tolerance", "1e-7"], ["greater than or equal to 0.000001"]),
+        (["--tolerance", "nan"], ["finite number"]),
+        (["--method", "dopri5", "--steps", "2"], ["dopri5 is adaptive: it takes rtol and atol, and no steps"]),
+        (["--steps", "2"], ["heun2 is adaptive: it takes rtol and atol, and no steps"]),
+        (["--method", "rk4"], ["rk4 takes a fixed number of steps, and no tolerance"]),
+        (["--method", "rk4", "--tolerance", "1"], ["rk4 takes a fixed number of steps, and no tolerance"]),
+        (["--method", "rk4", "--steps", "0"], ["steps"]),
+        (["--method", "rk4", "--steps", "101"], ["steps"]),
+    ],
+)
+def test_a_solver_that_cannot_be_is_refused(run_folder: Path, data: Path, options: list[str], said: list[str]) -> None:
+    failed(invoke("evaluate", run_folder, "--data", data, *options), *said)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "profile", "export"])
+def test_a_missing_run_is_named(tmp_path: Path, data: Path, command: str) -> None:
+    failed(invoke(command, tmp_path / "nowhere", "--data", data), str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("command", ["evaluate", "profile", "export"])
+def test_a_missing_data_folder_is_named(run_folder: Path, tmp_path: Path, command: str) -> None:
+    models = ["--models", tmp_path / "models"] if command == "export" else []
+    result = invoke(command, run_folder, "--data", tmp_path / "nowhere", *models)
+    failed(result, str(tmp_path / "nowhere" / "train-images-idx3-ubyte"), "missing")
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_fit_without_data_writes_nothing(recipe: Path, tmp_path: Path) -> None:
+    result = invoke("fit", "--recipe", recipe, "--run", tmp_path / "run", "--data", tmp_path / "nowhere")
+    failed(result, str(tmp_path / "nowhere" / "train-images-idx3-ubyte"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_recipe_is_named() -> None:
+    failed(invoke("fit", "magic"), "recipes/magic.toml")
+
+
+def test_a_wrong_recipe_is_named_with_its_field(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(RECIPE.replace("epochs = 1", "epochs = 0"))
+    failed(invoke("fit", "--recipe", path), str(path), "epochs: ")
+
+
+def test_resuming_nothing_is_refused(recipe: Path, data: Path, tmp_path: Path) -> None:
+    result = invoke("fit", "--recipe", recipe, "--run", tmp_path / "run", "--data", data, "--resume")
+    failed(result, str(tmp_path / "run" / CHECKPOINT))
+
+
+def test_a_run_folder_that_cannot_be_made_is_named(recipe: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("by a file")
+    failed(invoke("fit", "--recipe", recipe, "--run", tmp_path / "taken", "--data", data), str(tmp_path / "taken"))
+
+
+def test_a_damaged_checkpoint_is_named(run_folder: Path, data: Path, tmp_path: Path) -> None:
+    content = (run_folder / CHECKPOINT).read_bytes()
+    (tmp_path / CHECKPOINT).write_bytes(content[: len(content) // 2])
+    failed(invoke("evaluate", tmp_path, "--data", data), str(tmp_path / CHECKPOINT))
+
+
+def test_an_altered_artifact_is_named(artifact_copy: Path, data: Path) -> None:
+    with (artifact_copy / "head.onnx").open("ab") as file:
+        file.write(b"\0")
+    failed(invoke("evaluate", artifact_copy, "--data", data), str(artifact_copy / "head.onnx"), "altered")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this torch has CUDA")
+def test_a_device_that_is_not_there_is_refused(run_folder: Path, recipe: Path, data: Path) -> None:
+    failed(invoke("evaluate", run_folder, "--data", data, "--device", "cuda"), "device cuda")
+    failed(invoke("fit", "--recipe", recipe, "--data", data, "--device", "cuda"), "device cuda")
+
+
+def test_an_export_does_not_write_over_a_version(run_folder: Path, data: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "digits" / "2"
+    taken.mkdir(parents=True)
+    command = ("export", run_folder, "--name", "digits", "--version", 2, "--models", tmp_path, "--data", data)
+    failed(invoke(*command), str(taken), "never written over")
+    assert list(taken.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["fly"], ["evaluate", "--split", "fit"], ["fit", "--epochs", "0"], ["--fast"]])
+def test_arguments_that_make_no_sense_are_a_matter_of_usage(arguments: list[str]) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert "Usage:" in result.stderr

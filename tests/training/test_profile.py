@@ -1,0 +1,120 @@
+"""The work-precision table: what is measured, and which setting is chosen from it."""
+
+import numpy as np
+import pytest
+
+from models.artifact import Artifact, Distribution, Profile, ProfilePoint
+from models.backends.onnx import OnnxBackend
+from models.backends.protocol import classify
+from models.solvers.methods import METHODS
+from models.solvers.settings import SolverSettings
+from training.data import Dataset
+from training.profile import BATCH_SIZE, REFERENCE, STEPS, TOLERANCES, collect, settings
+
+ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
+
+
+def point(solver: SolverSettings, nfe: float, agreement: float) -> ProfilePoint:
+    """A point that is as said, and otherwise any."""
+    return ProfilePoint(
+        solver=solver,
+        error=0.1,
+        agreement=agreement,
+        logit_deviation=0.5,
+        nfe=Distribution(mean=nfe, p50=1, p90=2, p99=3, max=4),
+        rejected=0,
+        milliseconds_per_row=1,
+    )
+
+
+def dopri5(tolerance: float) -> SolverSettings:
+    return SolverSettings.adaptive("dopri5", tolerance)
+
+
+def test_the_table_has_every_method_at_every_setting_once() -> None:
+    table = settings()
+    assert len(set(table)) == len(table) == 4 * 8 + 3 * 5
+    assert {solver.method for solver in table} == set(METHODS)
+    for name, method in METHODS.items():
+        of_method = [solver for solver in table if solver.method == name]
+        if method.adaptive:
+            assert [(solver.rtol, solver.atol) for solver in of_method] == [(t, t) for t in TOLERANCES]
+        else:
+            assert [solver.steps for solver in of_method] == list(STEPS)
+
+
+def test_the_cheapest_that_agrees_is_the_default() -> None:
+    table = [point(dopri5(1e1), 7, 0.9), point(dopri5(1e-1), 14, 0.9989), point(dopri5(1e-2), 20, 0.999)]
+    profile = collect([*table, point(dopri5(1e-3), 30, 1.0)], rows=1000)
+    assert profile.cheapest(ADAPTIVE) == dopri5(1e-2)
+
+
+def test_of_those_that_cost_the_same_the_one_that_agrees_best_is_the_default() -> None:
+    profile = collect([point(dopri5(10.0**-n), 7, 0.999 + n / 10_000) for n in (0, 3, 2)], rows=1000)
+    assert profile.cheapest(ADAPTIVE) == dopri5(1e-3)
+
+
+def test_only_the_methods_asked_for_are_chosen_from() -> None:
+    euler = SolverSettings(method="euler", steps=1)
+    profile = collect([point(euler, 1, 1.0), point(dopri5(1e-3), 30, 1.0)], rows=1000)
+    assert profile.cheapest(ADAPTIVE) == dopri5(1e-3)
+    assert profile.cheapest(["euler"]) == euler
+
+
+def test_where_none_agrees_enough_the_one_that_does_most_is_chosen() -> None:
+    profile = collect([point(dopri5(1e-1), 7, 0.8), point(dopri5(1e-2), 14, 0.95)], rows=1000)
+    assert profile.cheapest(ADAPTIVE) == dopri5(1e-2)
+
+
+@pytest.fixture(scope="module")
+def profile(artifact: Artifact) -> Profile:
+    """That which the export measured."""
+    return artifact.profile
+
+
+def test_the_profile_says_what_it_was_measured_on(profile: Profile, few_digits: Dataset) -> None:
+    assert profile.split == "validation"
+    assert profile.rows == len(few_digits.validation.labels)
+    assert profile.batch_size == BATCH_SIZE
+    assert profile.reference == REFERENCE
+    assert [measured.solver for measured in profile.points] == settings()
+
+
+@pytest.mark.parametrize(
+    "solver", [SolverSettings(method="euler", steps=2), SolverSettings.adaptive("heun2", 1e-1)], ids=str
+)
+def test_a_point_is_what_the_backend_answers(
+    artifact: Artifact, profile: Profile, few_digits: Dataset, solver: SolverSettings
+) -> None:
+    (measured,) = (candidate for candidate in profile.points if candidate.solver == solver)
+    backend = OnnxBackend(artifact.folder, [solver.method, REFERENCE.method])
+    images, labels = (column.numpy() for column in few_digits.validation)
+    answer, reference = (classify(backend, images, each, BATCH_SIZE) for each in (solver, REFERENCE))
+    same = sum(int(one == other) for one, other in zip(answer.digits, reference.digits, strict=True))
+    wrong = sum(int(one != other) for one, other in zip(answer.digits, labels, strict=True))
+    assert same < len(labels) or answer.rejected.any(), "the case is not the one it is meant to be"
+    assert measured.agreement == pytest.approx(same / len(labels))
+    assert measured.error == pytest.approx(wrong / len(labels))
+    assert measured.rejected == pytest.approx(answer.rejected.mean())
+    deviations = [np.abs(one - other).max() for one, other in zip(answer.logits, reference.logits, strict=True)]
+    assert measured.logit_deviation == pytest.approx(np.mean(deviations), rel=1e-3)
+    in_order = sorted(answer.nfe.tolist())
+    assert measured.nfe.mean == pytest.approx(np.mean(in_order))
+    assert (measured.nfe.p50, measured.nfe.max) == (in_order[24], in_order[-1])
+    assert measured.nfe.p50 <= measured.nfe.p90 <= measured.nfe.p99 <= measured.nfe.max
+
+
+def test_the_reference_agrees_with_itself(profile: Profile) -> None:
+    (measured,) = (candidate for candidate in profile.points if candidate.solver == REFERENCE)
+    assert measured.agreement == 1
+    assert measured.logit_deviation == pytest.approx(0, abs=1e-5)
+
+
+def test_tighter_costs_more_and_comes_closer(profile: Profile) -> None:
+    for method in ADAPTIVE:
+        of_method = [measured for measured in profile.points if measured.solver.method == method]
+        costs = [measured.nfe.mean for measured in of_method]
+        assert costs == sorted(costs), method
+        loose, tight = of_method[0], of_method[-1]
+        assert tight.logit_deviation < 0.01 * loose.logit_deviation, method
+        assert all(measured.milliseconds_per_row > 0 for measured in of_method)
