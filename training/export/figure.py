@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from models.artifact import Profile, ProfilePoint
 from models.solvers.methods import METHODS
@@ -40,6 +41,10 @@ def draw(profile: Profile, default: SolverSettings, path: Path) -> None:
     for axes, label in ((error_axes, "validation error, %"), (deviation_axes, "mean deviation of the logits")):
         axes.set(xscale="log", yscale="log", xlabel="function evaluations an image (mean)", ylabel=label)
         axes.grid(alpha=0.3, which="both", linewidth=0.5)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    error_axes.yaxis.set_major_formatter("{x:g}")
+    error_axes.yaxis.set_minor_formatter("{x:.2g}")
     error_axes.set_title("what an evaluation buys", fontsize=10)
     deviation_axes.set_title(f"distance from {profile.reference}", fontsize=10)
     deviation_axes.legend(fontsize=8)
