@@ -1,0 +1,210 @@
+"""Pictures that cannot be taken are refused, whatever is in them, and nothing else happens."""
+
+import io
+import struct
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, PngImagePlugin
+
+from service.pictures import PictureError, PictureTooLargeError, UndecodablePictureError, decode, to_mnist
+from tests.pictures import (
+    DIGITS,
+    MAX_PIXELS,
+    ORIENTATION,
+    PNG,
+    SEVEN,
+    Pixels,
+    chunk,
+    encoded,
+    enlarged,
+    is_digit,
+    on_paper,
+    outcome,
+    png_of,
+)
+
+# what is refused
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (10_000, 10_000), (4_097, 4_096), (1, MAX_PIXELS + 1)])
+def test_too_many_pixels_are_refused_by_the_header(size: tuple[int, int]) -> None:
+    width, height = size  # there are no pixels to decode, so decoding would say damaged
+    with pytest.raises(PictureTooLargeError) as caught:
+        decode(png_of(width, height), MAX_PIXELS)
+    pixels = f"{width:,} x {height:,} = {width * height:,} pixels"
+    assert str(caught.value) == f"the picture has {pixels}; at most 16,777,216 are decoded"
+
+
+def test_too_many_pixels_are_refused_by_the_header_of_a_jpeg() -> None:
+    content = bytearray(encoded(SEVEN, "JPEG"))
+    start = content.index(b"\xff\xc0") + 5
+    content[start : start + 4] = struct.pack(">HH", 65_500, 65_000)
+    with pytest.raises(PictureTooLargeError, match="65,000 x 65,500 = 4,257,500,000"):
+        decode(bytes(content), MAX_PIXELS)
+
+
+def test_the_limit_itself_is_allowed() -> None:
+    assert np.array_equal(decode(encoded(SEVEN), 784), SEVEN)
+    with pytest.raises(PictureTooLargeError, match="784 pixels; at most 783"):
+        decode(encoded(SEVEN), 783)
+
+
+@pytest.mark.parametrize("form", ["GIF", "BMP", "WEBP", "TIFF", "PPM"])
+def test_other_formats_are_refused(form: str) -> None:
+    with pytest.raises(UndecodablePictureError, match="only PNG and JPEG"):
+        decode(encoded(SEVEN, form), MAX_PIXELS)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG", b"not a picture", b"<svg/>", PNG[1:]])
+def test_what_is_no_picture_is_refused(content: bytes) -> None:
+    with pytest.raises(UndecodablePictureError, match="only PNG and JPEG"):
+        decode(content, MAX_PIXELS)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PNG,
+        b"\xff\xd8\xff",
+        png_of(0, 0),
+        png_of(28, 28),
+        encoded(SEVEN)[:100],
+        encoded(SEVEN).replace(b"IHDR\x00\x00\x00\x1c", b"IHDR\x00\x00\x00\x1d"),
+        encoded(enlarged(SEVEN).astype(np.uint8), "JPEG")[:1500],
+        png_of(1, 1, chunk(b"zTXt", b"bomb\0\0" + zlib.compress(bytes(1 << 21)))),
+        png_of(1, 1, chunk(b"tRNS", b"\0"), pixels=zlib.compress(b"\0\0")),
+        png_of(1, 1, chunk(b"eXIf", b"MM\0*\0\0"), pixels=zlib.compress(b"\0\0")),
+    ],
+    ids=["magic", "jpeg magic", "empty", "no data", "cut", "crc", "cut jpeg", "text bomb", "struct", "exif"],
+)
+def test_damage_is_told_without_internals(content: bytes) -> None:
+    with pytest.raises(UndecodablePictureError, match=r"^the (PNG|JPEG) is damaged and cannot be decoded$"):
+        decode(content, MAX_PIXELS)
+
+
+# Pillow's warnings and the state that threads share
+
+
+def warned_about() -> bytes:
+    """A PNG of which Pillow warns that it is no valid animation."""
+    rows = b"".join(b"\0" + row.tobytes() for row in SEVEN)
+    return png_of(28, 28, chunk(b"acTL", bytes(8)), pixels=zlib.compress(rows))
+
+
+def test_a_warning_of_pillow_does_not_escape() -> None:
+    content = warned_about()
+    with pytest.warns(UserWarning, match="Invalid APNG"), Image.open(io.BytesIO(content)) as picture:
+        picture.load()
+    assert np.array_equal(decode(content, MAX_PIXELS), SEVEN)
+
+
+def test_threads_get_the_same_and_leave_the_shared_state_alone() -> None:
+    contents = [warned_about(), *(encoded(digit) for digit in DIGITS[:20]), b"GIF89a", png_of(9_000, 9_000)] * 20
+    before = list(warnings.filters), Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+    expected = [outcome_of(content) for content in contents]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(outcome_of, contents)) == expected
+    assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK) == before
+
+
+def outcome_of(content: bytes) -> bytes | str:
+    try:
+        return decode(content, MAX_PIXELS).tobytes()
+    except PictureError as error:
+        return str(error)
+
+
+# properties
+
+
+@given(st.one_of(st.binary(max_size=200), st.binary(max_size=200).map(lambda body: PNG + body)))
+@settings(deadline=None, max_examples=200)
+def test_arbitrary_bytes_are_undecodable(content: bytes) -> None:
+    with pytest.raises(UndecodablePictureError):
+        decode(content, MAX_PIXELS)
+
+
+PALETTE = Image.fromarray(SEVEN).convert("P")
+EXIF = Image.Exif()
+EXIF[ORIENTATION] = 6
+VALID = [
+    encoded(SEVEN),
+    encoded(on_paper(SEVEN, 0, 0)[::5, ::5]),
+    encoded(PALETTE, transparency=bytes(range(256)), exif=EXIF),
+    encoded(Image.fromarray(SEVEN), save_all=True, append_images=[Image.fromarray(DIGITS[1])]),
+    encoded(SEVEN, "JPEG", exif=EXIF),
+    encoded(SEVEN, "JPEG", progressive=True),
+    encoded(Image.fromarray(SEVEN).convert("RGB").convert("CMYK"), "JPEG"),
+]
+
+
+def test_the_pictures_to_be_damaged_are_valid() -> None:
+    assert all(outcome(content) is not None for content in VALID)
+
+
+@given(st.sampled_from(VALID), st.floats(0, 1, exclude_max=True))
+@settings(deadline=None, max_examples=200)
+def test_truncation_gives_a_digit_or_a_picture_error(content: bytes, part: float) -> None:
+    outcome(content[: int(part * len(content))])
+
+
+@given(st.sampled_from(VALID), st.data())
+@settings(deadline=None, max_examples=400)
+def test_flipped_bits_give_a_digit_or_a_picture_error(content: bytes, data: st.DataObject) -> None:
+    flipped = bytearray(content)
+    for bit in data.draw(st.lists(st.integers(0, 8 * len(content) - 1), min_size=1, max_size=8)):
+        flipped[bit // 8] ^= 1 << bit % 8
+    outcome(bytes(flipped))
+
+
+@given(st.sampled_from(VALID[:4]), st.integers(0), st.binary(max_size=40))
+@settings(deadline=None, max_examples=200)
+def test_any_chunk_gives_a_digit_or_a_picture_error(content: bytes, name: int, body: bytes) -> None:
+    names = [b"acTL", b"fcTL", b"tRNS", b"eXIf", b"iTXt", b"zTXt", b"iCCP", b"pHYs", b"gAMA", b"PLTE", b"IHDR", b"sRGB"]
+    extra = chunk(names[name % len(names)], body)
+    outcome(content[:33] + extra + content[33:])
+    outcome(content[:-12] + extra + content[-12:])
+
+
+SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=40)
+
+
+@given(st.one_of(hnp.arrays(np.uint8, SHAPES), hnp.arrays(np.float32, SHAPES), hnp.arrays(np.float64, SHAPES)))
+@settings(deadline=None, max_examples=300)
+def test_any_array_becomes_a_digit(grey: npt.NDArray[Any]) -> None:
+    answer = to_mnist(grey)
+    assert is_digit(answer)
+    assert not answer.any() or answer.max() == 255 or grey.shape == (28, 28)
+
+
+@given(
+    hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24)),
+    st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    st.tuples(st.integers(1, 30), st.integers(1, 30)),
+)
+@settings(deadline=None, max_examples=200)
+def test_shifting_a_drawing_on_its_canvas_changes_nothing(
+    drawing: Pixels, one: tuple[int, int], other: tuple[int, int]
+) -> None:
+    answers = []
+    for top, left in (one, other):
+        canvas = np.zeros((60, 64), np.uint8)
+        canvas[top : top + drawing.shape[0], left : left + drawing.shape[1]] = drawing
+        answers.append(to_mnist(canvas))
+    assert np.array_equal(answers[0], answers[1])
+
+
+@given(hnp.arrays(np.uint8, (20, 30)), st.booleans())
+@settings(deadline=None, max_examples=100)
+def test_black_on_white_and_white_on_black_are_the_same(drawing: Pixels, framed: bool) -> None:
+    canvas = np.pad(drawing, 4 if framed else 1)
+    assert np.array_equal(to_mnist(canvas), to_mnist(255 - canvas))
