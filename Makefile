@@ -1,4 +1,4 @@
-# Every target does its own set-up; PYTHON is any Python of 3.11 or later.
+# Every target does its own set-up; PYTHON is any Python of 3.11 or later, ARGS goes to the service.
 PYTHON ?= python3
 SERVE  := .venv/serve
 DEV    := .venv/dev
@@ -6,7 +6,7 @@ DEV    := .venv/dev
 .PHONY: serve test lint types test-gpu fit export image clean
 
 serve: $(SERVE)/.installed  ## the service, without torch, on http://127.0.0.1:8000 or ODENET_PORT
-	$(SERVE)/bin/python -m service
+	$(SERVE)/bin/python -m service $(ARGS)
 
 test: lint types  ## every check that needs no GPU and no container engine
 	$(DEV)/bin/python -m pytest
@@ -31,7 +31,7 @@ image:  ## the container image of the service
 	docker build --target service --tag odenet .
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(SERVE)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(SERVE)

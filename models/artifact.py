@@ -128,7 +128,9 @@ class ProfilePoint(_Frozen):
         logit_deviation: the mean over rows of the greatest difference of a logit from the tight reference.
         nfe: function evaluations a row.
         rejected: mean of rejected steps a row.
-        milliseconds_per_row: time of the whole answer, stem and head included, in batches on one thread.
+        unconverged: rows that were given up before t = 1; their answers count like any other.
+        milliseconds_per_row: time of the whole answer, stem and head included, in batches on one thread; the best of
+            several passes.
     """
 
     solver: SolverSettings
@@ -137,6 +139,7 @@ class ProfilePoint(_Frozen):
     logit_deviation: float
     nfe: Distribution
     rejected: float
+    unconverged: int
     milliseconds_per_row: float
 
 
@@ -162,30 +165,40 @@ class Profile(_Frozen):
     def cheapest(self, methods: Collection[str]) -> SolverSettings:
         """The setting of the fewest evaluations whose digits are, but for one in a thousand, the reference's.
 
-        Of settings that cost the same, the one that agrees best; where none agrees so well, the one that does most.
+        Of settings that cost the same, the one that agrees best; where none agrees so well, the one that does most,
+        and of those the one of the most evaluations.
 
         Args:
             methods: those to choose from.
         """
         points = [point for point in self.points if point.solver.method in methods]
-        agreeing = [point for point in points if point.agreement >= SUFFICIENT_AGREEMENT]
+        agreeing = [p for p in points if p.agreement >= SUFFICIENT_AGREEMENT and p.unconverged == 0]
         if not agreeing:
-            return max(points, key=lambda point: point.agreement).solver
+            return max(points, key=lambda point: (point.agreement, point.nfe.mean)).solver
         return min(agreeing, key=lambda point: (point.nfe.mean, -point.agreement)).solver
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A folder whose every file has been checked against its manifest."""
+    """A folder whose every file has been checked against its manifest.
+
+    Attributes:
+        folder: where it is.
+        manifest: what it says of itself.
+        profile: its measured trade-off.
+        card: the model card, as Markdown.
+    """
 
     folder: Path
     manifest: Manifest
     profile: Profile
+    card: str
 
-    @property
-    def card(self) -> str:
-        """The model card, as Markdown."""
-        return (self.folder / CARD).read_text()
+
+def newest(folder: Path) -> Path | None:
+    """Of the versions in the folder of a name, that of the greatest; None where there is none."""
+    versions = [version for version in folder.glob("[1-9]*/") if version.name.isdecimal()]
+    return max(versions, key=lambda version: int(version.name), default=None)
 
 
 def read(folder: Path) -> Artifact:
@@ -206,7 +219,10 @@ def read(folder: Path) -> Artifact:
     required = {WEIGHTS, PROFILE, CARD, STEM, DYNAMICS, HEAD, SOLVE, *map(step_file, manifest.methods)}
     if missing := required - manifest.files.keys():
         raise ArtifactError(f"{folder / MANIFEST}: lists no {', '.join(sorted(missing))}")
-    return Artifact(folder, manifest, _parse(Profile, folder / PROFILE))
+    profile = _parse(Profile, folder / PROFILE)
+    if unmeasured := set(manifest.methods) - {point.solver.method for point in profile.points}:
+        raise ArtifactError(f"{folder / PROFILE}: has no point for {', '.join(sorted(unmeasured))}")
+    return Artifact(folder, manifest, profile, (folder / CARD).read_text(encoding="utf-8"))
 
 
 def sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 
 import uvicorn
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ def main() -> None:
     try:
         settings = CliApp.run(Settings)
         logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s: %(message)s")
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # for odd metadata of somebody's picture
         app = create_app(settings)
     except ValidationError as error:
         fields = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

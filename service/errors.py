@@ -55,6 +55,10 @@ class UnsupportedMediaTypeError(RequestError):
     """The body is of a media type that is not taken."""
 
 
+class StoppingError(RequestError):
+    """The service stops before the answer is computed."""
+
+
 class InvalidError(RequestError):
     """A field has the wrong shape or type, is out of range, or does not go with another."""
 
@@ -63,12 +67,17 @@ def field_errors(errors: list[Any]) -> list[FieldError]:
     """Errors as pydantic lists them, as they are told."""
     return [
         FieldError(
-            field=".".join(str(part) for part in error["loc"] if part not in {"query", "body"}) or "body",
+            field=shortened(".".join(map(str, error["loc"]))) or "body",
             message=error["msg"].removeprefix("Value error, "),
             value=_shown(error.get("input")),
         )
         for error in errors[:MOST_ERRORS]
     ]
+
+
+def shortened(text: str) -> str:
+    """A text of the request, as far as an answer repeats it."""
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 def invalid(error: ValidationError) -> InvalidError:
@@ -78,7 +87,4 @@ def invalid(error: ValidationError) -> InvalidError:
 
 def _shown(value: Any) -> str | None:
     """A wrong value in short; None for one that is itself made of fields."""
-    if value is None or isinstance(value, dict | list):
-        return None
-    text = str(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+    return None if value is None or isinstance(value, dict | list | bytes) else shortened(str(value))

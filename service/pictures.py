@@ -7,10 +7,6 @@ paper black, 0.
 """
 
 import io
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,8 +25,9 @@ BLANK = 16  # a picture whose levels span less than this has no ink
 GRAIN = 0.1  # the part of the ink's contrast that is taken for grain of the paper
 STRAY = 0.002  # the part of the ink that may lie beyond each side of its box, as specks and noise do
 
+START_OF_SCAN = b"\xff\xda"
 READERS = {b"\x89PNG\r\n\x1a\n": PngImageFile, b"\xff\xd8\xff": JpegImageFile}  # by the first bytes of the content
-_FILTERS = threading.Lock()
+MOST_SCANS = 100  # of a progressive JPEG, each of which takes as long as the picture is large
 
 
 class PictureError(Exception):
@@ -57,14 +54,16 @@ def decode(content: bytes, max_pixels: int) -> Digit:
 
     Raises:
         UndecodablePictureError: if the content is neither PNG nor JPEG, or damaged.
-        PictureTooLargeError: if there are more pixels than ``max_pixels``.
+        PictureTooLargeError: if there are more pixels than ``max_pixels``, or more scans than any camera makes.
     """
     reader = next((reader for magic, reader in READERS.items() if content.startswith(magic)), None)
     if reader is None:
         raise UndecodablePictureError("the content is neither a PNG nor a JPEG; only PNG and JPEG are decoded")
+    if reader is JpegImageFile and (scans := content.count(START_OF_SCAN)) > MOST_SCANS:
+        raise PictureTooLargeError(f"the JPEG has {scans:,} scans; at most {MOST_SCANS} are decoded")
     try:
         # The readers themselves, for Image.open has a pixel limit of its own and may go on to other formats.
-        with _pillow_quiet(), reader(io.BytesIO(content)) as picture:
+        with reader(io.BytesIO(content)) as picture:
             _check_size(*picture.size, max_pixels)
             picture.load()
             ImageOps.exif_transpose(picture, in_place=True)
@@ -95,18 +94,6 @@ def to_mnist(grey: npt.NDArray[np.uint8] | npt.NDArray[np.floating[Any]]) -> Dig
     if levels.shape == (SIDE, SIDE):
         return np.rint(levels).astype(np.uint8)
     return _centred(_fitted(_ink(levels)))
-
-
-@contextmanager
-def _pillow_quiet() -> Iterator[None]:
-    """Ignore the warnings of Pillow's modules, which it gives for odd metadata.
-
-    `warnings.catch_warnings` swaps filters that all threads share, so one thread at a time; this also keeps all but
-    one of the pictures that are being decoded out of memory.
-    """
-    with _FILTERS, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        yield
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

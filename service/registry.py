@@ -80,7 +80,7 @@ class Registry:
         Raises:
             UnknownModelError: no model has that name.
         """
-        model = self._by_name.get(name or self._default)
+        model = self._by_name.get(self._default if name is None else name)
         if model is None:
             known = ", ".join(self._by_name)
             raise UnknownModelError(FieldError(field="model", message=f"no such model; there are {known}", value=name))
@@ -90,9 +90,8 @@ class Registry:
 def _newest(folder: Path) -> Iterator[Path]:
     """Of each name in a models folder, the folder of its greatest version."""
     for name in sorted(folder.glob("*/")):
-        versions = [version for version in name.glob("[1-9]*/") if version.name.isdecimal()]
-        if versions:
-            yield max(versions, key=lambda version: int(version.name))
+        if (version := artifacts.newest(name)) is not None:
+            yield version
 
 
 def _load(folder: Path, settings: Settings) -> ServedModel:
@@ -112,7 +111,10 @@ def _backend(artifact: Artifact, settings: Settings) -> Backend:
     if settings.backend == "onnxruntime":
         return OnnxBackend(artifact.folder, artifact.manifest.methods, settings.device)
     try:
-        from models.backends.torch import TorchBackend, load_network  # noqa: PLC0415 (serving needs no torch)
+        import torch  # noqa: PLC0415 (serving by onnxruntime needs no torch)
+
+        from models.backends.torch import TorchBackend, load_network  # noqa: PLC0415
     except ImportError as error:
         raise ValueError(f"backend torch: it is not installed ({error})") from error
+    torch.set_num_threads(1)  # as many requests as there are threads are computed at the same time
     return TorchBackend(load_network(artifact), settings.device)

@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     threads: int = Field(default_factory=usable_cpus, ge=1, le=256)
     """Requests computed at the same time, each on one thread.  [default: the processors there are]"""
 
-    max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
+    max_body_bytes: int = Field(default=8 * 2**20, ge=1024)
     """The largest body of a request; a larger one is refused with 413."""
 
     max_pixels: int = Field(default=16 * 2**20, ge=784)

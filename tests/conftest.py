@@ -1,7 +1,6 @@
 """Real parts, made once: the digits, a few of them as a dataset, and a small artifact that the real export wrote."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,6 +10,7 @@ from models.networks.odenet import ODENet
 from training.data import Dataset, Split
 from training.data import load as load_dataset
 from training.export.write import Source, export
+from training.fit import RunConfig
 from training.recipe import RECIPES, read_recipe
 
 
@@ -35,8 +35,11 @@ def few_digits(mnist: Dataset) -> Dataset:
 def source(few_digits: Dataset) -> Source:
     """A network as it is before any fit, to export; on the few digits."""
     torch.manual_seed(20180619)
-    recipe: dict[str, Any] = read_recipe(RECIPES / "odenet-mnist.toml").model_dump(mode="json")
-    return Source(ODENet(few_digits.normalisation), {"seed": 7, "recipe": recipe}, few_digits)
+    recipe = read_recipe(RECIPES / "odenet-mnist.toml")
+    config = RunConfig(
+        recipe=recipe, seed=7, dataset=few_digits.name, normalisation=few_digits.normalisation, device="cpu", torch="-"
+    )
+    return Source(ODENet(few_digits.normalisation), config, few_digits)
 
 
 @pytest.fixture(scope="session")

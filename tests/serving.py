@@ -12,7 +12,12 @@ from threading import Thread
 
 import httpx
 
+from models.artifact import newest
+
 ROOT = Path(__file__).parents[1]
+FITTED = ROOT / "models" / "fitted"
+SHIPPED = newest(FITTED / "odenet-mnist") or FITTED
+"""The artifact that ships, and that the service serves by default."""
 
 
 @dataclass
@@ -47,16 +52,16 @@ def running(*flags: str, **environment: str) -> Iterator[Running]:
     process = start("--port", "0", *flags, **environment)
     assert process.stderr is not None
     stderr, log = process.stderr, list[str]()
+    reader = Thread(target=lambda: log.extend(stderr), daemon=True)  # so that the pipe never fills
     with process:
         try:
             while not (listening := re.search(r"running on (http://\S+)", log[-1] if log else "")):
                 line = stderr.readline()
                 assert line, f"the service ended at its start: {''.join(log)}"
                 log.append(line)
-            reader = Thread(target=lambda: log.extend(stderr), daemon=True)  # so that the pipe never fills
             reader.start()
             yield Running(listening[1], process, log)
         finally:
             process.terminate()
             process.wait(timeout=30)
-            reader.join()
+    reader.join()

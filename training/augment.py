@@ -17,10 +17,12 @@ class Augmentation(BaseModel):
 
     Attributes:
         rotation: degrees, uniform in ± this.
-        scale: uniform in 1 ± this, drawn once for each axis.
+        scale: the picture is sampled at a step that is uniform in 1 ± this, drawn once for each axis; its size is
+            one over that.
         shear: the tangent of the shear's angle, uniform in ± this.
         shift: pixels, uniform in ± this, on each axis.
-        elastic: the standard deviation, in pixels, of the displacement of each control point.
+        elastic: the standard deviation, in pixels, of the displacement of each control point; between them it is
+            smaller.
         control_points: the elastic displacement is interpolated from a square grid with this many points a side
             (compare Simard, Steinkraus and Platt 2003, who smooth a displacement of every pixel).
     """

@@ -85,7 +85,7 @@ def fit(
     ] = None,
     data: DataOption = MNIST,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's number.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of everything random.")] = 0,
     device: DeviceOption = Device.auto,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
 ) -> None:
@@ -104,9 +104,11 @@ def fit(
 
 @app.command()
 def evaluate(
-    target: Annotated[Path, typer.Argument(help="A run folder or an artifact's folder.")] = MODELS / "odenet-mnist/1",
+    target: Annotated[
+        Path, typer.Argument(help="A run folder, or that of an artifact or of its newest version.")
+    ] = MODELS / "odenet-mnist",
     split: Annotated[SplitName, typer.Option(help="The test split is for reporting, never for choosing.")] = (
-        SplitName.test
+        SplitName.validation
     ),
     method: Annotated[str | None, typer.Option(help=f"One of {', '.join(METHODS)}.  [default: the model's]")] = None,
     tolerance: Annotated[float | None, typer.Option(help="rtol and atol of an adaptive method.")] = None,
@@ -130,7 +132,9 @@ def evaluate(
 
 @app.command()
 def profile(
-    target: Annotated[Path, typer.Argument(help="A run folder or an artifact's folder.")] = MODELS / "odenet-mnist/1",
+    target: Annotated[
+        Path, typer.Argument(help="A run folder, or that of an artifact or of its newest version.")
+    ] = MODELS / "odenet-mnist",
     data: DataOption = MNIST,
 ) -> None:
     """Measure error, agreement and cost of every method and tolerance on the validation split, on one thread.
@@ -196,6 +200,7 @@ def _device(device: Device) -> torch.device:
 
 def _open(target: Path, backend: BackendName, device: str) -> tuple[Backend, SolverSettings]:
     """What runs an artifact or a run, and its default solver."""
+    target = artifacts.newest(target) or target
     if (target / MANIFEST).is_file():
         opened: Artifact = artifacts.read(target)
         manifest = opened.manifest
@@ -204,7 +209,7 @@ def _open(target: Path, backend: BackendName, device: str) -> tuple[Backend, Sol
         return OnnxBackend(target, manifest.methods, device, threads=torch.get_num_threads()), manifest.default_solver
     if (target / CHECKPOINT).is_file():
         network, config = load_network(target, torch.device(device))
-        return TorchBackend(network, device), SolverSettings.adaptive(**config["recipe"]["validation"])
+        return TorchBackend(network, device), SolverSettings.adaptive(**config.recipe.validation.model_dump())
     raise ValueError(f"{target}: neither an artifact ({MANIFEST}) nor a run ({CHECKPOINT})")
 
 

@@ -116,9 +116,10 @@ def _load_array(folder: Path, name: str) -> npt.NDArray[np.uint8]:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, OSError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read, it is truncated or damaged ({error})") from error
-    expected = _checksums(folder).get(name)
-    if expected is not None and (actual := hashlib.sha256(content).hexdigest()) != expected:
-        raise DataError(f"{path}: altered; its SHA-256 uncompressed is {actual}, and {CHECKSUMS} says {expected}")
+    if (folder / CHECKSUMS).is_file():
+        expected, actual = _checksums(folder).get(name, "nothing"), hashlib.sha256(content).hexdigest()
+        if actual != expected:
+            raise DataError(f"{path}: altered; its SHA-256 uncompressed is {actual}, and {CHECKSUMS} says {expected}")
     try:
         return parse_idx(content)
     except ValueError as error:
@@ -126,10 +127,8 @@ def _load_array(folder: Path, name: str) -> npt.NDArray[np.uint8]:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    """The folder's `SHA256SUMS`, by file name; empty where it has none."""
+    """The folder's `SHA256SUMS`, by file name."""
     path = folder / CHECKSUMS
-    if not path.is_file():
-        return {}
     try:
         lines = (line.split(maxsplit=1) for line in path.read_text().splitlines() if line.strip())
         return {name.lstrip("*"): checksum for checksum, name in lines}

@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
@@ -23,6 +23,29 @@ from training import checkpoint
 from training.augment import augment
 from training.data import CLASSES, Dataset
 from training.recipe import Recipe
+
+
+class RunConfig(BaseModel):
+    """What a run folder says of its fit, in `config.json`.
+
+    Attributes:
+        recipe: how it is fitted.
+        seed: of everything random.
+        dataset: the name of the folder with the digits.
+        normalisation: of their pixels.
+        device: where it is computed, and random numbers drawn.
+        torch: the version of torch.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: Recipe
+    seed: int
+    dataset: str
+    normalisation: Normalisation
+    device: str
+    torch: str
+
 
 CHECKPOINT = "checkpoint.safetensors"
 CONFIG = "config.json"
@@ -155,12 +178,14 @@ def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> No
         CheckpointError: `resume` was asked for and there is no checkpoint that can be read, or it is of another fit;
             or it was not asked for and there is one.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     if resume:
         _resume(fit, folder)
+        console.print(f"resumed after epoch {fit.epoch} of {fit.recipe.epochs}")
     elif (folder / CHECKPOINT).exists():
         raise checkpoint.CheckpointError(f"{folder}: holds a run already; resume it, or name another folder")
-    (folder / CONFIG).write_text(json.dumps(_config(fit), indent=2) + "\n")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CONFIG).write_text(_config(fit).model_dump_json(indent=2) + "\n")
     with SummaryWriter(folder, purge_step=fit.epoch + 1) as board, _progress(console) as progress:
         total, done = fit.recipe.epochs * fit.batches, fit.epoch * fit.batches
         task = progress.add_task("", total=total, completed=done, loss=0.0, error=0.0, speed=0.0)
@@ -179,18 +204,15 @@ def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> No
             )
 
 
-def load_network(folder: Path, device: torch.device) -> tuple[ODENet, dict[str, Any]]:
+def load_network(folder: Path, device: torch.device) -> tuple[ODENet, RunConfig]:
     """The fitted network of a run folder, and the run's config.
 
     Raises:
-        CheckpointError: the folder has no checkpoint that can be read.
+        CheckpointError: the folder has no checkpoint or no config that can be read.
     """
     state = checkpoint.load(folder / CHECKPOINT, device)
-    try:
-        config = json.loads((folder / CONFIG).read_text())
-        network = ODENet(Normalisation(**config["normalisation"]), CLASSES).to(device)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise checkpoint.CheckpointError(f"{folder / CONFIG}: not the config of a run ({error})") from error
+    config = load_config(folder)
+    network = ODENet(config.normalisation, CLASSES).to(device)
     average = AveragedModel(network)
     try:
         average.load_state_dict(state["average"])
@@ -200,14 +222,30 @@ def load_network(folder: Path, device: torch.device) -> tuple[ODENet, dict[str, 
     return network.eval(), config
 
 
+def load_config(folder: Path) -> RunConfig:
+    """The config of a run folder.
+
+    Raises:
+        CheckpointError: it is missing or of another form.
+    """
+    path = folder / CONFIG
+    try:
+        return RunConfig.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise checkpoint.CheckpointError(f"{path}: not the config of a run ({error})") from error
+
+
 def _resume(fit: Fit, folder: Path) -> None:
     """Restore a fit from the checkpoint of a run folder, if that is of the same fit."""
-    _, config = load_network(folder, fit.device)
-    told = _config(fit)
-    for key in ("recipe", "seed", "dataset", "normalisation"):
-        if config.get(key) != told[key]:
+    state = checkpoint.load(folder / CHECKPOINT, fit.device)
+    begun, told = load_config(folder), _config(fit)
+    for key in ("recipe", "seed", "dataset", "normalisation", "device"):
+        if getattr(begun, key) != getattr(told, key):
             raise checkpoint.CheckpointError(f"{folder / CONFIG}: begun with another {key}; it cannot be resumed so")
-    fit.restore(checkpoint.load(folder / CHECKPOINT, fit.device))
+    try:
+        fit.restore(state)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise checkpoint.CheckpointError(f"{folder / CHECKPOINT}: not the checkpoint of this fit") from error
 
 
 def _run_epoch(fit: Fit, progress: Progress, task: TaskID) -> dict[str, float]:
@@ -244,12 +282,12 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def _config(fit: Fit) -> dict[str, Any]:
-    return {
-        "recipe": fit.recipe.model_dump(mode="json"),
-        "seed": fit.seed,
-        "dataset": fit.dataset.name,
-        "normalisation": fit.dataset.normalisation._asdict(),
-        "device": str(fit.device),
-        "torch": torch.__version__,
-    }
+def _config(fit: Fit) -> RunConfig:
+    return RunConfig(
+        recipe=fit.recipe,
+        seed=fit.seed,
+        dataset=fit.dataset.name,
+        normalisation=fit.dataset.normalisation,
+        device=fit.device.type,
+        torch=torch.__version__,
+    )

@@ -25,8 +25,8 @@ class TrainingSolver(_Frozen):
     Attributes:
         method: a method with a fixed number of steps.
         steps: numbers of steps, of which one is drawn for each batch.
-        kinetic_penalty: the weight in the loss of the integral over t of the mean square of f
-            (Finlay et al. 2020, arXiv 2002.02798).
+        kinetic_penalty: the weight in the loss of the integral over t of the mean square of f, summed from the f
+            with which each step begins (Finlay et al. 2020, arXiv 2002.02798).
     """
 
     method: Literal["euler", "midpoint", "rk4"]

@@ -100,7 +100,7 @@ class ODENet(nn.Module):
             The logits ``[rows, classes]``, and the solve that led to them.
         """
         step = self.step(method)
-        first_step = 1.0 if step.tableau.adaptive else 1.0 / steps
+        first_step = None if step.tableau.adaptive else 1 / steps
         z = self.stem(images).to(self.dynamics.norm1.weight.dtype)  # autocast may compute f, but not carry the state
         solution = solve(step, z, rtol=tolerance, atol=tolerance, first_step=first_step, observe=observe)
         return self.head(solution.z), solution

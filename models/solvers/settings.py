@@ -55,9 +55,9 @@ class SolverSettings(BaseModel):
         return cls(method=method, rtol=tolerance, atol=tolerance)
 
     @property
-    def first_step(self) -> float:
-        """The step to attempt first: the whole interval [0, 1], or the equal share of a fixed-step method."""
-        return 1.0 if self.steps is None else 1.0 / self.steps
+    def first_step(self) -> float | None:
+        """The step of a fixed-step method on [0, 1]; None for an adaptive one, whose tolerance tells."""
+        return None if self.steps is None else 1 / self.steps
 
     def __str__(self) -> str:
         if self.steps is not None:

@@ -1,7 +1,7 @@
 """The solve: repeats a step until every row has reached the end, in torch or, through ONNX graphs, in NumPy.
 
 Written against the Python array API standard, so that training, evaluation and serving share one loop. On torch it
-is differentiable: rows are gathered, never written in place.
+is differentiable, where every attempt was finite: rows are gathered, never written in place.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,11 @@ MAX_STEPS = 1000
 
 SMALLEST_STEP = 1e-6
 """An attempt that was not finite is repeated with a smaller step, down to this one."""
+
+
+FIRST_STEP = 2.0
+"""The first step at tolerance 1, in intervals, were there room for it. On digits a larger one costs rejections, and a
+smaller one steps."""
 
 
 class Outcome(IntEnum):
@@ -50,7 +55,8 @@ class Solution(NamedTuple):
         rejected: how many of them were rejected, ``[rows]``.
         nfe: evaluations of f spent on the row, ``[rows]``.
         error: the sum over accepted steps of the local error estimates, as a root mean square in units of z,
-            ``[rows]``; 0 for a fixed-step method.
+            ``[rows]``; 0 for a fixed-step method. It is no bound on the error of z: what an error becomes further
+            along is not in it.
         outcome: an `Outcome` as an integer, ``[rows]``.
     """
 
@@ -72,7 +78,7 @@ def solve(
     *,
     rtol: Array | float = 1e-3,
     atol: Array | float = 1e-3,
-    first_step: Array | float = 1.0,
+    first_step: Array | float | None = None,
     t0: float = 0.0,
     max_steps: int = MAX_STEPS,
     observe: Observer | None = None,
@@ -86,7 +92,8 @@ def solve(
         z: the states at t0, ``[rows, ...]``.
         rtol: relative tolerance, for all rows or ``[rows]``; a fixed-step method ignores it.
         atol: absolute tolerance, likewise.
-        first_step: the first step to attempt, likewise; a fixed-step method keeps it.
+        first_step: the first step to attempt, likewise; a fixed-step method keeps it, and must be given it. By
+            default an adaptive method begins with that of `equal_steps`.
         t0: where the solve begins.
         max_steps: attempts after which a row is given up, at least 1.
         observe: called after each attempt.
@@ -96,7 +103,8 @@ def solve(
     def per_row(value: Array | float) -> Array:
         return xp.astype(xp.zeros(z.shape[0], dtype=z.dtype, device=device(z)) + value, z.dtype)
 
-    t, h, rtol, atol, error = (per_row(value) for value in (t0, first_step, rtol, atol, 0.0))
+    t, rtol, atol, error = (per_row(value) for value in (t0, rtol, atol, 0.0))
+    h = per_row((step.t1 - t0) / equal_steps(step.tableau, rtol, atol) if first_step is None else first_step)
     rows = xp.arange(z.shape[0], device=device(z))
     rejected = xp.zeros_like(rows)
     k1 = step.dynamics(t, z) if step.tableau.fsal else z
@@ -125,6 +133,23 @@ def solve(
     order = xp.argsort(rows)
     nfe = step.tableau.evaluations_to_start + steps * step.tableau.evaluations_per_step
     return Solution(*(column[order] for column in (z, steps, rejected, nfe, error, outcome)))
+
+
+def equal_steps(tableau: Tableau, rtol: Array, atol: Array) -> Array:
+    """How many equal steps a solve may be expected to take, ``[rows]``; the first step is one of them.
+
+    The local error of an adaptive method goes with a power of the step, so the step goes with a root of the
+    tolerance. A step that takes in the whole interval whatever the tolerance is mostly rejected, or worse,
+    accepted where the estimate of its error is too hopeful.
+
+    Args:
+        tableau: an adaptive method.
+        rtol: relative tolerance, ``[rows]``.
+        atol: absolute tolerance, ``[rows]``.
+    """
+    xp = array_namespace(rtol)
+    step = FIRST_STEP * ((rtol + atol) / 2) ** (1 / tableau.error_exponent)
+    return xp.clip(xp.round(1 / step), 1, None)
 
 
 def judge(tried: Attempt, t1: float) -> Array:

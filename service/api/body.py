@@ -3,18 +3,28 @@
 import base64
 import binascii
 from collections.abc import Iterable, Sequence
+from math import inf
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import Field, PlainValidator, ValidationError, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import FailFast, Field, PlainValidator, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError, from_json
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from models.backends.protocol import Images
 from service.engine.policy import SolverFields
-from service.errors import FieldError, InvalidError, MalformedError, TooLargeError, UnsupportedMediaTypeError, invalid
-from service.pictures import PictureTooLargeError, UndecodablePictureError, decode
+from service.errors import (
+    MOST_ERRORS,
+    FieldError,
+    InvalidError,
+    MalformedError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+    invalid,
+    shortened,
+)
+from service.pictures import READERS, PictureTooLargeError, UndecodablePictureError, decode
 from service.settings import Settings
 
 SIDE = 28
@@ -79,6 +89,7 @@ class PredictBody(SolverFields):
 
     images: Annotated[
         list[Annotated[str | Images, PlainValidator(_image), WithJsonSchema(IMAGE_SCHEMA)]],
+        FailFast(),
         Field(
             min_length=1,
             description="Each image is 28 rows of 28 grey levels from 0 to 255, white ink on black as in MNIST, or a "
@@ -87,29 +98,31 @@ class PredictBody(SolverFields):
     ]
 
 
-async def read(request: Request, settings: Settings) -> list[Part]:
+async def read(request: Request) -> list[Part]:
     """Read the body whole, and part it if it is multipart.
 
     Raises:
         UnsupportedMediaTypeError: its media type, or that of a part, is not taken.
         InvalidError: a multipart body has no file, or a field that is none.
     """
+    if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
+        raise _unsupported("content-encoding", encoding, ["identity"])
     media_type = _media_type(request.headers.get("content-type"))
     if media_type not in MEDIA_TYPES:
         raise _unsupported("content-type", media_type, MEDIA_TYPES)
     if media_type != MULTIPART:
         return [Part("body", media_type, await request.body())]
     parts = []
-    # One part more than may be is read, so that the limit is told as it is for any other body.
-    async with request.form(max_files=settings.max_images + 1, max_fields=settings.max_images + 1) as form:
+    # The body is bounded already, and the number of images is checked as it is for any other body.
+    async with request.form(max_files=inf, max_fields=inf) as form:
         for name, upload in form.multi_items():
             if not isinstance(upload, UploadFile):
                 message = "is no file; files go in the form, solver fields in the query"
-                raise InvalidError(FieldError(name, message, upload[:64]))
-            part_type = _media_type(upload.content_type)
+                raise InvalidError(FieldError(shortened(name), message, shortened(upload)))
+            part_type = _media_type(upload.content_type) or PIXELS
             if part_type not in {PIXELS, *PICTURES}:
-                raise _unsupported(name, part_type, (*PICTURES, PIXELS))
-            parts.append(Part(name, part_type, await upload.read()))
+                raise _unsupported(shortened(name), part_type, (*PICTURES, PIXELS))
+            parts.append(Part(shortened(name), part_type, await upload.read()))
     if not parts:
         raise InvalidError(FieldError("body", "has no file; each image is one"))
     return parts
@@ -136,13 +149,23 @@ def parse(parts: Sequence[Part], query: SolverFields, settings: Settings) -> Ask
 
 def _parse_json(content: bytes, query: SolverFields, settings: Settings) -> Asked:
     try:
-        body = PredictBody.model_validate_json(content)
+        told = from_json(content)
+    except ValueError as error:
+        raise MalformedError(FieldError("body", f"is not JSON: {error}")) from error
+    if not isinstance(told, dict):
+        raise InvalidError(FieldError("body", "must be an object with the field images"))
+    # What could be told of a million images or fields is not even looked for.
+    if isinstance(told.get("images"), list):
+        _check_count(len(told["images"]), settings)
+    if unknown := [field for field in told if field not in PredictBody.model_fields]:
+        message = f"is not a field; there are {', '.join(PredictBody.model_fields)}"
+        raise InvalidError(*(FieldError(shortened(field), message) for field in unknown[:MOST_ERRORS]))
+    try:
+        body = PredictBody.model_validate(told)
     except ValidationError as error:
-        wrong = invalid(error)
-        raise MalformedError(*wrong.errors) if error.errors()[0]["type"] == "json_invalid" else wrong from error
+        raise invalid(error) from error
     if twice := (body.model_fields_set - {"images"}) & query.model_fields_set:
         raise InvalidError(*(FieldError(field, "is given in the query and in the body") for field in sorted(twice)))
-    _check_count(len(body.images), settings)
     images = [
         _decoded(f"images.{row}", _base64(f"images.{row}", image), settings) if isinstance(image, str) else image
         for row, image in enumerate(body.images)
@@ -155,14 +178,19 @@ def _parse_json(content: bytes, query: SolverFields, settings: Settings) -> Aske
 
 def _count(part: Part) -> int:
     """How many images a part that is not JSON holds."""
-    return len(part.content) // IMAGE_BYTES if part.media_type == PIXELS else 1
+    return 1 if _is_picture(part) else len(part.content) // IMAGE_BYTES
+
+
+def _is_picture(part: Part) -> bool:
+    """Whether a part is to be decoded; many a client sends a file as mere bytes."""
+    return part.media_type in PICTURES or part.content.startswith(tuple(READERS))
 
 
 def _images(part: Part, settings: Settings) -> Images:
-    if part.media_type != PIXELS:
+    if _is_picture(part):
         return _decoded(part.field, part.content, settings)[np.newaxis]
     if not part.content or len(part.content) % IMAGE_BYTES:
-        message = f"must be one or more images of {IMAGE_BYTES} bytes each, a byte for a grey level"
+        message = f"must be images of {IMAGE_BYTES} bytes each, a byte for a grey level, or a PNG or a JPEG"
         raise InvalidError(FieldError(part.field, message, f"{len(part.content):,} bytes"))
     return np.frombuffer(part.content, np.uint8).reshape(-1, SIDE, SIDE)
 
@@ -181,9 +209,9 @@ def _base64(field: str, text: str) -> bytes:
     """The bytes of a base64 text, which may be a data URL."""
     encoded = text.partition(";base64,")[2] if text.startswith("data:") else text
     try:
-        return base64.b64decode(encoded, validate=True)
+        return base64.b64decode("".join(encoded.split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise MalformedError(FieldError(field, f"is no base64 ({error})")) from error
+        raise MalformedError(FieldError(field, f"is not base64 ({error})")) from error
 
 
 def _check_count(count: int, settings: Settings) -> None:
@@ -198,4 +226,6 @@ def _media_type(header: str | None) -> str:
 
 
 def _unsupported(field: str, media_type: str, taken: Iterable[str]) -> UnsupportedMediaTypeError:
-    return UnsupportedMediaTypeError(FieldError(field, f"must be one of {', '.join(taken)}", media_type or "none"))
+    return UnsupportedMediaTypeError(
+        FieldError(field, f"must be one of {', '.join(taken)}", shortened(media_type) or "none")
+    )

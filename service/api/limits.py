@@ -5,9 +5,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import FieldError, TooLargeError
 
+DRAINED = 256 * 2**20
+"""Bytes of a body that is too large which are read and thrown away before it is refused."""
+
 
 class BodyLimit:
-    """Refuses a body over a limit: at once where its length is declared, else when it has grown that long.
+    """Refuses a body over a limit, by its declared length or when it has grown that long, without keeping it.
 
     Args:
         app: what reads the body.
@@ -28,14 +31,15 @@ class BodyLimit:
 
         async def bounded() -> Message:
             nonlocal received
-            self._check(expected)
             message = await receive()
             received += len(message.get("body", b""))
-            self._check(received)
-            return message
+            if max(expected, received) <= self._most:
+                return message
+            # A client that is still sending when it is answered may see a broken connection instead of the answer.
+            while message.get("more_body", False) and received <= DRAINED:
+                message = await receive()
+                received += len(message.get("body", b""))
+            length = max(expected, received)
+            raise TooLargeError(FieldError("body", f"at most {self._most:,} bytes", f"{length:,} bytes or more"))
 
         await self._app(scope, bounded, send)
-
-    def _check(self, length: int) -> None:
-        if length > self._most:
-            raise TooLargeError(FieldError("body", f"at most {self._most:,} bytes", f"{length:,} bytes or more"))

@@ -14,7 +14,14 @@ from service.api.examples import PREDICT_EXAMPLES
 from service.api.problems import documented
 from service.engine.compute import Workers
 from service.engine.policy import SolverFields, resolve
-from service.errors import InvalidError, MalformedError, TooLargeError, UnknownModelError, UnsupportedMediaTypeError
+from service.errors import (
+    FieldError,
+    InvalidError,
+    MalformedError,
+    TooLargeError,
+    UnknownModelError,
+    UnsupportedMediaTypeError,
+)
 from service.registry import Registry, ServedModel
 from service.settings import Settings
 
@@ -102,7 +109,8 @@ def router(models: Registry, workers: Workers, settings: Settings) -> APIRouter:
         the body; for every other body they stand in the query. A picture of another size than 28x28 is brought to
         MNIST's form: grey, white on black, cropped to the ink, fitted to 20x20, its centre of mass in the middle.
         """
-        parts = await read(request, settings)
+        _refuse_repetition(request)
+        parts = await read(request)
         arrived = time.perf_counter()
         content = await workers.run(lambda waited: _predict(parts, query, waited, arrived))
         return Response(content, media_type=JSON)
@@ -126,9 +134,23 @@ def router(models: Registry, workers: Workers, settings: Settings) -> APIRouter:
     return routes
 
 
+def _refuse_repetition(request: Request) -> None:
+    names = [name for name, _ in request.query_params.multi_items()]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise InvalidError(*(FieldError(name, "is given twice in the query") for name in repeated))
+
+
 def _told(model: ServedModel, solver: SolverSettings, answer: Answer, timing: Timing) -> PredictAnswer:
     """The answer as it is told."""
-    columns = (answer.digits, answer.probabilities, *answer[1:])
+    columns = (
+        answer.digits,
+        answer.probabilities,
+        answer.steps,
+        answer.rejected,
+        answer.nfe,
+        answer.error_estimate,
+        answer.outcome,
+    )
     predictions = [
         Prediction(
             digit=digit,

@@ -15,6 +15,7 @@ from service.errors import (
     InvalidError,
     MalformedError,
     RequestError,
+    StoppingError,
     TooLargeError,
     UnknownModelError,
     UnsupportedMediaTypeError,
@@ -28,6 +29,7 @@ STATUS = {
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     InvalidError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    StoppingError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 logger = logging.getLogger(__name__)
@@ -72,7 +74,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _(_request: Request, error: RequestValidationError) -> Response:
-        invalid = InvalidError(*field_errors(list(error.errors())))
+        errors = [{**wrong, "loc": wrong["loc"][1:]} for wrong in error.errors()]  # less the word "query"
+        invalid = InvalidError(*field_errors(errors))
         return _answer(STATUS[InvalidError], str(invalid), invalid.errors)
 
     @app.exception_handler(HTTPException)

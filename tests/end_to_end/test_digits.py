@@ -13,9 +13,7 @@ import onnxruntime as ort
 import pytest
 
 from tests.digits import encoded, load_test_set, seven
-from tests.serving import ROOT, running
-
-ARTIFACT = ROOT / "models" / "fitted" / "odenet-mnist" / "1"
+from tests.serving import ROOT, SHIPPED, running
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +35,9 @@ def test_all_test_digits_over_http_give_the_error_that_the_card_states(client: h
     batches = (images[start : start + 1_000] for start in range(0, 10_000, 1_000))
     answers = [prediction["digit"] for batch in batches for prediction in predictions(client, batch)]
     errors = int((np.array(answers) != labels).sum())
-    (stated,) = [m for m in json.loads((ARTIFACT / "manifest.json").read_text())["metrics"] if m["split"] == "test"]
+    (stated,) = [m for m in json.loads((SHIPPED / "manifest.json").read_text())["metrics"] if m["split"] == "test"]
     assert (errors, len(answers)) == (stated["errors"], stated["rows"])
-    assert f"| test | {errors / 10_000:.2%} | {errors} |" in (ARTIFACT / "README.md").read_text()
+    assert f"| test | {errors / 10_000:.2%} | {errors} |" in (SHIPPED / "README.md").read_text()
 
 
 def test_the_fitted_network_errs_on_at_most_one_in_two_hundred(client: httpx.Client) -> None:
@@ -77,9 +75,9 @@ print(answer.json()["predictions"][0]["digit"])
 
 def test_the_portable_graph_answers_as_the_service_does(client: httpx.Client) -> None:
     images = load_test_set()[0][:20]
-    manifest = json.loads((ARTIFACT / "manifest.json").read_text())
+    manifest = json.loads((SHIPPED / "manifest.json").read_text())
     tolerances = np.geomspace(1e-5, 1, len(images)).astype(np.float32)
-    session = ort.InferenceSession(ARTIFACT / "solve.onnx", providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(SHIPPED / "solve.onnx", providers=["CPUExecutionProvider"])
     logits, nfe = session.run(["logits", "nfe"], {"image": images, "rtol": tolerances, "atol": tolerances})
     for row, image in enumerate(images):
         body = {

@@ -10,9 +10,8 @@ import httpx
 import pytest
 
 from models.artifact import sha256
-from tests.serving import ROOT, running, start
+from tests.serving import SHIPPED, running, start
 
-FITTED = ROOT / "models" / "fitted"
 CASES = {
     "a port that is none": (["--port", "70000"], "port"),
     "a backend that is none": (["--backend", "tensorflow"], "backend"),
@@ -46,7 +45,10 @@ def test_what_keeps_it_from_starting_is_said(flags: list[str], named: str) -> No
 
 
 def ended_badly(process: subprocess.Popen[str], named: str) -> None:
-    _, stderr = process.communicate(timeout=60)
+    try:
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode not in {0, None}
     assert named in stderr
     assert "Traceback" not in stderr
@@ -54,18 +56,19 @@ def ended_badly(process: subprocess.Popen[str], named: str) -> None:
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "step-bosh3.onnx", "profile.json", "README.md"])
 def test_an_altered_artifact_is_refused(tmp_path: Path, file: str) -> None:
-    shutil.copytree(FITTED, tmp_path / "fitted")
-    path = tmp_path / "fitted" / "odenet-mnist" / "1" / file
+    folder = tmp_path / "odenet-mnist" / SHIPPED.name
+    shutil.copytree(SHIPPED, folder)
+    path = folder / file
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    ended_badly(start("--models", str(tmp_path / "fitted")), file)
+    ended_badly(start("--models", str(tmp_path)), file)
 
 
 def test_the_greatest_version_is_served(tmp_path: Path) -> None:
     for version in ("2", "10"):
         folder = tmp_path / "odenet-mnist" / version
-        shutil.copytree(FITTED / "odenet-mnist" / "1", folder)
+        shutil.copytree(SHIPPED, folder)
         manifest = json.loads((folder / "manifest.json").read_text())
         (folder / "manifest.json").write_text(json.dumps(manifest | {"version": version}))
         assert sha256(folder / "weights.safetensors") == manifest["files"]["weights.safetensors"]

@@ -11,9 +11,7 @@ from models.artifact import ArtifactError
 from service.errors import UnknownModelError
 from service.registry import Registry
 from service.settings import Settings
-from tests.serving import ROOT
-
-SHIPPED = ROOT / "models" / "fitted" / "odenet-mnist" / "1"
+from tests.serving import SHIPPED
 
 
 def put(folder: Path, name: str, version: str) -> Path:

@@ -155,7 +155,7 @@ def test_a_fit_that_is_done_resumes_to_nothing(run_folder: Path, data: Path, rec
 def test_a_run_is_evaluated_as_asked(
     run_folder: Path, data: Path, mnist: Dataset, options: list[str], solver: SolverSettings
 ) -> None:
-    result = invoke("evaluate", run_folder, "--data", data, *options)
+    result = invoke("evaluate", run_folder, "--split", "test", "--data", data, *options)
     assert result.exit_code == 0, result.output
     network, _ = load_network(run_folder, torch.device("cpu"))
     answer = classify(TorchBackend(network), mnist.test.images[:40].numpy(), solver)
@@ -166,14 +166,14 @@ def test_a_run_is_evaluated_as_asked(
 @pytest.mark.parametrize("backend", ["onnxruntime", "torch"])
 def test_an_artifact_is_evaluated_by_either_backend(artifact: Artifact, data: Path, backend: str) -> None:
     """On the test split, of which the artifact knows the first 32 already."""
-    result = invoke("evaluate", artifact.folder, "--data", data, "--backend", backend)
+    result = invoke("evaluate", artifact.folder, "--split", "test", "--data", data, "--backend", backend)
     assert result.exit_code == 0, result.output
     assert " of 40; 95 % interval " in result.stdout
     assert f" by {artifact.manifest.default_solver}, " in result.stdout
 
 
-def test_the_validation_split_can_be_asked_for(run_folder: Path, data: Path) -> None:
-    result = invoke("evaluate", run_folder, "--data", data, "--split", "validation", "--method", "euler", "--steps", 1)
+def test_the_validation_split_is_what_is_evaluated_by_default(run_folder: Path, data: Path) -> None:
+    result = invoke("evaluate", run_folder, "--data", data, "--method", "euler", "--steps", 1)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("validation error ")
     assert " of 5,000; " in result.stdout

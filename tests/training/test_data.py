@@ -112,12 +112,19 @@ def test_plain_and_gzipped_files_may_lie_side_by_side(folder: Path) -> None:
 
 @pytest.mark.parametrize("marker", ["  ", " *"])
 def test_checksums_are_of_the_uncompressed_content(folder: Path, marker: str) -> None:
-    """As `sha256sum` prints them, in text mode and in binary mode; a file without one is not checked."""
+    """As `sha256sum` prints them, in text mode and in binary mode."""
     path = folder / TEST_LABELS
-    (folder / CHECKSUMS).write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}{marker}{TEST_LABELS}\n\n")
+    lines = (f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}{marker}{name}\n" for name in NAMES)
+    (folder / CHECKSUMS).write_text("\n".join(lines))
     (folder / f"{TEST_LABELS}.gz").write_bytes(gzip.compress(path.read_bytes()))
     path.unlink()
     assert len(load(folder).test.labels) == 3
+
+
+def test_a_file_that_the_checksums_leave_out_is_refused(folder: Path) -> None:
+    (folder / CHECKSUMS).write_text(f"{'0' * 64}  another-file\n")
+    with pytest.raises(DataError, match=rf"{CHECKSUMS} says nothing"):
+        load(folder)
 
 
 @pytest.mark.parametrize("name", NAMES)

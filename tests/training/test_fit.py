@@ -184,7 +184,7 @@ def test_the_run_folder_says_how_it_came_about(done: tuple[Fit, Path], digits: D
     assert config == {
         "seed": 3,
         "dataset": "digits",
-        "normalisation": digits.normalisation._asdict(),
+        "normalisation": list(digits.normalisation),
         "device": "cpu",
         "torch": torch.__version__,
     }
@@ -247,7 +247,7 @@ def test_the_fitted_network_is_the_average(done: tuple[Fit, Path]) -> None:
     assert not same(network, fit.network)
     assert not network.training
     assert network.stem[0].normalisation == fit.dataset.normalisation
-    assert config["seed"] == 3
+    assert config.seed == 3
 
 
 def test_the_average_is_the_exponential_one(digits: Dataset) -> None:

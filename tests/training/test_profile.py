@@ -14,7 +14,7 @@ from training.profile import BATCH_SIZE, REFERENCE, STEPS, TOLERANCES, collect, 
 ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
 
 
-def point(solver: SolverSettings, nfe: float, agreement: float) -> ProfilePoint:
+def point(solver: SolverSettings, nfe: float, agreement: float, unconverged: int = 0) -> ProfilePoint:
     """A point that is as said, and otherwise any."""
     return ProfilePoint(
         solver=solver,
@@ -23,6 +23,7 @@ def point(solver: SolverSettings, nfe: float, agreement: float) -> ProfilePoint:
         logit_deviation=0.5,
         nfe=Distribution(mean=nfe, p50=1, p90=2, p99=3, max=4),
         rejected=0,
+        unconverged=unconverged,
         milliseconds_per_row=1,
     )
 

@@ -3,7 +3,7 @@
 import json
 from textwrap import dedent
 
-from models.artifact import Manifest, MeasuredError, Profile, ProfilePoint
+from models.artifact import SUFFICIENT_AGREEMENT, Manifest, MeasuredError, Profile, ProfilePoint
 from models.solvers.settings import SolverSettings
 from training.export.figure import FIGURE
 
@@ -36,8 +36,9 @@ def _errors(manifest: Manifest) -> str:
     rows = "\n".join(map(_error_row, manifest.metrics))
     return (
         f"## Error\n\nAt the default solver, {manifest.default_solver}. It was chosen on the validation split: of the "
-        "settings whose digits are those of the tight reference for at least 999 in 1,000 images, the one of the "
-        "fewest evaluations. The test set decided nothing.\n\n"
+        "adaptive settings whose digits are those of the tight reference for at least "
+        f"{SUFFICIENT_AGREEMENT:.1%} of the images, the one of the fewest evaluations. The test set decided "
+        "nothing.\n\n"
         f"| split | error | errors | images | 95 % interval (Wilson) |\n| --- | --- | --- | --- | --- |\n{rows}\n"
     )
 
@@ -55,7 +56,8 @@ def _trade_off(manifest: Manifest, profile: Profile) -> str:
         f"## Accuracy against cost\n\n![error against evaluations]({FIGURE})\n\n"
         f"Measured on the {profile.rows:,} images of the {profile.split} split through the exported graphs, by "
         f"onnxruntime, on one thread ({profile.processor}), in batches of {profile.batch_size}. Agreement is the share "
-        f"of images with the same digit as {profile.reference}; times move from machine to machine.\n\n"
+        f"of images with the same digit as {profile.reference}; times move from machine to machine. At a loose "
+        "tolerance a method may take the whole interval in one step, and its error is then what that step leaves.\n\n"
         "| solver | error | agreement | NFE mean | NFE 99 % | rejected steps | ms an image |\n"
         f"| --- | --- | --- | --- | --- | --- | --- |\n{rows}\n"
     )
@@ -78,7 +80,8 @@ def _limits() -> str:
         - It was fitted on single digits, centred and scaled as MNIST's are; the service brings pictures to that form.
         - The evaluations count calls of f for one image; stem and head cost as much at every tolerance.
         - A looser tolerance rarely changes the digit, but it does change the probabilities: compare those of answers at
-          different tolerances with care.
+          different tolerances with care. The error estimate of an answer is the sum of the local estimates of its
+          steps, no bound on the error of the solution.
         """)
 
 

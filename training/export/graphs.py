@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from models.artifact import DYNAMICS, HEAD, STEM, step_file
 from models.networks.odenet import ODENet
+from models.solvers.controller import per_row
 from models.solvers.methods import METHODS
-from models.solvers.solve import MAX_STEPS, Outcome, judge
+from models.solvers.solve import MAX_STEPS, Outcome, equal_steps, judge
 from models.solvers.step import Step
 
 EXAMPLE_ROWS = 3
@@ -86,7 +87,8 @@ class WholeSolve(nn.Module):
     def forward(self, images: Tensor, rtol: Tensor, atol: Tensor) -> WholeAnswer:
         """Classify images ``[rows, 28, 28]`` of uint8 at the tolerances ``[rows]``."""
         z = self.network.stem(images)
-        t, h, error = torch.zeros_like(rtol), torch.ones_like(rtol), torch.zeros_like(rtol)
+        t, error = torch.zeros_like(rtol), torch.zeros_like(rtol)
+        h = self.step.t1 / equal_steps(self.step.tableau, rtol, atol)
         steps = torch.zeros_like(rtol, dtype=torch.int64)
         rejected, outcome = torch.zeros_like(steps), torch.full_like(steps, int(Outcome.max_steps))
         k1 = self.step.dynamics(t, z) if self.step.tableau.fsal else torch.zeros_like(z)
@@ -98,12 +100,12 @@ class WholeSolve(nn.Module):
             z, k1, t, h, error, steps, rejected = state
             tried = self.step(z, k1, t, h, rtol, atol)
             going = outcome == int(Outcome.max_steps)
-            moved = (going & tried.accepted).view(-1, 1, 1, 1)
+            row_going = per_row(going, z)
             return (
                 attempts + 1,
                 torch.where(going, judge(tried, self.step.t1), outcome),
-                torch.where(moved, tried.z, z),
-                torch.where(moved, tried.k1, k1),
+                torch.where(row_going, tried.z, z),
+                torch.where(row_going, tried.k1, k1),
                 torch.where(going, tried.t, t),
                 torch.where(going, tried.h, h),
                 torch.where(going & tried.accepted, error + tried.error, error),

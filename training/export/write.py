@@ -5,9 +5,9 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnx
+from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save_file
 
 from models.artifact import (
@@ -19,8 +19,10 @@ from models.artifact import (
     Artifact,
     Manifest,
     MeasuredError,
+    Name,
     PixelNormalisation,
     ProfilePoint,
+    Version,
     read,
     sha256,
 )
@@ -31,12 +33,13 @@ from models.networks.odenet import ODENet
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from training import profile
-from training.data import Dataset, Split
+from training.data import CLASSES, Dataset, Split
 from training.evaluate import error_rate
 from training.export import agreement, graphs
 from training.export.card import write_card
 from training.export.figure import FIGURE, draw
 from training.export.weights import share
+from training.fit import RunConfig
 
 AGREEMENT_ROWS = 1_000
 
@@ -56,7 +59,7 @@ class Source:
     """
 
     network: ODENet
-    config: dict[str, Any]
+    config: RunConfig
     dataset: Dataset
 
 
@@ -75,9 +78,11 @@ def export(
         report: told of each part of the work as it is done.
 
     Raises:
-        ExportError: the version is there already.
+        ExportError: the name or version is none, the version is there already, or the dataset is not the one that the
+            network was fitted on.
         DisagreementError: a graph does not answer as torch does.
     """
+    _check(source, name, version)
     target = folder / name / version
     if target.exists():
         raise ExportError(f"{target}: is there already; an artifact is never written over")
@@ -91,6 +96,20 @@ def export(
         shutil.rmtree(partial)
         raise
     return read(target)
+
+
+def _check(source: Source, name: str, version: str) -> None:
+    """Refuse at once what would be refused, or untrue, after all the measuring."""
+    try:
+        TypeAdapter(Name).validate_python(name)
+        TypeAdapter(Version).validate_python(version)
+    except ValidationError as error:
+        raise ExportError(
+            f"{name!r}, version {version!r}: no name or no version ({error.errors()[0]['msg']})"
+        ) from error
+    given, fitted = source.dataset, source.config
+    if (given.name, given.normalisation) != (fitted.dataset, fitted.normalisation):
+        raise ExportError(f"the network was fitted on {fitted.dataset}; the dataset given is {given.name}, or differs")
 
 
 def _write(source: Source, folder: Path, name: str, version: str, report: Callable[[str | ProfilePoint], None]) -> None:
@@ -157,20 +176,19 @@ def _manifest(
     source: Source, name: str, version: str, default: SolverSettings, metrics: list[MeasuredError]
 ) -> Manifest:
     """The manifest, but for the checksums."""
-    network = source.network
-    normalisation = source.dataset.normalisation
+    network, config = source.network, source.config
     return Manifest(
         name=name,
         version=version,
         network="odenet",
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        dataset=source.dataset.name,
-        classes=[str(digit) for digit in range(10)],
-        normalisation=PixelNormalisation(mean=normalisation.mean, std=normalisation.std),
-        state_shape=[64, 6, 6],
+        dataset=config.dataset,
+        classes=[str(digit) for digit in range(CLASSES)],
+        normalisation=PixelNormalisation(mean=config.normalisation.mean, std=config.normalisation.std),
+        state_shape=list(network.stem(source.dataset.validation.images[:1]).shape[1:]),
         methods=list(METHODS),
         default_solver=default,
-        recipe={"seed": source.config["seed"], **source.config["recipe"]},
+        recipe={"seed": config.seed, **config.recipe.model_dump(mode="json")},
         metrics=metrics,
         files={},
     )

@@ -1,5 +1,6 @@
 """The backend of torch by itself: the network that was exported, and what it says where it cannot be."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_weights_of_another_network_are_named(artifact: Artifact, artifact_copy:
         tensors["head.4.bias"] = torch.zeros(2)
     save_file(tensors, artifact_copy / WEIGHTS)
     with pytest.raises(ArtifactError, match=rf"{WEIGHTS}: not the weights of odenet"):
-        load_network(Artifact(artifact_copy, artifact.manifest, artifact.profile))
+        load_network(replace(artifact, folder=artifact_copy))
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", bytes(64), None])
@@ -64,4 +65,4 @@ def test_weights_that_cannot_be_read_are_named(artifact: Artifact, artifact_copy
     else:
         (artifact_copy / WEIGHTS).write_bytes(content)
     with pytest.raises(ArtifactError, match=WEIGHTS):
-        load_network(Artifact(artifact_copy, artifact.manifest, artifact.profile))
+        load_network(replace(artifact, folder=artifact_copy))

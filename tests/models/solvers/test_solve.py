@@ -217,7 +217,10 @@ def test_a_failing_row_is_tried_down_to_the_smallest_step(method: str) -> None:
     sizes: list[float] = []
     z = torch.ones(1, 2, dtype=F64)
     solution = solve(
-        step_of(method, lambda t, z: z * math.nan), z, observe=lambda rows, t, h, tried: sizes.append(h.item())
+        step_of(method, lambda t, z: z * math.nan),
+        z,
+        first_step=1.0,
+        observe=lambda rows, t, h, tried: sizes.append(h.item()),
     )
     assert_allclose(sizes, [0.2**n for n in range(9)])
     assert 0.2 * sizes[-1] < SMALLEST_STEP < sizes[-1]

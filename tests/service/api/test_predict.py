@@ -25,6 +25,17 @@ BODIES: dict[str, dict[str, Any]] = {
     "black on white": {"content": encoded(255 - seven()), "headers": {"content-type": "image/png"}},
     "bytes": {"content": seven().tobytes(), "headers": {"content-type": "application/octet-stream"}},
     "form": {"files": {"picture": ("seven.png", encoded(seven()), "image/png")}},
+    "PNG that is called bytes": {
+        "content": encoded(seven()),
+        "headers": {"content-type": "application/octet-stream"},
+    },
+    "base64 in lines": {"json": {"images": [f"{SEVEN_BASE64[:76]}\n{SEVEN_BASE64[76:]}\n"]}},
+    "form with a file of no type": {
+        "content": b"--b\r\nContent-Disposition: form-data; name=f; filename=seven\r\n\r\n"
+        + encoded(seven())
+        + b"\r\n--b--\r\n",
+        "headers": {"content-type": "multipart/form-data; boundary=b"},
+    },
     "form with bytes": {"files": {"pixels": ("seven", seven().tobytes(), "application/octet-stream")}},
 }
 

@@ -55,7 +55,7 @@ def test_the_manifest_says_what_was_exported(artifact: Artifact, source: Source)
     assert manifest.classes == list("0123456789")
     assert manifest.normalisation.model_dump() == source.dataset.normalisation._asdict()
     assert manifest.methods == list(METHODS)
-    assert manifest.recipe == {"seed": 7, **source.config["recipe"]}
+    assert manifest.recipe == {"seed": 7, **source.config.recipe.model_dump(mode="json")}
     with torch.no_grad():
         assert list(source.network.stem(source.dataset.test.images[:1]).shape[1:]) == manifest.state_shape
 
@@ -101,12 +101,13 @@ def test_the_card_has_the_figures(artifact: Artifact) -> None:
         rate = f"{measured.rate:.2%} | {measured.errors} | {measured.rows}"
         assert f"| {measured.split} | {rate} | {low:.2%} to {high:.2%} |" in card
     for point in artifact.profile.points:
-        rows = [line for line in card.splitlines() if line.startswith(f"| {point.solver} |")]
+        starts = f"| {point.solver} |", f"| **{point.solver}** (default) |"
+        rows = [line for line in card.splitlines() if line.startswith(starts)]
         assert len(rows) == 1, point.solver
         assert f"| {point.error:.2%} | {point.agreement:.2%} | {point.nfe.mean:.1f} | {point.nfe.p99} |" in rows[0]
-    marked = [line for line in card.splitlines() if "**default**" in line]
+    marked = [line for line in card.splitlines() if "(default)" in line]
     assert len(marked) == 1
-    assert marked[0].startswith(f"| {artifact.manifest.default_solver} |")
+    assert marked[0].startswith(f"| **{artifact.manifest.default_solver}** (default) |")
     (recipe,) = re.findall(r"```json\n(.*)```", card, re.DOTALL)
     assert json.loads(recipe) == artifact.manifest.recipe
 
