@@ -21,7 +21,7 @@ types: $(DEV)/.installed
 test-gpu: $(DEV)/.installed  ## what needs a CUDA device
 	$(DEV)/bin/python -m pytest -m gpu
 
-fit: $(DEV)/.installed  ## fit the network that ships; takes about an hour on a CPU
+fit: $(DEV)/.installed  ## fit the network that ships; the bar says how long that takes
 	$(DEV)/bin/python -m training fit odenet-mnist
 
 export: $(DEV)/.installed  ## export the last fit as the next version

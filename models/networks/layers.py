@@ -33,7 +33,7 @@ class GroupNorm(nn.GroupNorm):
     """Group normalisation (Wu and He 2018), exported as a layer normalisation over each group.
 
     The ONNX exporter spells `torch.nn.GroupNorm` out as an instance normalisation; as a layer normalisation, for
-    which onnxruntime has one fused kernel, the dynamics run nearly twice as fast. Eager torch is faster with its own.
+    which onnxruntime has one fused kernel, the dynamics run faster. Eager torch is faster with its own.
     """
 
     def forward(self, x: Tensor) -> Tensor:
