@@ -165,8 +165,9 @@ class Profile(_Frozen):
     def cheapest(self, methods: Collection[str]) -> SolverSettings:
         """The setting of the fewest evaluations whose digits are, but for one in a thousand, the reference's.
 
-        Of settings that cost the same, the one that agrees best; where none agrees so well, the one that does most,
-        and of those the one of the most evaluations.
+        Of settings that cost the same, the one that agrees best, and of those the tightest, which spends more on an
+        image that needs it. Where none agrees so well, the one that does most, and of those the one of the most
+        evaluations.
 
         Args:
             methods: those to choose from.
@@ -175,7 +176,7 @@ class Profile(_Frozen):
         agreeing = [p for p in points if p.agreement >= SUFFICIENT_AGREEMENT and p.unconverged == 0]
         if not agreeing:
             return max(points, key=lambda point: (point.agreement, point.nfe.mean)).solver
-        return min(agreeing, key=lambda point: (point.nfe.mean, -point.agreement)).solver
+        return min(agreeing, key=lambda p: (p.nfe.mean, -p.agreement, p.solver.rtol or 0)).solver
 
 
 @dataclass(frozen=True)

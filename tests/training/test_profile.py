@@ -44,6 +44,11 @@ def test_the_table_has_every_method_at_every_setting_once() -> None:
             assert [solver.steps for solver in of_method] == list(STEPS)
 
 
+def test_of_settings_that_are_alike_the_tightest_is_the_default() -> None:
+    profile = collect([point(dopri5(tolerance), 7, 1.0) for tolerance in (1e1, 1e-1, 1e0)], rows=1000)
+    assert profile.cheapest(ADAPTIVE) == dopri5(1e-1)
+
+
 def test_the_cheapest_that_agrees_is_the_default() -> None:
     table = [point(dopri5(1e1), 7, 0.9), point(dopri5(1e-1), 14, 0.9989), point(dopri5(1e-2), 20, 0.999)]
     profile = collect([*table, point(dopri5(1e-3), 30, 1.0)], rows=1000)
