@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from models.artifact import Artifact, ProfilePoint
+from models.backends.torch import TorchBackend, load_network
 from models.networks.odenet import ODENet
 from training.data import Dataset, Split
 from training.data import load as load_dataset
@@ -54,6 +55,12 @@ def artifact(
 ) -> Artifact:
     """That network, exported and opened; not to be changed."""
     return export(source, tmp_path_factory.mktemp("models"), "small", "3", export_reports.append)
+
+
+@pytest.fixture(scope="session")
+def torch_backend(artifact: Artifact) -> TorchBackend:
+    """Its network, run by torch."""
+    return TorchBackend(load_network(artifact))
 
 
 @pytest.fixture

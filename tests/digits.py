@@ -4,6 +4,7 @@ import gzip
 import io
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,8 @@ def seven() -> npt.NDArray[np.uint8]:
     return first
 
 
-def encoded(image: npt.NDArray[np.uint8], form: str = "PNG") -> bytes:
-    """An image as the bytes of a picture."""
+def encoded(picture: Image.Image | npt.NDArray[Any], form: str = "PNG", **options: Any) -> bytes:
+    """A picture as the bytes of a file, written with Pillow's options for its form."""
     file = io.BytesIO()
-    Image.fromarray(image).save(file, form, **({"quality": 95} if form == "JPEG" else {}))
+    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(file, form, **options)
     return file.getvalue()

@@ -1,9 +1,7 @@
 """Pictures for tests: well-formed, odd and hostile ones."""
 
-import io
 import struct
 import zlib
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,12 +27,6 @@ Pixels = npt.NDArray[np.uint8]
 
 DIGITS, LABELS = load_test_set()
 SEVEN = DIGITS[0]
-
-
-def encoded(picture: Image.Image | npt.NDArray[Any], form: str = "PNG", **options: Any) -> bytes:
-    file = io.BytesIO()
-    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(file, form, **options)
-    return file.getvalue()
 
 
 def chunk(name: bytes, body: bytes) -> bytes:

@@ -224,8 +224,8 @@ def _solver(default: SolverSettings, method: str | None, tolerance: float | None
 
 
 def _next_version(folder: Path) -> int:
-    versions = [int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()]
-    return max(versions, default=0) + 1
+    last = artifacts.newest(folder)
+    return 1 if last is None else int(last.name) + 1
 
 
 def _report(event: str | ProfilePoint) -> None:

@@ -24,6 +24,11 @@ from training.augment import augment
 from training.data import CLASSES, Dataset
 from training.recipe import Recipe
 
+CHECKPOINT = "checkpoint.safetensors"
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+VALIDATION_BATCH = 500
+
 
 class RunConfig(BaseModel):
     """What a run folder says of its fit, in `config.json`.
@@ -45,12 +50,6 @@ class RunConfig(BaseModel):
     normalisation: Normalisation
     device: str
     torch: str
-
-
-CHECKPOINT = "checkpoint.safetensors"
-CONFIG = "config.json"
-METRICS = "metrics.jsonl"
-VALIDATION_BATCH = 500
 
 
 @dataclass

@@ -24,10 +24,9 @@ from service.errors import (
     invalid,
     shortened,
 )
-from service.pictures import READERS, PictureTooLargeError, UndecodablePictureError, decode
+from service.pictures import READERS, SIDE, PictureTooLargeError, UndecodablePictureError, decode
 from service.settings import Settings
 
-SIDE = 28
 IMAGE_BYTES = SIDE * SIDE
 
 JSON = "application/json"

@@ -1,6 +1,7 @@
 """``POST /predict``: digits from images, at the tolerance that the caller chooses."""
 
 import time
+from collections import Counter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -15,12 +16,14 @@ from service.api.problems import documented
 from service.engine.compute import Workers
 from service.engine.policy import SolverFields, resolve
 from service.errors import (
+    MOST_ERRORS,
     FieldError,
     InvalidError,
     MalformedError,
     TooLargeError,
     UnknownModelError,
     UnsupportedMediaTypeError,
+    shortened,
 )
 from service.registry import Registry, ServedModel
 from service.settings import Settings
@@ -135,9 +138,11 @@ def router(models: Registry, workers: Workers, settings: Settings) -> APIRouter:
 
 
 def _refuse_repetition(request: Request) -> None:
-    names = [name for name, _ in request.query_params.multi_items()]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise InvalidError(*(FieldError(name, "is given twice in the query") for name in repeated))
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    if repeated := sorted(name for name, count in counts.items() if count > 1):
+        raise InvalidError(
+            *(FieldError(shortened(name), "is given twice in the query") for name in repeated[:MOST_ERRORS])
+        )
 
 
 def _told(model: ServedModel, solver: SolverSettings, answer: Answer, timing: Timing) -> PredictAnswer:

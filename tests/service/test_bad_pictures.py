@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from service.pictures import PictureError, PictureTooLargeError, UndecodablePictureError, decode, to_mnist
+from tests.digits import encoded
 from tests.pictures import (
     DIGITS,
     MAX_PIXELS,
@@ -22,7 +23,6 @@ from tests.pictures import (
     SEVEN,
     Pixels,
     chunk,
-    encoded,
     enlarged,
     is_digit,
     on_paper,

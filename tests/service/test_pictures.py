@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from service.pictures import decode, to_mnist
+from tests.digits import encoded
 from tests.pictures import (
     DIGITS,
     LABELS,
@@ -15,7 +16,6 @@ from tests.pictures import (
     SEVEN,
     TURNED,
     correlation,
-    encoded,
     is_digit,
     on_paper,
 )

@@ -5,7 +5,6 @@ import pytest
 from models.artifact import Artifact
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import Images
-from models.backends.torch import TorchBackend, load_network
 from models.solvers.methods import METHODS
 from training.data import Dataset
 
@@ -13,11 +12,6 @@ from training.data import Dataset
 @pytest.fixture(scope="session")
 def onnx_backend(artifact: Artifact) -> OnnxBackend:
     return OnnxBackend(artifact.folder, METHODS)
-
-
-@pytest.fixture(scope="session")
-def torch_backend(artifact: Artifact) -> TorchBackend:
-    return TorchBackend(load_network(artifact))
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,10 @@ import pytest
 from models.artifact import DYNAMICS, SOLVE, Artifact, step_file
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import Images
-from models.backends.torch import TorchBackend, load_network
+from models.backends.torch import TorchBackend
 from models.solvers.methods import METHODS
 from training.data import Dataset
 from training.export.agreement import LARGEST_DIFFERENCE, DisagreementError, check, check_whole_solve
-
-
-@pytest.fixture(scope="module")
-def reference(artifact: Artifact) -> TorchBackend:
-    return TorchBackend(load_network(artifact))
 
 
 @pytest.fixture(scope="module")
@@ -43,47 +38,47 @@ def perturb(path: Path, value: float) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def test_what_was_exported_agrees(artifact: Artifact, reference: TorchBackend, images: Images) -> None:
-    differences = check(reference, OnnxBackend(artifact.folder, METHODS), images)
+def test_what_was_exported_agrees(artifact: Artifact, torch_backend: TorchBackend, images: Images) -> None:
+    differences = check(torch_backend, OnnxBackend(artifact.folder, METHODS), images)
     assert list(differences) == list(METHODS)
     assert all(0 <= difference <= LARGEST_DIFFERENCE for difference in differences.values())
     assert max(differences.values()) > 0, "two programs never round all alike"
 
 
-def test_the_whole_solve_agrees(artifact: Artifact, reference: TorchBackend, images: Images) -> None:
+def test_the_whole_solve_agrees(artifact: Artifact, torch_backend: TorchBackend, images: Images) -> None:
     method = artifact.manifest.default_solver.method
-    assert check_whole_solve(reference, artifact.folder / SOLVE, method, images) <= LARGEST_DIFFERENCE
+    assert check_whole_solve(torch_backend, artifact.folder / SOLVE, method, images) <= LARGEST_DIFFERENCE
 
 
 @pytest.mark.parametrize("method", ["euler", "rk4", "dopri5"])
 @pytest.mark.parametrize("value", [2.0, float("nan")])
 def test_a_step_that_is_a_little_wrong_is_named(
-    artifact_copy: Path, reference: TorchBackend, images: Images, method: str, value: float
+    artifact_copy: Path, torch_backend: TorchBackend, images: Images, method: str, value: float
 ) -> None:
     perturb(artifact_copy / step_file(method), value)
     with pytest.raises(DisagreementError, match=rf"^{method}: a logit differs by "):
-        check(reference, OnnxBackend(artifact_copy, METHODS), images)
+        check(torch_backend, OnnxBackend(artifact_copy, METHODS), images)
 
 
 def test_dynamics_that_are_a_little_wrong_are_noticed(
-    artifact_copy: Path, reference: TorchBackend, images: Images
+    artifact_copy: Path, torch_backend: TorchBackend, images: Images
 ) -> None:
     """By the first method that begins with an evaluation of its own."""
     perturb(artifact_copy / DYNAMICS, 2.0)
     with pytest.raises(DisagreementError, match=r"^bosh3: a logit differs by "):
-        check(reference, OnnxBackend(artifact_copy, METHODS), images)
+        check(torch_backend, OnnxBackend(artifact_copy, METHODS), images)
 
 
 def test_a_whole_solve_that_is_a_little_wrong_is_named(
-    artifact: Artifact, artifact_copy: Path, reference: TorchBackend, images: Images
+    artifact: Artifact, artifact_copy: Path, torch_backend: TorchBackend, images: Images
 ) -> None:
     perturb(artifact_copy / SOLVE, 2.0)
     with pytest.raises(DisagreementError, match=rf"^{SOLVE}: a logit differs by "):
-        check_whole_solve(reference, artifact_copy / SOLVE, artifact.manifest.default_solver.method, images)
+        check_whole_solve(torch_backend, artifact_copy / SOLVE, artifact.manifest.default_solver.method, images)
 
 
 def test_other_weights_are_noticed(
-    artifact: Artifact, artifact_copy: Path, reference: TorchBackend, images: Images
+    artifact: Artifact, artifact_copy: Path, torch_backend: TorchBackend, images: Images
 ) -> None:
     """One number of the file that all graphs share."""
     path = artifact_copy / "weights.safetensors"
@@ -91,5 +86,5 @@ def test_other_weights_are_noticed(
     content[-4:] = np.float32(3).tobytes()
     path.write_bytes(content)
     with pytest.raises(DisagreementError, match="a logit differs by "):
-        check(reference, OnnxBackend(artifact_copy, METHODS), images)
-    assert check(reference, OnnxBackend(artifact.folder, METHODS), images)
+        check(torch_backend, OnnxBackend(artifact_copy, METHODS), images)
+    assert check(torch_backend, OnnxBackend(artifact.folder, METHODS), images)
