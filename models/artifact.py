@@ -4,6 +4,7 @@ An artifact is a folder, ``<models folder>/<name>/<version>/``, of files that th
 """
 
 import hashlib
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 PROFILE = "profile.json"
 CARD = "README.md"
+METRICS = "metrics.jsonl"
 SUFFICIENT_AGREEMENT = 0.999
 """Share of digits in common with the tight reference at which a setting is as good as it."""
 
@@ -40,6 +42,10 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+NetworkName = Literal["mlp", "resnet", "odenet", "odenet-strided", "stem-only"]
+WITH_ODE: tuple[NetworkName, ...] = ("odenet", "odenet-strided")
+"""The networks that solve an ODE."""
+
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Version = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")]
@@ -54,10 +60,16 @@ class PixelNormalisation(_Frozen):
 
 
 class MeasuredError(_Frozen):
-    """Errors on a split at one setting of the solver, with Wilson's 95 % interval of the rate."""
+    """Errors on a split at one setting of the solver, with Wilson's 95 % interval of the rate.
+
+    Attributes:
+        solver: None for a network without an ODE.
+        nfe: mean of function evaluations a row.
+    """
 
     split: Literal["validation", "test"]
-    solver: SolverSettings
+    solver: SolverSettings | None
+    nfe: float = Field(ge=0)
     errors: int = Field(ge=0)
     rows: int = Field(ge=1)
     rate: float = Field(ge=0, le=1)
@@ -71,30 +83,31 @@ class Manifest(_Frozen):
         schema_version: of this form.
         name: what callers ask for.
         version: a whole number as text; the greatest is the one served by default.
-        network: the system of the source's table.
+        network: which; together with the weights that is all there is to it.
         parameters: how many.
         dataset: what it was fitted on.
         classes: the labels, in the order of the logits.
         normalisation: of the pixels.
-        state_shape: the shape of the ODE's state of one row.
-        methods: those for which the artifact has a step.
-        default_solver: what a request without solver fields gets; also what `solve.onnx` holds the method of.
+        state_shape: the shape, for one row, of what the stem hands on: the ODE's state, or the head's features.
+        methods: those for which the artifact has a step; none for a network without an ODE.
+        default_solver: what a request without solver fields gets; also what `solve.onnx` holds the method of. None for
+            a network without an ODE.
         recipe: how the network was fitted.
         metrics: its measured errors at the default solver.
         files: the SHA-256 of every other file.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     name: Name
     version: Version
-    network: Literal["odenet"]
+    network: NetworkName
     parameters: int
     dataset: str
     classes: list[str]
     normalisation: PixelNormalisation
     state_shape: list[int]
     methods: list[str]
-    default_solver: SolverSettings
+    default_solver: SolverSettings | None
     recipe: dict[str, Any]
     metrics: list[MeasuredError]
     files: dict[FileName, Sha256]
@@ -103,8 +116,15 @@ class Manifest(_Frozen):
     def _methods_are_known(self) -> Self:
         if unknown := [method for method in self.methods if method not in METHODS]:
             raise ValueError(f"methods: none is called {', '.join(unknown)}; there are {', '.join(METHODS)}")
-        if self.default_solver.method not in self.methods:
-            raise ValueError(f"default_solver: {self.default_solver.method} is not among methods")
+        if bool(self.methods) != (self.network in WITH_ODE):
+            raise ValueError(f"methods: {self.network} has {'some' if self.network in WITH_ODE else 'none'}")
+        default = self.default_solver
+        if (default is None) != (not self.methods) or (default is not None and default.method not in self.methods):
+            raise ValueError(
+                f"default_solver: {default} is not by one of methods ({', '.join(self.methods) or 'none'})"
+            )
+        if [measured.split for measured in self.metrics] != ["validation", "test"]:
+            raise ValueError("metrics: are of the validation and the test split")
         return self
 
 
@@ -129,8 +149,8 @@ class ProfilePoint(_Frozen):
         nfe: function evaluations a row.
         rejected: mean of rejected steps a row.
         unconverged: rows that were given up before t = 1; their answers count like any other.
-        milliseconds_per_row: time of the whole answer, stem and head included, in batches on one thread; the best of
-            several passes.
+        milliseconds_per_row: the processor's time for the whole answer, stem and head included, in batches on one
+            thread; the best of several passes, where one is not long.
     """
 
     solver: SolverSettings
@@ -178,6 +198,17 @@ class Profile(_Frozen):
             return max(points, key=lambda point: (point.agreement, point.nfe.mean)).solver
         return min(agreeing, key=lambda p: (p.nfe.mean, -p.agreement, p.solver.rtol or 0)).solver
 
+    def method_for(self, tolerance: float) -> str:
+        """The adaptive method of the fewest evaluations at the measured tolerance that is nearest to one.
+
+        A low order is the cheapest at a loose tolerance, and a high one at a tight one.
+        """
+
+        def distance(point: ProfilePoint) -> float:
+            return math.inf if point.solver.rtol is None else abs(math.log(point.solver.rtol / tolerance))
+
+        return min(self.points, key=lambda point: (distance(point), point.nfe.mean, -point.agreement)).solver.method
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -186,20 +217,25 @@ class Artifact:
     Attributes:
         folder: where it is.
         manifest: what it says of itself.
-        profile: its measured trade-off.
+        profile: its measured trade-off; None for a network without an ODE, which has none.
         card: the model card, as Markdown.
     """
 
     folder: Path
     manifest: Manifest
-    profile: Profile
+    profile: Profile | None
     card: str
+
+
+def versions(folder: Path) -> list[Path]:
+    """The folders of the versions in that of a name, in their order."""
+    numbered = (version for version in folder.glob("[1-9]*/") if version.name.isdecimal())
+    return sorted(numbered, key=lambda version: int(version.name))
 
 
 def newest(folder: Path) -> Path | None:
     """Of the versions in the folder of a name, that of the greatest; None where there is none."""
-    versions = [version for version in folder.glob("[1-9]*/") if version.name.isdecimal()]
-    return max(versions, key=lambda version: int(version.name), default=None)
+    return next(reversed(versions(folder)), None)
 
 
 def read(folder: Path) -> Artifact:
@@ -217,13 +253,20 @@ def read(folder: Path) -> Artifact:
             raise ArtifactError(f"{path}: listed in {MANIFEST} and cannot be read ({error.strerror})") from error
         if actual != expected:
             raise ArtifactError(f"{path}: altered; its SHA-256 is {actual}, and {MANIFEST} says {expected}")
-    required = {WEIGHTS, PROFILE, CARD, STEM, DYNAMICS, HEAD, SOLVE, *map(step_file, manifest.methods)}
+    required = {WEIGHTS, CARD, METRICS, STEM, HEAD}
+    if manifest.methods:
+        required |= {PROFILE, DYNAMICS, SOLVE, *map(step_file, manifest.methods)}
     if missing := required - manifest.files.keys():
         raise ArtifactError(f"{folder / MANIFEST}: lists no {', '.join(sorted(missing))}")
-    profile = _parse(Profile, folder / PROFILE)
-    if unmeasured := set(manifest.methods) - {point.solver.method for point in profile.points}:
-        raise ArtifactError(f"{folder / PROFILE}: has no point for {', '.join(sorted(unmeasured))}")
+    profile = _read_profile(folder / PROFILE, manifest.methods) if manifest.methods else None
     return Artifact(folder, manifest, profile, (folder / CARD).read_text(encoding="utf-8"))
+
+
+def _read_profile(path: Path, methods: list[str]) -> Profile:
+    profile = _parse(Profile, path)
+    if unmeasured := set(methods) - {point.solver.method for point in profile.points}:
+        raise ArtifactError(f"{path}: has no point for {', '.join(sorted(unmeasured))}")
+    return profile
 
 
 def sha256(path: Path) -> str:

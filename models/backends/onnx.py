@@ -1,6 +1,6 @@
 """The backend of onnxruntime: the artifact's exported graphs, on the CPU or on CUDA, without torch."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ class OnnxBackend:
 
     Args:
         folder: where the graphs are.
-        methods: those to load a step of.
+        methods: those to load a step of; with none, the dynamics are not loaded either.
         device: "cpu", or "cuda" where the installed onnxruntime has it.
         threads: threads that share one operator on the CPU.
 
@@ -80,15 +80,18 @@ class OnnxBackend:
         ValueError: the installed onnxruntime has no CUDA.
     """
 
-    def __init__(self, folder: Path, methods: Iterable[str], device: str = "cpu", threads: int = 1) -> None:
+    def __init__(self, folder: Path, methods: Collection[str], device: str = "cpu", threads: int = 1) -> None:
         if device == "cuda" and "CUDAExecutionProvider" not in ort.get_available_providers():
             raise ValueError("device cuda: the installed onnxruntime has no CUDA; install onnxruntime-gpu in its place")
 
         def graph(name: str) -> Graph:
             return Graph(folder / name, device, threads)
 
-        self._stem, self._head, dynamics = graph(STEM), graph(HEAD), graph(DYNAMICS)
-        self._steps = {method: OnnxStep(method, graph(step_file(method)), dynamics) for method in methods}
+        self._stem, self._head = graph(STEM), graph(HEAD)
+        self._steps = {}
+        if methods:
+            dynamics = graph(DYNAMICS)
+            self._steps = {method: OnnxStep(method, graph(step_file(method)), dynamics) for method in methods}
 
     def stem(self, images: Images, /) -> Floats:
         """The state at t = 0."""

@@ -4,6 +4,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from array_api_compat import array_namespace
 
 from models.solvers.attempt import Array
 from models.solvers.settings import SolverSettings
@@ -62,21 +63,27 @@ class Answer(NamedTuple):
         return digits
 
 
-def classify(backend: Backend, images: Images, solver: SolverSettings, batch_size: int = 64) -> Answer:
+def classify(backend: Backend, images: Images, solver: SolverSettings | None, batch_size: int = 64) -> Answer:
     """Classify images in batches, each row solved on its own.
 
     Args:
         backend: what computes.
         images: ``[rows, 28, 28]``, at least one row.
-        solver: the method and its tolerances or steps.
+        solver: the method and its tolerances or steps; None for a network without an ODE, whose head follows its stem.
         batch_size: the most rows solved together; a batch larger than the caches hold is slower a row.
     """
-    step = backend.step(solver.method)
-    rtol, atol = solver.rtol or 0.0, solver.atol or 0.0  # a fixed-step method, which has none, ignores them
     parts = []
     for start in range(0, len(images), batch_size):
         z = backend.stem(images[start : start + batch_size])
-        solution: Solution = solve(step, z, rtol=rtol, atol=atol, first_step=solver.first_step)
+        solution = _unsolved(z) if solver is None else solve(backend.step(solver.method), z, **solver.arguments)
         columns = (backend.head(solution.z), *solution[1:])
         parts.append([backend.to_numpy(column) for column in columns])
     return Answer(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _unsolved(z: Array) -> Solution:
+    """Where there is nothing to solve, the end is the beginning, and cost nothing."""
+    xp = array_namespace(z)
+    nothing = xp.zeros(z.shape[0], dtype=xp.int64)
+    error = xp.zeros(z.shape[0], dtype=z.dtype)
+    return Solution(z, steps=nothing, rejected=nothing, nfe=nothing, error=error, outcome=nothing)

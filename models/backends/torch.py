@@ -11,7 +11,9 @@ from torch import Tensor
 from models.artifact import WEIGHTS, Artifact, ArtifactError
 from models.backends.protocol import Images
 from models.networks.layers import Normalisation
+from models.networks.network import Network
 from models.networks.odenet import ODENet
+from models.networks.registry import NETWORKS
 from models.solvers.methods import METHODS
 from models.solvers.step import Step
 
@@ -27,12 +29,12 @@ class TorchBackend:
         ValueError: torch sees no such device.
     """
 
-    def __init__(self, network: ODENet, device: str = "cpu") -> None:
+    def __init__(self, network: Network, device: str = "cpu") -> None:
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device cuda: torch sees no CUDA device; it takes one, and a torch built for CUDA")
         self._network = network.eval().requires_grad_(False).to(device)
         self._device = device
-        self._steps = {method: network.step(method) for method in METHODS}
+        self._steps = {method: network.step(method) for method in METHODS} if isinstance(network, ODENet) else {}
 
     @torch.no_grad()
     def stem(self, images: Images, /) -> Tensor:
@@ -56,7 +58,7 @@ class TorchBackend:
         return host
 
 
-def load_network(artifact: Artifact) -> ODENet:
+def load_network(artifact: Artifact) -> Network:
     """The network of an artifact with its fitted weights.
 
     Raises:
@@ -64,7 +66,7 @@ def load_network(artifact: Artifact) -> ODENet:
     """
     manifest = artifact.manifest
     normalisation = Normalisation(manifest.normalisation.mean, manifest.normalisation.std)
-    network = ODENet(normalisation, len(manifest.classes))
+    network = NETWORKS[manifest.network](normalisation, len(manifest.classes))
     path = artifact.folder / WEIGHTS
     try:
         network.load_state_dict(load_file(path))

@@ -1,1 +1,1 @@
-"""The networks, one system of the source's table a file."""
+"""The networks: those of table 1 of Chen et al. 2018 (arXiv 1806.07366), and variants."""

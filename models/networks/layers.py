@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+CHANNELS = 64
+GROUPS = 32
+
 
 class Normalisation(NamedTuple):
     """The mean and standard deviation of the training pixels, on the scale 0..1."""
@@ -67,3 +70,16 @@ class ConcatConv(nn.Module):
         time_map = F.conv2d(ones, self.time_weight, padding=1)
         convolved: Tensor = self.conv(x)
         return convolved + t.view(-1, 1, 1, 1) * time_map
+
+
+class Head(nn.Sequential):
+    """From features ``[rows, 64, height, width]`` to the logits, ``[rows, classes]``."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(
+            GroupNorm(GROUPS, CHANNELS),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(CHANNELS, classes),
+        )

@@ -1,6 +1,6 @@
 """What a caller may choose about a solve, and within which limits."""
 
-from typing import Annotated, Self
+from typing import Annotated, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,6 +16,20 @@ MOST_STEPS = 100
 
 Tolerance = Annotated[float, Field(ge=SMALLEST_TOLERANCE, le=LARGEST_TOLERANCE, allow_inf_nan=False)]
 Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
+
+
+class SolveArguments(TypedDict):
+    """What `models.solvers.solve.solve` is told of a solver; see there.
+
+    Attributes:
+        rtol: ignored by a fixed-step method.
+        atol: likewise.
+        first_step: None for an adaptive method, whose tolerance tells.
+    """
+
+    rtol: float
+    atol: float
+    first_step: float | None
 
 
 class SolverSettings(BaseModel):
@@ -55,9 +69,10 @@ class SolverSettings(BaseModel):
         return cls(method=method, rtol=tolerance, atol=tolerance)
 
     @property
-    def first_step(self) -> float | None:
-        """The step of a fixed-step method on [0, 1]; None for an adaptive one, whose tolerance tells."""
-        return None if self.steps is None else 1 / self.steps
+    def arguments(self) -> SolveArguments:
+        """What a solve on [0, 1] is told."""
+        first_step = None if self.steps is None else 1 / self.steps
+        return {"rtol": self.rtol or 0.0, "atol": self.atol or 0.0, "first_step": first_step}
 
     def __str__(self) -> str:
         if self.steps is not None:

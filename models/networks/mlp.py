@@ -1,0 +1,22 @@
+"""The multilayer perceptron of table 1 of Chen et al. 2018 (arXiv 1806.07366): one hidden layer."""
+
+from torch import nn
+
+from models.networks.layers import Normalisation, Normalise
+from models.networks.network import Network
+
+PIXELS = 28 * 28
+HIDDEN = 300
+
+
+class MLP(Network):
+    """Every pixel to every one of 300 hidden units, these to the classes; 238,510 parameters for ten.
+
+    Args:
+        normalisation: of the pixels that it is fitted on.
+        classes: the number of classes.
+    """
+
+    def __init__(self, normalisation: Normalisation, classes: int = 10) -> None:
+        stem = nn.Sequential(Normalise(normalisation), nn.Flatten(), nn.Linear(PIXELS, HIDDEN), nn.ReLU())
+        super().__init__(stem, nn.Linear(HIDDEN, classes))
