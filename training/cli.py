@@ -1,4 +1,4 @@
-"""The command line of training: ``python -m training fit|evaluate|profile|export``."""
+"""The command line of training: ``python -m training fit|evaluate|profile|export|table``."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,30 +14,44 @@ from rich.live import Live
 from rich.table import Table
 
 from models import artifact as artifacts
-from models.artifact import MANIFEST, Artifact, ArtifactError, ProfilePoint
+from models.artifact import MANIFEST, METRICS, Artifact, ArtifactError, ProfilePoint
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import Backend, classify
 from models.backends.torch import TorchBackend
 from models.backends.torch import load_network as load_exported_network
+from models.solvers.adjoint import SolveError
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
+from training import processes
 from training import profile as profiles
 from training.checkpoint import CheckpointError
-from training.data import MNIST, DataError
+from training.data import MNIST, VALIDATION_ROWS, DataError
 from training.data import load as load_dataset
 from training.evaluate import error_rate
 from training.export.agreement import DisagreementError
 from training.export.write import ExportError, Source
 from training.export.write import export as write_artifact
-from training.fit import CHECKPOINT, Fit, load_network, run
+from training.fit import Fit
 from training.recipe import RECIPES, RecipeError, read_recipe
+from training.run import CHECKPOINT, load_network, run
+from training.table import measure_table, render
 
 MODELS = Path(artifacts.__file__).parent / "fitted"
-FAILURES = (ArtifactError, CheckpointError, DataError, DisagreementError, ExportError, OSError, RecipeError, ValueError)
+FAILURES = (
+    ArtifactError,
+    CheckpointError,
+    DataError,
+    DisagreementError,
+    ExportError,
+    OSError,
+    RecipeError,
+    SolveError,
+    ValueError,
+)
 
 app = typer.Typer(
-    help="Fit an ODE-Net on digits, measure it, and export it for the service.",
-    epilog="The usual order: fit, evaluate, export. What is chosen is chosen on the validation split.",
+    help="Fit networks on digits, measure them, and export them for the service.",
+    epilog="The usual order: fit, evaluate, export, table. What is chosen is chosen on the validation split.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -70,6 +84,7 @@ class SplitName(StrEnum):
 DataOption = Annotated[
     Path, typer.Option("--data", help="Folder of four IDX files named as MNIST's, plain or gzipped.")
 ]
+ModelsOption = Annotated[Path, typer.Option(help="The models folder.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes CUDA where there is one.")]
 
 
@@ -98,8 +113,10 @@ def fit(
         told = read_recipe(recipe or RECIPES / f"{name}.toml")
         if epochs is not None:
             told = told.model_copy(update={"epochs": epochs})
-        under_way = Fit(told, load_dataset(data), _device(device), seed)
-        run(under_way, folder or Path("runs") / name, console, resume=resume)
+        where = _device(device)
+        with processes.joined(where):
+            under_way = Fit(told, load_dataset(data), where, seed)
+            run(under_way, folder or Path("runs") / name, console, resume=resume)
 
 
 @app.command()
@@ -127,7 +144,8 @@ def evaluate(
         images, labels = dataset.test if split is SplitName.test else dataset.validation
         answer = classify(opened, images.numpy(), solver)
         error = error_rate(answer.digits, labels.numpy())
-        console.print(f"{split} error {error} by {solver}, {answer.nfe.mean():.2f} NFE an image", highlight=False)
+        cost = "" if solver is None else f" by {solver}, {answer.nfe.mean():.2f} NFE an image"
+        console.print(f"{split} error {error}{cost}", highlight=False)
 
 
 @app.command()
@@ -143,7 +161,9 @@ def profile(
     """
     with _failures():
         torch.set_num_threads(1)
-        backend, _ = _open(target, BackendName.onnxruntime, "cpu")
+        backend, default = _open(target, BackendName.onnxruntime, "cpu")
+        if default is None:
+            raise ValueError(f"{target}: solves no ODE, so there is no trade-off to measure")
         images, labels = load_dataset(data).validation
         table = Table("solver", "error", "agreement", "NFE mean", "NFE 99 %", "rejected", "ms an image")
         with Live(table, console=console, vertical_overflow="visible"):
@@ -154,11 +174,16 @@ def profile(
 @app.command()
 def export(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder of a fit.")] = Path("runs/odenet-mnist"),
-    name: Annotated[str, typer.Option(help="What callers of the service ask for.")] = "odenet-mnist",
+    name: Annotated[
+        str | None, typer.Option(help="What callers of the service ask for.  [default: the run folder's]")
+    ] = None,
     version: Annotated[
         int | None, typer.Option(min=1, help="Of the artifact.  [default: one more than the last]")
     ] = None,
-    models: Annotated[Path, typer.Option(help="The models folder.")] = MODELS,
+    models: ModelsOption = MODELS,
+    rows: Annotated[
+        int, typer.Option(min=1, max=VALIDATION_ROWS, help="Validation images to measure the trade-off on.")
+    ] = VALIDATION_ROWS,
     data: DataOption = MNIST,
 ) -> None:
     """Export a fitted network as an artifact that the service can load.
@@ -168,12 +193,30 @@ def export(
     """
     with _failures():
         network, config = load_network(source, torch.device("cpu"))
+        name = name or source.resolve().name
         chosen = str(version or _next_version(models / name))
-        written = write_artifact(Source(network, config, load_dataset(data)), models, name, chosen, _report)
+        told = Source(network, config, (source / METRICS).read_text(), load_dataset(data))
+        written = write_artifact(told, models, name, chosen, _report, rows)
         console.print(f"written: {written.folder}")
         for measured in written.manifest.metrics:
             low, high = measured.interval
-            console.print(f"{measured.split} error {measured.rate:.2%} ({low:.2%} to {high:.2%}) by {measured.solver}")
+            console.print(f"{measured.split} error {measured.rate:.2%} ({low:.2%} to {high:.2%})")
+
+
+@app.command()
+def table(
+    models: ModelsOption = MODELS,
+    data: DataOption = MNIST,
+) -> None:
+    """Print the table of the fitted networks: error, size, and what training and answering cost on one thread.
+
+    The errors are those that the exports measured, which `evaluate` measures again; memory and the processor's times
+    are measured now.
+    """
+    with _failures():
+        torch.set_num_threads(1)
+        for line in render(measure_table(models, load_dataset(data))):
+            typer.echo(line)
 
 
 @contextmanager
@@ -198,7 +241,7 @@ def _device(device: Device) -> torch.device:
     return torch.device(device.value)
 
 
-def _open(target: Path, backend: BackendName, device: str) -> tuple[Backend, SolverSettings]:
+def _open(target: Path, backend: BackendName, device: str) -> tuple[Backend, SolverSettings | None]:
     """What runs an artifact or a run, and its default solver."""
     target = artifacts.newest(target) or target
     if (target / MANIFEST).is_file():
@@ -209,12 +252,19 @@ def _open(target: Path, backend: BackendName, device: str) -> tuple[Backend, Sol
         return OnnxBackend(target, manifest.methods, device, threads=torch.get_num_threads()), manifest.default_solver
     if (target / CHECKPOINT).is_file():
         network, config = load_network(target, torch.device(device))
-        return TorchBackend(network, device), SolverSettings.adaptive(**config.recipe.validation.model_dump())
+        told = config.recipe.validation
+        return TorchBackend(network, device), None if told is None else SolverSettings.adaptive(**told.model_dump())
     raise ValueError(f"{target}: neither an artifact ({MANIFEST}) nor a run ({CHECKPOINT})")
 
 
-def _solver(default: SolverSettings, method: str | None, tolerance: float | None, steps: int | None) -> SolverSettings:
-    """The caller's choice, completed by the default."""
+def _solver(
+    default: SolverSettings | None, method: str | None, tolerance: float | None, steps: int | None
+) -> SolverSettings | None:
+    """The caller's choice, completed by the default; None for a network without an ODE."""
+    if default is None:
+        if (method, tolerance, steps) != (None, None, None):
+            raise ValueError("it solves no ODE, and takes no method, tolerance or steps")
+        return None
     if method is None and steps is None:
         return default if tolerance is None else SolverSettings.adaptive(default.method, tolerance)
     chosen = method or default.method

@@ -2,10 +2,14 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from models.artifact import NetworkName
+from models.networks.odenet import ODENet
+from models.networks.registry import NETWORKS
+from models.solvers.settings import SolverSettings, Steps, Tolerance
 from training.augment import Augmentation
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -19,33 +23,61 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class TrainingSolver(_Frozen):
-    """The solver that is differentiated through.
+class SolverGradient(_Frozen):
+    """A solver that is differentiated through; with it a network is an RK-Net in the words of Chen et al. 2018.
 
     Attributes:
+        gradient: that it is.
         method: a method with a fixed number of steps.
         steps: numbers of steps, of which one is drawn for each batch.
         kinetic_penalty: the weight in the loss of the integral over t of the mean square of f, summed from the f
             with which each step begins (Finlay et al. 2020, arXiv 2002.02798).
     """
 
+    gradient: Literal["solver"]
     method: Literal["euler", "midpoint", "rk4"]
-    steps: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field(min_length=1)
+    steps: tuple[Steps, ...] = Field(min_length=1)
     kinetic_penalty: float = Field(ge=0)
+
+
+class AdjointGradient(_Frozen):
+    """A solver whose gradient comes from the adjoint equation, in memory that does not grow with its steps.
+
+    Attributes:
+        gradient: that it does.
+        method: for both directions.
+        tolerance: rtol and atol of an adaptive method, in both directions.
+        steps: of a fixed-step method, likewise.
+    """
+
+    gradient: Literal["adjoint"]
+    method: str
+    tolerance: Tolerance | None = None
+    steps: Steps | None = None
+
+    @property
+    def settings(self) -> SolverSettings:
+        """The same as a solver is told it."""
+        return SolverSettings(method=self.method, rtol=self.tolerance, atol=self.tolerance, steps=self.steps)
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        SolverSettings.model_validate(self.settings)
+        return self
 
 
 class ValidationSolver(_Frozen):
     """The solver with which the validation error of each epoch is measured."""
 
     method: Literal["heun2", "bosh3", "dopri5", "tsit5"]
-    tolerance: float = Field(ge=1e-6, le=10)
+    tolerance: Tolerance
 
 
 class Recipe(_Frozen):
     """How a network is fitted.
 
     Attributes:
-        system: which network.
+        network: which.
         epochs: passes over the fit split.
         batch_size: rows in a batch.
         learning_rate: the peak of the one-cycle schedule.
@@ -53,12 +85,12 @@ class Recipe(_Frozen):
         label_smoothing: of the cross entropy.
         average_decay: of the exponential moving average of the weights, which is the fitted network.
         precision: what autocast computes in; the state of the ODE and the weights stay in float32.
-        solver: the training solver.
-        validation: the solver of the validation error.
+        solver: the training solver; None for a network without an ODE.
+        validation: the solver of the validation error; None likewise.
         augmentation: how far the pictures are moved.
     """
 
-    system: Literal["odenet"]
+    network: NetworkName
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
@@ -66,9 +98,19 @@ class Recipe(_Frozen):
     label_smoothing: float = Field(ge=0, lt=1)
     average_decay: float = Field(ge=0, lt=1)
     precision: Literal["float32", "bfloat16"]
-    solver: TrainingSolver
-    validation: ValidationSolver
+    solver: Annotated[SolverGradient | AdjointGradient, Field(discriminator="gradient")] | None = None
+    validation: ValidationSolver | None = None
     augmentation: Augmentation
+
+    @model_validator(mode="after")
+    def _solvers_fit_the_network(self) -> Self:
+        solves = issubclass(NETWORKS[self.network], ODENet)
+        for field in ("solver", "validation"):
+            if (getattr(self, field) is not None) != solves:
+                raise ValueError(
+                    f"{field}: {self.network} {'needs one' if solves else 'solves no ODE, and takes none'}"
+                )
+        return self
 
 
 def read_recipe(path: Path) -> Recipe:

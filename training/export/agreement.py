@@ -1,5 +1,6 @@
 """Whether the exported graphs answer as torch does."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -29,19 +30,26 @@ def solver_for(method: str) -> SolverSettings:
     return SolverSettings(method=method, steps=STEPS)
 
 
-def check(reference: Backend, backend: Backend, images: Images) -> dict[str, float]:
-    """Compare two backends on the same artifact, at every method.
+def check(reference: Backend, backend: Backend, images: Images, methods: Iterable[str]) -> dict[str, float]:
+    """Compare two backends on the same network.
+
+    Args:
+        reference: one of them.
+        backend: the other.
+        images: ``[rows, 28, 28]`` of uint8.
+        methods: those to compare at; none for a network without an ODE.
 
     Returns:
-        The largest difference of a logit, by method.
+        The largest difference of a logit, by method, or for the whole network.
 
     Raises:
         DisagreementError: a logit differs by more than 1e-4.
     """
+    solvers: dict[str, SolverSettings | None] = {method: solver_for(method) for method in methods}
     differences = {}
-    for method in METHODS:
-        expected, actual = (classify(b, images, solver_for(method)).logits for b in (reference, backend))
-        differences[method] = _largest_difference(method, expected, actual)
+    for name, solver in (solvers or {"the network": None}).items():
+        expected, actual = (classify(b, images, solver).logits for b in (reference, backend))
+        differences[name] = _largest_difference(name, expected, actual)
     return differences
 
 

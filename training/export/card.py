@@ -3,50 +3,65 @@
 import json
 from textwrap import dedent
 
-from models.artifact import SUFFICIENT_AGREEMENT, Manifest, MeasuredError, Profile, ProfilePoint
+from models.artifact import SUFFICIENT_AGREEMENT, Manifest, MeasuredError, NetworkName, Profile, ProfilePoint
 from models.solvers.settings import SolverSettings
 from training.export.figure import FIGURE
 
+ODE = (
+    "the solve of dz/dt = f(t, z) from t = 0 to 1, and a linear head. How precisely the ODE is solved is for the "
+    "caller to say, with each request"
+)
+SYSTEMS: dict[NetworkName, str] = {
+    "mlp": "A multilayer perceptron with one hidden layer of 300 units",
+    "resnet": "A ResNet: two strided residual blocks, six more, and a linear head (Chen et al. 2018, arXiv 1806.07366)",
+    "odenet": f"An ODE-Net (Chen et al. 2018, arXiv 1806.07366): a convolutional stem, {ODE}",
+    "odenet-strided": f"An ODE-Net (after Chen et al. 2018, arXiv 1806.07366): two strided convolutions, {ODE}",
+    "stem-only": "The stem and the head of an ODE-Net (Chen et al. 2018, arXiv 1806.07366), without the ODE",
+}
 
-def write_card(manifest: Manifest, profile: Profile) -> str:
+
+def write_card(manifest: Manifest, profile: Profile | None) -> str:
     """The card, as Markdown.
 
     Args:
         manifest: of the artifact; its checksums are not needed.
-        profile: of the artifact.
+        profile: of the artifact; None for a network without an ODE.
     """
-    sections = (_head(manifest), _errors(manifest), _trade_off(manifest, profile), _limits(), _recipe(manifest))
+    trade_off = [] if profile is None else [_trade_off(manifest, profile)]
+    sections = (_head(manifest), _errors(manifest), *trade_off, _limits(manifest), _recipe(manifest))
     return "\n".join(sections)
 
 
 def _head(manifest: Manifest) -> str:
-    return dedent(f"""\
-        # {manifest.name}, version {manifest.version}
-
-        An ODE-Net of {manifest.parameters:,} parameters (Chen et al. 2018, arXiv 1806.07366) that reads handwritten
-        digits: a convolutional stem, the solve of dz/dt = f(t, z) from t = 0 to 1, a linear head. How precisely the
-        ODE is solved is for the caller to say, with each request. Fitted on the training set of `{manifest.dataset}`
-        less its last 5,000 images, which are the validation split.
-
-        Input: 28x28 grey levels of 0 to 255, white ink on black, in MNIST's form. Output: a logit for each digit.
-        """)
+    return (
+        f"# {manifest.name}, version {manifest.version}\n\n"
+        f"{SYSTEMS[manifest.network]}. {manifest.parameters:,} parameters. It reads handwritten digits. Fitted on the "
+        f"training set of `{manifest.dataset}` less its last 5,000 images, which are the validation split.\n\n"
+        "Input: 28x28 grey levels of 0 to 255, white ink on black, in MNIST's form. Output: a logit for each digit.\n"
+    )
 
 
 def _errors(manifest: Manifest) -> str:
     rows = "\n".join(map(_error_row, manifest.metrics))
+    chosen = (
+        f"At the default solver, {manifest.default_solver}. It was chosen on the validation split: of the adaptive "
+        f"settings whose digits are those of the tight reference for at least {SUFFICIENT_AGREEMENT:.1%} of the "
+        "images, the one of the fewest evaluations. "
+        if manifest.methods
+        else ""
+    )
     return (
-        f"## Error\n\nAt the default solver, {manifest.default_solver}. It was chosen on the validation split: of the "
-        "adaptive settings whose digits are those of the tight reference for at least "
-        f"{SUFFICIENT_AGREEMENT:.1%} of the images, the one of the fewest evaluations. The test set decided "
-        "nothing.\n\n"
-        f"| split | error | errors | images | 95 % interval (Wilson) |\n| --- | --- | --- | --- | --- |\n{rows}\n"
+        f"## Error\n\n{chosen}The test set decided nothing.\n\n"
+        "| split | error | errors | images | 95 % interval (Wilson) | NFE |\n| --- | --- | --- | --- | --- | --- |\n"
+        f"{rows}\n"
     )
 
 
 def _error_row(measured: MeasuredError) -> str:
     low, high = measured.interval
     return (
-        f"| {measured.split} | {measured.rate:.2%} | {measured.errors} | {measured.rows:,} | {low:.2%} to {high:.2%} |"
+        f"| {measured.split} | {measured.rate:.2%} | {measured.errors} | {measured.rows:,} | {low:.2%} to {high:.2%} "
+        f"| {measured.nfe:.2f} |"
     )
 
 
@@ -54,16 +69,16 @@ def _trade_off(manifest: Manifest, profile: Profile) -> str:
     rows = "\n".join(_point_row(point, manifest.default_solver) for point in profile.points)
     return (
         f"## Accuracy against cost\n\n![error against evaluations]({FIGURE})\n\n"
-        f"Measured on the {profile.rows:,} images of the {profile.split} split through the exported graphs, by "
+        f"Measured on {profile.rows:,} images of the {profile.split} split through the exported graphs, by "
         f"onnxruntime, on one thread ({profile.processor}), in batches of {profile.batch_size}. Agreement is the share "
         f"of images with the same digit as {profile.reference}; times move from machine to machine. At a loose "
         "tolerance a method may take the whole interval in one step, and its error is then what that step leaves.\n\n"
-        "| solver | error | agreement | NFE mean | NFE 99 % | rejected steps | ms an image |\n"
+        "| solver | error | agreement | NFE mean | NFE 99 % | rejected steps | processor ms an image |\n"
         f"| --- | --- | --- | --- | --- | --- | --- |\n{rows}\n"
     )
 
 
-def _point_row(point: ProfilePoint, default: SolverSettings) -> str:
+def _point_row(point: ProfilePoint, default: SolverSettings | None) -> str:
     solver = f"**{point.solver}** (default)" if point.solver == default else str(point.solver)
     return (
         f"| {solver} | {point.error:.2%} | {point.agreement:.2%} | {point.nfe.mean:.1f} | {point.nfe.p99} "
@@ -71,18 +86,19 @@ def _point_row(point: ProfilePoint, default: SolverSettings) -> str:
     )
 
 
-def _limits() -> str:
-    return dedent("""\
-        ## Limits
-
+def _limits(manifest: Manifest) -> str:
+    of_any = dedent("""\
         - It knows the ten digits and nothing else: a letter, a blank or noise gets a digit too, and a high probability
           says little there. The probabilities are not calibrated.
         - It was fitted on single digits, centred and scaled as MNIST's are; the service brings pictures to that form.
+        """)
+    of_solves = dedent("""\
         - The evaluations count calls of f for one image; stem and head cost as much at every tolerance.
         - A looser tolerance rarely changes the digit, but it does change the probabilities: compare those of answers at
           different tolerances with care. The error estimate of an answer is the sum of the local estimates of its
           steps, no bound on the error of the solution.
         """)
+    return f"## Limits\n\n{of_any}{of_solves if manifest.methods else ''}"
 
 
 def _recipe(manifest: Manifest) -> str:

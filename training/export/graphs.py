@@ -11,6 +11,7 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass, DeduplicateInit
 from torch import Tensor, nn
 
 from models.artifact import DYNAMICS, HEAD, STEM, step_file
+from models.networks.network import Network
 from models.networks.odenet import ODENet
 from models.solvers.controller import per_row
 from models.solvers.methods import METHODS
@@ -24,21 +25,24 @@ LARGEST_CONSTANT = 1 << 20
 """Elements up to which equal constants of a graph are made one."""
 
 
-def parts(network: ODENet) -> dict[str, onnx.ModelProto]:
-    """Stem, dynamics, head and a step of each method, by file name, for a host that runs the loop itself.
+def parts(network: Network) -> dict[str, onnx.ModelProto]:
+    """The parts of a network by file name, for a host that puts them together.
+
+    Stem and head; of an ODE-Net, whose loop the host runs, the dynamics and a step of each method too.
 
     Args:
         network: fitted, on the CPU.
     """
     images, value = _example()
     z = network.stem(images)
+    ends = {STEM: export(network.stem, {"image": images}, ["z"]), HEAD: export(network.head, {"z": z}, ["logits"])}
+    if not isinstance(network, ODENet):
+        return ends
     step_inputs = {"z": z, "k1": z, "t": value, "h": value, "rtol": value, "atol": value}
     step_outputs = ["z_next", "k1_next", "t_next", "h_next", "error", "accepted"]
-    return {
-        STEM: export(network.stem, {"image": images}, ["z"]),
-        DYNAMICS: export(network.dynamics, {"t": value, "z": z}, ["derivative"]),
-        HEAD: export(network.head, {"z": z}, ["logits"]),
-    } | {step_file(method): export(network.step(method), step_inputs, step_outputs) for method in METHODS}
+    dynamics = {DYNAMICS: export(network.dynamics, {"t": value, "z": z}, ["derivative"])}
+    steps = {step_file(method): export(network.step(method), step_inputs, step_outputs) for method in METHODS}
+    return ends | dynamics | steps
 
 
 def whole_solve(network: ODENet, method: str) -> onnx.ModelProto:

@@ -9,10 +9,12 @@ from pathlib import Path
 import onnx
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save_file
+from torch import Tensor
 
 from models.artifact import (
     CARD,
     MANIFEST,
+    METRICS,
     PROFILE,
     SOLVE,
     WEIGHTS,
@@ -21,6 +23,7 @@ from models.artifact import (
     MeasuredError,
     Name,
     PixelNormalisation,
+    Profile,
     ProfilePoint,
     Version,
     read,
@@ -29,19 +32,22 @@ from models.artifact import (
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import Backend, classify
 from models.backends.torch import TorchBackend
+from models.networks.network import Network
 from models.networks.odenet import ODENet
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from training import profile
-from training.data import CLASSES, Dataset, Split
+from training.data import CLASSES, VALIDATION_ROWS, Dataset, Split
 from training.evaluate import error_rate
 from training.export import agreement, graphs
 from training.export.card import write_card
 from training.export.figure import FIGURE, draw
 from training.export.weights import share
-from training.fit import RunConfig
+from training.run import RunConfig
 
 AGREEMENT_ROWS = 1_000
+
+Report = Callable[[str | ProfilePoint], None]
 
 
 class ExportError(Exception):
@@ -55,16 +61,23 @@ class Source:
     Attributes:
         network: fitted, on the CPU.
         config: of its run.
+        metrics: of its run, the lines of `metrics.jsonl`.
         dataset: what it was fitted on.
     """
 
-    network: ODENet
+    network: Network
     config: RunConfig
+    metrics: str
     dataset: Dataset
 
 
 def export(
-    source: Source, folder: Path, name: str, version: str, report: Callable[[str | ProfilePoint], None]
+    source: Source,
+    folder: Path,
+    name: str,
+    version: str,
+    report: Report,
+    rows: int = VALIDATION_ROWS,
 ) -> Artifact:
     """Export a network to ``<folder>/<name>/<version>``.
 
@@ -76,6 +89,7 @@ def export(
         name: of the artifact.
         version: a whole number as text.
         report: told of each part of the work as it is done.
+        rows: validation images that the trade-off is measured on.
 
     Raises:
         ExportError: the name or version is none, the version is there already, or the dataset is not the one that the
@@ -89,7 +103,7 @@ def export(
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{version}.", dir=target.parent))
     try:
-        _write(source, partial, name, version, report)
+        _write(source, partial, name, version, report, rows)
         partial.chmod(0o755)
         partial.rename(target)
     except BaseException:
@@ -112,54 +126,64 @@ def _check(source: Source, name: str, version: str) -> None:
         raise ExportError(f"the network was fitted on {fitted.dataset}; the dataset given is {given.name}, or differs")
 
 
-def _write(source: Source, folder: Path, name: str, version: str, report: Callable[[str | ProfilePoint], None]) -> None:
+def _write(source: Source, folder: Path, name: str, version: str, report: Report, rows: int) -> None:
     network = source.network
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     save_file(tensors, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors keeps what it writes to its owner, and another may serve it
-
-    def write_graph(file: str, model: onnx.ModelProto) -> None:
-        share(model, folder / WEIGHTS, tensors)
-        (folder / file).write_bytes(model.SerializeToString())
-        onnx.checker.check_model(folder / file)
+    (folder / METRICS).write_text(source.metrics)
 
     report("exporting the parts")
     for file, model in graphs.parts(network).items():
-        write_graph(file, model)
+        _write_graph(model, folder / file, tensors)
 
     report(f"comparing torch with ONNX on {AGREEMENT_ROWS:,} digits")
-    reference, backend = TorchBackend(network), OnnxBackend(folder, METHODS)
+    methods = list(METHODS) if isinstance(network, ODENet) else []
+    reference, backend = TorchBackend(network), OnnxBackend(folder, methods)
     validation, test = source.dataset.validation, source.dataset.test
     images = validation.images[:AGREEMENT_ROWS].numpy()
-    for method, difference in agreement.check(reference, backend, images).items():
-        report(f"{method}: no logit differs by more than {difference:.1e}")
+    for part, difference in agreement.check(reference, backend, images, methods).items():
+        report(f"{part}: no logit differs by more than {difference:.1e}")
 
-    report("measuring the trade-off on the validation split")
-    points = []
-    for point in profile.measure(backend, validation.images.numpy(), validation.labels.numpy()):
-        points.append(point)
-        report(point)
-    measured = profile.collect(points, len(validation.labels))
-    default = measured.cheapest([name for name, method in METHODS.items() if method.adaptive])
-
-    report(f"exporting the whole solve, by {default}")
-    write_graph(SOLVE, graphs.whole_solve(network, default.method))
-    difference = agreement.check_whole_solve(reference, folder / SOLVE, default.method, images)
-    report(f"{SOLVE}: no logit differs by more than {difference:.1e}")
+    measured = default = None
+    if isinstance(network, ODENet):
+        measured = _measure_trade_off(backend, Split(*(column[:rows] for column in validation)), report)
+        default = measured.cheapest([name for name, method in METHODS.items() if method.adaptive])
+        report(f"exporting the whole solve, by {default}")
+        _write_graph(graphs.whole_solve(network, default.method), folder / SOLVE, tensors)
+        difference = agreement.check_whole_solve(reference, folder / SOLVE, default.method, images)
+        report(f"{SOLVE}: no logit differs by more than {difference:.1e}")
+        (folder / PROFILE).write_text(measured.model_dump_json(indent=1) + "\n")
+        draw(measured, default, folder / FIGURE)
 
     metrics = [measure_error(backend, "validation", validation, default), measure_error(backend, "test", test, default)]
-    (folder / PROFILE).write_text(measured.model_dump_json(indent=1) + "\n")
-    draw(measured, default, folder / FIGURE)
-    manifest = _manifest(source, name, version, default, metrics)
+    manifest = _manifest(source, name, version, methods, default, metrics)
     (folder / CARD).write_text(write_card(manifest, measured))
     files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     manifest = manifest.model_copy(update={"files": files})
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
 
 
-def measure_error(backend: Backend, name: str, split: Split, solver: SolverSettings) -> MeasuredError:
+def _write_graph(model: onnx.ModelProto, path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a graph that shares the weights beside it."""
+    share(model, path.with_name(WEIGHTS), tensors)
+    path.write_bytes(model.SerializeToString())
+    onnx.checker.check_model(path)
+
+
+def _measure_trade_off(backend: Backend, split: Split, report: Report) -> Profile:
+    report(f"measuring the trade-off on {len(split.labels):,} images of the validation split")
+    points = []
+    for point in profile.measure(backend, split.images.numpy(), split.labels.numpy()):
+        points.append(point)
+        report(point)
+    return profile.collect(points, len(split.labels))
+
+
+def measure_error(backend: Backend, name: str, split: Split, solver: SolverSettings | None) -> MeasuredError:
     """The error of a backend on a split, as a manifest says it."""
-    measured = error_rate(classify(backend, split.images.numpy(), solver).digits, split.labels.numpy())
+    answer = classify(backend, split.images.numpy(), solver)
+    measured = error_rate(answer.digits, split.labels.numpy())
     return MeasuredError.model_validate(
         {
             "split": name,
@@ -168,27 +192,33 @@ def measure_error(backend: Backend, name: str, split: Split, solver: SolverSetti
             "rows": measured.rows,
             "rate": measured.rate,
             "interval": measured.interval,
+            "nfe": answer.nfe.mean(),
         }
     )
 
 
 def _manifest(
-    source: Source, name: str, version: str, default: SolverSettings, metrics: list[MeasuredError]
+    source: Source,
+    name: str,
+    version: str,
+    methods: list[str],
+    default: SolverSettings | None,
+    metrics: list[MeasuredError],
 ) -> Manifest:
     """The manifest, but for the checksums."""
     network, config = source.network, source.config
     return Manifest(
         name=name,
         version=version,
-        network="odenet",
+        network=config.recipe.network,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         dataset=config.dataset,
         classes=[str(digit) for digit in range(CLASSES)],
         normalisation=PixelNormalisation(mean=config.normalisation.mean, std=config.normalisation.std),
         state_shape=list(network.stem(source.dataset.validation.images[:1]).shape[1:]),
-        methods=list(METHODS),
+        methods=methods,
         default_solver=default,
-        recipe={"seed": config.seed, **config.recipe.model_dump(mode="json")},
+        recipe={"seed": config.seed, **config.recipe.model_dump(mode="json", exclude_none=True)},
         metrics=metrics,
         files={},
     )

@@ -1,0 +1,44 @@
+"""Several processes that fit one network together, as torchrun starts them; one alone is the usual case."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[None]:
+    """Join the processes that torchrun started beside this one, if it did, and leave them at the end."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield
+        return
+    if device.type == "cuda":
+        local, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= there:
+            raise ValueError(f"device cuda: process {local + 1} of this machine, which has {there}")
+        torch.cuda.set_device(local)  # what "cuda" means from here on
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def count() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is; the first, 0, speaks and writes for all."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def add_up(values: Tensor) -> Tensor:
+    """The sum over all processes of their values."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values

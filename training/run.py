@@ -1,0 +1,201 @@
+"""A run: a fit with its folder, its progress, its metrics and its checkpoints."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.tensorboard import SummaryWriter
+
+from models.artifact import METRICS
+from models.networks.layers import Normalisation
+from models.networks.network import Network
+from models.networks.registry import NETWORKS
+from training import checkpoint, processes
+from training.data import CLASSES
+from training.fit import Fit
+from training.recipe import Recipe
+
+CHECKPOINT = "checkpoint.safetensors"
+CONFIG = "config.json"
+
+
+class RunConfig(BaseModel):
+    """What a run folder says of its fit, in `config.json`.
+
+    Attributes:
+        recipe: how it is fitted.
+        seed: of everything random.
+        dataset: the name of the folder with the digits.
+        normalisation: of their pixels.
+        device: where it is computed, and random numbers drawn.
+        torch: the version of torch.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: Recipe
+    seed: int
+    dataset: str
+    normalisation: Normalisation
+    device: str
+    torch: str
+
+
+def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> None:
+    """Fit to the recipe's last epoch, with a checkpoint, a line of metrics and TensorBoard scalars after each.
+
+    Args:
+        fit: the fit to run.
+        folder: the run folder; receives `config.json`, `metrics.jsonl`, `checkpoint.safetensors`, TensorBoard's file.
+        console: where progress is shown.
+        resume: go on from the folder's checkpoint.
+
+    Raises:
+        CheckpointError: `resume` was asked for and there is no checkpoint that can be read, or it is of another fit;
+            or it was not asked for and there is one.
+    """
+    _begin(fit, folder, resume=resume)
+    if processes.rank() > 0:  # the first process tells and keeps what all of them compute
+        while fit.epoch < fit.recipe.epochs:
+            _train_epoch(fit, lambda *_: None)
+        return
+    if resume:
+        console.print(f"resumed after epoch {fit.epoch} of {fit.recipe.epochs}")
+    with SummaryWriter(folder, purge_step=fit.epoch + 1) as board, _progress(console) as progress:
+        total, done = fit.recipe.epochs * fit.batches, fit.epoch * fit.batches
+        task = progress.add_task("", total=total, completed=done, loss=0.0, error=0.0, speed=0.0)
+        while fit.epoch < fit.recipe.epochs:
+            progress.update(task, description=f"epoch {fit.epoch + 1}/{fit.recipe.epochs}")
+            metrics = _run_epoch(fit, progress, task)
+            checkpoint.save(folder / CHECKPOINT, fit.state())
+            with (folder / METRICS).open("a") as file:
+                file.write(json.dumps(metrics) + "\n")
+            for name, value in metrics.items():
+                board.add_scalar(name, value, fit.epoch)
+            console.print(
+                f"epoch {fit.epoch}/{fit.recipe.epochs}  loss {metrics['loss']:.4f}  "
+                f"error {metrics['error']:.2%}  validation {metrics['validation_error']:.2%} "
+                f"at {metrics['validation_nfe']:.1f} NFE  {metrics['images_per_second']:,.0f} images/s"
+            )
+
+
+def load_network(folder: Path, device: torch.device) -> tuple[Network, RunConfig]:
+    """The fitted network of a run folder, and the run's config.
+
+    Raises:
+        CheckpointError: the folder has no checkpoint or no config that can be read.
+    """
+    state = checkpoint.load(folder / CHECKPOINT, device)
+    config = load_config(folder)
+    network = NETWORKS[config.recipe.network](config.normalisation, CLASSES).to(device)
+    average = AveragedModel(network)
+    try:
+        average.load_state_dict(state["average"])
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise checkpoint.CheckpointError(
+            f"{folder / CHECKPOINT}: not the checkpoint of {config.recipe.network}"
+        ) from error
+    network.load_state_dict(average.module.state_dict())
+    return network.eval(), config
+
+
+def load_config(folder: Path) -> RunConfig:
+    """The config of a run folder.
+
+    Raises:
+        CheckpointError: it is missing or of another form.
+    """
+    path = folder / CONFIG
+    try:
+        return RunConfig.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise checkpoint.CheckpointError(f"{path}: not the config of a run ({error})") from error
+
+
+def _begin(fit: Fit, folder: Path, *, resume: bool) -> None:
+    """Make the run folder, or restore the fit from the checkpoint of one that is of the same fit."""
+    if not resume:
+        if (folder / CHECKPOINT).exists():
+            raise checkpoint.CheckpointError(f"{folder}: holds a run already; resume it, or name another folder")
+        if processes.rank() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / CONFIG).write_text(_config(fit).model_dump_json(indent=2) + "\n")
+        return
+    state = checkpoint.load(folder / CHECKPOINT, fit.device)
+    begun, told = load_config(folder), _config(fit)
+    for key in ("recipe", "seed", "dataset", "normalisation", "device"):
+        if getattr(begun, key) != getattr(told, key):
+            raise checkpoint.CheckpointError(f"{folder / CONFIG}: begun with another {key}; it cannot be resumed so")
+    try:
+        fit.restore(state)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise checkpoint.CheckpointError(f"{folder / CHECKPOINT}: not the checkpoint of this fit") from error
+
+
+def _run_epoch(fit: Fit, progress: Progress, task: TaskID) -> dict[str, float]:
+    """Train for an epoch and validate; the metrics are of all processes."""
+    started = time.perf_counter()
+
+    def advance(rows: int, loss: float, error: float) -> None:
+        speed = processes.count() * rows / (time.perf_counter() - started)
+        progress.update(task, advance=1, loss=loss, error=error, speed=speed)
+
+    rows, loss, error = _train_epoch(fit, advance)
+    seconds = time.perf_counter() - started
+    validation_error, validation_nfe = fit.validate()
+    return {
+        "epoch": fit.epoch,
+        "loss": loss,
+        "error": error,
+        "validation_error": validation_error,
+        "validation_nfe": validation_nfe,
+        "learning_rate": float(fit.schedule.get_last_lr()[0]),
+        "images_per_second": rows / seconds,
+        "seconds": seconds,
+    }
+
+
+def _train_epoch(fit: Fit, advance: Callable[[int, float, float], None]) -> tuple[int, float, float]:
+    """Train for an epoch; the rows, mean loss and error rate of all processes.
+
+    Args:
+        fit: the fit under way.
+        advance: told after each batch of the same three of this process, so far.
+    """
+    rows, loss_sum, error_sum = 0, 0.0, 0.0
+    for batch_rows, loss, errors in fit.train_epoch():
+        rows += batch_rows
+        loss_sum += float(loss) * batch_rows
+        error_sum += float(errors)
+        advance(rows, loss_sum / rows, error_sum / rows)
+    sums = torch.tensor([rows, loss_sum, error_sum], dtype=torch.float64, device=fit.device)
+    rows, loss_sum, error_sum = processes.add_up(sums).tolist()
+    return int(rows), loss_sum / rows, error_sum / rows
+
+
+def _progress(console: Console) -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}  error {task.fields[error]:.2%}  {task.fields[speed]:,.0f} images/s"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True)
+
+
+def _config(fit: Fit) -> RunConfig:
+    return RunConfig(
+        recipe=fit.recipe,
+        seed=fit.seed,
+        dataset=fit.dataset.name,
+        normalisation=fit.dataset.normalisation,
+        device=fit.device.type,
+        torch=torch.__version__,
+    )
