@@ -20,7 +20,8 @@ TITLE = "ODE-Net"
 VERSION = "0.1.0"
 DESCRIPTION = (
     "Handwritten digits by a Neural ODE. The depth of the network is the solve of a differential equation, and each "
-    "request says how precisely: a tight `tolerance` is accurate, a loose one is fast."
+    "request says how precisely: a tight `tolerance` is accurate, a loose one is fast. Networks that solve no "
+    "equation are served for comparison."
 )
 
 

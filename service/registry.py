@@ -12,7 +12,6 @@ from models import artifact as artifacts
 from models.artifact import MANIFEST, Artifact, ArtifactError
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import Backend, classify
-from models.solvers.settings import SolverSettings
 from service.errors import FieldError, UnknownModelError
 from service.settings import Settings
 
@@ -35,11 +34,6 @@ class ServedModel:
     def version(self) -> str:
         """The version that is served."""
         return self.artifact.manifest.version
-
-    def default_solver(self, method: str | None) -> SolverSettings:
-        """What a request gets that names this method, or none, and says no more."""
-        default = self.artifact.manifest.default_solver
-        return default if method in {None, default.method} else self.artifact.profile.cheapest([str(method)])
 
 
 class Registry:

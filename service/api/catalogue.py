@@ -18,8 +18,8 @@ class ModelSummary(BaseModel):
     default: bool = Field(description="Whether it answers a request that names no model.")
     network: str
     parameters: int
-    methods: list[str]
-    default_solver: SolverSettings
+    methods: list[str] = Field(description="Empty for a model without an ODE.")
+    default_solver: SolverSettings | None = Field(description="Null for a model without an ODE.")
     metrics: list[MeasuredError]
 
 
@@ -27,7 +27,9 @@ class ModelDetails(BaseModel):
     """One model, whole."""
 
     manifest: Manifest
-    profile: Profile = Field(description="The measured trade-off: error and cost by method and tolerance.")
+    profile: Profile | None = Field(
+        description="The measured trade-off: error and cost by method and tolerance. Null for a model without an ODE."
+    )
     card: str = Field(description="The model card, as Markdown.")
 
 

@@ -53,7 +53,7 @@ class Prediction(BaseModel):
 
     digit: int = Field(description="The most probable digit.")
     probabilities: list[float] = Field(description="Of the digits 0 to 9.", min_length=10, max_length=10)
-    solver: Solve
+    solver: Solve | None = Field(description="Null for a model without an ODE.")
 
 
 class Timing(BaseModel):
@@ -145,34 +145,27 @@ def _refuse_repetition(request: Request) -> None:
         )
 
 
-def _told(model: ServedModel, solver: SolverSettings, answer: Answer, timing: Timing) -> PredictAnswer:
+def _told(model: ServedModel, solver: SolverSettings | None, answer: Answer, timing: Timing) -> PredictAnswer:
     """The answer as it is told."""
-    columns = (
-        answer.digits,
-        answer.probabilities,
-        answer.steps,
-        answer.rejected,
-        answer.nfe,
-        answer.error_estimate,
-        answer.outcome,
-    )
-    predictions = [
-        Prediction(
-            digit=digit,
-            probabilities=probabilities,
-            solver=Solve(
-                method=solver.method,
-                rtol=solver.rtol,
-                atol=solver.atol,
-                nfe=nfe,
-                steps=steps,
-                rejected=rejected,
-                error_estimate=error if solver.steps is None else None,
-                outcome=Outcome(outcome).name,
-            ),
-        )
-        for digit, probabilities, steps, rejected, nfe, error, outcome in zip(
-            *(column.tolist() for column in columns), strict=True
-        )
-    ]
+    solves = [None] * len(answer.digits) if solver is None else _solves(solver, answer)
+    told = zip(answer.digits.tolist(), answer.probabilities.tolist(), solves, strict=True)
+    predictions = [Prediction(digit=digit, probabilities=shares, solver=solve) for digit, shares, solve in told]
     return PredictAnswer(model=model.name, version=model.version, predictions=predictions, timing_ms=timing)
+
+
+def _solves(solver: SolverSettings, answer: Answer) -> list[Solve]:
+    """How each image was solved."""
+    columns = (answer.steps, answer.rejected, answer.nfe, answer.error_estimate, answer.outcome)
+    return [
+        Solve(
+            method=solver.method,
+            rtol=solver.rtol,
+            atol=solver.atol,
+            nfe=nfe,
+            steps=steps,
+            rejected=rejected,
+            error_estimate=error if solver.steps is None else None,
+            outcome=Outcome(outcome).name,
+        )
+        for steps, rejected, nfe, error, outcome in zip(*(column.tolist() for column in columns), strict=True)
+    ]

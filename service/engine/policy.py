@@ -14,7 +14,7 @@ FIXED = [name for name, method in METHODS.items() if not method.adaptive]
 
 
 class SolverFields(BaseModel):
-    """What a request may say of its solve; all of it may be left out."""
+    """What a request may say of its solve; all of it may be left out, and must be for a model without an ODE."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,7 +23,7 @@ class SolverFields(BaseModel):
         str | None,
         Field(
             description=f"Adaptive: {', '.join(ADAPTIVE)}. With a fixed number of steps: {', '.join(FIXED)}. "
-            "Default: the model's.",
+            "Default: with a tolerance, that of the fewest evaluations at it; without, the model's.",
             json_schema_extra={"enum": [*ADAPTIVE, *FIXED]},
         ),
     ] = None
@@ -31,25 +31,51 @@ class SolverFields(BaseModel):
         Tolerance | None,
         Field(description="Sets both rtol and atol of an adaptive method: tight is accurate, loose is fast."),
     ] = None
-    rtol: Annotated[Tolerance | None, Field(description="Relative tolerance of an adaptive method.")] = None
-    atol: Annotated[Tolerance | None, Field(description="Absolute tolerance of an adaptive method.")] = None
+    rtol: Annotated[Tolerance | None, Field(description="Relative tolerance; alone it sets atol too.")] = None
+    atol: Annotated[Tolerance | None, Field(description="Absolute tolerance; alone it sets rtol too.")] = None
     steps: Annotated[Steps | None, Field(description="The number of equal steps of a fixed-step method.")] = None
 
 
-def resolve(fields: SolverFields, model: ServedModel) -> SolverSettings:
+def resolve(fields: SolverFields, model: ServedModel) -> SolverSettings | None:
     """The settings that the fields ask for; what they leave open is as the model's measured profile has it.
 
+    Returns:
+        None for a model without an ODE.
+
     Raises:
-        InvalidError: the model has no such method, or a field does not go with the method or with another field.
+        InvalidError: the model has no such method, or a field does not go with the method or with another field; or
+            the model solves no ODE, and takes none of the fields.
     """
-    methods = model.artifact.manifest.methods
-    if fields.method is not None and fields.method not in methods:
-        message = f"no such method; {model.name} has {', '.join(methods)}"
-        raise InvalidError(FieldError(field="method", message=message, value=fields.method))
-    default = model.default_solver(fields.method)
+    manifest, profile = model.artifact.manifest, model.artifact.profile
+    default = manifest.default_solver
+    if default is None or profile is None:
+        _refuse_all(fields, model)
+        return None
+    tolerances = [value for value in (fields.tolerance, fields.rtol, fields.atol) if value is not None]
+    if fields.method is None and tolerances:
+        default = SolverSettings.adaptive(profile.method_for(min(tolerances)), min(tolerances))
+    elif fields.method not in {None, default.method}:
+        default = profile.cheapest([_known(fields.method, model)])
     if METHODS[default.method].adaptive:
         return _adaptive(fields, default)
     return _fixed(fields, default)
+
+
+def _known(method: str | None, model: ServedModel) -> str:
+    """A method that the model has."""
+    methods = model.artifact.manifest.methods
+    if method not in methods:
+        message = f"no such method; {model.name} has {', '.join(methods)}"
+        raise InvalidError(FieldError(field="method", message=message, value=method))
+    return method
+
+
+def _refuse_all(fields: SolverFields, model: ServedModel) -> None:
+    """Refuse what only a model with an ODE can take."""
+    message = f"{model.name} solves no ODE; it takes no solver fields"
+    given = fields.model_dump(exclude={"model"}, exclude_none=True)
+    if given:
+        raise InvalidError(*(FieldError(field, message, str(value)) for field, value in given.items()))
 
 
 def _adaptive(fields: SolverFields, default: SolverSettings) -> SolverSettings:
@@ -64,8 +90,8 @@ def _adaptive(fields: SolverFields, default: SolverSettings) -> SolverSettings:
         return SolverSettings.adaptive(default.method, fields.tolerance)
     return SolverSettings(
         method=default.method,
-        rtol=default.rtol if fields.rtol is None else fields.rtol,
-        atol=default.atol if fields.atol is None else fields.atol,
+        rtol=fields.rtol or fields.atol or default.rtol,
+        atol=fields.atol or fields.rtol or default.atol,
     )
 
 
