@@ -1,0 +1,176 @@
+"""Memory and time of a training step against depth: O(L), O(L~) and O(1).
+
+Claimed, as in table 1 of Chen et al. 2018 (arXiv 1806.07366): a gradient takes memory that grows with the blocks of a
+ResNet, with the evaluations of an ODE-Net that is differentiated through its solver (RK-Net), and with nothing where it
+comes from the adjoint equation (ODE-Net); time grows with depth in all three. Measured on networks before any fit, in
+float32 on one thread: the most bytes that autograd keeps at once, and the processor's time forward and backward. Both
+solves take the same steps of RK4. Not counted is what a step itself works with, the same at any depth.
+
+    python -m benchmarks.memory
+
+Writes docs/figures/memory.svg. Takes about a minute.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import typer
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from torch import Tensor
+
+from benchmarks import figures
+from models.networks.layers import Normalisation
+from models.networks.odenet import ODENet
+from models.networks.resnet import ResNet
+from models.solvers.settings import SolverSettings
+from training.cost import count_activations
+from training.data import Split, load
+
+FIGURE = figures.FOLDER / "memory.svg"
+SEED = 0
+IMAGES = 32
+PASSES = 5
+BLOCKS = (1, 2, 4, 8, 16, 32)
+STEPS = (1, 2, 4, 8, 16)
+EVALUATIONS_A_STEP = 4
+UNITS = {"ResNet": "block", "RK-Net": "evaluation", "ODE-Net": "evaluation"}
+
+
+class Point(NamedTuple):
+    """What a training step costs at one depth.
+
+    Attributes:
+        system: ResNet, RK-Net or ODE-Net.
+        depth: blocks of a ResNet, evaluations forward of the others.
+        memory: the most bytes of activations at the same time, for each image.
+        seconds: of both passes for each image, the least of some.
+    """
+
+    system: str
+    depth: int
+    memory: float
+    seconds: float
+
+
+class Growth(NamedTuple):
+    """The slope of a straight line through the points of a system, by least squares.
+
+    Attributes:
+        memory: bytes an image for each further block or evaluation.
+        seconds: likewise.
+    """
+
+    memory: float
+    seconds: float
+
+
+def measure(split: Split, normalisation: Normalisation) -> Iterator[Point]:
+    """Measure the three systems, each at its depths.
+
+    Args:
+        split: the batch.
+        normalisation: of its pixels.
+    """
+    for blocks in BLOCKS:
+        torch.manual_seed(SEED)
+        yield cost("ResNet", blocks, ResNet(normalisation, blocks=blocks), split)
+    torch.manual_seed(SEED)
+    network = ODENet(normalisation)
+    for system, adjoint in (("RK-Net", False), ("ODE-Net", True)):
+        for steps in STEPS:
+            yield cost(system, EVALUATIONS_A_STEP * steps, solving(network, steps, adjoint=adjoint), split)
+
+
+def solving(network: ODENet, steps: int, *, adjoint: bool) -> Callable[[Tensor], Tensor]:
+    """The network, from images to logits, by a number of steps of RK4."""
+    solver = SolverSettings(method="rk4", steps=steps)
+    return lambda images: network(images, solver, adjoint=adjoint)
+
+
+def cost(system: str, depth: int, network: Callable[[Tensor], Tensor], split: Split) -> Point:
+    """Measure one system at one depth.
+
+    Args:
+        system: its name.
+        depth: its depth.
+        network: from images to logits.
+        split: the batch.
+    """
+    with count_activations() as activations:
+        _seconds(network, split)
+    seconds = min(_seconds(network, split) for _ in range(PASSES))
+    rows = len(split.labels)
+    return Point(system, depth, activations.peak / rows, seconds / rows)
+
+
+def growth(points: list[Point], system: str) -> Growth:
+    """How the memory and the time of a system grow with its depth."""
+    depth, memory, seconds = zip(*(point[1:] for point in points if point.system == system), strict=True)
+    return Growth(*(float(np.polyfit(depth, column, 1)[0]) for column in (memory, seconds)))
+
+
+def draw(points: list[Point], path: Path) -> None:
+    """Draw memory and time against depth.
+
+    Args:
+        points: what was measured.
+        path: of the SVG file.
+    """
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    memory_axes, time_axes = figure.subplots(1, 2)
+    for system, unit in UNITS.items():
+        depth, memory, seconds = zip(*(point[1:] for point in points if point.system == system), strict=True)
+        style = {"label": f"{system}, by {unit}s", "marker": "o", "markersize": 4, "linewidth": 1}
+        memory_axes.plot(depth, np.divide(memory, 1024), **style)
+        time_axes.plot(depth, np.multiply(seconds, 1e3), **style)
+    figures.label(memory_axes, "memory of the activations", "blocks or evaluations", "KiB an image")
+    figures.label(time_axes, "time forward and backward", "blocks or evaluations", "ms an image")
+    for axes in (memory_axes, time_axes):
+        axes.set_ylim(bottom=0)
+    memory_axes.legend(fontsize=8)
+    figures.save(figure, path)
+
+
+def main() -> None:
+    """Measure memory and time of a training step against depth, and draw docs/figures/memory.svg."""
+    torch.set_num_threads(1)
+    console = Console()
+    dataset = load()
+    split = Split(*(column[:IMAGES] for column in dataset.validation))
+    points = []
+    table = Table("system", "depth", "KiB an image", "ms an image")
+    with Live(table, console=console, vertical_overflow="visible"):
+        for measured in measure(split, dataset.normalisation):
+            points.append(measured)
+            depth = f"{measured.depth} {UNITS[measured.system]}{'s' if measured.depth > 1 else ''}"
+            table.add_row(measured.system, depth, f"{measured.memory / 1024:.1f}", f"{1e3 * measured.seconds:.3f}")
+    console.print("\nslopes, by least squares")
+    console.print(_slopes(points))
+    draw(points, FIGURE)
+
+
+def _slopes(points: list[Point]) -> Table:
+    table = Table("system", "for each further", "bytes an image", "ms an image")
+    for system, unit in UNITS.items():
+        memory, seconds = growth(points, system)
+        table.add_row(system, unit, f"{round(memory):,}", f"{1e3 * seconds:.3f}")
+    return table
+
+
+def _seconds(network: Callable[[Tensor], Tensor], split: Split) -> float:
+    """The processor's time for one training step; the gradients, which add up, are of no interest."""
+    started = time.process_time()
+    F.cross_entropy(network(split.images), split.labels).backward()  # type: ignore[no-untyped-call]
+    return time.process_time() - started
+
+
+if __name__ == "__main__":
+    typer.run(main)
