@@ -5,14 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.artifact import Artifact, ProfilePoint
+from models.artifact import Artifact, Profile, ProfilePoint
 from models.backends.torch import TorchBackend, load_network
-from models.networks.odenet import ODENet
+from models.networks.registry import NETWORKS
+from models.solvers.settings import SolverSettings
 from training.data import Dataset, Split
 from training.data import load as load_dataset
 from training.export.write import Source, export
-from training.fit import RunConfig
 from training.recipe import RECIPES, read_recipe
+from training.run import RunConfig
+
+METRICS_LINE = '{"epoch": 1, "validation_error": 0.9, "validation_nfe": 4.0}\n'
 
 
 @pytest.fixture(scope="session")
@@ -35,12 +38,17 @@ def few_digits(mnist: Dataset) -> Dataset:
 @pytest.fixture(scope="session")
 def source(few_digits: Dataset) -> Source:
     """A network as it is before any fit, to export; on the few digits."""
+    return unfitted("odenet-mnist", few_digits)
+
+
+def unfitted(recipe: str, dataset: Dataset) -> Source:
+    """The network of a recipe as it is before any fit."""
     torch.manual_seed(20180619)
-    recipe = read_recipe(RECIPES / "odenet-mnist.toml")
+    told = read_recipe(RECIPES / f"{recipe}.toml")
     config = RunConfig(
-        recipe=recipe, seed=7, dataset=few_digits.name, normalisation=few_digits.normalisation, device="cpu", torch="-"
+        recipe=told, seed=7, dataset=dataset.name, normalisation=dataset.normalisation, device="cpu", torch="-"
     )
-    return Source(ODENet(few_digits.normalisation), config, few_digits)
+    return Source(NETWORKS[told.network](dataset.normalisation), config, METRICS_LINE, dataset)
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +63,26 @@ def artifact(
 ) -> Artifact:
     """That network, exported and opened; not to be changed."""
     return export(source, tmp_path_factory.mktemp("models"), "small", "3", export_reports.append)
+
+
+@pytest.fixture(scope="session")
+def profile(artifact: Artifact) -> Profile:
+    """Its measured trade-off."""
+    assert artifact.profile is not None
+    return artifact.profile
+
+
+@pytest.fixture(scope="session")
+def default_solver(artifact: Artifact) -> SolverSettings:
+    """Its default solver."""
+    assert artifact.manifest.default_solver is not None
+    return artifact.manifest.default_solver
+
+
+@pytest.fixture(scope="session")
+def mlp_artifact(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """A network without an ODE, exported and opened; not to be changed."""
+    return export(unfitted("mlp", few_digits), tmp_path_factory.mktemp("models"), "discrete", "1", lambda _: None)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import onnxruntime as ort
 import pytest
 
 from tests.digits import encoded, load_test_set, seven
-from tests.serving import ROOT, SHIPPED, running
+from tests.serving import FITTED, ROOT, SHIPPED, running
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +30,21 @@ def predictions(client: httpx.Client, images: npt.NDArray[np.uint8], **query: st
     return list(listed)
 
 
-def test_all_test_digits_over_http_give_the_error_that_the_card_states(client: httpx.Client) -> None:
+@pytest.mark.parametrize("name", [path.name for path in sorted(FITTED.glob("*/"))])
+def test_all_test_digits_over_http_give_the_error_that_the_card_states(client: httpx.Client, name: str) -> None:
     images, labels = load_test_set()
     batches = (images[start : start + 1_000] for start in range(0, 10_000, 1_000))
-    answers = [prediction["digit"] for batch in batches for prediction in predictions(client, batch)]
+    answers = [prediction["digit"] for batch in batches for prediction in predictions(client, batch, model=name)]
     errors = int((np.array(answers) != labels).sum())
-    (stated,) = [m for m in json.loads((SHIPPED / "manifest.json").read_text())["metrics"] if m["split"] == "test"]
+    details = client.get(f"/models/{name}").json()
+    (stated,) = [measured for measured in details["manifest"]["metrics"] if measured["split"] == "test"]
     assert (errors, len(answers)) == (stated["errors"], stated["rows"])
-    assert f"| test | {errors / 10_000:.2%} | {errors} |" in (SHIPPED / "README.md").read_text()
+    assert f"| test | {errors / 10_000:.2%} | {errors} |" in details["card"]
 
 
-def test_the_fitted_network_errs_on_at_most_one_in_two_hundred(client: httpx.Client) -> None:
-    (stated,) = [m for m in client.get("/models").json()[0]["metrics"] if m["split"] == "test"]
-    assert stated["rate"] <= 0.005
+def test_every_system_of_the_table_is_served(client: httpx.Client) -> None:
+    served = {model["name"] for model in client.get("/models").json()}
+    assert served == {"mlp", "resnet", "rknet", "odenet", "odenet-mnist", "odenet-mnist-fast"}
 
 
 def test_torch_answers_as_onnxruntime_does(client: httpx.Client) -> None:

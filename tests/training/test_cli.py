@@ -2,30 +2,28 @@
 
 import json
 import re
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 from typer.testing import CliRunner, Result
 
-from models.artifact import Artifact
+from models.artifact import METRICS, Artifact
 from models.backends.protocol import classify
 from models.backends.torch import TorchBackend
 from models.solvers.settings import SolverSettings
 from training.cli import app
 from training.data import Dataset
 from training.evaluate import error_rate
-from training.fit import CHECKPOINT, CONFIG, METRICS, load_network
+from training.run import CHECKPOINT, CONFIG, load_network
 
 ROOT = Path(__file__).parents[2]
 WIDE = {"COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
 
 RECIPE = """\
-system = "odenet"
+network = "odenet"
 epochs = 1
 batch_size = 16
 learning_rate = 1e-3
@@ -35,6 +33,7 @@ average_decay = 0.5
 precision = "float32"
 
 [solver]
+gradient = "solver"
 method = "euler"
 steps = [1]
 kinetic_penalty = 0.01
@@ -68,28 +67,17 @@ def failed(result: Result, *said: str) -> None:
     assert "Traceback" not in result.output
 
 
-def write_idx(path: Path, tensor: Tensor) -> None:
-    array = tensor.to(torch.uint8).numpy()
-    header = b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
-    path.write_bytes(header + array.tobytes())
-
-
-@pytest.fixture(scope="module")
-def data(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 32 digits to fit on, the 5,000 of validation, and 40 to test on, in plain files."""
-    folder = tmp_path_factory.mktemp("data") / "little"
-    folder.mkdir()
-    for prefix, split, rows in (("train", mnist.fit, 5_032), ("t10k", mnist.test, 40)):
-        write_idx(folder / f"{prefix}-images-idx3-ubyte", split.images[:rows])
-        write_idx(folder / f"{prefix}-labels-idx1-ubyte", split.labels[:rows])
-    return folder
-
-
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recipes") / "cheap.toml"
     path.write_text(RECIPE)
     return path
+
+
+def without_tables(recipe: str, *names: str) -> str:
+    """The recipe without some of its tables."""
+    tables = recipe.split("\n\n")
+    return "\n\n".join(table for table in tables if not table.startswith(tuple(f"[{name}]" for name in names)))
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +149,34 @@ def test_a_run_is_evaluated_as_asked(
     answer = classify(TorchBackend(network), mnist.test.images[:40].numpy(), solver)
     error = error_rate(answer.digits, mnist.test.labels[:40].numpy())
     assert result.stdout == f"test error {error} by {solver}, {answer.nfe.mean():.2f} NFE an image\n"
+
+
+@pytest.fixture(scope="module")
+def mlp_folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a network without an ODE."""
+    folder = tmp_path_factory.mktemp("runs") / "mlp"
+    recipe = folder.with_suffix(".toml")
+    recipe.write_text(without_tables(RECIPE, "solver", "validation").replace('"odenet"', '"mlp"'))
+    result = invoke("fit", "--recipe", recipe, "--run", folder, "--data", data, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_a_network_without_an_ode_is_evaluated_without_a_solver(mlp_folder: Path, data: Path, mnist: Dataset) -> None:
+    result = invoke("evaluate", mlp_folder, "--split", "test", "--data", data)
+    assert result.exit_code == 0, result.output
+    network, _ = load_network(mlp_folder, torch.device("cpu"))
+    answer = classify(TorchBackend(network), mnist.test.images[:40].numpy(), None)
+    assert result.stdout == f"test error {error_rate(answer.digits, mnist.test.labels[:40].numpy())}\n"
+
+
+@pytest.mark.parametrize("options", [["--tolerance", "0.1"], ["--method", "rk4", "--steps", "2"], ["--steps", "2"]])
+def test_a_network_without_an_ode_takes_no_solver(mlp_folder: Path, data: Path, options: list[str]) -> None:
+    failed(invoke("evaluate", mlp_folder, "--data", data, *options), "solves no ODE")
+
+
+def test_a_network_without_an_ode_has_no_profile(mlp_folder: Path, data: Path) -> None:
+    failed(invoke("profile", mlp_folder, "--data", data), str(mlp_folder), "solves no ODE")
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "torch"])

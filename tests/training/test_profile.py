@@ -75,6 +75,7 @@ def test_where_none_agrees_enough_the_one_that_does_most_is_chosen() -> None:
 @pytest.fixture(scope="module")
 def profile(artifact: Artifact) -> Profile:
     """That which the export measured."""
+    assert artifact.profile is not None
     return artifact.profile
 
 

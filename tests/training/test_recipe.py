@@ -5,16 +5,26 @@ from pathlib import Path
 
 import pytest
 
-from training.recipe import RECIPES, RecipeError, read_recipe
+from training.recipe import RECIPES, AdjointGradient, Recipe, RecipeError, SolverGradient, read_recipe
 
 SHIPPED = sorted(RECIPES.glob("*.toml"))
+TABLE = ["mlp", "resnet", "rknet", "odenet"]
+ABLATIONS = ["one-block", "stem-only"]
 
 WRONG = {  # what takes the place of what, and the field that is complained of
     "unknown field": ("epochs = 2", "epochs = 2\nmomentum = 0.9", "momentum: Extra inputs"),
     "unknown field of a table": ("tolerance = 1e-3", "tolerance = 1e-3\nsteps = 2", r"validation\.steps: Extra"),
     "missing field": ("epochs = 2", "", "epochs: Field required"),
     "missing table": ("[augmentation]", "[other]", "augmentation: Field required"),
-    "unknown system": ('"odenet"', '"resnet"', "system: "),
+    "unknown network": ('"odenet"', '"magic"', "network: "),
+    "the name that the network's field once had": ("network =", "system =", "network: Field required"),
+    "no gradient": ('gradient = "solver"', "", "solver: Unable to extract tag using discriminator 'gradient'"),
+    "unknown gradient": ('gradient = "solver"', 'gradient = "guess"', "solver: Input tag 'guess'"),
+    "the other gradient": (
+        'gradient = "solver"',
+        'gradient = "adjoint"',
+        r"solver\.adjoint\.steps: Input should be a valid integer",
+    ),
     "no epoch": ("epochs = 2", "epochs = 0", "epochs: "),
     "half an epoch": ("epochs = 2", "epochs = 0.5", "epochs: "),
     "text for a number": ("epochs = 2", 'epochs = "many"', "epochs: "),
@@ -25,11 +35,11 @@ WRONG = {  # what takes the place of what, and the field that is complained of
     "whole smoothing": ("label_smoothing = 0.1", "label_smoothing = 1.0", "label_smoothing: "),
     "an average of the past alone": ("average_decay = 0.9", "average_decay = 1.0", "average_decay: "),
     "unknown precision": ('"float32"', '"float16"', "precision: "),
-    "adaptive training solver": ('"rk4"', '"dopri5"', r"solver\.method: "),
-    "no number of steps": ("steps = [1, 2]", "steps = []", r"solver\.steps: "),
-    "no step": ("steps = [1, 2]", "steps = [1, 0]", r"solver\.steps\.1: "),
-    "too many steps": ("steps = [1, 2]", "steps = [101]", r"solver\.steps\.0: "),
-    "negative penalty": ("kinetic_penalty = 0.01", "kinetic_penalty = -1", r"solver\.kinetic_penalty: "),
+    "adaptive training solver": ('"rk4"', '"dopri5"', r"solver\.solver\.method: "),
+    "no number of steps": ("steps = [1, 2]", "steps = []", r"solver\.solver\.steps: "),
+    "no step": ("steps = [1, 2]", "steps = [1, 0]", r"solver\.solver\.steps\.1: "),
+    "too many steps": ("steps = [1, 2]", "steps = [101]", r"solver\.solver\.steps\.0: "),
+    "negative penalty": ("kinetic_penalty = 0.01", "kinetic_penalty = -1", r"solver\.solver\.kinetic_penalty: "),
     "fixed-step validation solver": ('"dopri5"', '"rk4"', r"validation\.method: "),
     "tolerance too tight": ("tolerance = 1e-3", "tolerance = 1e-7", r"validation\.tolerance: "),
     "tolerance too loose": ("tolerance = 1e-3", "tolerance = 11", r"validation\.tolerance: "),
@@ -39,7 +49,7 @@ WRONG = {  # what takes the place of what, and the field that is complained of
 }
 
 VALID = """\
-system = "odenet"
+network = "odenet"
 epochs = 2
 batch_size = 32
 learning_rate = 1e-3
@@ -49,6 +59,7 @@ average_decay = 0.9
 precision = "float32"
 
 [solver]
+gradient = "solver"
 method = "rk4"
 steps = [1, 2]
 kinetic_penalty = 0.01
@@ -66,9 +77,34 @@ elastic = 0.5
 control_points = 4
 """
 
+SOLVER = """\
+[solver]
+gradient = "solver"
+method = "rk4"
+steps = [1, 2]
+kinetic_penalty = 0.01
+"""
+ADJOINT = """\
+[solver]
+gradient = "adjoint"
+method = "bosh3"
+tolerance = 1e-2
+"""
+VALIDATION = """\
+[validation]
+method = "dopri5"
+tolerance = 1e-3
+"""
 
-def test_a_recipe_ships() -> None:
-    assert "odenet-mnist" in {path.stem for path in SHIPPED}
+
+def read(tmp_path: Path, text: str) -> Recipe:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    return read_recipe(path)
+
+
+def test_recipes_ship() -> None:
+    assert {"odenet-mnist", "odenet-mnist-fast", *TABLE, *ABLATIONS} <= {path.stem for path in SHIPPED}
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -76,11 +112,26 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
     assert read_recipe(path).epochs >= 1
 
 
+@pytest.mark.parametrize("name", [*TABLE, *ABLATIONS])
+def test_what_is_compared_is_fitted_by_one_protocol(name: str) -> None:
+    """The same epochs, batches, optimiser, precision and pictures: only the network and its solver are other ones."""
+    differing = {"network", "solver", "validation"}
+    told, first = (read_recipe(RECIPES / f"{recipe}.toml") for recipe in (name, TABLE[0]))
+    assert told.model_dump(exclude=differing) == first.model_dump(exclude=differing)
+
+
+def test_the_table_has_the_four_systems() -> None:
+    """Two of which are one network, whose gradient comes by either way."""
+    mlp, resnet, rknet, odenet = (read_recipe(RECIPES / f"{name}.toml") for name in TABLE)
+    assert [told.network for told in (mlp, resnet, rknet, odenet)] == ["mlp", "resnet", "odenet", "odenet"]
+    assert isinstance(rknet.solver, SolverGradient)
+    assert isinstance(odenet.solver, AdjointGradient)
+    assert rknet.validation == odenet.validation
+
+
 def test_every_field_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "recipe.toml"
-    path.write_text(VALID)
-    assert read_recipe(path).model_dump(mode="json") == {
-        "system": "odenet",
+    assert read(tmp_path, VALID).model_dump(mode="json") == {
+        "network": "odenet",
         "epochs": 2,
         "batch_size": 32,
         "learning_rate": 1e-3,
@@ -88,7 +139,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         "label_smoothing": 0.1,
         "average_decay": 0.9,
         "precision": "float32",
-        "solver": {"method": "rk4", "steps": [1, 2], "kinetic_penalty": 0.01},
+        "solver": {"gradient": "solver", "method": "rk4", "steps": [1, 2], "kinetic_penalty": 0.01},
         "validation": {"method": "dopri5", "tolerance": 1e-3},
         "augmentation": {
             "rotation": 10,
@@ -99,6 +150,46 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             "control_points": 4,
         },
     }
+
+
+def test_the_gradient_may_come_from_the_adjoint(tmp_path: Path) -> None:
+    solver = read(tmp_path, VALID.replace(SOLVER, ADJOINT)).solver
+    assert solver == AdjointGradient(gradient="adjoint", method="bosh3", tolerance=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"bosh3"', '"rk4"', r"solver\.adjoint: .*rk4 takes a fixed number of steps, and no tolerance"),
+        ('"bosh3"', '"magic"', r"solver\.adjoint: .*no method is called 'magic'"),
+        ("tolerance = 1e-2", "", r"solver\.adjoint: .*bosh3 is adaptive: it takes rtol and atol"),
+        ("tolerance = 1e-2", "tolerance = 11", r"solver\.adjoint\.tolerance: "),
+        ("tolerance = 1e-2", "tolerance = 1e-2\nsteps = 2", r"solver\.adjoint: .*bosh3 is adaptive"),
+        ("tolerance = 1e-2", "tolerance = 1e-2\nkinetic_penalty = 0.1", r"solver\.adjoint\.kinetic_penalty: Extra"),
+    ],
+)
+def test_an_adjoint_that_cannot_be_is_refused_by_field(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        read(tmp_path, VALID.replace(SOLVER, ADJOINT.replace(old, new)))
+
+
+@pytest.mark.parametrize("network", ["mlp", "resnet", "stem-only"])
+def test_a_network_without_an_ode_takes_no_solver(tmp_path: Path, network: str) -> None:
+    without = VALID.replace('"odenet"', f'"{network}"').replace(SOLVER, "").replace(VALIDATION, "")
+    told = read(tmp_path, without)
+    assert (told.network, told.solver, told.validation) == (network, None, None)
+    for field, table in (("solver", SOLVER), ("solver", ADJOINT), ("validation", VALIDATION)):
+        with pytest.raises(RecipeError, match=f"{field}: {network} solves no ODE, and takes none"):
+            read(tmp_path, without + table)
+
+
+@pytest.mark.parametrize("network", ["odenet", "odenet-strided"])
+@pytest.mark.parametrize(("field", "table"), [("solver", SOLVER), ("validation", VALIDATION)])
+def test_a_network_with_an_ode_needs_its_solvers(tmp_path: Path, network: str, field: str, table: str) -> None:
+    valid = VALID.replace('"odenet"', f'"{network}"')
+    assert read(tmp_path, valid).network == network
+    with pytest.raises(RecipeError, match=f"{field}: {network} needs one"):
+        read(tmp_path, valid.replace(table, ""))
 
 
 @pytest.mark.parametrize("wrong", WRONG)

@@ -7,28 +7,54 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
-from models.artifact import WEIGHTS, Artifact, ArtifactError
+from models.artifact import WEIGHTS, Artifact, ArtifactError, NetworkName
 from models.backends.protocol import Images, classify
 from models.backends.torch import TorchBackend, load_network
+from models.networks.layers import Normalisation
+from models.networks.odenet import ODENet
+from models.networks.registry import NETWORKS
 from models.solvers.settings import SolverSettings
+from models.solvers.solve import Outcome, solve
 from training.export.write import Source
 
 
 def test_the_network_is_the_one_that_was_exported(artifact: Artifact, source: Source) -> None:
     network = load_network(artifact)
     expected = source.network.state_dict()
+    assert isinstance(network.stem, nn.Sequential)
     assert network.stem[0].normalisation == source.dataset.normalisation
     for name, weight in network.state_dict().items():
         assert torch.equal(weight, expected[name]), name
 
 
 def test_it_answers_as_the_network_does(torch_backend: TorchBackend, source: Source, digits: Images) -> None:
+    network, images, solver = source.network, torch.from_numpy(digits.copy()), SolverSettings.adaptive("bosh3", 1e-2)
+    assert isinstance(network, ODENet)
     with torch.no_grad():
-        logits, solution = source.network(torch.from_numpy(digits.copy()), "bosh3", tolerance=1e-2)
-    answer = classify(torch_backend, digits, SolverSettings.adaptive("bosh3", 1e-2))
+        logits = network(images, solver)
+        solution = solve(network.step("bosh3"), network.stem(images), **solver.arguments)
+    answer = classify(torch_backend, digits, solver)
     assert np.abs(answer.logits - logits.numpy()).max() < 1e-4
     assert answer.nfe.tolist() == solution.nfe.tolist()
+
+
+@pytest.mark.parametrize("name", ["mlp", "resnet", "stem-only"])
+@pytest.mark.parametrize("batch_size", [1, 5, 64])
+def test_a_network_without_an_ode_answers_at_no_evaluation(digits: Images, name: NetworkName, batch_size: int) -> None:
+    torch.manual_seed(0)
+    network = NETWORKS[name](Normalisation(0.13, 0.31))
+    with torch.no_grad():
+        logits = network(torch.from_numpy(digits.copy()))
+    answer = classify(TorchBackend(network), digits, None, batch_size)
+    assert np.abs(answer.logits - logits.numpy()).max() < 1e-4
+    assert answer.logits.dtype == answer.error_estimate.dtype == np.float32
+    for counts in (answer.steps, answer.rejected, answer.nfe, answer.outcome):
+        assert counts.dtype == np.int64
+        assert counts.tolist() == [0] * len(digits)
+    assert answer.error_estimate.tolist() == [0] * len(digits)
+    assert set(answer.outcome.tolist()) == {Outcome.converged}
 
 
 def test_it_records_no_gradients(torch_backend: TorchBackend, digits: Images) -> None:

@@ -1,6 +1,4 @@
-"""The network and its layers: their arithmetic, their shapes, and that every image is classified on its own."""
-
-from typing import Any
+"""The ODE-Net and its layers: their arithmetic, their shapes, and that every image is classified on its own."""
 
 import pytest
 import torch
@@ -8,11 +6,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from models.networks.layers import ConcatConv, GroupNorm, Normalisation, Normalise
-from models.networks.odenet import CHANNELS, Dynamics, ODENet
+from models.networks.layers import CHANNELS, ConcatConv, GroupNorm, Normalisation, Normalise
+from models.networks.odenet import DEFAULT_SOLVER, Dynamics, ODENet, StridedODENet
 from models.solvers.attempt import Attempt
 from models.solvers.methods import METHODS
-from models.solvers.solve import Outcome
+from models.solvers.settings import SolverSettings
+from models.solvers.solve import Outcome, Solution, solve
 
 NORMALISATION = Normalisation(mean=0.25, std=0.5)
 
@@ -36,6 +35,18 @@ def network() -> ODENet:
 def random_images(rows: int) -> Tensor:
     """Pictures of noise."""
     return torch.randint(0, 256, (rows, 28, 28), dtype=torch.uint8)
+
+
+def settings(method: str, tolerance: float, steps: int) -> SolverSettings:
+    """The one or the other, as the method takes it."""
+    if METHODS[method].adaptive:
+        return SolverSettings.adaptive(method, tolerance)
+    return SolverSettings(method=method, steps=steps)
+
+
+def solution_of(network: ODENet, images: Tensor, solver: SolverSettings) -> Solution:
+    """The solve between stem and head."""
+    return solve(network.step(solver.method), network.stem(images), **solver.arguments)
 
 
 def random_norm() -> GroupNorm:
@@ -108,35 +119,40 @@ def test_dynamics_depend_on_the_time(network: ODENet) -> None:
     assert (early - late).abs().max() > 0.01
 
 
-def test_number_of_parameters() -> None:
-    assert sum(parameter.numel() for parameter in ODENet(NORMALISATION).parameters()) == 208_266
+def test_the_state_keeps_its_shape(network: ODENet) -> None:
+    state = network.stem(random_images(3))
+    assert state.shape == (3, CHANNELS, 6, 6)
+    assert network.dynamics(torch.zeros(3), state).shape == state.shape
 
 
-@pytest.mark.parametrize("classes", [2, 10])
-@pytest.mark.parametrize("rows", [1, 3])
-def test_shapes(classes: int, rows: int) -> None:
-    network = ODENet(NORMALISATION, classes)
-    images = random_images(rows)
-    logits, solution = network(images, "heun2", tolerance=0.1)
-    state = network.stem(images)
-    assert state.shape == solution.z.shape == (rows, CHANNELS, 6, 6)
-    assert network.dynamics(torch.zeros(rows), state).shape == state.shape
-    assert logits.shape == (rows, classes)
-    assert solution.steps.shape == solution.error.shape == (rows,)
+def test_the_strided_stem_comes_to_the_same_state_at_less_cost(network: ODENet) -> None:
+    """So that all else is the same network."""
+    strided = StridedODENet(NORMALISATION)
+    assert strided.stem(random_images(3)).shape == (3, CHANNELS, 6, 6)
+    others = {name: weight.shape for name, weight in network.state_dict().items() if not name.startswith("stem")}
+    assert others == {name: w.shape for name, w in strided.state_dict().items() if not name.startswith("stem")}
 
 
-def test_bytes_and_floats_are_classified_alike(network: ODENet) -> None:
+@pytest.mark.parametrize(
+    "solver", [settings("rk4", 0, 2), SolverSettings(method="bosh3", rtol=1e-1, atol=1e-3)], ids=str
+)
+def test_the_logits_are_the_heads_of_the_end_of_the_solve(network: ODENet, solver: SolverSettings) -> None:
     images = random_images(3)
-    assert_close(network(images)[0], network(images.float())[0])
+    assert_close(network(images, solver), network.head(solution_of(network, images, solver).z), rtol=0, atol=0)
+
+
+def test_unless_asked_it_solves_by_dopri5_at_a_thousandth(network: ODENet) -> None:
+    images = random_images(2)
+    assert SolverSettings.adaptive("dopri5", 1e-3) == DEFAULT_SOLVER
+    assert_close(network(images), network(images, DEFAULT_SOLVER), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_is_applied_as_asked(network: ODENet, method: str) -> None:
-    """A fixed number of steps, or as many as the tolerance takes."""
-    attempts: list[Attempt] = []
-    _, solution = network(
-        random_images(2), method, tolerance=1e-2, steps=3, observe=lambda rows, t, h, tried: attempts.append(tried)
-    )
+    """A fixed number of steps, or as many as the tolerance takes; whoever observes sees each of them."""
+    images, solver, attempts = random_images(2), settings(method, 1e-2, 3), list[Attempt]()
+    network(images, solver, observe=lambda rows, t, h, tried: attempts.append(tried))
+    solution = solution_of(network, images, solver)
     assert solution.outcome.tolist() == [Outcome.converged] * 2
     assert len(attempts) == solution.steps.max()
     if METHODS[method].adaptive:
@@ -148,64 +164,69 @@ def test_a_method_is_applied_as_asked(network: ODENet, method: str) -> None:
 @pytest.mark.parametrize("method", ["bosh3", "dopri5", "tsit5"])
 def test_a_tighter_tolerance_costs_more_and_errs_less(network: ODENet, method: str) -> None:
     images = random_images(2)
-    best, _ = network(images, "dopri5", tolerance=1e-5)
-    loose, cheap = network(images, method, tolerance=1e-1)
-    tight, dear = network(images, method, tolerance=1e-3)
-    assert (cheap.nfe < dear.nfe).all()
-    assert (tight - best).abs().max() < (loose - best).abs().max()
+    loose, tight = (SolverSettings.adaptive(method, tolerance) for tolerance in (1e-1, 1e-3))
+    assert (solution_of(network, images, loose).nfe < solution_of(network, images, tight).nfe).all()
+    best = network(images, SolverSettings.adaptive("dopri5", 1e-5))
+    assert (network(images, tight) - best).abs().max() < (network(images, loose) - best).abs().max()
 
 
 @pytest.mark.parametrize(
-    ("method", "options"),
+    "solver",
     [
-        ("euler", {"steps": 4}),
-        ("rk4", {"steps": 2}),
-        ("heun2", {"tolerance": 1e-2}),
-        ("bosh3", {"tolerance": 1e-2}),
-        ("dopri5", {"tolerance": 1e-1}),
-        ("dopri5", {"tolerance": 1e-3}),
-        ("tsit5", {"tolerance": 1e-3}),
+        SolverSettings(method="euler", steps=4),
+        SolverSettings(method="rk4", steps=2),
+        SolverSettings.adaptive("heun2", 1e-2),
+        SolverSettings.adaptive("bosh3", 1e-2),
+        SolverSettings.adaptive("dopri5", 1e-1),
+        SolverSettings.adaptive("dopri5", 1e-3),
+        SolverSettings.adaptive("tsit5", 1e-3),
     ],
+    ids=str,
 )
-def test_an_image_is_classified_alike_alone_and_in_any_batch(
-    network: ODENet, method: str, options: dict[str, Any]
-) -> None:
-    """Its neighbours change neither its logits nor the steps that it takes."""
+def test_an_image_is_solved_alike_alone_and_in_any_batch(network: ODENet, solver: SolverSettings) -> None:
+    """Its neighbours change neither where it ends nor the steps that it takes."""
     images = random_images(7)
     images[::2] //= 16  # half of them dim, so that not all rows take the same steps
-    logits, solution = network(images, method, **options)
+    whole = solution_of(network, images, solver)
     for rows in ([0], [3], [4, 1], [6, 5, 4, 3, 2, 1, 0]):
-        fewer, theirs = network(images[rows], method, **options)
-        assert_close(fewer, logits[rows], rtol=0, atol=1e-4)
-        assert torch.equal(theirs.steps, solution.steps[rows])
-        assert torch.equal(theirs.nfe, solution.nfe[rows])
+        theirs = solution_of(network, images[rows], solver)
+        assert_close(network.head(theirs.z), network.head(whole.z[rows]), rtol=0, atol=1e-4)
+        assert torch.equal(theirs.steps, whole.steps[rows])
+        assert torch.equal(theirs.nfe, whole.nfe[rows])
 
 
+@pytest.mark.parametrize("adjoint", [False, True])
 @pytest.mark.parametrize("method", METHODS)
-def test_autocast_keeps_the_state_in_single_precision(network: ODENet, method: str) -> None:
-    images = random_images(2)
+def test_autocast_keeps_the_state_in_single_precision(network: ODENet, method: str, adjoint: bool) -> None:
+    images, solver, attempts = random_images(2), settings(method, 1e-1, 2), list[Attempt]()
     with torch.autocast("cpu", torch.bfloat16):
         assert network.stem(images).dtype == torch.bfloat16, "the case is not the one it is meant to be"
-        logits, solution = network(images, method, tolerance=1e-1, steps=2)
-    assert solution.z.dtype == solution.error.dtype == torch.float32
-    exact, _ = network(images, method, tolerance=1e-1, steps=2)
-    assert_close(logits.float(), exact, rtol=0.1, atol=0.1)
+        logits = network(images, solver, adjoint=adjoint, observe=lambda rows, t, h, tried: attempts.append(tried))
+    assert {tried.z.dtype for tried in attempts} == {tried.error.dtype for tried in attempts} == {torch.float32}
+    assert_close(logits.float(), network(images, solver), rtol=0.1, atol=0.1)
 
 
 def test_double_precision_is_kept(network: ODENet) -> None:
-    logits, solution = network.double()(random_images(2).double(), tolerance=1e-1)
+    images, solver = random_images(2).double(), SolverSettings.adaptive("dopri5", 1e-1)
+    logits, solution = network.double()(images, solver), solution_of(network, images, solver)
     assert logits.dtype == solution.z.dtype == solution.error.dtype == torch.float64
 
 
+@pytest.mark.parametrize("adjoint", [False, True])
 @pytest.mark.parametrize("method", ["rk4", "dopri5"])
-def test_every_parameter_learns(method: str) -> None:
+def test_every_parameter_learns(method: str, adjoint: bool) -> None:
     network = ODENet(NORMALISATION)
-    logits, _ = network(random_images(4), method, tolerance=1e-1)
+    logits = network(random_images(4), settings(method, 1e-1, 2), adjoint=adjoint)
     names, parameters = zip(*network.named_parameters(), strict=True)
     gradients = torch.autograd.grad(F.cross_entropy(logits, torch.tensor([0, 1, 2, 3])), parameters)
     for name, gradient in zip(names, gradients, strict=True):
         assert torch.isfinite(gradient).all(), name
         assert (gradient != 0).any(), name
+
+
+def test_either_way_to_the_gradient_starts_from_the_same_answer(network: ODENet) -> None:
+    images, solver = random_images(2), SolverSettings.adaptive("bosh3", 1e-2)
+    assert torch.equal(network(images, solver, adjoint=True), network(images, solver))
 
 
 def test_step_is_of_the_networks_own_dynamics(network: ODENet) -> None:

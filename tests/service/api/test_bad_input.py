@@ -108,7 +108,7 @@ CASES: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "no steps": ({"json": {"images": [SEVEN], "method": "rk4", "steps": 0}}, 422, "steps", "1"),
     "too many steps": ({"json": {"images": [SEVEN], "method": "rk4", "steps": 101}}, 422, "steps", "100"),
     "half a step": ({"json": {"images": [SEVEN], "method": "rk4", "steps": 1.5}}, 422, "steps", "integer"),
-    "unknown model": ({"json": {"images": [SEVEN], "model": "resnet"}}, 404, "model", "odenet-mnist"),
+    "unknown model": ({"json": {"images": [SEVEN], "model": "lenet"}}, 404, "model", "odenet-mnist"),
     "query: out of range": (
         {"content": seven().tobytes(), "headers": PIXELS, "params": {"tolerance": 99}},
         422,

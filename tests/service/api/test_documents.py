@@ -5,6 +5,8 @@ from typing import Any
 
 import httpx
 
+from tests.serving import FITTED
+
 
 def schema(client: httpx.Client) -> dict[str, Any]:
     document = client.get("/openapi.json").json()
@@ -14,7 +16,10 @@ def schema(client: httpx.Client) -> dict[str, Any]:
 
 def test_health(client: httpx.Client) -> None:
     assert client.get("/health/live").json() == {"status": "live"}
-    assert client.get("/health/ready").json() == {"status": "ready", "models": ["odenet-mnist"]}
+    assert client.get("/health/ready").json() == {
+        "status": "ready",
+        "models": sorted(path.name for path in FITTED.glob("*/")),
+    }
 
 
 def test_every_example_works_when_it_is_tried(client: httpx.Client) -> None:

@@ -128,9 +128,14 @@ def test_solver_fields_may_stand_in_the_query_of_any_body(client: httpx.Client) 
 
 
 def test_rtol_and_atol_may_be_given_apart(client: httpx.Client) -> None:
-    solver = only(client.post("/predict", json={"images": [SEVEN_BASE64], "rtol": 1e-4}))["solver"]
-    default = only(client.post("/predict", json={"images": [SEVEN_BASE64]}))["solver"]
-    assert (solver["rtol"], solver["atol"]) == (1e-4, default["atol"])
+    solver = only(client.post("/predict", json={"images": [SEVEN_BASE64], "rtol": 1e-4, "atol": 1e-2}))["solver"]
+    assert (solver["rtol"], solver["atol"]) == (1e-4, 1e-2)
+
+
+@pytest.mark.parametrize("field", ["rtol", "atol"])
+def test_one_of_rtol_and_atol_sets_both(client: httpx.Client, field: str) -> None:
+    solver = only(client.post("/predict", json={"images": [SEVEN_BASE64], field: 1e-4}))["solver"]
+    assert (solver["rtol"], solver["atol"]) == (1e-4, 1e-4)
 
 
 def test_many_images_are_answered_in_their_order_and_as_they_are_alone(client: httpx.Client) -> None:

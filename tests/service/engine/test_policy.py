@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import artifact as artifacts
+from models.artifact import Artifact
 from models.backends.onnx import OnnxBackend
 from models.solvers.methods import METHODS
 from models.solvers.settings import LARGEST_TOLERANCE, MOST_STEPS, SMALLEST_TOLERANCE
@@ -21,6 +22,11 @@ def model() -> ServedModel:
     return ServedModel(artifacts.read(SHIPPED), OnnxBackend(SHIPPED, METHODS))
 
 
+@pytest.fixture(scope="module")
+def mlp(mlp_artifact: Artifact) -> ServedModel:
+    return ServedModel(mlp_artifact, OnnxBackend(mlp_artifact.folder, []))
+
+
 def test_nothing_said_is_the_default_of_the_model(model: ServedModel) -> None:
     assert resolve(SolverFields(), model) == model.artifact.manifest.default_solver
 
@@ -30,13 +36,30 @@ def test_a_method_alone_gets_its_cheapest_setting_that_agrees_with_the_reference
     model: ServedModel, method: str
 ) -> None:
     chosen = resolve(SolverFields(method=method), model)
+    assert model.artifact.profile is not None
     points = {point.solver: point for point in model.artifact.profile.points if point.solver.method == method}
     agreeing = [p.nfe.mean for p in points.values() if p.agreement >= artifacts.SUFFICIENT_AGREEMENT]
+    assert chosen is not None
     if agreeing:
         assert points[chosen].agreement >= artifacts.SUFFICIENT_AGREEMENT
         assert points[chosen].nfe.mean == min(agreeing)
     else:
         assert points[chosen].agreement == max(p.agreement for p in points.values())
+
+
+def test_a_model_without_an_ode_has_nothing_to_be_set(mlp: ServedModel) -> None:
+    assert resolve(SolverFields(), mlp) is None
+    assert resolve(SolverFields(model="discrete"), mlp) is None
+
+
+@pytest.mark.parametrize(
+    "field", [{"method": "dopri5"}, {"tolerance": 0.1}, {"rtol": 0.1}, {"atol": 0.1}, {"steps": 1}]
+)
+def test_a_model_without_an_ode_refuses_every_solver_field_by_name(mlp: ServedModel, field: dict[str, Any]) -> None:
+    with pytest.raises(InvalidError, match="discrete solves no ODE") as refused:
+        resolve(SolverFields(**field), mlp)
+    assert [error.field for error in refused.value.errors] == list(field)
+    assert [error.value for error in refused.value.errors] == [str(value) for value in field.values()]
 
 
 tolerances = st.floats(SMALLEST_TOLERANCE, LARGEST_TOLERANCE)
@@ -60,6 +83,7 @@ def test_fields_are_heeded_or_refused_by_name(model: ServedModel, fields: dict[s
     except InvalidError as error:
         assert {wrong.field for wrong in error.errors} <= fields.keys()  # noqa: PT017 (either way is right)
         return
+    assert settings is not None
     assert settings.method == fields.get("method", settings.method)
     assert settings.steps == fields.get("steps", settings.steps)
     for field in ("rtol", "atol"):

@@ -9,8 +9,10 @@ import pytest
 from models.artifact import DYNAMICS, SOLVE, Artifact, step_file
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import Images
-from models.backends.torch import TorchBackend
+from models.backends.torch import TorchBackend, load_network
+from models.networks.mlp import MLP
 from models.solvers.methods import METHODS
+from models.solvers.settings import SolverSettings
 from training.data import Dataset
 from training.export.agreement import LARGEST_DIFFERENCE, DisagreementError, check, check_whole_solve
 
@@ -39,15 +41,31 @@ def perturb(path: Path, value: float) -> None:
 
 
 def test_what_was_exported_agrees(artifact: Artifact, torch_backend: TorchBackend, images: Images) -> None:
-    differences = check(torch_backend, OnnxBackend(artifact.folder, METHODS), images)
+    differences = check(torch_backend, OnnxBackend(artifact.folder, METHODS), images, METHODS)
     assert list(differences) == list(METHODS)
     assert all(0 <= difference <= LARGEST_DIFFERENCE for difference in differences.values())
     assert max(differences.values()) > 0, "two programs never round all alike"
 
 
-def test_the_whole_solve_agrees(artifact: Artifact, torch_backend: TorchBackend, images: Images) -> None:
-    method = artifact.manifest.default_solver.method
-    assert check_whole_solve(torch_backend, artifact.folder / SOLVE, method, images) <= LARGEST_DIFFERENCE
+def test_a_network_without_an_ode_agrees(mlp_artifact: Artifact, images: Images) -> None:
+    backends = TorchBackend(load_network(mlp_artifact)), OnnxBackend(mlp_artifact.folder, [])
+    (difference,) = check(*backends, images, []).values()
+    assert 0 < difference <= LARGEST_DIFFERENCE
+
+
+def test_a_network_without_an_ode_that_is_a_little_wrong_is_noticed(
+    mlp_artifact: Artifact, images: Images, few_digits: Dataset
+) -> None:
+    other = TorchBackend(MLP(few_digits.normalisation))
+    with pytest.raises(DisagreementError, match=r"^the network: a logit differs by "):
+        check(other, OnnxBackend(mlp_artifact.folder, []), images, [])
+
+
+def test_the_whole_solve_agrees(
+    artifact: Artifact, default_solver: SolverSettings, torch_backend: TorchBackend, images: Images
+) -> None:
+    path = artifact.folder / SOLVE
+    assert check_whole_solve(torch_backend, path, default_solver.method, images) <= LARGEST_DIFFERENCE
 
 
 @pytest.mark.parametrize("method", ["euler", "rk4", "dopri5"])
@@ -57,7 +75,7 @@ def test_a_step_that_is_a_little_wrong_is_named(
 ) -> None:
     perturb(artifact_copy / step_file(method), value)
     with pytest.raises(DisagreementError, match=rf"^{method}: a logit differs by "):
-        check(torch_backend, OnnxBackend(artifact_copy, METHODS), images)
+        check(torch_backend, OnnxBackend(artifact_copy, METHODS), images, METHODS)
 
 
 def test_dynamics_that_are_a_little_wrong_are_noticed(
@@ -66,15 +84,15 @@ def test_dynamics_that_are_a_little_wrong_are_noticed(
     """By the first method that begins with an evaluation of its own."""
     perturb(artifact_copy / DYNAMICS, 2.0)
     with pytest.raises(DisagreementError, match=r"^bosh3: a logit differs by "):
-        check(torch_backend, OnnxBackend(artifact_copy, METHODS), images)
+        check(torch_backend, OnnxBackend(artifact_copy, METHODS), images, METHODS)
 
 
 def test_a_whole_solve_that_is_a_little_wrong_is_named(
-    artifact: Artifact, artifact_copy: Path, torch_backend: TorchBackend, images: Images
+    default_solver: SolverSettings, artifact_copy: Path, torch_backend: TorchBackend, images: Images
 ) -> None:
     perturb(artifact_copy / SOLVE, 2.0)
     with pytest.raises(DisagreementError, match=rf"^{SOLVE}: a logit differs by "):
-        check_whole_solve(torch_backend, artifact_copy / SOLVE, artifact.manifest.default_solver.method, images)
+        check_whole_solve(torch_backend, artifact_copy / SOLVE, default_solver.method, images)
 
 
 def test_other_weights_are_noticed(
@@ -86,5 +104,5 @@ def test_other_weights_are_noticed(
     content[-4:] = np.float32(3).tobytes()
     path.write_bytes(content)
     with pytest.raises(DisagreementError, match="a logit differs by "):
-        check(torch_backend, OnnxBackend(artifact_copy, METHODS), images)
-    assert check(torch_backend, OnnxBackend(artifact.folder, METHODS), images)
+        check(torch_backend, OnnxBackend(artifact_copy, METHODS), images, METHODS)
+    assert check(torch_backend, OnnxBackend(artifact.folder, METHODS), images, METHODS)

@@ -18,6 +18,7 @@ from models.artifact import DYNAMICS, HEAD, SOLVE, STEM, WEIGHTS, Artifact, step
 from models.backends.torch import load_network
 from models.networks.odenet import ODENet
 from models.solvers.methods import METHODS
+from models.solvers.settings import SolverSettings
 from models.solvers.solve import Outcome, solve
 from training.data import Dataset
 from training.export.graphs import export
@@ -30,7 +31,9 @@ every_graph = pytest.mark.parametrize("graph", GRAPHS)
 @pytest.fixture(scope="module")
 def network(artifact: Artifact) -> ODENet:
     """The network of the artifact, in torch."""
-    return load_network(artifact).eval().requires_grad_(False)
+    loaded = load_network(artifact)
+    assert isinstance(loaded, ODENet)
+    return loaded.eval().requires_grad_(False)
 
 
 def session_of(path: Path) -> ort.InferenceSession:
@@ -147,11 +150,13 @@ def test_a_step_answers_as_torch_row_by_row(
 
 
 @pytest.mark.parametrize("rows", [1, 3, 17])
-def test_the_whole_solve_answers_as_torch(artifact: Artifact, network: ODENet, few_digits: Dataset, rows: int) -> None:
+def test_the_whole_solve_answers_as_torch(
+    artifact: Artifact, default_solver: SolverSettings, network: ODENet, few_digits: Dataset, rows: int
+) -> None:
     """At tolerances that differ from row to row, and rtol from atol: logits, and what they cost."""
     images = few_digits.test.images[:rows]
     rtol, atol = torch.logspace(-4, 0.5, rows), torch.logspace(-1, -4, rows)
-    step = network.step(artifact.manifest.default_solver.method)
+    step = network.step(default_solver.method)
     solution = solve(step, network.stem(images), rtol=rtol, atol=atol)
     outputs = session_of(artifact.folder / SOLVE).run(
         ["logits", "nfe", "steps", "rejected", "error_estimate", "outcome"],
@@ -167,7 +172,9 @@ def test_the_whole_solve_answers_as_torch(artifact: Artifact, network: ODENet, f
         assert len(set(nfe.tolist())) > 1, "the case is not the one it is meant to be"
 
 
-def test_the_whole_solve_gives_up_where_torch_does(artifact: Artifact, network: ODENet, few_digits: Dataset) -> None:
+def test_the_whole_solve_gives_up_where_torch_does(
+    artifact: Artifact, default_solver: SolverSettings, network: ODENet, few_digits: Dataset
+) -> None:
     """A row whose tolerance nothing can meet, beside one that ends."""
     images = few_digits.test.images[:2]
     tolerance = np.array([0.0, 1e-1], np.float32)
@@ -175,7 +182,7 @@ def test_the_whole_solve_gives_up_where_torch_does(artifact: Artifact, network: 
         ["logits", "nfe", "steps", "rejected", "outcome"],
         {"image": images.numpy(), "rtol": tolerance, "atol": tolerance},
     )
-    step = network.step(artifact.manifest.default_solver.method)
+    step = network.step(default_solver.method)
     solution = solve(step, network.stem(images), rtol=torch.tensor(tolerance), atol=torch.tensor(tolerance))
     assert outcome.tolist() == solution.outcome.tolist()
     assert outcome[0] != Outcome.converged

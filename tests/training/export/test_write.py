@@ -7,14 +7,28 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.artifact import CARD, MANIFEST, SOLVE, WEIGHTS, Artifact, ProfilePoint, step_file
+from models.artifact import (
+    CARD,
+    MANIFEST,
+    METRICS,
+    SOLVE,
+    WEIGHTS,
+    Artifact,
+    Profile,
+    ProfilePoint,
+    step_file,
+)
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
+from models.backends.torch import TorchBackend, load_network
 from models.solvers.methods import METHODS
+from models.solvers.settings import SolverSettings
+from tests.conftest import METRICS_LINE
 from training.data import Dataset, Split
 from training.evaluate import ErrorRate
 from training.export.card import write_card
@@ -55,7 +69,7 @@ def test_the_manifest_says_what_was_exported(artifact: Artifact, source: Source)
     assert manifest.classes == list("0123456789")
     assert manifest.normalisation.model_dump() == source.dataset.normalisation._asdict()
     assert manifest.methods == list(METHODS)
-    assert manifest.recipe == {"seed": 7, **source.config.recipe.model_dump(mode="json")}
+    assert manifest.recipe == {"seed": 7, **source.config.recipe.model_dump(mode="json", exclude_none=True)}
     with torch.no_grad():
         assert list(source.network.stem(source.dataset.test.images[:1]).shape[1:]) == manifest.state_shape
 
@@ -66,32 +80,56 @@ def test_the_weights_are_the_networks(artifact: Artifact, source: Source) -> Non
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
-def test_the_default_is_the_cheapest_adaptive_setting_that_agrees(artifact: Artifact) -> None:
-    default = artifact.manifest.default_solver
-    (chosen,) = (point for point in artifact.profile.points if point.solver == default)
-    assert METHODS[default.method].adaptive
+def test_a_network_without_an_ode_has_stem_and_head_and_nothing_to_trade(mlp_artifact: Artifact) -> None:
+    manifest = mlp_artifact.manifest
+    assert (mlp_artifact.folder / METRICS).read_text() == METRICS_LINE
+    assert manifest.files.keys() == {"stem.onnx", "head.onnx", WEIGHTS, CARD, METRICS}
+    assert (manifest.network, manifest.methods, manifest.default_solver) == ("mlp", [], None)
+    assert manifest.state_shape == [300]
+    assert mlp_artifact.profile is None
+    assert "trade" not in mlp_artifact.card.lower()
+    assert "solver" not in mlp_artifact.card
+    assert [measured.nfe for measured in manifest.metrics] == [0, 0]
+
+
+def test_a_network_without_an_ode_answers_by_its_graphs_as_by_torch(
+    mlp_artifact: Artifact, few_digits: Dataset
+) -> None:
+    images = few_digits.test.images.numpy()
+    by_graphs = classify(OnnxBackend(mlp_artifact.folder, []), images, None)
+    by_torch = classify(TorchBackend(load_network(mlp_artifact)), images, None)
+    np.testing.assert_allclose(by_graphs.logits, by_torch.logits, atol=1e-4)
+
+
+def test_the_default_is_the_cheapest_adaptive_setting_that_agrees(
+    default_solver: SolverSettings, profile: Profile
+) -> None:
+    (chosen,) = (point for point in profile.points if point.solver == default_solver)
+    assert METHODS[default_solver.method].adaptive
     assert chosen.agreement >= 0.999
-    for point in artifact.profile.points:
+    for point in profile.points:
         if METHODS[point.solver.method].adaptive and point.nfe.mean < chosen.nfe.mean:
             assert point.agreement < 0.999, point.solver
 
 
-def test_the_errors_are_those_of_the_graphs_at_the_default(artifact: Artifact, few_digits: Dataset) -> None:
-    default = artifact.manifest.default_solver
-    backend = OnnxBackend(artifact.folder, [default.method])
+def test_the_errors_are_those_of_the_graphs_at_the_default(
+    artifact: Artifact, default_solver: SolverSettings, few_digits: Dataset
+) -> None:
+    backend = OnnxBackend(artifact.folder, [default_solver.method])
     splits: dict[str, Split] = {"validation": few_digits.validation, "test": few_digits.test}
     assert [measured.split for measured in artifact.manifest.metrics] == list(splits)
     for measured in artifact.manifest.metrics:
         images, labels = (column.numpy() for column in splits[measured.split])
-        wrong = int((classify(backend, images, default).digits != labels).sum())
-        expected = ErrorRate(wrong, len(labels))
-        assert measured.solver == default
+        answer = classify(backend, images, default_solver)
+        expected = ErrorRate(int((answer.digits != labels).sum()), len(labels))
+        assert measured.solver == default_solver
+        assert measured.nfe == pytest.approx(answer.nfe.mean())
         assert (measured.errors, measured.rows) == (expected.errors, expected.rows)
         assert measured.rate == pytest.approx(expected.rate)
         assert measured.interval == pytest.approx(expected.interval)
 
 
-def test_the_card_has_the_figures(artifact: Artifact) -> None:
+def test_the_card_has_the_figures(artifact: Artifact, profile: Profile) -> None:
     card = artifact.card
     assert card.startswith("# small, version 3\n")
     assert "208,266 parameters" in card
@@ -99,8 +137,8 @@ def test_the_card_has_the_figures(artifact: Artifact) -> None:
     for measured in artifact.manifest.metrics:
         low, high = measured.interval
         rate = f"{measured.rate:.2%} | {measured.errors} | {measured.rows}"
-        assert f"| {measured.split} | {rate} | {low:.2%} to {high:.2%} |" in card
-    for point in artifact.profile.points:
+        assert f"| {measured.split} | {rate} | {low:.2%} to {high:.2%} | {measured.nfe:.2f} |" in card
+    for point in profile.points:
         starts = f"| {point.solver} |", f"| **{point.solver}** (default) |"
         rows = [line for line in card.splitlines() if line.startswith(starts)]
         assert len(rows) == 1, point.solver
@@ -112,11 +150,12 @@ def test_the_card_has_the_figures(artifact: Artifact) -> None:
     assert json.loads(recipe) == artifact.manifest.recipe
 
 
-def test_card_and_figure_follow_from_the_manifest_and_the_profile(artifact: Artifact, tmp_path: Path) -> None:
+def test_card_and_figure_follow_from_the_manifest_and_the_profile(
+    artifact: Artifact, profile: Profile, default_solver: SolverSettings, tmp_path: Path
+) -> None:
     """So that the same measurement gives the same files, to the byte."""
-    manifest, profile = artifact.manifest, artifact.profile
-    assert write_card(manifest, profile) == artifact.card
-    draw(profile, manifest.default_solver, tmp_path / FIGURE)
+    assert write_card(artifact.manifest, profile) == artifact.card
+    draw(profile, default_solver, tmp_path / FIGURE)
     assert (tmp_path / FIGURE).read_bytes() == (artifact.folder / FIGURE).read_bytes()
 
 
@@ -126,22 +165,24 @@ def test_the_figure_names_every_method(artifact: Artifact) -> None:
         assert f">{name}</text>" in figure, name
 
 
-def test_a_profile_without_any_error_can_be_drawn(artifact: Artifact, tmp_path: Path) -> None:
+def test_a_profile_without_any_error_can_be_drawn(
+    profile: Profile, default_solver: SolverSettings, tmp_path: Path
+) -> None:
     """Although a logarithm has no zero."""
     perfect = {"error": 0.0, "logit_deviation": 0.0}
-    points = [point.model_copy(update=perfect) for point in artifact.profile.points]
-    profile = artifact.profile.model_copy(update={"points": points})
-    draw(profile, artifact.manifest.default_solver, tmp_path / FIGURE)
+    points = [point.model_copy(update=perfect) for point in profile.points]
+    changed = profile.model_copy(update={"points": points})
+    draw(changed, default_solver, tmp_path / FIGURE)
     assert ">default</text>" in (tmp_path / FIGURE).read_text()
 
 
-def test_every_part_of_the_work_is_reported(artifact: Artifact, export_reports: list[str | ProfilePoint]) -> None:
-    assert [event for event in export_reports if isinstance(event, ProfilePoint)] == artifact.profile.points
+def test_every_part_of_the_work_is_reported(profile: Profile, export_reports: list[str | ProfilePoint]) -> None:
+    assert [event for event in export_reports if isinstance(event, ProfilePoint)] == profile.points
     said = " / ".join(event for event in export_reports if isinstance(event, str))
     for method in METHODS:
         assert f"/ {method}: no logit differs by more than" in said
     assert f"/ {SOLVE}: no logit differs by more than" in said
-    assert len(artifact.profile.points) == len(settings())
+    assert len(profile.points) == len(settings())
 
 
 def test_everyone_may_read_it(artifact: Artifact) -> None:
@@ -153,7 +194,18 @@ def test_everyone_may_read_it(artifact: Artifact) -> None:
 
 def test_nothing_but_the_version_is_left_behind(artifact: Artifact) -> None:
     assert [path.name for path in artifact.folder.parent.iterdir()] == ["3"]
-    expected = {MANIFEST, CARD, FIGURE, WEIGHTS, SOLVE, "profile.json", "stem.onnx", "dynamics.onnx", "head.onnx"}
+    expected = {
+        MANIFEST,
+        CARD,
+        METRICS,
+        FIGURE,
+        WEIGHTS,
+        SOLVE,
+        "profile.json",
+        "stem.onnx",
+        "dynamics.onnx",
+        "head.onnx",
+    }
     assert {path.name for path in artifact.folder.iterdir()} == expected | set(map(step_file, METHODS))
 
 

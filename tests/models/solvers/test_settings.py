@@ -1,0 +1,72 @@
+"""Solver settings: what a solve is told of them, and which cannot be."""
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from models.solvers.attempt import Attempt
+from models.solvers.methods import METHODS
+from models.solvers.settings import MOST_STEPS, SolverSettings
+from models.solvers.solve import Solution, solve
+from models.solvers.step import Step
+
+
+class Decay(nn.Module):
+    """z' = -z."""
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        return -z
+
+
+def solved(settings: SolverSettings) -> tuple[Solution, list[float]]:
+    """A solve as it is told to be, and the sizes of its steps."""
+    sizes = list[float]()
+
+    def observe(rows: Tensor, t: Tensor, h: Tensor, tried: Attempt) -> None:
+        sizes.append(h.item())
+
+    z = torch.ones(1, 1, dtype=torch.float64)
+    return solve(Step(Decay(), METHODS[settings.method]), z, **settings.arguments, observe=observe), sizes
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7, MOST_STEPS])
+@pytest.mark.parametrize("method", ["euler", "midpoint", "rk4"])
+def test_a_fixed_step_method_takes_as_many_equal_steps_as_told(method: str, steps: int) -> None:
+    solution, sizes = solved(SolverSettings(method=method, steps=steps))
+    assert solution.steps.tolist() == [steps]
+    assert sizes == [1 / steps] * steps
+
+
+@pytest.mark.parametrize("method", ["heun2", "bosh3", "dopri5", "tsit5"])
+def test_both_tolerances_tighten_an_adaptive_method(method: str) -> None:
+    """From the first step on, which it finds by them."""
+    (loose, first), *tighter = (
+        solved(SolverSettings(method=method, rtol=rtol, atol=atol))
+        for rtol, atol in ((1e-2, 1e-2), (1e-6, 1e-2), (1e-2, 1e-6), (1e-6, 1e-6))
+    )
+    assert all(sizes[0] <= first[0] for _, sizes in tighter)
+    assert tighter[-1][1][0] < first[0]
+    assert tighter[-1][0].steps > loose.steps
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"method": "magic"}, "no method is called 'magic'"),
+        ({"method": "dopri5"}, "dopri5 is adaptive"),
+        ({"method": "dopri5", "rtol": 0.1}, "dopri5 is adaptive"),
+        ({"method": "dopri5", "rtol": 0.1, "atol": 0.1, "steps": 1}, "dopri5 is adaptive"),
+        ({"method": "rk4"}, "rk4 takes a fixed number of steps"),
+        ({"method": "rk4", "steps": 2, "atol": 0.1}, "rk4 takes a fixed number of steps"),
+        ({"method": "rk4", "steps": 0}, "steps"),
+        ({"method": "rk4", "steps": MOST_STEPS + 1}, "steps"),
+        ({"method": "dopri5", "rtol": 1e-7, "atol": 0.1}, "rtol"),
+        ({"method": "dopri5", "rtol": 0.1, "atol": 11}, "atol"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        SolverSettings.model_validate(fields)

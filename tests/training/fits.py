@@ -1,0 +1,58 @@
+"""What tests of fits have in common: a cheap recipe, and what is looked at afterwards."""
+
+import io
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from training.recipe import Recipe
+
+CPU = torch.device("cpu")
+STILL = {"rotation": 0, "scale": 0, "shear": 0, "shift": 0, "elastic": 0, "control_points": 4}
+MOVED = {"rotation": 10, "scale": 0.1, "shear": 0.1, "shift": 1, "elastic": 0.5, "control_points": 4}
+
+
+def recipe(**changes: Any) -> Recipe:
+    """A recipe of two epochs, cheap and with all that is random in it."""
+    fields = {
+        "network": "odenet",
+        "epochs": 2,
+        "batch_size": 32,
+        "learning_rate": 4e-3,
+        "weight_decay": 0.01,
+        "label_smoothing": 0.0,
+        "average_decay": 0.5,
+        "precision": "float32",
+        "solver": {"gradient": "solver", "method": "midpoint", "steps": (1, 2), "kinetic_penalty": 0.01},
+        "validation": {"method": "heun2", "tolerance": 1.0},
+        "augmentation": MOVED,
+    }
+    return Recipe.model_validate({**fields, **changes})
+
+
+def without_ode(network: str = "mlp", **changes: Any) -> Recipe:
+    """The same for a network that solves nothing."""
+    return recipe(**{"network": network, "solver": None, "validation": None, **changes})
+
+
+def penalised(penalty: float, *steps: int) -> dict[str, Any]:
+    """A training solver of Euler's steps."""
+    return {"gradient": "solver", "method": "euler", "steps": steps, "kinetic_penalty": penalty}
+
+
+def adjoint(method: str = "bosh3", tolerance: float = 0.1) -> dict[str, Any]:
+    """A training solver whose gradient comes from the adjoint equation."""
+    return {"gradient": "adjoint", "method": method, "tolerance": tolerance}
+
+
+def silent() -> Console:
+    """A terminal that no one looks at."""
+    return Console(file=io.StringIO())
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    """Whether all weights are the same to the last bit."""
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(mine, theirs) for mine, theirs in pairs)

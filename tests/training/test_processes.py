@@ -1,0 +1,132 @@
+"""Several processes: they fit as one does, and one of them speaks for all."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.artifact import METRICS
+from tests.training.fits import CPU, penalised, recipe
+from training import processes
+from training.data import load
+from training.fit import Fit
+from training.recipe import Recipe
+from training.run import CHECKPOINT, CONFIG, load_config, load_network
+
+ROOT = Path(__file__).parents[2]
+
+TOML = """\
+network = "{network}"
+epochs = {epochs}
+batch_size = {batch_size}
+learning_rate = {learning_rate}
+weight_decay = {weight_decay}
+label_smoothing = {label_smoothing}
+average_decay = {average_decay}
+precision = "{precision}"
+
+[solver]
+{solver_lines}
+
+[validation]
+method = "heun2"
+tolerance = 10
+
+[augmentation]
+rotation = 10
+scale = 0.1
+shear = 0.1
+shift = 1
+elastic = 0.5
+control_points = 4
+"""
+
+
+def two_processes(told: Recipe, data: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The fit of a recipe by two processes."""
+    path = folder.with_suffix(".toml")
+    assert told.solver is not None
+    fields = told.solver.model_dump(mode="json", exclude_none=True)
+    solver_lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in fields.items())
+    path.write_text(TOML.format(**told.model_dump(), solver_lines=solver_lines))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    fit = [
+        "-m",
+        "--",
+        "training",
+        "fit",
+        "--recipe",
+        path,
+        "--run",
+        folder,
+        "--data",
+        data,
+        "--seed",
+        "5",
+        "--device",
+        "cpu",
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
+    return subprocess.run(
+        [*launcher, *map(str, fit)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+SOLVERS: dict[str, dict[str, Any]] = {
+    "through the solver": penalised(0.01, 1, 2),
+    "by the adjoint": {"gradient": "adjoint", "method": "midpoint", "steps": 1},
+}
+
+
+def cheap(batch_size: int, solver: dict[str, Any]) -> Recipe:
+    return recipe(
+        network="odenet-strided",
+        epochs=1,
+        batch_size=batch_size,
+        solver=solver,
+        validation={"method": "heun2", "tolerance": 10},
+    )
+
+
+def weights(network: nn.Module) -> Tensor:
+    """All of them in one row."""
+    return torch.cat([weight.detach().flatten() for weight in network.parameters()])
+
+
+def test_one_process_alone_is_the_first_and_only_one() -> None:
+    with processes.joined(CPU):
+        assert (processes.count(), processes.rank()) == (1, 0)
+        assert processes.add_up(torch.tensor([1.0, 2.0])).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
+def test_two_processes_fit_as_one_does(data: Path, tmp_path: Path, solver: dict[str, Any]) -> None:
+    """But for rounding: each takes half the rows of every batch. They write one run folder, and report once."""
+    told, folder = cheap(batch_size=8, solver=solver), tmp_path / "two"
+    done = two_processes(told, data, folder)
+    assert done.returncode == 0, done.stderr
+    assert [line.split("  ")[0] for line in done.stdout.splitlines() if "loss" in line] == ["epoch 1/1"]
+    assert len((folder / METRICS).read_text().splitlines()) == 1
+    assert {CHECKPOINT, CONFIG, METRICS} <= {path.name for path in folder.iterdir()}
+    assert len(list(folder.glob("events.*"))) == 1
+    assert load_config(folder).recipe == told
+
+    alone = Fit(told, load(data), CPU, seed=5)
+    before = weights(alone.average.module)
+    list(alone.train_epoch())
+    expected, after = weights(alone.average.module), weights(load_network(folder, CPU)[0])
+    assert (expected - before).norm() > 0.1, "the case is not the one it is meant to be"
+    assert (after - expected).norm() < 1e-3 * (expected - before).norm()
+
+
+def test_a_batch_that_does_not_part_is_refused(data: Path, tmp_path: Path) -> None:
+    done = two_processes(cheap(batch_size=7, solver=penalised(0.01, 1)), data, tmp_path / "odd")
+    assert done.returncode != 0
+    assert "error: batch_size: 7 rows do not part among 2 processes" in done.stderr.splitlines()
+    assert not (tmp_path / "odd").exists()

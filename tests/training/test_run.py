@@ -1,0 +1,232 @@
+"""The run: what its folder holds, and that an interrupted one goes on exactly as it would have."""
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+from torch.testing import assert_close
+
+from models.artifact import METRICS
+from models.backends.protocol import classify
+from models.backends.torch import TorchBackend
+from models.networks.mlp import MLP
+from models.solvers.settings import SolverSettings
+from tests.training.fits import CPU, adjoint, recipe, same, silent, without_ode
+from training import checkpoint
+from training.checkpoint import CheckpointError
+from training.data import Dataset
+from training.fit import Fit
+from training.recipe import Recipe
+from training.run import CHECKPOINT, CONFIG, load_network, run
+
+
+class InterruptionError(Exception):
+    """In the place of someone's Ctrl-C."""
+
+
+class Interrupting(io.StringIO):
+    """A terminal at which someone interrupts as soon as the first epoch is reported."""
+
+    def write(self, text: str) -> int:
+        if "epoch 1/" in text:
+            raise InterruptionError
+        return super().write(text)
+
+
+def run_interrupted(fit: Fit, folder: Path) -> None:
+    with pytest.raises(InterruptionError):
+        run(fit, folder, Console(file=Interrupting(), width=200))
+
+
+@pytest.fixture(scope="module")
+def done(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fit, Path]:
+    """A fit of two epochs, and its run folder."""
+    fit, folder = Fit(recipe(), digits, CPU, seed=3), tmp_path_factory.mktemp("runs") / "straight"
+    run(fit, folder, silent())
+    return fit, folder
+
+
+def metrics_of(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+
+
+def test_an_interrupted_fit_goes_on_exactly_as_it_would_have(
+    digits: Dataset, done: tuple[Fit, Path], tmp_path: Path
+) -> None:
+    """To the last bit: weights, average, optimiser, schedule; and with one line of metrics for each epoch."""
+    straight, straight_folder = done
+    run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
+    assert [line["epoch"] for line in metrics_of(tmp_path)] == [1]
+    torch.manual_seed(99)
+    resumed = Fit(recipe(), digits, CPU, seed=3)
+    torch.manual_seed(98)
+    run(resumed, tmp_path, silent(), resume=True)
+    assert same(resumed.average, straight.average)
+    assert same(resumed.network, straight.network)
+    assert_close(resumed.optimiser.state_dict(), straight.optimiser.state_dict(), rtol=0, atol=0)
+    assert resumed.schedule.get_last_lr() == straight.schedule.get_last_lr()
+    assert resumed.epoch == straight.epoch == 2
+    timed = {"seconds", "images_per_second"}
+    for line, expected in zip(metrics_of(tmp_path), metrics_of(straight_folder), strict=True):
+        assert {k: v for k, v in line.items() if k not in timed} == {
+            k: v for k, v in expected.items() if k not in timed
+        }
+
+
+@pytest.mark.parametrize(
+    "told",
+    [recipe(solver=adjoint(), batch_size=48), without_ode("mlp", precision="bfloat16")],
+    ids=["odenet by the adjoint", "mlp in bfloat16"],
+)
+def test_it_does_so_whatever_is_fitted(digits: Dataset, tmp_path: Path, told: Recipe) -> None:
+    straight = Fit(told, digits, CPU, seed=3)
+    run(straight, tmp_path / "straight", silent())
+    run_interrupted(Fit(told, digits, CPU, seed=3), tmp_path / "interrupted")
+    resumed = Fit(told, digits, CPU, seed=3)
+    run(resumed, tmp_path / "interrupted", silent(), resume=True)
+    assert same(resumed.average, straight.average)
+    assert same(resumed.network, straight.network)
+    assert_close(resumed.optimiser.state_dict(), straight.optimiser.state_dict(), rtol=0, atol=0)
+
+
+def test_the_second_epoch_matters(digits: Dataset, done: tuple[Fit, Path], tmp_path: Path) -> None:
+    """So that the case above is one: after the first epoch, the weights are other ones."""
+    run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
+    network, _ = load_network(tmp_path, CPU)
+    assert not same(network, done[0].average.module)
+
+
+def test_a_finished_fit_that_is_resumed_stays_as_it_is(digits: Dataset, done: tuple[Fit, Path]) -> None:
+    fit, folder = done
+    before = metrics_of(folder)
+    again = Fit(recipe(), digits, CPU, seed=3)
+    run(again, folder, silent(), resume=True)
+    assert same(again.average, fit.average)
+    assert metrics_of(folder) == before
+
+
+def test_the_run_folder_says_how_it_came_about(done: tuple[Fit, Path], digits: Dataset) -> None:
+    config = json.loads((done[1] / CONFIG).read_text())
+    assert Recipe.model_validate(config.pop("recipe")) == recipe()
+    assert config == {
+        "seed": 3,
+        "dataset": "digits",
+        "normalisation": list(digits.normalisation),
+        "device": "cpu",
+        "torch": torch.__version__,
+    }
+
+
+def test_metrics_have_a_line_for_each_epoch(done: tuple[Fit, Path]) -> None:
+    lines = metrics_of(done[1])
+    assert [line["epoch"] for line in lines] == [1, 2]
+    for line in lines:
+        assert all(math.isfinite(value) for value in line.values())
+        assert 0 <= line["error"] <= 1
+        assert line["validation_error"] * 40 == pytest.approx(round(line["validation_error"] * 40))
+        assert line["validation_nfe"] >= 2
+        assert line["seconds"] > 0
+    assert lines[1]["learning_rate"] < lines[0]["learning_rate"], "the schedule ends low"
+
+
+def test_metrics_are_what_the_network_does(done: tuple[Fit, Path], digits: Dataset) -> None:
+    fit, folder = done
+    images, labels = digits.validation
+    with torch.no_grad():
+        logits = fit.average.module.eval()(images, SolverSettings.adaptive("heun2", 1.0))
+    answer = classify(TorchBackend(load_network(folder, CPU)[0]), images.numpy(), SolverSettings.adaptive("heun2", 1.0))
+    last = metrics_of(folder)[-1]
+    assert last["validation_error"] == pytest.approx(float((logits.argmax(1) != labels).float().mean()))
+    assert last["validation_nfe"] == pytest.approx(answer.nfe.mean())
+
+
+def test_tensorboard_reads_the_metrics(done: tuple[Fit, Path]) -> None:
+    events = EventAccumulator(str(done[1]))
+    events.Reload()
+    for name, expected in ((name, [line[name] for line in metrics_of(done[1])]) for name in metrics_of(done[1])[0]):
+        scalars = events.Scalars(name)
+        assert [scalar.step for scalar in scalars] == [1, 2], name
+        assert [scalar.value for scalar in scalars] == pytest.approx(expected, rel=1e-6), name
+
+
+def test_a_new_fit_does_not_overwrite_an_old_one(digits: Dataset, tmp_path: Path) -> None:
+    run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(CheckpointError, match=str(tmp_path)):
+        run(Fit(recipe(), digits, CPU, seed=5), tmp_path, silent())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "other"),
+    [("recipe", {"epochs": 3}), ("recipe", {"learning_rate": 1e-3}), ("recipe", {"solver": adjoint()}), ("seed", {})],
+)
+def test_a_fit_is_not_resumed_as_another(digits: Dataset, tmp_path: Path, changed: str, other: dict[str, Any]) -> None:
+    run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
+    config = (tmp_path / CONFIG).read_text()
+    with pytest.raises(CheckpointError, match=f"another {changed}"):
+        run(Fit(recipe(**other), digits, CPU, seed=3 if other else 4), tmp_path, silent(), resume=True)
+    assert (tmp_path / CONFIG).read_text() == config
+
+
+def test_the_fitted_network_is_the_average(done: tuple[Fit, Path]) -> None:
+    fit, folder = done
+    network, config = load_network(folder, CPU)
+    assert same(network, fit.average.module)
+    assert not same(network, fit.network)
+    assert not network.training
+    assert isinstance(network.stem, nn.Sequential)
+    assert network.stem[0].normalisation == fit.dataset.normalisation
+    assert config.seed == 3
+
+
+def test_resuming_without_a_checkpoint_is_refused(digits: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=CHECKPOINT):
+        run(Fit(recipe(), digits, CPU, seed=0), tmp_path, silent(), resume=True)
+
+
+@pytest.mark.parametrize("content", [None, "{", "{}", "[]", '{"normalisation": {"mean": 0}}'])
+def test_a_run_without_its_config_is_refused(done: tuple[Fit, Path], tmp_path: Path, content: str | None) -> None:
+    (tmp_path / CHECKPOINT).write_bytes((done[1] / CHECKPOINT).read_bytes())
+    if content is not None:
+        (tmp_path / CONFIG).write_text(content)
+    with pytest.raises(CheckpointError, match=CONFIG):
+        load_network(tmp_path, CPU)
+
+
+@pytest.mark.parametrize("state", [{}, {"average": {}}, {"average": None}, {"average": {"module.x": torch.ones(1)}}])
+def test_a_checkpoint_of_something_else_is_refused(
+    done: tuple[Fit, Path], tmp_path: Path, state: checkpoint.State
+) -> None:
+    (tmp_path / CONFIG).write_bytes((done[1] / CONFIG).read_bytes())
+    checkpoint.save(tmp_path / CHECKPOINT, state)
+    with pytest.raises(CheckpointError, match=CHECKPOINT):
+        load_network(tmp_path, CPU)
+
+
+def test_a_network_without_an_ode_is_run_alike(digits: Dataset, tmp_path: Path) -> None:
+    """Its validation evaluates no f."""
+    fit = Fit(without_ode("mlp", epochs=1), digits, CPU, seed=0)
+    run(fit, tmp_path, silent())
+    assert [line["validation_nfe"] for line in metrics_of(tmp_path)] == [0]
+    network, config = load_network(tmp_path, CPU)
+    assert isinstance(network, MLP)
+    assert same(network, fit.average.module)
+    assert (config.recipe.solver, config.recipe.validation) == (None, None)
+    answer = classify(TorchBackend(network), digits.validation.images.numpy(), None)
+    errors = (answer.digits != digits.validation.labels.numpy()).mean()
+    assert metrics_of(tmp_path)[0]["validation_error"] == pytest.approx(errors)
+
+
+def test_a_checkpoint_of_another_network_is_named(done: tuple[Fit, Path], digits: Dataset, tmp_path: Path) -> None:
+    run(Fit(without_ode("mlp", epochs=1), digits, CPU, seed=0), tmp_path, silent())
+    (tmp_path / CHECKPOINT).write_bytes((done[1] / CHECKPOINT).read_bytes())
+    with pytest.raises(CheckpointError, match=f"{CHECKPOINT}: not the checkpoint of mlp"):
+        load_network(tmp_path, CPU)
