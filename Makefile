@@ -3,7 +3,7 @@ PYTHON ?= python3
 SERVE  := .venv/serve
 DEV    := .venv/dev
 
-.PHONY: serve test lint types test-gpu fit export image clean
+.PHONY: serve test lint types test-gpu fit export table figures time-to-error image clean
 
 serve: $(SERVE)/.installed  ## the service, without torch, on http://127.0.0.1:8000 or ODENET_PORT
 	$(SERVE)/bin/python -m service $(ARGS)
@@ -26,6 +26,18 @@ fit: $(DEV)/.installed  ## fit the network that ships; the bar says how long tha
 
 export: $(DEV)/.installed  ## export the last fit as the next version
 	$(DEV)/bin/python -m training export runs/odenet-mnist
+
+table: $(DEV)/.installed  ## the fitted networks side by side, and the ablations
+	$(DEV)/bin/python -m training table
+	$(DEV)/bin/python -m training table --models models/ablations
+	$(DEV)/bin/python -m benchmarks.solvers
+
+figures: $(DEV)/.installed  ## the figures of docs/, measured anew
+	$(DEV)/bin/python -m benchmarks.memory
+	$(DEV)/bin/python -m benchmarks.figure3
+
+time-to-error: $(DEV)/.installed  ## the fit against torchdiffeq's example; more than half an hour
+	$(DEV)/bin/python -m benchmarks.time_to_error
 
 image:  ## the container image of the service
 	docker build --target service --tag odenet .
