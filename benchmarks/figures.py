@@ -1,10 +1,11 @@
-"""Where the figures are kept, and how: the same points give the same file."""
+"""Where the figures are kept, and how they look."""
 
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from training.export.figure import save as save_figure
 
 FOLDER = Path(__file__).parents[1] / "docs" / "figures"
 
@@ -17,7 +18,6 @@ def label(axes: Axes, title: str, x: str, y: str) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG."""
+    """Write a figure as SVG, in a folder that need not be there yet."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context({"svg.hashsalt": "odenet", "svg.fonttype": "none"}):
-        figure.savefig(path, metadata={"Date": None})
+    save_figure(figure, path)

@@ -6,9 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from models.artifact import NetworkName
-from models.networks.odenet import ODENet
-from models.networks.registry import NETWORKS
+from models.artifact import WITH_ODE, NetworkName
 from models.solvers.settings import SolverSettings, Steps, Tolerance
 from training.augment import Augmentation
 
@@ -104,7 +102,7 @@ class Recipe(_Frozen):
 
     @model_validator(mode="after")
     def _solvers_fit_the_network(self) -> Self:
-        solves = issubclass(NETWORKS[self.network], ODENet)
+        solves = self.network in WITH_ODE
         for field in ("solver", "validation"):
             if (getattr(self, field) is not None) != solves:
                 raise ValueError(

@@ -24,12 +24,6 @@ def digits(few_digits: Dataset) -> Split:
     return Split(*(column[:4] for column in few_digits.validation))
 
 
-@pytest.fixture
-def network(few_digits: Dataset) -> ODENet:
-    torch.manual_seed(0)
-    return ODENet(few_digits.normalisation)
-
-
 def point(nfe: float, backward_nfe: int | None) -> Point:
     return Point(1e-2, nfe, error=nfe**-3, seconds=2e-3 * nfe, forward_nfe=nfe, backward_nfe=backward_nfe)
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks import memory
 from benchmarks.memory import Growth, Point
@@ -15,12 +14,6 @@ from training.data import Dataset, Split
 @pytest.fixture
 def digits(few_digits: Dataset) -> Split:
     return Split(*(column[:4] for column in few_digits.fit))
-
-
-@pytest.fixture
-def network(few_digits: Dataset) -> ODENet:
-    torch.manual_seed(0)
-    return ODENet(few_digits.normalisation)
 
 
 def solving(network: ODENet, steps: int, digits: Split, *, adjoint: bool) -> float:

@@ -48,7 +48,12 @@ def draw(profile: Profile, default: SolverSettings, path: Path) -> None:
     error_axes.set_title("what an evaluation buys", fontsize=10)
     deviation_axes.set_title(f"distance from {profile.reference}", fontsize=10)
     deviation_axes.legend(fontsize=8)
-    with mpl.rc_context({"svg.hashsalt": "odenet", "svg.fonttype": "none"}):  # the same points give the same file
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG, so that the same points give the same file."""
+    with mpl.rc_context({"svg.hashsalt": "odenet", "svg.fonttype": "none"}):
         figure.savefig(path, metadata={"Date": None})
 
 

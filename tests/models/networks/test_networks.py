@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.testing import assert_close
 
-from models.artifact import NetworkName
+from models.artifact import WITH_ODE, NetworkName
 from models.networks.layers import Normalisation
+from models.networks.odenet import ODENet
 from models.networks.registry import NETWORKS
 
 NORMALISATION = Normalisation(mean=0.25, std=0.5)
@@ -97,3 +98,7 @@ def test_the_same_seed_begins_with_the_same_weights(name: NetworkName) -> None:
     images = random_images(1)
     assert torch.equal(network(images), again(images))
     assert not torch.equal(network(images), other(images))
+
+
+def test_the_networks_that_solve_an_ode_are_told_apart_alike_with_and_without_torch() -> None:
+    assert [name for name, network in NETWORKS.items() if issubclass(network, ODENet)] == list(WITH_ODE)
