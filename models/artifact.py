@@ -203,11 +203,38 @@ class Profile(_Frozen):
 
         A low order is the cheapest at a loose tolerance, and a high one at a tight one.
         """
+        return min(
+            self.points, key=lambda point: (_distance(point, tolerance), point.nfe.mean, -point.agreement)
+        ).solver.method
 
-        def distance(point: ProfilePoint) -> float:
-            return math.inf if point.solver.rtol is None else abs(math.log(point.solver.rtol / tolerance))
+    def nearest(self, solver: SolverSettings) -> ProfilePoint:
+        """The measured point of a method that is nearest in tolerance, or in steps."""
+        points = [point for point in self.points if point.solver.method == solver.method]
+        if solver.rtol is None or solver.atol is None:
+            return min(points, key=lambda point: abs((point.solver.steps or 0) - (solver.steps or 0)))
+        tolerance = max(solver.rtol, solver.atol)
+        return min(points, key=lambda point: _distance(point, tolerance))
 
-        return min(self.points, key=lambda point: (distance(point), point.nfe.mean, -point.agreement)).solver.method
+    def ladder(self, methods: Collection[str], agreement: float) -> list[ProfilePoint]:
+        """The measured points from the tightest to the loosest, each cheaper than the one before.
+
+        Of a tolerance that several adaptive methods have, the point is that of the fewest evaluations.
+
+        Args:
+            methods: those to choose from: adaptive ones, or one with a fixed number of steps.
+            agreement: the least that a point may have with the tight reference.
+        """
+        points = [p for p in self.points if p.solver.method in methods and p.agreement >= agreement]
+        rungs: list[ProfilePoint] = []
+        for point in sorted(points, key=lambda p: (p.solver.rtol or 1 / (p.solver.steps or 1), p.nfe.mean)):
+            if point.unconverged == 0 and (not rungs or point.nfe.mean < rungs[-1].nfe.mean):
+                rungs.append(point)
+        return rungs
+
+
+def _distance(point: ProfilePoint, tolerance: float) -> float:
+    """How far a point is from a tolerance, in powers of e."""
+    return math.inf if point.solver.rtol is None else abs(math.log(point.solver.rtol / tolerance))
 
 
 @dataclass(frozen=True)

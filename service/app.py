@@ -11,8 +11,11 @@ from starlette.requests import ClientDisconnect
 
 from service.api import catalogue, health, predict, problems
 from service.api.body import PredictBody
-from service.api.limits import BodyLimit
+from service.api.limits import BodyLimit, Shedding
 from service.engine.compute import Workers
+from service.engine.engine import Engine
+from service.engine.processors import usable_processors
+from service.errors import AbandonedError
 from service.registry import Registry
 from service.settings import Settings
 
@@ -33,10 +36,20 @@ def create_app(settings: Settings) -> FastAPI:
         ValueError: the backend or the device is not to be had.
     """
     models = Registry.load(settings)
-    workers = Workers(settings.threads)
-    app = FastAPIOffline(title=TITLE, version=VERSION, description=DESCRIPTION, redoc_url=None, responses=problems.ANY)
+    engine = Engine(models.get(None), settings.queue_rows)
+    workers = Workers(usable_processors())
+    app = FastAPIOffline(
+        title=TITLE,
+        version=VERSION,
+        description=DESCRIPTION,
+        redoc_url=None,
+        responses=problems.ANY,
+        lifespan=lambda _: engine.running(),
+    )
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
-    app.include_router(predict.router(models, workers, settings))
+    app.add_middleware(Shedding, admission=engine.admission, paths=["/predict"])
+    app.state.engine = engine
+    app.include_router(predict.router(models, engine, workers, settings))
     app.include_router(catalogue.router(models))
     app.include_router(health.router([model.name for model in models]))
     problems.install(app)
@@ -47,7 +60,8 @@ def create_app(settings: Settings) -> FastAPI:
         return RedirectResponse("/docs")
 
     @app.exception_handler(ClientDisconnect)
-    async def _(_request: Request, _error: ClientDisconnect) -> Response:
+    @app.exception_handler(AbandonedError)
+    async def _(_request: Request, _error: Exception) -> Response:
         return Response(status_code=400)  # nobody reads it
 
     return app

@@ -59,6 +59,31 @@ class StoppingError(RequestError):
     """The service stops before the answer is computed."""
 
 
+class OverloadedError(RequestError):
+    """The queue is full.
+
+    Args:
+        errors: at least one.
+        retry_after: whole seconds after which to ask again.
+    """
+
+    def __init__(self, *errors: FieldError, retry_after: int) -> None:
+        super().__init__(*errors)
+        self.retry_after = retry_after
+
+
+class DeadlineError(RequestError):
+    """There was no answer by the deadline of the request."""
+
+
+class AbandonedError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class ComputationError(Exception):
+    """A computation failed; the log says how."""
+
+
 class InvalidError(RequestError):
     """A field has the wrong shape or type, is out of range, or does not go with another."""
 

@@ -6,24 +6,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-
 from models import artifact as artifacts
 from models.artifact import MANIFEST, Artifact, ArtifactError
 from models.backends.onnx import OnnxBackend
-from models.backends.protocol import Backend, classify
+from models.backends.protocol import Backend
+from service.engine.costs import Costs
 from service.errors import FieldError, UnknownModelError
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+MOST_ROWS = {"cpu": 64, "cuda": 256}
+"""Rows that may be computed together; on a CPU a larger batch leaves the caches, on a GPU it is what fills it."""
+
+
+@dataclass(frozen=True, eq=False)
 class ServedModel:
-    """An artifact and what runs it."""
+    """An artifact, what runs it, and what that costs here."""
 
     artifact: Artifact
     backend: Backend
+    costs: Costs
+
+    @classmethod
+    def warm(cls, artifact: Artifact, backend: Backend, device: str = "cpu") -> Self:
+        """Run a model for the first time, which is slow, and measure what it costs then."""
+        return cls(artifact, backend, Costs.measure(backend, artifact.manifest.default_solver, MOST_ROWS[device]))
+
+    @property
+    def expected_seconds(self) -> float:
+        """What an image costs at the default setting, alone."""
+        default, profile = self.artifact.manifest.default_solver, self.artifact.profile
+        nfe = 0.0 if default is None or profile is None else profile.nearest(default).nfe.mean
+        return self.costs.answer(1, nfe)
 
     @property
     def name(self) -> str:
@@ -95,20 +111,19 @@ def _load(folder: Path, settings: Settings) -> ServedModel:
         raise ArtifactError(
             f"{folder / MANIFEST}: says {manifest.name} version {manifest.version}, and lies in {folder}"
         )
-    model = ServedModel(artifact, _backend(artifact, settings))
-    classify(model.backend, np.zeros((1, 28, 28), np.uint8), manifest.default_solver)  # the first answer is slow
+    model = ServedModel.warm(artifact, _backend(artifact, settings), settings.device)
     logger.info("serving %s version %s by %s", manifest.name, manifest.version, settings.backend)
     return model
 
 
 def _backend(artifact: Artifact, settings: Settings) -> Backend:
     if settings.backend == "onnxruntime":
-        return OnnxBackend(artifact.folder, artifact.manifest.methods, settings.device)
+        return OnnxBackend(artifact.folder, artifact.manifest.methods, settings.device, settings.threads)
     try:
         import torch  # noqa: PLC0415 (serving by onnxruntime needs no torch)
 
         from models.backends.torch import TorchBackend, load_network  # noqa: PLC0415
     except ImportError as error:
         raise ValueError(f"backend torch: it is not installed ({error})") from error
-    torch.set_num_threads(1)  # as many requests as there are threads are computed at the same time
+    torch.set_num_threads(settings.threads)
     return TorchBackend(load_network(artifact), settings.device)

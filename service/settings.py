@@ -1,18 +1,10 @@
 """What the operator may set: by flag, by environment variable ``ODENET_*``, or in a file ``.env``."""
 
-import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-
-def usable_cpus() -> int:
-    """The number of processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Settings(BaseSettings):
@@ -47,8 +39,18 @@ class Settings(BaseSettings):
     device: Literal["cpu", "cuda"] = "cpu"
     """Where it computes; cuda needs an onnxruntime or a torch that was built for it."""
 
-    threads: int = Field(default_factory=usable_cpus, ge=1, le=256)
-    """Requests computed at the same time, each on one thread.  [default: the processors there are]"""
+    workers: int = Field(default=1, ge=1, le=256)
+    """Processes that serve, each with an engine of its own."""
+
+    threads: int = Field(default=1, ge=1, le=256)
+    """Threads that share one operator of an engine on the CPU."""
+
+    queue_rows: int = Field(default=1024, ge=1)
+    """The images that may wait for each engine; a request that does not fit is refused with 429."""
+
+    floor: float = Field(default=0.99, ge=0, le=1)
+    """The least agreement with a tight reference, in the measured profile, of the settings by which a busy service
+    answers those who allow it."""
 
     max_body_bytes: int = Field(default=8 * 2**20, ge=1024)
     """The largest body of a request; a larger one is refused with 413."""
@@ -64,3 +66,12 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least level that is logged."""
+
+    @model_validator(mode="after")
+    def _every_list_fits_the_queue(self) -> Self:
+        if self.max_images > self.queue_rows:
+            raise ValueError(
+                f"max_images: {self.max_images:,} images of a request would never fit the queue; "
+                f"queue_rows is {self.queue_rows:,}"
+            )
+        return self

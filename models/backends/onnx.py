@@ -1,15 +1,16 @@
 """The backend of onnxruntime: the artifact's exported graphs, on the CPU or on CUDA, without torch."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
 from models.artifact import DYNAMICS, HEAD, STEM, ArtifactError, step_file
-from models.backends.protocol import Images
+from models.backends.answer import Images
+from models.backends.flight import Flight, Start
 from models.solvers.attempt import Attempt
 from models.solvers.methods import METHODS
 
@@ -39,6 +40,27 @@ class Graph:
         except Exception as error:  # onnxruntime's exceptions have no base of their own
             raise ArtifactError(f"{path}: onnxruntime cannot load it ({error})") from error
         self._inputs = [node.name for node in self._session.get_inputs()]
+        self._outputs = [node.name for node in self._session.get_outputs()]
+
+    @property
+    def output_shape(self) -> list[int]:
+        """The shape of the first output, for one row."""
+        shape: list[int] = self._session.get_outputs()[0].shape[1:]
+        return shape
+
+    def bind(self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[npt.NDArray[Any]]) -> Callable[[], None]:
+        """The graph on these arrays: each call reads the inputs and writes the outputs where they lie.
+
+        Args:
+            inputs: contiguous, in the order of the graph's inputs; they must outlive what is returned.
+            outputs: likewise.
+        """
+        binding = self._session.io_binding()
+        for name, array in zip(self._inputs, inputs, strict=True):
+            binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        for name, array in zip(self._outputs, outputs, strict=True):
+            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        return lambda: self._session.run_with_iobinding(binding)
 
     def __call__(self, *inputs: npt.NDArray[Any]) -> list[Any]:
         """Run the graph, and return its outputs in their order."""
@@ -53,17 +75,17 @@ class OnnxStep:
 
     def __init__(self, method: str, step: Graph, dynamics: Graph) -> None:
         self.tableau = METHODS[method]
-        self._step = step
-        self._dynamics = dynamics
+        self.graph = step
+        self.dynamics_graph = dynamics
 
     def dynamics(self, t: Floats, z: Floats, /) -> Floats:
         """Evaluate f."""
-        derivative: Floats = self._dynamics(t, z)[0]
+        derivative: Floats = self.dynamics_graph(t, z)[0]
         return derivative
 
     def __call__(self, z: Floats, k1: Floats, t: Floats, h: Floats, rtol: Floats, atol: Floats, /) -> Attempt:
         """Attempt one step."""
-        return Attempt(*self._step(z, k1, t, h, rtol, atol))
+        return Attempt(*self.graph(z, k1, t, h, rtol, atol))
 
 
 class OnnxBackend:
@@ -110,3 +132,82 @@ class OnnxBackend:
     def to_numpy(self, array: npt.NDArray[Any], /) -> npt.NDArray[Any]:
         """The array itself."""
         return array
+
+    def flight(self, method: str | None, capacity: int, /) -> "OnnxFlight":
+        """An empty flight; its arrays lie on the host, whatever the device."""
+        return OnnxFlight(self._stem, self._head, None if method is None else self._steps[method], capacity)
+
+
+class Rows(NamedTuple):
+    """The arrays that a step goes on with; the first places of each are taken."""
+
+    z: Floats
+    k1: Floats
+    t: Floats
+    h: Floats
+
+
+class OnnxFlight(Flight):
+    """A flight whose graphs read and write its arrays in place.
+
+    A step reads one set of arrays and writes another, and the two change parts.
+
+    Args:
+        stem: from images to states.
+        head: from states to logits.
+        step: of the method; None for a network without an ODE.
+        capacity: the most rows.
+    """
+
+    def __init__(self, stem: Graph, head: Graph, step: OnnxStep | None, capacity: int) -> None:
+        super().__init__(None if step is None else step.tableau, capacity)
+        self._stem, self._head, self._step = stem, head, step
+        self._images = np.zeros((capacity, 28, 28), np.uint8)
+        self._now, self._next = (self._empty(stem.output_shape) for _ in range(2))
+        self._rtol, self._atols = np.zeros((2, capacity), np.float32)
+        self._errors, self._accepted = np.zeros(capacity, np.float32), np.zeros(capacity, np.bool_)
+        self._bound: dict[tuple[int, int], Callable[[], None]] = {}
+
+    def _empty(self, state_shape: list[int]) -> Rows:
+        z, k1 = (np.zeros((self.capacity, *state_shape), np.float32) for _ in range(2))
+        return Rows(z, k1, *np.zeros((2, self.capacity), np.float32))
+
+    def _begin(self, images: Images, first: int, starts: list[Start]) -> None:
+        rows, places = len(images), slice(first, first + len(images))
+        self._images[:rows] = images
+        self._now.t[places] = 0
+        for array, values in zip((self._now.h, self._rtol, self._atols), zip(*starts, strict=True), strict=True):
+            array[places] = values
+        self._stem.bind([self._images[:rows]], [self._now.z[places]])()
+        if self._step is not None and self._step.tableau.fsal:
+            self._step.dynamics_graph.bind([self._now.t[places], self._now.z[places]], [self._now.k1[places]])()
+
+    def _attempt(self, rows: int) -> Attempt:
+        # A binding takes a tenth of the time of a step, so each is kept, by the arrays that are read.
+        key = rows, id(self._now)
+        if key not in self._bound:
+            self._bound[key] = self._bind(rows)
+        self._bound[key]()
+        self._now, self._next = self._next, self._now
+        return Attempt(*(array[:rows] for array in (*self._now, self._errors, self._accepted)))
+
+    def _bind(self, rows: int) -> Callable[[], None]:
+        if self._step is None:
+            raise TypeError("a network without an ODE takes no steps")
+        inputs = (*self._now, self._rtol, self._atols)
+        outputs = (*self._next, self._errors, self._accepted)
+        return self._step.graph.bind([array[:rows] for array in inputs], [array[:rows] for array in outputs])
+
+    def _time_and_step(self, place: int) -> tuple[float, float]:
+        return float(self._now.t[place]), float(self._now.h[place])
+
+    def _restart(self, place: int, start: Start) -> None:
+        self._now.h[place], self._rtol[place], self._atols[place] = start
+
+    def _move(self, source: int, target: int) -> None:
+        for array in (*self._now, self._rtol, self._atols):
+            array[target] = array[source]
+
+    def _logits(self, places: npt.NDArray[np.intp]) -> Floats:
+        logits: Floats = self._head(self._now.z[places])[0]
+        return logits

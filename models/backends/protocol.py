@@ -1,21 +1,23 @@
-"""What runs an artifact, and the answer to a batch of images."""
+"""What runs an artifact."""
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace
 
+from models.backends.answer import Answer, Images
+from models.backends.flight import Flight
 from models.solvers.attempt import Array
 from models.solvers.settings import SolverSettings
 from models.solvers.solve import Solution, Stepper, solve
 
-Images = npt.NDArray[np.uint8]
-"""Pixels of 0..255, ``[rows, 28, 28]``."""
-
 
 class Backend(Protocol):
-    """Runs the parts of a network; arrays of its own kind pass between them. Safe to call from several threads."""
+    """Runs the parts of a network; arrays of its own kind pass between them.
+
+    Safe to call from several threads, each flight from one at a time.
+    """
 
     def stem(self, images: Images, /) -> Array:
         """The state at t = 0, ``[rows, *state_shape]``."""
@@ -29,38 +31,8 @@ class Backend(Protocol):
     def to_numpy(self, array: Array, /) -> npt.NDArray[np.generic]:
         """An array of the backend's as NumPy's."""
 
-
-class Answer(NamedTuple):
-    """The answer to a batch of images, in NumPy arrays.
-
-    Attributes:
-        logits: ``[rows, classes]`` of float32.
-        steps: attempted steps, ``[rows]``.
-        rejected: rejected steps, ``[rows]``.
-        nfe: function evaluations, ``[rows]``.
-        error_estimate: the sum of the local error estimates, ``[rows]``; 0 for a fixed-step method.
-        outcome: a `models.solvers.solve.Outcome` as an integer, ``[rows]``.
-    """
-
-    logits: npt.NDArray[np.float32]
-    steps: npt.NDArray[np.int64]
-    rejected: npt.NDArray[np.int64]
-    nfe: npt.NDArray[np.int64]
-    error_estimate: npt.NDArray[np.float32]
-    outcome: npt.NDArray[np.int64]
-
-    @property
-    def probabilities(self) -> npt.NDArray[np.float32]:
-        """The softmax of the logits, ``[rows, classes]``."""
-        exponentials = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
-        shares: npt.NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
-        return shares
-
-    @property
-    def digits(self) -> npt.NDArray[np.int64]:
-        """The most probable class, ``[rows]``."""
-        digits: npt.NDArray[np.int64] = self.logits.argmax(axis=1)
-        return digits
+    def flight(self, method: str | None, capacity: int, /) -> Flight:
+        """An empty flight of a method, or, for a network without an ODE, of none."""
 
 
 def classify(backend: Backend, images: Images, solver: SolverSettings | None, batch_size: int = 64) -> Answer:

@@ -5,6 +5,10 @@ from typing import Any, NamedTuple
 Array = Any
 """A torch tensor or a NumPy array."""
 
+STRETCH = 1.01
+"""A step that would stop short of the end by less than one per cent of itself goes all the way (as in Hairer's DOPRI5);
+so no sliver of a step is left over by rounding."""
+
 
 class Attempt(NamedTuple):
     """What one attempt made of each row; a rejected row keeps its ``z``, ``k1`` and ``t``.

@@ -7,10 +7,6 @@ SAFETY = 0.9
 SMALLEST_FACTOR = 0.2
 LARGEST_FACTOR = 10.0
 
-STRETCH = 1.01
-"""A step that would stop short of the end by less than one per cent of itself goes all the way (as in Hairer's DOPRI5);
-so no sliver of a step is left over by rounding."""
-
 
 def error_ratio(error: Tensor, z: Tensor, z_next: Tensor, rtol: Tensor, atol: Tensor) -> Tensor:
     """The local error of each row against what its tolerances allow, as a root mean square over the row.

@@ -31,6 +31,8 @@ class Outcome(IntEnum):
     converged = 0
     max_steps = 1
     non_finite = 2
+    max_nfe = 3  # this and the next: only a `models.backends.flight.Flight` ends a solve so
+    deadline = 4
 
 
 class Stepper(Protocol):
@@ -158,7 +160,7 @@ def judge(tried: Attempt, t1: float) -> Array:
     A row goes on for as long as that is `Outcome.max_steps`. An attempt that was not finite is no failure while a
     smaller one can be tried.
     """
-    xp = array_namespace(tried.z)
+    xp = array_namespace(tried.t)
     failed = ~xp.isfinite(tried.error) & (tried.h < SMALLEST_STEP)
     reached = xp.where(tried.t >= t1, int(Outcome.converged), int(Outcome.max_steps))
     return xp.where(failed, int(Outcome.non_finite), reached)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.solvers.attempt import Attempt
-from models.solvers.controller import STRETCH, error_ratio, next_step_size, per_row, root_mean_square
+from models.solvers.attempt import STRETCH, Attempt
+from models.solvers.controller import error_ratio, next_step_size, per_row, root_mean_square
 from models.solvers.tableau import Tableau
 
 

@@ -62,6 +62,11 @@ class Tableau:
         return self.stages - 1 if self.fsal else self.stages
 
     @property
+    def least_evaluations(self) -> int:
+        """Evaluations of f of the shortest solve, which is one step."""
+        return self.evaluations_to_start + self.evaluations_per_step
+
+    @property
     def error_exponent(self) -> float:
         """The power of h with which the local error estimate shrinks: one more than the lower order of the pair."""
         return min(self.order, self.embedded_order) + 1

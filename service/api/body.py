@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError, from_json
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from models.backends.protocol import Images
+from models.backends.answer import Images
 from service.engine.policy import SolverFields
 from service.errors import (
     MOST_ERRORS,
@@ -28,6 +28,9 @@ from service.pictures import READERS, SIDE, PictureTooLargeError, UndecodablePic
 from service.settings import Settings
 
 IMAGE_BYTES = SIDE * SIDE
+
+SHORT = 64 * IMAGE_BYTES
+"""Bytes of raw pixels that are looked at within the event loop."""
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
@@ -125,6 +128,13 @@ async def read(request: Request) -> list[Part]:
     if not parts:
         raise InvalidError(FieldError("body", "has no file; each image is one"))
     return parts
+
+
+def is_short(parts: Sequence[Part]) -> bool:
+    """Whether there is next to nothing to do for these parts: a few images of raw pixels."""
+    return all(part.media_type == PIXELS and not _is_picture(part) for part in parts) and (
+        sum(len(part.content) for part in parts) <= SHORT
+    )
 
 
 def parse(parts: Sequence[Part], query: SolverFields, settings: Settings) -> Asked:

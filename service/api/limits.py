@@ -1,9 +1,16 @@
 """Bounds on what a client may send."""
 
+from collections.abc import Collection
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.problems import answer
+from service.engine.admission import Admission
+from service.engine.job import Priority
 from service.errors import FieldError, TooLargeError
+
+PRIORITIES = {b"priority=high": Priority.high, b"priority=low": Priority.low}
 
 DRAINED = 256 * 2**20
 """Bytes of a body that is too large which are read and thrown away before it is refused."""
@@ -43,3 +50,30 @@ class BodyLimit:
             raise TooLargeError(FieldError("body", f"at most {self._most:,} bytes", f"{length:,} bytes or more"))
 
         await self._app(scope, bounded, send)
+
+
+class Shedding:
+    """Refuses what is asked of the engine while its queue is full, before anything is done for it.
+
+    Args:
+        app: what is asked else.
+        admission: to the queue.
+        paths: of what the engine computes.
+    """
+
+    def __init__(self, app: ASGIApp, admission: Admission, paths: Collection[str]) -> None:
+        self._app = app
+        self._admission = admission
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] != "http" or scope["path"] not in self._paths or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        query: bytes = scope["query_string"]
+        priority = next((it for told, it in PRIORITIES.items() if told in query), Priority.normal)
+        if self._admission.is_full(priority):
+            await answer(self._admission.refusal(priority))(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)

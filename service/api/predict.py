@@ -1,32 +1,38 @@
 """``POST /predict``: digits from images, at the tolerance that the caller chooses."""
 
 import time
-from collections import Counter
-from typing import Annotated, Any
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
-from models.backends.protocol import Answer, classify
-from models.solvers.settings import SolverSettings
 from models.solvers.solve import Outcome
-from service.api.body import JSON, MULTIPART, PICTURES, PIXELS, Asked, Part, parse, read
+from service.api.body import JSON, MULTIPART, PICTURES, PIXELS, is_short, parse, read
 from service.api.examples import PREDICT_EXAMPLES
 from service.api.problems import documented
+from service.api.query import QueryFields, read_query
 from service.engine.compute import Workers
-from service.engine.policy import SolverFields, resolve
+from service.engine.engine import Engine
+from service.engine.job import Job, Priority
+from service.engine.terms import settle
 from service.errors import (
-    MOST_ERRORS,
-    FieldError,
+    DeadlineError,
     InvalidError,
     MalformedError,
+    OverloadedError,
     TooLargeError,
     UnknownModelError,
     UnsupportedMediaTypeError,
-    shortened,
 )
-from service.registry import Registry, ServedModel
+from service.registry import Registry
 from service.settings import Settings
+
+FEW = 16
+"""Images whose answers are told within the event loop."""
+
+Result = TypeVar("Result")
 
 
 class Solve(BaseModel):
@@ -43,9 +49,11 @@ class Solve(BaseModel):
         "Null for a fixed-step method, which estimates none."
     )
     outcome: str = Field(
-        description="converged; max_steps or non_finite where the solve was given up before t = 1.",
+        description="converged; max_nfe or deadline where the last step went all the way to t = 1 with an error that "
+        "may be beyond the tolerance; max_steps or non_finite where the solve was given up before t = 1.",
         json_schema_extra={"enum": [outcome.name for outcome in Outcome]},
     )
+    degraded: bool = Field(description="Whether the service was busy, and solved more loosely than was asked.")
 
 
 class Prediction(BaseModel):
@@ -59,9 +67,9 @@ class Prediction(BaseModel):
 class Timing(BaseModel):
     """Where the time went, in milliseconds."""
 
-    queue: float = Field(description="Waiting for a thread.")
     decode: float = Field(description="From the body to pixels.")
-    solve: float = Field(description="Stem, solve and head, of all images.")
+    queue: float = Field(description="From then until the first image is begun.")
+    solve: float = Field(description="From then until the last is answered.")
     total: float = Field(description="From the body being there to the answer.")
 
 
@@ -88,76 +96,108 @@ def _body_documentation() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def router(models: Registry, workers: Workers, settings: Settings) -> APIRouter:
+class PredictRoute(APIRoute):
+    """A route whose query is read by `read_query`, and once for all requests that say the same.
+
+    FastAPI documents the route by its endpoint; what it would do for each request takes as long as the rest of HTTP.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What answers a request."""
+
+        async def handle(request: Request) -> Response:
+            answer: Response = await self.endpoint(request, read_query(request.scope["query_string"]))
+            return answer
+
+        return handle
+
+
+def router(models: Registry, engine: Engine, workers: Workers, settings: Settings) -> APIRouter:
     """The route over these models.
 
     Args:
         models: what answers.
-        workers: where it is computed.
+        engine: where it is computed.
+        workers: where long bodies and answers are.
         settings: with the limits.
     """
-    routes = APIRouter(tags=["predict"])
+    routes = APIRouter(tags=["predict"], route_class=PredictRoute)
 
     @routes.post(
         "/predict",
         summary="Classify images of digits at a tolerance",
         response_model=PredictAnswer,
-        responses=documented(MalformedError, UnknownModelError, TooLargeError, UnsupportedMediaTypeError, InvalidError),
+        responses=documented(
+            MalformedError,
+            UnknownModelError,
+            TooLargeError,
+            UnsupportedMediaTypeError,
+            InvalidError,
+            OverloadedError,
+            DeadlineError,
+        ),
         openapi_extra=_body_documentation(),
     )
-    async def predict(request: Request, query: Annotated[SolverFields, Query()]) -> Response:
+    async def predict(request: Request, query: Annotated[QueryFields, Query()]) -> Response:
         """Classify one image or more.
 
         The body is JSON, a PNG, a JPEG, raw pixels, or a form of such files. For JSON the solver fields may stand in
         the body; for every other body they stand in the query. A picture of another size than 28x28 is brought to
         MNIST's form: grey, white on black, cropped to the ink, fitted to 20x20, its centre of mass in the middle.
         """
-        _refuse_repetition(request)
         parts = await read(request)
         arrived = time.perf_counter()
-        content = await workers.run(lambda waited: _predict(parts, query, waited, arrived))
-        return Response(content, media_type=JSON)
-
-    def _predict(parts: list[Part], query: SolverFields, waited: float, arrived: float) -> str:
-        started = time.perf_counter()
-        asked: Asked = parse(parts, query, settings)
+        asked = await _beside(workers, not is_short(parts), lambda: parse(parts, query.solver, settings))
         model = models.get(asked.fields.model)
-        solver = resolve(asked.fields, model)
+        terms = settle(asked.fields, model, settings.floor)
+        job = Job(model, asked.images, terms, arrived, Priority[query.priority])
         decoded = time.perf_counter()
-        answer = classify(model.backend, asked.images, solver)
-        solved = time.perf_counter()
-        timing = Timing(
-            queue=1e3 * waited,
-            decode=1e3 * (decoded - started),
-            solve=1e3 * (solved - decoded),
-            total=1e3 * (solved - arrived),
-        )
-        return _told(model, solver, answer, timing).model_dump_json()
+        await engine.answer(job, _gone(request))
+        content = await _beside(workers, len(job.images) > FEW, lambda: _told(job, decoded))
+        return Response(content, media_type=JSON)
 
     return routes
 
 
-def _refuse_repetition(request: Request) -> None:
-    counts = Counter(name for name, _ in request.query_params.multi_items())
-    if repeated := sorted(name for name, count in counts.items() if count > 1):
-        raise InvalidError(
-            *(FieldError(shortened(name), "is given twice in the query") for name in repeated[:MOST_ERRORS])
-        )
+async def _beside(workers: Workers, long: bool, call: Callable[[], Result]) -> Result:
+    """Call beside the event loop what takes long, and within it what would take longer to hand over."""
+    return await workers.run(call) if long else call()
 
 
-def _told(model: ServedModel, solver: SolverSettings | None, answer: Answer, timing: Timing) -> PredictAnswer:
+async def _gone(request: Request) -> None:
+    """Return once the caller has disconnected; the body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _told(job: Job, decoded: float) -> str:
     """The answer as it is told."""
-    solves = [None] * len(answer.digits) if solver is None else _solves(solver, answer)
-    told = zip(answer.digits.tolist(), answer.probabilities.tolist(), solves, strict=True)
+    answered, began = time.perf_counter(), job.begun_at or decoded
+    timing = Timing(
+        decode=1e3 * (decoded - job.arrived),
+        queue=1e3 * (began - decoded),
+        solve=1e3 * (answered - began),
+        total=1e3 * (answered - job.arrived),
+    )
+    answer = job.answer
+    told = zip(answer.digits.tolist(), answer.probabilities.tolist(), _solves(job), strict=True)
     predictions = [Prediction(digit=digit, probabilities=shares, solver=solve) for digit, shares, solve in told]
-    return PredictAnswer(model=model.name, version=model.version, predictions=predictions, timing_ms=timing)
+    manifest = job.model.artifact.manifest
+    return PredictAnswer(
+        model=manifest.name, version=manifest.version, predictions=predictions, timing_ms=timing
+    ).model_dump_json()
 
 
-def _solves(solver: SolverSettings, answer: Answer) -> list[Solve]:
+def _solves(job: Job) -> Iterator[Solve | None]:
     """How each image was solved."""
+    answer = job.answer
     columns = (answer.steps, answer.rejected, answer.nfe, answer.error_estimate, answer.outcome)
-    return [
-        Solve(
+    values = zip(*(column.tolist() for column in columns), strict=True)
+    for rung, degraded, (steps, rejected, nfe, error, outcome) in zip(job.rungs, job.degraded, values, strict=True):
+        if (solver := rung.solver) is None:
+            yield None
+            continue
+        yield Solve(
             method=solver.method,
             rtol=solver.rtol,
             atol=solver.atol,
@@ -166,6 +206,5 @@ def _solves(solver: SolverSettings, answer: Answer) -> list[Solve]:
             rejected=rejected,
             error_estimate=error if solver.steps is None else None,
             outcome=Outcome(outcome).name,
+            degraded=degraded,
         )
-        for steps, rejected, nfe, error, outcome in zip(*(column.tolist() for column in columns), strict=True)
-    ]

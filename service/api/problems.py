@@ -11,9 +11,11 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from service.errors import (
+    DeadlineError,
     FieldError,
     InvalidError,
     MalformedError,
+    OverloadedError,
     RequestError,
     StoppingError,
     TooLargeError,
@@ -29,7 +31,9 @@ STATUS = {
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     InvalidError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    OverloadedError: HTTPStatus.TOO_MANY_REQUESTS,
     StoppingError: HTTPStatus.SERVICE_UNAVAILABLE,
+    DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,
 }
 
 logger = logging.getLogger(__name__)
@@ -70,7 +74,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestError)
     async def _(_request: Request, error: RequestError) -> Response:
-        return _answer(STATUS[type(error)], str(error), error.errors)
+        return answer(error)
 
     @app.exception_handler(RequestValidationError)
     async def _(_request: Request, error: RequestValidationError) -> Response:
@@ -86,6 +90,12 @@ def install(app: FastAPI) -> None:
     async def _(request: Request, _error: Exception) -> Response:
         logger.error("no answer to %s %s", request.method, request.url.path)  # the server logs the traceback
         return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed to answer; its log says why.")
+
+
+def answer(error: RequestError) -> Response:
+    """The answer to a request that cannot be served."""
+    headers = {"retry-after": str(error.retry_after)} if isinstance(error, OverloadedError) else None
+    return _answer(STATUS[type(error)], str(error), error.errors, headers)
 
 
 def _answer(status: HTTPStatus, detail: str, errors: list[FieldError] | None = None, headers: Any = None) -> Response:

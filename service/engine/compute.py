@@ -1,6 +1,5 @@
-"""Computes beside the event loop, as many requests at a time as there are threads."""
+"""Decodes, and writes long answers, beside the event loop, for as many requests at a time as there are threads."""
 
-import time
 from asyncio import CancelledError
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class Workers:
-    """Threads that compute; onnxruntime, torch, NumPy and Pillow let each other run meanwhile.
+    """Threads beside the event loop and the engine; NumPy, Pillow and pydantic's parser mostly let those run meanwhile.
 
     Args:
         threads: how many compute at the same time; further calls wait their turn.
@@ -22,14 +21,13 @@ class Workers:
     def __init__(self, threads: int) -> None:
         self._limiter = CapacityLimiter(threads)
 
-    async def run(self, call: Callable[[float], Result]) -> Result:
-        """Call in a thread, with the seconds that were spent on waiting for one.
+    async def run(self, call: Callable[[], Result]) -> Result:
+        """Call in a thread.
 
         Raises:
             StoppingError: the service stops first.
         """
-        asked = time.perf_counter()
         try:
-            return await to_thread.run_sync(lambda: call(time.perf_counter() - asked), limiter=self._limiter)
+            return await to_thread.run_sync(call, limiter=self._limiter)
         except CancelledError as error:  # by the server, whose time to stop in good order is over
             raise StoppingError(FieldError("service", "is stopping; ask again")) from error

@@ -9,6 +9,9 @@ from models.solvers.settings import SolverSettings, Steps, Tolerance
 from service.errors import FieldError, InvalidError
 from service.registry import ServedModel
 
+LARGEST_NFE = 10_000
+"""What the most attempts of the method of the most stages come to, and more."""
+
 ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
 FIXED = [name for name, method in METHODS.items() if not method.adaptive]
 
@@ -34,6 +37,33 @@ class SolverFields(BaseModel):
     rtol: Annotated[Tolerance | None, Field(description="Relative tolerance; alone it sets atol too.")] = None
     atol: Annotated[Tolerance | None, Field(description="Absolute tolerance; alone it sets rtol too.")] = None
     steps: Annotated[Steps | None, Field(description="The number of equal steps of a fixed-step method.")] = None
+    max_nfe: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=LARGEST_NFE,
+            description="The most evaluations of f for an image. Where they are about to be spent, the last step goes "
+            "all the way to t = 1, and the outcome is max_nfe.",
+        ),
+    ] = None
+    deadline_ms: Annotated[
+        float | None,
+        Field(
+            ge=1,
+            le=600_000,
+            allow_inf_nan=False,
+            description="Milliseconds within which to answer. Without a tolerance it buys one: the tightest that is "
+            "expected to fit. Where it is about to be missed, the last step goes all the way to t = 1, and the "
+            "outcome is deadline; where even that is too late, the answer is 504.",
+        ),
+    ] = None
+    allow_degraded: Annotated[
+        bool | None,
+        Field(
+            description="Whether a busy service may solve more loosely than is asked. Default: where neither a "
+            "tolerance nor a number of steps is asked."
+        ),
+    ] = None
 
 
 def resolve(fields: SolverFields, model: ServedModel) -> SolverSettings | None:
@@ -56,9 +86,12 @@ def resolve(fields: SolverFields, model: ServedModel) -> SolverSettings | None:
         default = SolverSettings.adaptive(profile.method_for(min(tolerances)), min(tolerances))
     elif fields.method not in {None, default.method}:
         default = profile.cheapest([_known(fields.method, model)])
-    if METHODS[default.method].adaptive:
-        return _adaptive(fields, default)
-    return _fixed(fields, default)
+    solver = _adaptive(fields, default) if METHODS[default.method].adaptive else _fixed(fields, default)
+    least = METHODS[solver.method].least_evaluations
+    if fields.max_nfe is not None and fields.max_nfe < least:
+        message = f"{solver.method} takes {least} evaluations at least"
+        raise InvalidError(FieldError(field="max_nfe", message=message, value=str(fields.max_nfe)))
+    return solver
 
 
 def _known(method: str | None, model: ServedModel) -> str:
@@ -73,7 +106,7 @@ def _known(method: str | None, model: ServedModel) -> str:
 def _refuse_all(fields: SolverFields, model: ServedModel) -> None:
     """Refuse what only a model with an ODE can take."""
     message = f"{model.name} solves no ODE; it takes no solver fields"
-    given = fields.model_dump(exclude={"model"}, exclude_none=True)
+    given = fields.model_dump(exclude={"model", "deadline_ms", "allow_degraded"}, exclude_none=True)
     if given:
         raise InvalidError(*(FieldError(field, message, str(value)) for field, value in given.items()))
 

@@ -1,0 +1,54 @@
+"""The query of a request to predict."""
+
+from collections import Counter
+from functools import lru_cache
+from typing import Annotated, Literal
+from urllib.parse import parse_qsl
+
+from pydantic import Field, ValidationError
+
+from service.engine.policy import SolverFields
+from service.errors import MOST_ERRORS, FieldError, InvalidError, invalid, shortened
+
+LONGEST_KEPT = 256
+"""Bytes of a query that is kept to be read but once."""
+
+
+class QueryFields(SolverFields):
+    """What the query may say."""
+
+    priority: Annotated[
+        Literal["high", "normal", "low"],
+        Field(description="Whose images are begun first. Only in the query: it counts before the body is read."),
+    ] = "normal"
+
+    @property
+    def solver(self) -> SolverFields:
+        """The solver fields alone."""
+        told = self.model_dump(include=self.model_fields_set - {"priority"})
+        return SolverFields.model_construct(**told)
+
+
+def read_query(query: bytes) -> QueryFields:
+    """Read a query.
+
+    Raises:
+        InvalidError: a field is unknown, out of range or given twice.
+    """
+    return _kept(query) if len(query) <= LONGEST_KEPT else _read(query)
+
+
+def _read(query: bytes) -> QueryFields:
+    told = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    counts = Counter(name for name, _ in told)
+    if repeated := sorted(name for name, count in counts.items() if count > 1):
+        raise InvalidError(
+            *(FieldError(shortened(name), "is given twice in the query") for name in repeated[:MOST_ERRORS])
+        )
+    try:
+        return QueryFields.model_validate(dict(told))
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+_kept = lru_cache(maxsize=1024)(_read)

@@ -1,0 +1,68 @@
+"""How many images may wait, and for how long the next would."""
+
+import math
+from threading import Lock
+
+from service.engine.job import Priority
+from service.errors import FieldError, OverloadedError
+
+
+class Admission:
+    """Counts the images that wait. Safe to use from several threads.
+
+    A request is admitted if the images that would be begun before its own, and these, are no more than the queue
+    holds; so what waits at a lower priority keeps nobody out.
+
+    Args:
+        rows: that the queue holds.
+
+    Attributes:
+        rows: that the queue holds.
+        seconds_per_row: what an image takes of the engine, at present; the scheduler keeps it up to date.
+        refused: requests that found no room.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.seconds_per_row = 0.0
+        self.refused = 0
+        self._waiting = [0] * len(Priority)
+        self._lock = Lock()
+
+    def waiting(self, priority: Priority = Priority.low) -> int:
+        """The images that wait at a priority or above."""
+        return sum(self._waiting[: priority + 1])
+
+    def fullness(self, priority: Priority) -> float:
+        """The part of the queue that is taken for a priority, 0..1."""
+        return self.waiting(priority) / self.rows
+
+    def enter(self, rows: int, priority: Priority) -> None:
+        """Let images into the queue.
+
+        Raises:
+            OverloadedError: there is no room for all of them.
+        """
+        with self._lock:
+            if self.waiting(priority) + rows <= self.rows:
+                self._waiting[priority] += rows
+                return
+        raise self.refusal(priority)
+
+    def leave(self, rows: int, priority: Priority) -> None:
+        """Note that images have left the queue."""
+        with self._lock:
+            self._waiting[priority] -= rows
+
+    def is_full(self, priority: Priority) -> bool:
+        """Whether there is no room for a single image."""
+        return self.waiting(priority) >= self.rows
+
+    def refusal(self, priority: Priority) -> OverloadedError:
+        """Note that a request found no room, and say when to ask again: when what waits now will have been begun."""
+        self.refused += 1
+        waiting = self.waiting(priority)
+        message = f"at most {self.rows:,} images wait; ask again later"
+        return OverloadedError(
+            FieldError("queue", message, f"{waiting:,}"), retry_after=max(1, math.ceil(waiting * self.seconds_per_row))
+        )

@@ -1,0 +1,157 @@
+"""The images that are solved by one method of one model: those that wait, and those in flight."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from models.backends.flight import Flight
+from models.solvers.methods import METHODS
+from models.solvers.solve import Outcome
+from service.engine.job import Job, Priority
+from service.registry import ServedModel
+
+
+class Row(NamedTuple):
+    """An image in flight.
+
+    Attributes:
+        job: whose it is.
+        number: which of its images.
+        guest: whether it waited in the line of another lane.
+    """
+
+    job: Job
+    number: int
+    guest: bool
+
+
+class Line:
+    """Jobs whose images wait, by priority.
+
+    Within a priority the jobs give an image in turn, so that one with a long list delays one with a single image by
+    a single image.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: tuple[deque[Job], ...] = tuple(deque() for _ in Priority)
+
+    def __len__(self) -> int:
+        """The number of jobs."""
+        return sum(map(len, self._jobs))
+
+    def __iter__(self) -> Iterator[Job]:
+        for jobs in self._jobs:
+            yield from jobs
+
+    def append(self, job: Job) -> None:
+        """Let a job wait behind those of its priority."""
+        self._jobs[job.priority].append(job)
+
+    def remove(self, job: Job) -> None:
+        """Let a job that is in the line wait no more."""
+        self._jobs[job.priority].remove(job)
+
+    def head(self) -> Job | None:
+        """The job whose turn it is; None where none waits."""
+        return next((jobs[0] for jobs in self._jobs if jobs), None)
+
+    def advance(self) -> None:
+        """End the turn of the head: it goes behind the others, or away if none of its images waits any more."""
+        jobs = next(jobs for jobs in self._jobs if jobs)
+        job = jobs.popleft()
+        if job.waiting:
+            jobs.append(job)
+
+
+class Lane:
+    """A flight, whose images are in it, and the line before it.
+
+    A guest is an image that waited in another line, that of the setting it was asked at. Guests take no room from
+    those that wait here, nor these from them.
+
+    Args:
+        model: of the lane.
+        method: of the lane; None for a model without an ODE.
+        seconds: how long a stem or a step may take; the room follows from it.
+
+    Attributes:
+        line: the jobs that wait.
+        rows: the images in flight, by their places.
+        capacity: the most rows of either kind in flight.
+        seconds: what a turn of this lane takes, of late.
+    """
+
+    def __init__(self, model: ServedModel, method: str | None, seconds: float) -> None:
+        tableau = None if method is None else METHODS[method]
+        self.model = model
+        self.evaluations_to_start = 0 if tableau is None else tableau.evaluations_to_start
+        self.evaluations_per_step = 0 if tableau is None else tableau.evaluations_per_step
+        self.capacity = model.costs.most_rows(self.evaluations_per_step, seconds)
+        self.line = Line()
+        self.rows: list[Row] = []
+        self.seconds = model.costs.answer(1, self.evaluations_to_start + self.evaluations_per_step)
+        self._method = method
+        self._flight = self._new_flight()
+
+    def _new_flight(self) -> Flight:
+        return self.model.backend.flight(self._method, 2 * self.capacity)
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.rows or self.line)
+
+    def room(self, *, guest: bool) -> int:
+        """How many more images of either kind may join."""
+        return self.capacity - sum(row.guest == guest for row in self.rows)
+
+    def join(self, rows: list[Row]) -> None:
+        """Bring images into flight, at most as many as there is room for."""
+        images = np.stack([row.job.images[row.number] for row in rows])
+        solvers = [row.job.rungs[row.number].solver for row in rows]
+        self._flight.join(images, solvers, [row.job.terms.max_nfe for row in rows])
+        self.rows += rows
+
+    def drop(self) -> None:
+        """Drop the rows whose job has ended."""
+        if places := [place for place, row in enumerate(self.rows) if row.job.end]:
+            self._flight.drop(places)
+            self._vacate(places)
+
+    def hurry(self, until: float) -> None:
+        """Let the next attempt be the last of each row whose deadline is earlier."""
+        deadlines = ((place, row.job.deadline) for place, row in enumerate(self.rows))
+        if late := [place for place, deadline in deadlines if deadline is not None and deadline < until]:
+            self._flight.finish(late, Outcome.deadline)
+
+    def step(self) -> list[Job]:
+        """Attempt a step, and answer the rows that have ended.
+
+        Returns:
+            The jobs that ended with them.
+        """
+        places = self._flight.attempt()
+        if not places:
+            return []
+        answer = self._flight.leave(places)
+        for at, place in enumerate(places):
+            row = self.rows[place]
+            row.job.settle(row.number, answer, at)
+        ended = {id(job): job for place in places if (job := self.rows[place].job).end}
+        self._vacate(places)
+        return list(ended.values())
+
+    def clear(self) -> list[Row]:
+        """Give up what is in flight, which is no longer to be trusted; returns its rows."""
+        rows, self.rows = self.rows, []
+        self._flight = self._new_flight()
+        return rows
+
+    def _vacate(self, places: list[int]) -> None:
+        """Move rows as the flight does."""
+        for place in reversed(places):
+            last = self.rows.pop()
+            if place != len(self.rows):
+                self.rows[place] = last

@@ -1,0 +1,266 @@
+"""Which images are computed when: the in-flight batch, between two steps of which rows leave and join.
+
+Knows nothing of HTTP, of threads, or of the clock but what it is told; a test drives it turn by turn.
+"""
+
+import heapq
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from service.engine.admission import Admission
+from service.engine.job import End, Job
+from service.engine.lane import Lane, Row
+from service.engine.terms import Rung
+from service.registry import ServedModel
+
+TURN_SECONDS = 1e-3
+"""For how long a stem or a step of a lane may keep the others waiting; its capacity follows from it."""
+
+BROWN_OUT_FROM, BROWN_OUT_TO = 0.05, 0.5
+"""The fullness of the queue from which images are solved more loosely, and at which as loosely as they may be."""
+
+SAFETY = 1.25
+"""How much longer than predicted a solve is taken to be, where there is a deadline."""
+
+SMOOTHING = 0.1
+"""How much the newest turn weighs in what a lane's turn is said to take."""
+
+MEMORY = 0.98
+"""How much of what is known of the seconds of a row is kept after another."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Counts:
+    """What was done since the start.
+
+    Attributes:
+        jobs: that ended, by how.
+        begun: images that left the queue.
+        degraded: of them, those that are solved more loosely than was asked.
+        evaluations: of f, for one image each.
+        turns: of a lane.
+    """
+
+    jobs: dict[End, int]
+    begun: int = 0
+    degraded: int = 0
+    evaluations: int = 0
+    turns: int = 0
+
+
+class Scheduler:
+    """The lanes and what goes on in them.
+
+    Args:
+        default: the model whose default setting an image is first taken to cost.
+        admission: which is told when images leave the queue.
+        clock: seconds.
+
+    Attributes:
+        counts: what was done since the start.
+    """
+
+    def __init__(self, default: ServedModel, admission: Admission, clock: Callable[[], float]) -> None:
+        self.counts = Counts(dict.fromkeys(End, 0))
+        self._admission = admission
+        self._clock = clock
+        self._lanes: dict[tuple[str, str | None], Lane] = {}
+        self._active: deque[Lane] = deque()
+        self._deadlines = Deadlines()
+        self._busy, self._answered = default.expected_seconds, 1.0
+        admission.seconds_per_row = self._busy
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self._active
+
+    def submit(self, job: Job) -> None:
+        """Take in a job whose images have been admitted."""
+        lane = self._home(job)
+        lane.line.append(job)
+        self._activate(lane)
+        self._deadlines.add(job)
+
+    def end(self, job: Job, end: End) -> None:
+        """End a job before it is answered; its rows in flight are dropped before the next step of their lane."""
+        if job.end:
+            return
+        if waiting := job.waiting:
+            self._home(job).line.remove(job)
+            self._admission.leave(waiting, job.priority)
+        job.end = end
+        self._tell(job)
+
+    def end_all(self, end: End) -> None:
+        """End every job."""
+        for lane in self._lanes.values():
+            for job in (*lane.line, *(row.job for row in lane.rows)):
+                self.end(job, end)
+
+    def turn(self) -> None:
+        """Give the next lane its turn: rows leave, rows join, and all of them attempt a step."""
+        started = self._clock()
+        for job in self._deadlines.passed(started):
+            self.end(job, End.expired)
+        if not self._active:
+            return
+        lane = self._active.popleft()
+        lane.drop()
+        before = self.counts.begun
+        self._fill(lane, started)
+        if lane.rows:
+            self._step(lane, started, self.counts.begun - before)
+        if lane.active:
+            self._activate(lane)
+
+    def _fill(self, lane: Lane, now: float) -> None:
+        """Begin images of the lane's line, each in the lane of its setting, while there is room."""
+        joining: dict[Lane, list[Row]] = {}
+        while job := lane.line.head():
+            rung, degraded = self._choose(job, lane, now)
+            target = self._lane(job.model, rung.method)
+            guest = target is not lane
+            rows = joining.setdefault(target, [])
+            if len(rows) >= target.room(guest=guest):
+                break
+            rows.append(Row(job, job.begin(rung, degraded=degraded, now=now), guest))
+            lane.line.advance()
+            self._admission.leave(1, job.priority)
+            self.counts.begun += 1
+            self.counts.degraded += degraded
+        for target, rows in joining.items():
+            if rows:
+                self._join(target, rows)
+                if target is not lane:
+                    self._activate(target)
+
+    def _join(self, lane: Lane, rows: list[Row]) -> None:
+        try:
+            lane.join(rows)
+        except Exception:  # noqa: BLE001 (whatever it is, it is logged, and no fault of the other lanes)
+            self._fail(lane, rows)
+        self.counts.evaluations += lane.evaluations_to_start * len(rows)
+
+    def _step(self, lane: Lane, started: float, joined: int) -> None:
+        """Let every row of the lane attempt a step, and those that have ended leave."""
+        if self._deadlines:
+            lane.hurry(started + SAFETY * 2 * (lane.seconds + self._others(lane)))
+        rows = len(lane.rows)
+        ended: list[Job] = []
+        try:
+            ended = lane.step()
+        except Exception:  # noqa: BLE001 (likewise)
+            self._fail(lane, [])
+        self.counts.turns += 1
+        self.counts.evaluations += lane.evaluations_per_step * rows
+        self._learn(lane, self._clock() - started, joined, rows)
+        for job in ended:
+            self._tell(job)
+
+    def _fail(self, lane: Lane, joining: list[Row]) -> None:
+        """Give up what a lane has in flight, whose computation failed; the other lanes go on."""
+        logger.exception("the computation of %s failed", lane.model.name)
+        for row in (*joining, *lane.clear()):
+            self.end(row.job, End.failed)
+
+    def _choose(self, job: Job, lane: Lane, now: float) -> tuple[Rung, bool]:
+        """By which of its settings the next image of a job is solved, and whether that is for the queue's sake."""
+        rungs = job.terms.rungs
+        if job.terms.by_deadline and job.deadline is not None:
+            left = job.deadline - now
+            return next((rung for rung in rungs if SAFETY * self._expected(job, lane, rung) <= left), rungs[-1]), False
+        fullness = self._admission.fullness(job.priority)
+        if len(rungs) == 1 or fullness <= BROWN_OUT_FROM:
+            return rungs[0], False
+        share = min(1.0, (fullness - BROWN_OUT_FROM) / (BROWN_OUT_TO - BROWN_OUT_FROM))
+        most = rungs[0].nfe ** (1 - share) * rungs[-1].nfe ** share
+        chosen = next((rung for rung in rungs if rung.nfe <= most), rungs[-1])
+        return chosen, chosen is not rungs[0]
+
+    def _expected(self, job: Job, home: Lane, rung: Rung) -> float:
+        """Seconds until all images of a job that still wait are answered, all of them by this setting."""
+        lane = self._lane(job.model, rung.method)
+        rows = min(job.waiting, lane.capacity)
+        waves = math.ceil(job.waiting / lane.capacity)
+        attempts = max(1.0, (rung.most_nfe - lane.evaluations_to_start) / lane.evaluations_per_step)
+        wave = job.model.costs.answer(rows, rung.most_nfe) + attempts * self._others(lane)
+        ahead = min((len(home.line) - 1) * job.waiting, self._admission.waiting(job.priority))
+        return waves * wave + ahead * self._admission.seconds_per_row
+
+    def _others(self, lane: Lane) -> float:
+        """Seconds of a turn of each of the other lanes at work."""
+        return sum(other.seconds for other in self._active if other is not lane)
+
+    def _learn(self, lane: Lane, seconds: float, joined: int, rows: int) -> None:
+        """Note what a turn took, in which so many rows joined, were attempted, and left."""
+        lane.seconds += SMOOTHING * (seconds - lane.seconds)
+        lane.model.costs.correct(joined, rows, lane.evaluations_per_step, seconds)
+        self._busy = MEMORY * self._busy + seconds
+        self._answered = MEMORY * self._answered + rows - len(lane.rows)
+        if self._answered > 0:
+            self._admission.seconds_per_row = self._busy / self._answered
+
+    def _home(self, job: Job) -> Lane:
+        """The lane in whose line a job waits: that of the setting it asks for."""
+        return self._lane(job.model, job.terms.rungs[0].method)
+
+    def _lane(self, model: ServedModel, method: str | None) -> Lane:
+        key = model.name, method
+        if key not in self._lanes:
+            self._lanes[key] = Lane(model, method, TURN_SECONDS)
+        return self._lanes[key]
+
+    def _activate(self, lane: Lane) -> None:
+        """Let a lane have turns, if it does not already."""
+        if lane not in self._active:
+            self._active.append(lane)
+
+    def _tell(self, job: Job) -> None:
+        """Tell whoever waits that a job has ended."""
+        if job.end:
+            self.counts.jobs[job.end] += 1
+        self._deadlines.discard(job)
+        if job.on_end:
+            job.on_end(job)
+
+
+class Deadlines:
+    """The jobs that have one, by when it passes."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Job]] = []
+        self._numbers = count()
+        self._ended = 0
+
+    def __bool__(self) -> bool:
+        return len(self._heap) > self._ended
+
+    def add(self, job: Job) -> None:
+        """Note a job, if it has a deadline."""
+        if job.deadline is not None:
+            heapq.heappush(self._heap, (job.deadline, next(self._numbers), job))
+
+    def discard(self, job: Job) -> None:
+        """Forget a job that has ended, now or soon: they are cleared out when they are the most."""
+        if job.deadline is None:
+            return
+        self._ended += 1
+        if self._ended > len(self._heap) / 2:
+            self._heap = [entry for entry in self._heap if not entry[-1].end]
+            heapq.heapify(self._heap)
+            self._ended = 0
+
+    def passed(self, now: float) -> Iterator[Job]:
+        """The jobs whose deadline has passed, which are forgotten."""
+        while self._heap and self._heap[0][0] <= now:
+            job = heapq.heappop(self._heap)[-1]
+            self._ended -= 1  # it has ended, and was counted; or ends by what is done with it now
+            if not job.end:
+                yield job
