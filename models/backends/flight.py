@@ -21,6 +21,9 @@ from models.solvers.tableau import Tableau
 T1 = 1.0
 """The end of the interval."""
 
+Places = npt.NDArray[np.intp] | slice
+"""Of some rows."""
+
 
 class Start(NamedTuple):
     """What a row begins with: its first step and its tolerances."""
@@ -47,26 +50,29 @@ class Flight(ABC):
         self.capacity = capacity
         self.rows = 0
         self._adaptive = tableau is not None and tableau.adaptive
-        self._steps, self._rejected, self._most, self._outcome, self._forced = np.zeros((5, capacity), np.int64)
-        self._error, self._atol = np.zeros((2, capacity), np.float32)
-        self._books = (self._steps, self._rejected, self._most, self._outcome, self._forced, self._error, self._atol)
+        self._counts = np.zeros((5, capacity), np.int64)
+        self._steps, self._rejected, self._outcome, self._forced, self._most = self._counts
+        self._error, self._atol = self._sizes = np.zeros((2, capacity), np.float32)
+        self._any_forced = False
 
-    def join(self, images: Images, solvers: Sequence[SolverSettings | None], max_nfe: Sequence[int | None]) -> None:
+    def join(
+        self, images: Images | Sequence[Images], solvers: Sequence[SolverSettings | None], max_nfe: Sequence[int | None]
+    ) -> None:
         """Bring images through the stem into the next places.
 
         Args:
-            images: uint8 ``[rows, 28, 28]``, no more than there is room for.
+            images: uint8 ``[28, 28]`` each, no more than there is room for.
             solvers: of this flight's method, one for each image; None for a network without an ODE.
             max_nfe: the most evaluations of f that each may cost, or None; at least as many as one step takes.
         """
         first, self.rows = self.rows, self.rows + len(images)
-        places = slice(first, self.rows)
-        for book in self._books:
-            book[places] = 0
         starts = [_start(self.tableau, solver) for solver in solvers]
         self._begin(images, first, starts)
-        self._atol[places] = [start.atol for start in starts]
-        self._most[places] = [self._attempts(most) for most in max_nfe]
+        self._counts[:, first : self.rows] = 0
+        self._error[first : self.rows] = 0
+        for place, (start, most) in enumerate(zip(starts, max_nfe, strict=True), first):
+            self._atol[place] = start.atol
+            self._most[place] = self._attempts(most)
 
     def attempt(self) -> list[int]:
         """Attempt a step for every row.
@@ -78,20 +84,23 @@ class Flight(ABC):
         if self.tableau is None:
             return list(range(n))
         self._steps[:n] += 1
-        last = self._steps[:n] == self._most[:n]
-        if last.any():
-            self.finish(np.flatnonzero(last), Outcome.max_nfe)
+        spent = self._steps[:n] == self._most[:n]
+        if any_spent := spent.any():
+            self.finish(np.flatnonzero(spent & (self._most[:n] < MAX_STEPS)).tolist(), Outcome.max_nfe)
         tried = self._attempt(n)
-        self._rejected[:n] += ~tried.accepted
-        self._error[:n] += np.where(tried.accepted, tried.error, 0)
-        outcome = judge(tried, T1)
-        if self._forced[:n].any():
-            outcome = self._judge_forced(tried, outcome)
-        self._outcome[:n] = outcome
-        places: list[int] = np.flatnonzero((outcome != Outcome.max_steps) | (self._steps[:n] >= MAX_STEPS)).tolist()
+        if tried.accepted.all() and not self._any_forced:  # as `judge` has it, and most often: so in few operations
+            self._error[:n] += tried.error
+            self._outcome[:n] = Outcome.converged  # or will have
+            ended = tried.t >= T1
+        else:
+            ended = self._judge(tried)
+        if any_spent:
+            self._outcome[:n][spent & ~ended] = Outcome.max_steps
+            ended |= spent
+        places: list[int] = np.flatnonzero(ended).tolist()
         return places
 
-    def finish(self, places: npt.NDArray[np.intp] | Sequence[int], reason: Outcome) -> None:
+    def finish(self, places: Sequence[int], reason: Outcome) -> None:
         """Let the next attempt of some rows go all the way to t1, whatever its error.
 
         Such a row ends with the reason as its outcome; or as converged, where its error turns out to be within its
@@ -105,6 +114,7 @@ class Flight(ABC):
             t, h = self._time_and_step(place)
             if self._adaptive or h * STRETCH < T1 - t:
                 self._forced[place] = reason
+                self._any_forced = True
                 self._restart(place, Start(h=T1, rtol=0.0, atol=np.inf))
 
     def leave(self, places: Sequence[int]) -> Answer:
@@ -116,18 +126,11 @@ class Flight(ABC):
         Returns:
             Their answers, in the order of the places.
         """
-        index = np.asarray(places)
-        steps = self._steps[index]
+        index = slice(self.rows) if len(places) == self.rows else np.asarray(places)
+        steps, rejected, outcome, *_ = self._counts[:, index].copy()
         tableau = self.tableau
-        nfe = steps * 0 if tableau is None else tableau.evaluations_to_start + tableau.evaluations_per_step * steps
-        answer = Answer(
-            logits=self._logits(index),
-            steps=steps,
-            rejected=self._rejected[index],
-            nfe=nfe,
-            error_estimate=self._error[index],
-            outcome=self._outcome[index],
-        )
+        nfe = steps if tableau is None else tableau.evaluations_to_start + tableau.evaluations_per_step * steps
+        answer = Answer(self._logits(index), steps, rejected, nfe, self._error[index].copy(), outcome)
         self.drop(places)
         return answer
 
@@ -141,30 +144,34 @@ class Flight(ABC):
             self.rows -= 1
             if place != self.rows:
                 self._move(self.rows, place)
-                for book in self._books:
-                    book[place] = book[self.rows]
-
-    def spent(self, place: int) -> int:
-        """The evaluations of f that a row has cost so far."""
-        if self.tableau is None:
-            return 0
-        return int(self.tableau.evaluations_to_start + self.tableau.evaluations_per_step * self._steps[place])
+                self._counts[:, place] = self._counts[:, self.rows]
+                self._sizes[:, place] = self._sizes[:, self.rows]
 
     def _attempts(self, max_nfe: int | None) -> int:
         """How many attempts a row may make."""
         if max_nfe is None or self.tableau is None:
-            return MAX_STEPS + 1  # it is given up before
-        return (max_nfe - self.tableau.evaluations_to_start) // self.tableau.evaluations_per_step
+            return MAX_STEPS
+        affordable = (max_nfe - self.tableau.evaluations_to_start) // self.tableau.evaluations_per_step
+        return min(affordable, MAX_STEPS)
 
-    def _judge_forced(self, tried: Attempt, outcome: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The outcomes, with those of the rows whose last attempt this was."""
-        forced = self._forced[: self.rows]
-        within = self._adaptive & (tried.error <= self._atol[: self.rows])
-        ended = np.where(within, int(Outcome.converged), forced)
-        return np.where(forced == 0, outcome, np.where(tried.accepted, ended, int(Outcome.non_finite)))
+    def _judge(self, tried: Attempt) -> npt.NDArray[np.bool_]:
+        """Note how the rows have fared; which of them have ended."""
+        n = self.rows
+        self._rejected[:n] += ~tried.accepted
+        self._error[:n] += np.where(tried.accepted, tried.error, 0)
+        outcome = judge(tried, T1)
+        if self._any_forced:
+            within = self._adaptive & (tried.error <= self._atol[:n])
+            last = np.where(within, int(Outcome.converged), self._forced[:n])
+            last = np.where(tried.accepted, last, int(Outcome.non_finite))
+            outcome = np.where(self._forced[:n] == 0, outcome, last)
+            self._any_forced = False
+        self._outcome[:n] = outcome
+        ended: npt.NDArray[np.bool_] = outcome != int(Outcome.max_steps)
+        return ended
 
     @abstractmethod
-    def _begin(self, images: Images, first: int, starts: list[Start]) -> None:
+    def _begin(self, images: Images | Sequence[Images], first: int, starts: list[Start]) -> None:
         """Fill the places from the first: the stem's states, their times, and f there if the method is FSAL."""
 
     @abstractmethod
@@ -188,7 +195,7 @@ class Flight(ABC):
         """Copy a row from a place to another."""
 
     @abstractmethod
-    def _logits(self, places: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    def _logits(self, places: Places) -> npt.NDArray[np.float32]:
         """The logits of the states at some places."""
 
 

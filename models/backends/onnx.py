@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from models.artifact import DYNAMICS, HEAD, STEM, ArtifactError, step_file
 from models.backends.answer import Images
-from models.backends.flight import Flight, Start
+from models.backends.flight import Flight, Places, Start
 from models.solvers.attempt import Attempt
 from models.solvers.methods import METHODS
 
@@ -166,37 +166,40 @@ class OnnxFlight(Flight):
         self._now, self._next = (self._empty(stem.output_shape) for _ in range(2))
         self._rtol, self._atols = np.zeros((2, capacity), np.float32)
         self._errors, self._accepted = np.zeros(capacity, np.float32), np.zeros(capacity, np.bool_)
-        self._bound: dict[tuple[int, int], Callable[[], None]] = {}
+        self._bound: dict[tuple[int, ...], Callable[[], None]] = {}
 
     def _empty(self, state_shape: list[int]) -> Rows:
         z, k1 = (np.zeros((self.capacity, *state_shape), np.float32) for _ in range(2))
         return Rows(z, k1, *np.zeros((2, self.capacity), np.float32))
 
-    def _begin(self, images: Images, first: int, starts: list[Start]) -> None:
+    def _begin(self, images: Images | Sequence[Images], first: int, starts: list[Start]) -> None:
+        for row, (image, start) in enumerate(zip(images, starts, strict=True)):
+            self._images[row] = image
+            self._restart(first + row, start)
         rows, places = len(images), slice(first, first + len(images))
-        self._images[:rows] = images
-        self._now.t[places] = 0
-        for array, values in zip((self._now.h, self._rtol, self._atols), zip(*starts, strict=True), strict=True):
-            array[places] = values
-        self._stem.bind([self._images[:rows]], [self._now.z[places]])()
-        if self._step is not None and self._step.tableau.fsal:
-            self._step.dynamics_graph.bind([self._now.t[places], self._now.z[places]], [self._now.k1[places]])()
+        now, step = self._now, self._step
+        now.t[places] = 0
+        self._run(first, rows, lambda: self._stem.bind([self._images[:rows]], [now.z[places]]), self._stem)
+        if step is not None and step.tableau.fsal:
+            f = step.dynamics_graph
+            self._run(first, rows, lambda: f.bind([now.t[places], now.z[places]], [now.k1[places]]), f)
 
     def _attempt(self, rows: int) -> Attempt:
-        # A binding takes a tenth of the time of a step, so each is kept, by the arrays that are read.
-        key = rows, id(self._now)
-        if key not in self._bound:
-            self._bound[key] = self._bind(rows)
-        self._bound[key]()
-        self._now, self._next = self._next, self._now
-        return Attempt(*(array[:rows] for array in (*self._now, self._errors, self._accepted)))
-
-    def _bind(self, rows: int) -> Callable[[], None]:
         if self._step is None:
             raise TypeError("a network without an ODE takes no steps")
-        inputs = (*self._now, self._rtol, self._atols)
-        outputs = (*self._next, self._errors, self._accepted)
-        return self._step.graph.bind([array[:rows] for array in inputs], [array[:rows] for array in outputs])
+        graph, now, after = self._step.graph, self._now, self._next
+        inputs = (*now, self._rtol, self._atols)
+        outputs = (*after, self._errors, self._accepted)
+        self._run(0, rows, lambda: graph.bind([a[:rows] for a in inputs], [a[:rows] for a in outputs]), graph)
+        self._now, self._next = after, now
+        return Attempt(after.z, after.k1, *(array[:rows] for array in outputs[2:]))
+
+    def _run(self, first: int, rows: int, bind: Callable[[], Callable[[], None]], graph: Graph) -> None:
+        """Run a graph on some rows of the flight's arrays; binding takes so long that each is done but once."""
+        key = id(graph), first, rows, id(self._now)
+        if key not in self._bound:
+            self._bound[key] = bind()
+        self._bound[key]()
 
     def _time_and_step(self, place: int) -> tuple[float, float]:
         return float(self._now.t[place]), float(self._now.h[place])
@@ -208,6 +211,6 @@ class OnnxFlight(Flight):
         for array in (*self._now, self._rtol, self._atols):
             array[target] = array[source]
 
-    def _logits(self, places: npt.NDArray[np.intp]) -> Floats:
+    def _logits(self, places: Places) -> Floats:
         logits: Floats = self._head(self._now.z[places])[0]
         return logits

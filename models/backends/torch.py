@@ -1,5 +1,6 @@
 """The backend of torch: the same modules that training fits, on the CPU or on CUDA."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from models.artifact import WEIGHTS, Artifact, ArtifactError
 from models.backends.answer import Images
-from models.backends.flight import Flight, Start
+from models.backends.flight import Flight, Places, Start
 from models.networks.layers import Normalisation
 from models.networks.network import Network
 from models.networks.odenet import ODENet
@@ -87,9 +88,9 @@ class TorchFlight(Flight):
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
     @torch.no_grad()
-    def _begin(self, images: Images, first: int, starts: list[Start]) -> None:
+    def _begin(self, images: Images | Sequence[Images], first: int, starts: list[Start]) -> None:
         places = slice(first, first + len(images))
-        z = self._network.stem(torch.tensor(images, device=self._device))
+        z = self._network.stem(torch.tensor(np.asarray(images), device=self._device))
         if not self._z.numel():
             self._z, self._k1 = z.new_zeros(2, self.capacity, *z.shape[1:])
         self._z[places] = z
@@ -150,8 +151,8 @@ class TorchFlight(Flight):
             array[target] = array[source]
 
     @torch.no_grad()
-    def _logits(self, places: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-        logits: npt.NDArray[np.float32] = self._network.head(self._z[torch.from_numpy(places)]).cpu().numpy()
+    def _logits(self, places: Places) -> npt.NDArray[np.float32]:
+        logits: npt.NDArray[np.float32] = self._network.head(self._z[places]).cpu().numpy()
         return logits
 
 

@@ -61,12 +61,12 @@ class Costs:
         """Seconds of whole answers to rows that are computed together, in evaluations of f each."""
         return self.correction * (self.stem[rows] + nfe * self.evaluation[rows] + self.head[rows])
 
-    def most_rows(self, evaluations: int, seconds: float) -> int:
-        """How many rows' stem, and how many rows' step, end within a time; at least 1."""
-        most = len(self.stem) - 1
-        within = (rows for rows in range(most, 0, -1) if self.stem[rows] <= seconds)
-        stepped = (rows for rows in range(most, 0, -1) if evaluations * self.evaluation[rows] <= seconds)
-        return min(next(within, 1), next(stepped, 1))
+    def most_rows(self, evaluations: int, stem_seconds: float, step_seconds: float) -> int:
+        """How many rows' stem, and how many rows' step of so many evaluations, end within a time; at least 1."""
+        rows = range(len(self.stem) - 1, 0, -1)
+        return next(
+            (n for n in rows if self.stem[n] <= stem_seconds and evaluations * self.evaluation[n] <= step_seconds), 1
+        )
 
     def correct(self, joined: int, stepped: int, evaluations: int, seconds: float) -> None:
         """Learn from what a turn took in which some rows joined, and others, or the same, were stepped."""

@@ -4,13 +4,15 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
-
 from models.backends.flight import Flight
 from models.solvers.methods import METHODS
 from models.solvers.solve import Outcome
 from service.engine.job import Job, Priority
 from service.registry import ServedModel
+
+STEM_SECONDS, STEP_SECONDS = 2e-3, 1e-3
+"""For how long the stem, and a step, of one lane may keep the others waiting; how many rows it may have in flight
+follows from that. A stem comes but once for an image, a step again and again."""
 
 
 class Row(NamedTuple):
@@ -74,7 +76,6 @@ class Lane:
     Args:
         model: of the lane.
         method: of the lane; None for a model without an ODE.
-        seconds: how long a stem or a step may take; the room follows from it.
 
     Attributes:
         line: the jobs that wait.
@@ -83,12 +84,12 @@ class Lane:
         seconds: what a turn of this lane takes, of late.
     """
 
-    def __init__(self, model: ServedModel, method: str | None, seconds: float) -> None:
+    def __init__(self, model: ServedModel, method: str | None) -> None:
         tableau = None if method is None else METHODS[method]
         self.model = model
         self.evaluations_to_start = 0 if tableau is None else tableau.evaluations_to_start
         self.evaluations_per_step = 0 if tableau is None else tableau.evaluations_per_step
-        self.capacity = model.costs.most_rows(self.evaluations_per_step, seconds)
+        self.capacity = model.costs.most_rows(self.evaluations_per_step, STEM_SECONDS, STEP_SECONDS)
         self.line = Line()
         self.rows: list[Row] = []
         self.seconds = model.costs.answer(1, self.evaluations_to_start + self.evaluations_per_step)
@@ -109,7 +110,7 @@ class Lane:
 
     def join(self, rows: list[Row]) -> None:
         """Bring images into flight, at most as many as there is room for."""
-        images = np.stack([row.job.images[row.number] for row in rows])
+        images = [row.job.images[row.number] for row in rows]
         solvers = [row.job.rungs[row.number].solver for row in rows]
         self._flight.join(images, solvers, [row.job.terms.max_nfe for row in rows])
         self.rows += rows

@@ -17,9 +17,6 @@ from service.engine.lane import Lane, Row
 from service.engine.terms import Rung
 from service.registry import ServedModel
 
-TURN_SECONDS = 1e-3
-"""For how long a stem or a step of a lane may keep the others waiting; its capacity follows from it."""
-
 BROWN_OUT_FROM, BROWN_OUT_TO = 0.05, 0.5
 """The fullness of the queue from which images are solved more loosely, and at which as loosely as they may be."""
 
@@ -122,20 +119,22 @@ class Scheduler:
 
     def _fill(self, lane: Lane, now: float) -> None:
         """Begin images of the lane's line, each in the lane of its setting, while there is room."""
-        joining: dict[Lane, list[Row]] = {}
+        joining: dict[Lane, tuple[int, list[Row]]] = {}
         while job := lane.line.head():
             rung, degraded = self._choose(job, lane, now)
             target = self._lane(job.model, rung.method)
             guest = target is not lane
-            rows = joining.setdefault(target, [])
-            if len(rows) >= target.room(guest=guest):
+            if target not in joining:
+                joining[target] = target.room(guest=guest), []
+            room, rows = joining[target]
+            if len(rows) >= room:
                 break
             rows.append(Row(job, job.begin(rung, degraded=degraded, now=now), guest))
             lane.line.advance()
             self._admission.leave(1, job.priority)
             self.counts.begun += 1
             self.counts.degraded += degraded
-        for target, rows in joining.items():
+        for target, (_, rows) in joining.items():
             if rows:
                 self._join(target, rows)
                 if target is not lane:
@@ -214,7 +213,7 @@ class Scheduler:
     def _lane(self, model: ServedModel, method: str | None) -> Lane:
         key = model.name, method
         if key not in self._lanes:
-            self._lanes[key] = Lane(model, method, TURN_SECONDS)
+            self._lanes[key] = Lane(model, method)
         return self._lanes[key]
 
     def _activate(self, lane: Lane) -> None:
