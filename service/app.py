@@ -49,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
     app.add_middleware(Shedding, admission=engine.admission, paths=["/predict"])
     app.state.engine = engine
-    app.include_router(predict.router(models, engine, workers, settings))
+    app.router.routes.insert(0, predict.route(models, engine, workers, settings))
     app.include_router(catalogue.router(models))
     app.include_router(health.router([model.name for model in models]))
     problems.install(app)

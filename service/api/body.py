@@ -32,6 +32,8 @@ IMAGE_BYTES = SIDE * SIDE
 SHORT = 64 * IMAGE_BYTES
 """Bytes of raw pixels that are looked at within the event loop."""
 
+MAGIC = tuple(READERS)
+
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
 PIXELS = "application/octet-stream"
@@ -153,7 +155,8 @@ def parse(parts: Sequence[Part], query: SolverFields, settings: Settings) -> Ask
     if [part.media_type for part in parts] == [JSON]:
         return _parse_json(parts[0].content, query, settings)
     _check_count(sum(_count(part) for part in parts), settings)
-    return Asked(np.concatenate([_images(part, settings) for part in parts]), query)
+    images = [_images(part, settings) for part in parts]
+    return Asked(images[0] if len(images) == 1 else np.concatenate(images), query)
 
 
 def _parse_json(content: bytes, query: SolverFields, settings: Settings) -> Asked:
@@ -192,7 +195,7 @@ def _count(part: Part) -> int:
 
 def _is_picture(part: Part) -> bool:
     """Whether a part is to be decoded; many a client sends a file as mere bytes."""
-    return part.media_type in PICTURES or part.content.startswith(tuple(READERS))
+    return part.media_type in PICTURES or part.content.startswith(MAGIC)
 
 
 def _images(part: Part, settings: Settings) -> Images:

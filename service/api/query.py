@@ -1,7 +1,7 @@
 """The query of a request to predict."""
 
 from collections import Counter
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl
 
@@ -22,7 +22,7 @@ class QueryFields(SolverFields):
         Field(description="Whose images are begun first. Only in the query: it counts before the body is read."),
     ] = "normal"
 
-    @property
+    @cached_property
     def solver(self) -> SolverFields:
         """The solver fields alone."""
         told = self.model_dump(include=self.model_fields_set - {"priority"})
