@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 
 from models.artifact import Distribution, Profile, ProfilePoint
-from models.backends.protocol import Answer, Backend, Images, classify
+from models.backends.answer import Answer, Images
+from models.backends.protocol import Backend, classify
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from models.solvers.solve import Outcome

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from models.backends.protocol import Backend, Images, classify
+from models.backends.answer import Images
+from models.backends.protocol import Backend, classify
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 
