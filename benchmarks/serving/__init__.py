@@ -1,0 +1,1 @@
+"""The service under load, beside its own kernels and beside what one would write first."""

@@ -1,0 +1,105 @@
+"""What the contenders have in common: the artifact, the body and the form of the answer."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from fastapi import Depends, HTTPException, Query, Request
+from pydantic import BaseModel
+
+from models.artifact import SOLVE, Artifact, newest, read
+
+MODEL = Path(__file__).parents[3] / "models" / "fitted" / "odenet-mnist"
+SIDE = 28
+GRAPH, THREADS = "CONTENDER_GRAPH", "CONTENDER_THREADS"
+"""Environment variables: another whole-solve graph than the artifact's, and the threads that share an operator."""
+
+Images = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+
+class Solver(BaseModel):
+    """What an answer cost, in function evaluations."""
+
+    nfe: int
+
+
+class Prediction(BaseModel):
+    """The answer to one image."""
+
+    digit: int
+    probabilities: list[float]
+    solver: Solver
+
+
+class Answer(BaseModel):
+    """The answer to a request."""
+
+    predictions: list[Prediction]
+
+
+async def _images(request: Request) -> Images:
+    pixels = np.frombuffer(await request.body(), np.uint8)
+    if len(pixels) == 0 or len(pixels) % SIDE**2:
+        raise HTTPException(400, f"the body has {len(pixels)} bytes; an image has {SIDE**2}")
+    return pixels.reshape(-1, SIDE, SIDE)
+
+
+Body = Annotated[Images, Depends(_images)]
+"""The images of a raw body."""
+
+Tolerance = Annotated[float | None, Query(gt=0)]
+"""That of the solve, where the request says one."""
+
+
+def load() -> Artifact:
+    """The artifact that the service serves by default."""
+    folder = newest(MODEL)
+    if folder is None:
+        raise FileNotFoundError(f"{MODEL} holds no version")
+    return read(folder)
+
+
+def default_tolerance(artifact: Artifact) -> float:
+    """The tolerance of the artifact's default solver."""
+    solver = artifact.manifest.default_solver
+    return 1e-3 if solver is None or solver.rtol is None else solver.rtol
+
+
+def threads(otherwise: int) -> int:
+    """The threads that share an operator, by the environment; 0 is the library's own choice."""
+    return int(os.environ.get(THREADS, otherwise))
+
+
+def whole_solve(artifact: Artifact, intra_op_threads: int) -> ort.InferenceSession:
+    """The graph from images and tolerances to logits, the artifact's or that which the environment names."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = intra_op_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    graph = os.environ.get(GRAPH, artifact.folder / SOLVE)
+    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def run(session: ort.InferenceSession, images: Images, tolerances: Floats) -> tuple[Floats, Integers]:
+    """The logits of images, each at its tolerance, and their function evaluations."""
+    inputs = {"image": images, "rtol": tolerances, "atol": tolerances}
+    logits, nfe = session.run(["logits", "nfe"], inputs)
+    return logits, nfe
+
+
+def told(logits: Floats, nfe: Integers) -> Answer:
+    """The answer to a request."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares = (exponentials / exponentials.sum(axis=1, keepdims=True)).tolist()
+    rows = zip(logits.argmax(axis=1).tolist(), shares, nfe.tolist(), strict=True)
+    return Answer(
+        predictions=[
+            Prediction(digit=digit, probabilities=probabilities, solver=Solver(nfe=evaluations))
+            for digit, probabilities, evaluations in rows
+        ]
+    )

@@ -1,0 +1,15 @@
+"""The scenarios, by name, in the order that they are measured in."""
+
+from collections.abc import Callable
+
+from benchmarks.serving.bench import Bench
+from benchmarks.serving.overload import ten, twice
+from benchmarks.serving.report import Findings
+from benchmarks.serving.speed import offered, one, saturated, workers
+from benchmarks.serving.tolerances import deadline, mixed
+
+Scenario = Callable[[Bench], Findings]
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.__name__: scenario for scenario in (one, saturated, offered, mixed, twice, ten, workers, deadline)
+}

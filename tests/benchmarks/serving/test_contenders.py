@@ -1,0 +1,83 @@
+"""What one would write first answers what the service would."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from fastapi import FastAPI
+
+from benchmarks.serving.contenders import common, onnx_batched, onnx_single, torchdiffeq
+from benchmarks.serving.questions import Digits
+from models.backends.onnx import OnnxBackend
+from models.backends.protocol import classify
+from models.solvers.settings import SolverSettings
+
+CONTENDERS = [torchdiffeq.create_app, onnx_single.create_app, onnx_batched.create_app]
+IMAGES = 24
+
+
+@pytest.fixture(scope="module")
+def backend() -> OnnxBackend:
+    artifact = common.load()
+    return OnnxBackend(artifact.folder, artifact.manifest.methods)
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def ask(app: FastAPI, bodies: list[bytes], queries: list[str]) -> list[httpx.Response]:
+    """Send requests at the same time."""
+
+    async def all_at_once() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://contender") as client,
+        ):
+            posts = (
+                client.post(f"/predict?{query}", content=body, headers={"Content-Type": "application/octet-stream"})
+                for body, query in zip(bodies, queries, strict=True)
+            )
+            return await asyncio.gather(*posts)
+
+    return asyncio.run(all_at_once())
+
+
+@pytest.mark.parametrize("create_app", CONTENDERS)
+def test_it_answers_as_the_service_would(
+    create_app: Callable[[], FastAPI], backend: OnnxBackend, digits: Digits
+) -> None:
+    images = digits.images[:IMAGES]
+    expected = classify(backend, images, common.load().manifest.default_solver)
+    bodies = [image.tobytes() for image in images[:-8]] + [images[-8:].tobytes()]
+    answers = ask(create_app(), bodies, [""] * len(bodies))
+    assert {answer.status_code for answer in answers} == {200}
+    told = [prediction for answer in answers for prediction in answer.json()["predictions"]]
+    assert [prediction["digit"] for prediction in told] == expected.digits.tolist()
+    if create_app is torchdiffeq.create_app:
+        return  # it has a solver of its own
+    assert [prediction["solver"]["nfe"] for prediction in told] == expected.nfe.tolist()
+    assert np.allclose([prediction["probabilities"] for prediction in told], expected.probabilities, atol=1e-4)
+
+
+def test_each_row_of_a_batch_has_its_own_tolerance(backend: OnnxBackend, digits: Digits) -> None:
+    images, tolerances = digits.images[:IMAGES], [1e-1, 1e-3] * (IMAGES // 2)
+    answers = ask(
+        onnx_batched.create_app(), [image.tobytes() for image in images], [f"tolerance={each}" for each in tolerances]
+    )
+    told = [answer.json()["predictions"][0]["solver"]["nfe"] for answer in answers]
+    for image, tolerance, nfe in zip(images, tolerances, told, strict=True):
+        expected = classify(backend, image[None], SolverSettings.adaptive("heun2", tolerance))
+        assert nfe == expected.nfe[0]
+
+
+@pytest.mark.parametrize("create_app", CONTENDERS)
+def test_it_refuses_what_is_no_image(create_app: Callable[[], FastAPI]) -> None:
+    assert [answer.status_code for answer in ask(create_app(), [b"short", b""], ["", ""])] == [400, 400]
