@@ -3,16 +3,20 @@
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsError
+from uvicorn.config import STARTUP_FAILURE
 
 from models.artifact import ArtifactError
 from service.app import create_app
 from service.engine.processors import usable_processors
+from service.registry import check
 from service.settings import Settings
 
 logger = logging.getLogger("service")
@@ -31,28 +35,41 @@ def read_settings() -> Settings:
     return settings
 
 
-def application() -> FastAPI:
-    """The application, in the process that serves it; where it cannot be, say why in a line and end with status 1."""
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # for odd metadata of somebody's picture
+@contextmanager
+def told() -> Iterator[None]:
+    """Say in a line why the service cannot start, and end.
+
+    The status is uvicorn's own for what would fail again, so that it does not start a worker anew.
+    """
     try:
-        return create_app(read_settings())
+        yield
     except (ArtifactError, ValueError) as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 (a log line would be for those who run it already)
+        sys.exit(STARTUP_FAILURE)
+
+
+def application() -> FastAPI:
+    """The application, in the process that serves it."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # for odd metadata of somebody's picture
+    with told():
+        return create_app(read_settings())
 
 
 def main() -> None:
     """Start the service: in this process, or in several of its children."""
     settings = read_settings()
     logger.info(
-        "%d processors usable; %d worker%s, an engine of %d thread%s each",
+        "plan: processors usable %d, worker processes %d, threads of each engine %d, images queued for each at most %d",
         usable_processors(),
-        settings.workers,
-        "s" if settings.workers > 1 else "",
+        settings.processes,
         settings.threads,
-        "s" if settings.threads > 1 else "",
+        settings.queue_rows,
     )
-    several = settings.workers > 1
-    listening: dict[str, Any] = {"workers": settings.workers, "factory": True} if several else {}
+    several = settings.processes > 1
+    if several:
+        with told():
+            check(settings)
+    processes: dict[str, Any] = {"workers": settings.processes, "factory": True} if several else {}
     uvicorn.run(
         "service.__main__:application" if several else application(),
         host=settings.host,
@@ -60,7 +77,7 @@ def main() -> None:
         log_level=settings.log_level,
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_seconds,
-        **listening,
+        **processes,
     )
 
 

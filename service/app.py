@@ -1,5 +1,9 @@
 """The application: models, workers and routes, put together."""
 
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -44,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         redoc_url=None,
         responses=problems.ANY,
-        lifespan=lambda _: engine.running(),
+        lifespan=partial(_lifespan, engine),
     )
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
     app.add_middleware(Shedding, admission=engine.admission, paths=["/predict"])
@@ -65,6 +69,15 @@ def create_app(settings: Settings) -> FastAPI:
         return Response(status_code=400)  # nobody reads it
 
     return app
+
+
+@asynccontextmanager
+async def _lifespan(engine: Engine, _app: FastAPI) -> AsyncIterator[None]:
+    """From the start of the application to its end."""
+    gc.collect()
+    gc.freeze()  # what is there now stays; to look through it for garbage again and again would hold everybody up
+    async with engine.running():
+        yield
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

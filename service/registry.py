@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from models import artifact as artifacts
@@ -72,10 +71,7 @@ class Registry:
             ArtifactError: an artifact is corrupt, or the default model is not there.
             ValueError: the backend or the device is not to be had.
         """
-        served = [_load(folder, settings) for folder in _newest(settings.models)]
-        if settings.model not in {model.name for model in served}:
-            raise ArtifactError(f"{settings.models / settings.model}: no such model, and it is to be the default")
-        return cls(served, settings.model)
+        return cls([_load(artifact, settings) for artifact in _read(settings)], settings.model)
 
     def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._by_name.values())
@@ -97,22 +93,36 @@ class Registry:
         return model
 
 
-def _newest(folder: Path) -> Iterator[Path]:
-    """Of each name in a models folder, the folder of its greatest version."""
-    for name in sorted(folder.glob("*/")):
-        if (version := artifacts.newest(name)) is not None:
-            yield version
+def check(settings: Settings) -> None:
+    """Whether the models could be loaded: all that is quickly seen, for a process that will not serve itself.
+
+    Raises:
+        ArtifactError: as `Registry.load`.
+        ValueError: likewise.
+    """
+    for artifact in _read(settings):
+        if artifact.manifest.name == settings.model:
+            _backend(artifact, settings)
 
 
-def _load(folder: Path, settings: Settings) -> ServedModel:
-    artifact = artifacts.read(folder)
-    manifest = artifact.manifest
-    if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
-        raise ArtifactError(
-            f"{folder / MANIFEST}: says {manifest.name} version {manifest.version}, and lies in {folder}"
-        )
+def _read(settings: Settings) -> list[Artifact]:
+    """The models of a folder, of each name the greatest version, the default one among them."""
+    newest = (artifacts.newest(name) for name in sorted(settings.models.glob("*/")))
+    found = [artifacts.read(folder) for folder in newest if folder is not None]
+    for artifact in found:
+        manifest, folder = artifact.manifest, artifact.folder
+        if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
+            raise ArtifactError(
+                f"{folder / MANIFEST}: says {manifest.name} version {manifest.version}, and lies in {folder}"
+            )
+    if settings.model not in {artifact.manifest.name for artifact in found}:
+        raise ArtifactError(f"{settings.models / settings.model}: no such model, and it is to be the default")
+    return found
+
+
+def _load(artifact: Artifact, settings: Settings) -> ServedModel:
     model = ServedModel.warm(artifact, _backend(artifact, settings), settings.device)
-    logger.info("serving %s version %s by %s", manifest.name, manifest.version, settings.backend)
+    logger.info("serving %s version %s by %s", model.name, model.version, settings.backend)
     return model
 
 

@@ -6,6 +6,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.engine.processors import usable_processors
+
 
 class Settings(BaseSettings):
     """The settings of the service; a flag overrides the environment, which overrides ``.env``."""
@@ -39,8 +41,8 @@ class Settings(BaseSettings):
     device: Literal["cpu", "cuda"] = "cpu"
     """Where it computes; cuda needs an onnxruntime or a torch that was built for it."""
 
-    workers: int = Field(default=1, ge=1, le=256)
-    """Processes that serve, each with an engine of its own."""
+    workers: int | None = Field(default=None, ge=1, le=256)
+    """Processes that serve, each with an engine of its own.  [default: the processors there are; with cuda, 1]"""
 
     threads: int = Field(default=1, ge=1, le=256)
     """Threads that share one operator of an engine on the CPU."""
@@ -66,6 +68,13 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least level that is logged."""
+
+    @property
+    def processes(self) -> int:
+        """How many processes serve; the measurements behind the default are in docs/measurements.md."""
+        if self.workers is not None:
+            return self.workers
+        return 1 if self.device == "cuda" else usable_processors()
 
     @model_validator(mode="after")
     def _every_list_fits_the_queue(self) -> Self:

@@ -1,6 +1,7 @@
 """Bounds on what a client may send."""
 
 from collections.abc import Collection
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -65,6 +66,7 @@ class Shedding:
         self._app = app
         self._admission = admission
         self._paths = paths
+        self._refusal = lru_cache(lambda retry_after: answer(admission.refusal(retry_after)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
@@ -74,6 +76,6 @@ class Shedding:
         query: bytes = scope["query_string"]
         priority = next((it for told, it in PRIORITIES.items() if told in query), Priority.normal)
         if self._admission.is_full(priority):
-            await answer(self._admission.refusal(priority))(scope, receive, send)
+            await self._refusal(self._admission.refuse(priority))(scope, receive, send)
         else:
             await self._app(scope, receive, send)

@@ -138,7 +138,7 @@ def route(models: Registry, engine: Engine, workers: Workers, settings: Settings
         terms = settle(asked.fields, model, settings.floor)
         job = Job(model, asked.images, terms, arrived, Priority[query.priority])
         decoded = time.perf_counter()
-        await engine.answer(job, _gone(request))
+        await engine.answer(job, lambda: _gone(request))
         content = await _beside(workers, len(job.images) > FEW, lambda: _told(job, decoded))
         return Response(content, media_type=JSON)
 

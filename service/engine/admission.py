@@ -47,7 +47,7 @@ class Admission:
             if self.waiting(priority) + rows <= self.rows:
                 self._waiting[priority] += rows
                 return
-        raise self.refusal(priority)
+        raise self.refusal(self.refuse(priority))
 
     def leave(self, rows: int, priority: Priority) -> None:
         """Note that images have left the queue."""
@@ -58,11 +58,12 @@ class Admission:
         """Whether there is no room for a single image."""
         return self.waiting(priority) >= self.rows
 
-    def refusal(self, priority: Priority) -> OverloadedError:
-        """Note that a request found no room, and say when to ask again: when what waits now will have been begun."""
+    def refuse(self, priority: Priority) -> int:
+        """Note that a request found no room; the whole seconds after which what waits now will have been begun."""
         self.refused += 1
-        waiting = self.waiting(priority)
-        message = f"at most {self.rows:,} images wait; ask again later"
-        return OverloadedError(
-            FieldError("queue", message, f"{waiting:,}"), retry_after=max(1, math.ceil(waiting * self.seconds_per_row))
-        )
+        return max(1, math.ceil(self.waiting(priority) * self.seconds_per_row))
+
+    def refusal(self, retry_after: int) -> OverloadedError:
+        """What a request that found no room is told."""
+        message = f"{self.rows:,} images may wait, and there is no room for more; ask again after {retry_after} s"
+        return OverloadedError(FieldError("queue", message), retry_after=retry_after)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from queue import SimpleQueue
@@ -19,6 +19,9 @@ from service.registry import ServedModel
 SWITCH_SECONDS = 1e-4
 """For how long Python lets one thread keep another waiting. With its five milliseconds, a busy event loop would hold
 the engine up between any two steps for longer than the steps take."""
+
+PATIENCE = 5e-3
+"""Seconds after which it is watched whether the caller is still there; to watch takes a tenth of the time of HTTP."""
 
 STOPPING = FieldError("service", "is stopping; ask again")
 
@@ -62,12 +65,13 @@ class Engine:
             self._told.put(self._stop)
             await asyncio.to_thread(thread.join)
 
-    async def answer(self, job: Job, gone: Awaitable[None]) -> None:
+    async def answer(self, job: Job, gone: Callable[[], Coroutine[None, None, None]]) -> None:
         """Compute the answer to a job.
 
         Args:
             job: of which nothing has begun.
-            gone: is awaited beside it; once it is done nobody waits for the answer, and no more of it is computed.
+            gone: returns once nobody waits for the answer any more, of which then no more is computed. It is only
+                asked where that saves something.
 
         Raises:
             OverloadedError: there is no room in the queue.
@@ -79,22 +83,25 @@ class Engine:
         if not self._running:
             raise StoppingError(STOPPING)
         self.admission.enter(len(job.images), job.priority)
+        loop, watches = asyncio.get_running_loop(), list[asyncio.Task[None]]()
         job.on_end = self._ended.append
-        self._futures[job] = answered = asyncio.get_running_loop().create_future()
+        self._futures[job] = answered = loop.create_future()
         self._told.put(partial(self._scheduler.submit, job))
-        watch = asyncio.ensure_future(gone)
-        watch.add_done_callback(lambda _: self._cancel(job))
+        patience = loop.call_later(PATIENCE, lambda: watches.append(loop.create_task(self._watch(job, gone))))
         try:
             await answered
         except asyncio.CancelledError as error:  # by the server, whose time to stop in good order is over
             raise StoppingError(STOPPING) from error
         finally:
-            watch.cancel()
+            patience.cancel()
+            for watch in watches:
+                watch.cancel()
         _raise(job)
 
-    def _cancel(self, job: Job) -> None:
-        if not job.end:
-            self._told.put(partial(self._scheduler.end, job, End.cancelled))
+    async def _watch(self, job: Job, gone: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Cancel a job once nobody waits for it."""
+        await gone()
+        self._told.put(partial(self._scheduler.end, job, End.cancelled))
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         """What the thread does."""
