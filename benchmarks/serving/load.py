@@ -27,6 +27,9 @@ from benchmarks.serving.questions import Digits, Kind, Questions
 from benchmarks.serving.results import BROKEN, UNANSWERED, Integers, Result, read_rows
 
 HOST = "127.0.0.1"
+CALLERS = 32
+"""Connections that an open loop begins with."""
+
 LONGEST_IDLE = 3.0
 """Seconds after which an idle connection is not used again; servers close theirs after five."""
 
@@ -199,10 +202,15 @@ class Generator:
         self.on_end: Callable[[bool], None] = lambda _: None
         self._port, self._questions, self._most = port, questions, connections
         self._waiting: deque[tuple[int, bytes]] = deque()
-        self._idle: list[Connection] = []
+        self._idle: deque[Connection] = deque()
         self._open: set[Connection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._closing = False
+
+    async def connect(self, connections: int) -> None:
+        """Open connections, one after another, as they would be by callers who do not begin all at once."""
+        for _ in range(connections):
+            await self._connect()
 
     def arrive(self, scheduled: float) -> None:
         """A request is due."""
@@ -251,7 +259,7 @@ class Generator:
         """Send what waits, as far as connections are free, and open others for the rest."""
         now = time.perf_counter()
         while self._waiting and self._idle:
-            connection = self._idle.pop()
+            connection = self._idle.popleft()  # by turns, as callers who know nothing of each other would
             if now - connection.idle_since > LONGEST_IDLE:
                 connection.close()
                 continue
@@ -317,7 +325,9 @@ def process() -> ProcessPoolExecutor:
 
 async def _run(generator: Generator, plan: Plan) -> float:
     """Run a load, and return when it began."""
-    load, began = plan.load, time.perf_counter()
+    load = plan.load
+    await generator.connect(load.connections if isinstance(load, Closed) else min(CALLERS, load.connections))
+    began = time.perf_counter()
     if isinstance(load, Closed):
         await _closed(generator, load.connections, began + load.length)
     else:

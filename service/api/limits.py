@@ -6,6 +6,7 @@ from functools import lru_cache
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.body import IMAGE_BYTES, PIXELS
 from service.api.problems import answer
 from service.engine.admission import Admission
 from service.engine.job import Priority
@@ -75,7 +76,16 @@ class Shedding:
             return
         query: bytes = scope["query_string"]
         priority = next((it for told, it in PRIORITIES.items() if told in query), Priority.normal)
-        if self._admission.is_full(priority):
+        if not self._admission.has_room(_least_rows(scope), priority):
             await self._refusal(self._admission.refuse(priority))(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+def _least_rows(scope: Scope) -> int:
+    """How many images the body holds at least, as far as its headers tell."""
+    headers = dict(scope["headers"])
+    if headers.get(b"content-type") != PIXELS.encode():
+        return 1
+    length: bytes = headers.get(b"content-length", b"0")
+    return max(1, int(length) // IMAGE_BYTES) if length.isdigit() else 1

@@ -37,6 +37,10 @@ class Admission:
         """The part of the queue that is taken for a priority, 0..1."""
         return self.waiting(priority) / self.rows
 
+    def has_room(self, rows: int, priority: Priority) -> bool:
+        """Whether images would be let in."""
+        return self.waiting(priority) + rows <= self.rows
+
     def enter(self, rows: int, priority: Priority) -> None:
         """Let images into the queue.
 
@@ -44,7 +48,7 @@ class Admission:
             OverloadedError: there is no room for all of them.
         """
         with self._lock:
-            if self.waiting(priority) + rows <= self.rows:
+            if self.has_room(rows, priority):
                 self._waiting[priority] += rows
                 return
         raise self.refusal(self.refuse(priority))
@@ -53,10 +57,6 @@ class Admission:
         """Note that images have left the queue."""
         with self._lock:
             self._waiting[priority] -= rows
-
-    def is_full(self, priority: Priority) -> bool:
-        """Whether there is no room for a single image."""
-        return self.waiting(priority) >= self.rows
 
     def refuse(self, priority: Priority) -> int:
         """Note that a request found no room; the whole seconds after which what waits now will have been begun."""

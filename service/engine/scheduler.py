@@ -20,8 +20,11 @@ from service.registry import ServedModel
 BROWN_OUT_FROM, BROWN_OUT_TO = 0.05, 0.5
 """The fullness of the queue from which images are solved more loosely, and at which as loosely as they may be."""
 
-SAFETY = 1.25
+SAFETY = 1.5
 """How much longer than predicted a solve is taken to be, where there is a deadline."""
+
+RESERVE = 5e-4
+"""Seconds before a deadline by which to be done: the answer has yet to be written and sent."""
 
 SMOOTHING = 0.1
 """How much the newest turn weighs in what a lane's turn is said to take."""
@@ -150,7 +153,7 @@ class Scheduler:
     def _step(self, lane: Lane, started: float, joined: int) -> None:
         """Let every row of the lane attempt a step, and those that have ended leave."""
         if self._deadlines:
-            lane.hurry(started + SAFETY * 2 * (lane.seconds + self._others(lane)))
+            lane.hurry(started + RESERVE + SAFETY * 2 * (lane.seconds + self._others(lane)))
         rows = len(lane.rows)
         ended: list[Job] = []
         try:
@@ -173,7 +176,7 @@ class Scheduler:
         """By which of its settings the next image of a job is solved, and whether that is for the queue's sake."""
         rungs = job.terms.rungs
         if job.terms.by_deadline and job.deadline is not None:
-            left = job.deadline - now
+            left = job.deadline - RESERVE - now
             return next((rung for rung in rungs if SAFETY * self._expected(job, lane, rung) <= left), rungs[-1]), False
         fullness = self._admission.fullness(job.priority)
         if len(rungs) == 1 or fullness <= BROWN_OUT_FROM:
