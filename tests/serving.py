@@ -48,8 +48,8 @@ def start(*flags: str, **environment: str) -> subprocess.Popen[str]:
 
 @contextmanager
 def running(*flags: str, **environment: str) -> Iterator[Running]:
-    """A service on a free port, stopped when it is left."""
-    process = start("--port", "0", *flags, **environment)
+    """A service of one process on a free port, unless it is told otherwise, stopped when it is left."""
+    process = start("--port", "0", *flags, **{"ODENET_WORKERS": "1"} | environment)
     assert process.stderr is not None
     stderr, log = process.stderr, list[str]()
     reader = Thread(target=lambda: log.extend(stderr), daemon=True)  # so that the pipe never fills

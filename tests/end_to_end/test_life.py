@@ -4,13 +4,18 @@ import json
 import shutil
 import signal
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
 from models.artifact import sha256
+from tests.digits import load_test_set
 from tests.serving import SHIPPED, running, start
+
+PIXELS = "application/octet-stream"
 
 CASES = {
     "a port that is none": (["--port", "70000"], "port"),
@@ -29,8 +34,73 @@ def test_sigterm_ends_it_in_good_order() -> None:
     assert "Finished server process" in "".join(service.log)
 
 
+def test_sigterm_lets_what_is_being_solved_end() -> None:
+    answer = stopped_while_solving("--shutdown-seconds", "60")
+    assert answer.status_code == 200
+    assert len(answer.json()["predictions"]) == 64
+
+
+def test_sigterm_ends_what_would_take_too_long() -> None:
+    answer = stopped_while_solving("--shutdown-seconds", "0")
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "is stopping" in answer.json()["detail"]
+
+
+def stopped_while_solving(*flags: str) -> httpx.Response:
+    """The answer to a long list that is being solved when the service is told to stop."""
+    content = load_test_set()[0][:64].tobytes()
+
+    def ask(**more: str) -> httpx.Response:
+        query = {"method": "heun2", "tolerance": "1e-6", **more}
+        return client.post("/predict", content=content, headers={"content-type": PIXELS}, params=query)
+
+    with (
+        running("--queue-rows", "64", "--max-images", "64", *flags) as service,
+        service.client() as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        answer = pool.submit(ask)
+        while ask(deadline_ms="1").status_code != 429:  # it waits, and leaves no room for another of its length
+            assert not answer.done()
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(timeout=60) in {0, -signal.SIGTERM}
+        return answer.result()
+
+
+def test_several_processes_serve_the_same_and_end_in_good_order() -> None:
+    with running(ODENET_WORKERS="2") as service:
+        served = []
+        with ThreadPoolExecutor(4) as pool:
+            until_ready(service.url)
+            for answer in pool.map(lambda _: ask_once(service.url), range(20)):
+                assert answer.status_code == 200
+                served.append(answer.json()["predictions"])
+        assert served == [served[0]] * 20
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(timeout=60) in {0, -signal.SIGTERM}
+    assert "".join(service.log).count("Finished server process") == 2
+
+
+def ask_once(url: str) -> httpx.Response:
+    """Over a connection of its own, which any of the processes may take."""
+    content = load_test_set()[0][:2].tobytes()
+    return httpx.post(f"{url}/predict", content=content, headers={"content-type": PIXELS}, trust_env=False)
+
+
+def until_ready(url: str) -> None:
+    for _ in range(600):
+        try:
+            httpx.get(f"{url}/health/ready", trust_env=False).raise_for_status()
+        except httpx.ConnectError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("it is not ready")
+
+
 def test_settings_come_from_the_environment_and_flags_override_them() -> None:
-    headers = {"content-type": "application/octet-stream"}
+    headers = {"content-type": PIXELS}
     with running("--max-images", "2", ODENET_MAX_IMAGES="1", ODENET_MAX_BODY_BYTES="3000") as service:
         assert httpx.post(f"{service.url}/predict", content=bytes(2 * 784), headers=headers).status_code == 200
         for rows, limit in ((3, "at most 2"), (4, "at most 3,000 bytes")):

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from service.settings import Settings, usable_cpus
+from service.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,6 @@ def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_it_listens_on_loopback_unless_it_is_told_otherwise() -> None:
     settings = Settings()
     assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, "odenet-mnist")
-    assert settings.threads == usable_cpus() >= 1
 
 
 def test_flag_goes_before_environment_and_environment_before_file(
@@ -41,12 +40,28 @@ def test_a_misspelt_setting_in_the_file_is_named(somewhere_else: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "-1"), ("PORT", "http"), ("THREADS", "0"), ("MAX_PIXELS", "783"), ("BACKEND", "jax"), ("DEVICE", "tpu")],
+    [
+        ("PORT", "-1"),
+        ("PORT", "http"),
+        ("THREADS", "0"),
+        ("WORKERS", "0"),
+        ("QUEUE_ROWS", "0"),
+        ("FLOOR", "1.1"),
+        ("MAX_PIXELS", "783"),
+        ("BACKEND", "jax"),
+        ("DEVICE", "tpu"),
+    ],
 )
 def test_a_value_out_of_range_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"ODENET_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()
+
+
+def test_a_queue_that_a_whole_list_would_never_fit_is_refused() -> None:
+    assert Settings(queue_rows=8, max_images=8).queue_rows == 8
+    with pytest.raises(ValidationError, match="max_images: 9 images of a request would never fit the queue"):
+        Settings(queue_rows=8, max_images=9)
 
 
 def test_every_setting_says_what_it_is() -> None:

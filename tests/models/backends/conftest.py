@@ -3,8 +3,8 @@
 import pytest
 
 from models.artifact import Artifact
+from models.backends.answer import Images
 from models.backends.onnx import OnnxBackend
-from models.backends.protocol import Images
 from models.solvers.methods import METHODS
 from training.data import Dataset
 

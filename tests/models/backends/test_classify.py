@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from models.backends.answer import Answer, Images
 from models.backends.onnx import OnnxBackend
-from models.backends.protocol import Answer, Backend, Images, classify
+from models.backends.protocol import Backend, classify
 from models.backends.torch import TorchBackend
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings

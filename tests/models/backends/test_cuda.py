@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from models.artifact import Artifact
-from models.backends.protocol import Images, classify
+from models.backends.answer import Images
+from models.backends.protocol import classify
 from models.backends.torch import TorchBackend, load_network
 from models.solvers.methods import METHODS
 from training.export.agreement import solver_for

@@ -10,8 +10,9 @@ import onnxruntime as ort
 import pytest
 
 from models.artifact import DYNAMICS, HEAD, STEM, WEIGHTS, Artifact, ArtifactError, step_file
+from models.backends.answer import Images
 from models.backends.onnx import OnnxBackend
-from models.backends.protocol import Images, classify
+from models.backends.protocol import classify
 from models.solvers.settings import SolverSettings
 
 ROOT = Path(__file__).parents[3]

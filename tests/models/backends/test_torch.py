@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from models.artifact import WEIGHTS, Artifact, ArtifactError, NetworkName
-from models.backends.protocol import Images, classify
+from models.backends.answer import Images
+from models.backends.protocol import classify
 from models.backends.torch import TorchBackend, load_network
 from models.networks.layers import Normalisation
 from models.networks.odenet import ODENet

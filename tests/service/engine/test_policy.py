@@ -19,12 +19,12 @@ from tests.serving import SHIPPED
 
 @pytest.fixture(scope="module")
 def model() -> ServedModel:
-    return ServedModel(artifacts.read(SHIPPED), OnnxBackend(SHIPPED, METHODS))
+    return ServedModel.warm(artifacts.read(SHIPPED), OnnxBackend(SHIPPED, METHODS))
 
 
 @pytest.fixture(scope="module")
 def mlp(mlp_artifact: Artifact) -> ServedModel:
-    return ServedModel(mlp_artifact, OnnxBackend(mlp_artifact.folder, []))
+    return ServedModel.warm(mlp_artifact, OnnxBackend(mlp_artifact.folder, []))
 
 
 def test_nothing_said_is_the_default_of_the_model(model: ServedModel) -> None:

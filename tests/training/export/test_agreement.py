@@ -7,8 +7,8 @@ import onnx
 import pytest
 
 from models.artifact import DYNAMICS, SOLVE, Artifact, step_file
+from models.backends.answer import Images
 from models.backends.onnx import OnnxBackend
-from models.backends.protocol import Images
 from models.backends.torch import TorchBackend, load_network
 from models.networks.mlp import MLP
 from models.solvers.methods import METHODS

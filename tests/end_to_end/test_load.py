@@ -1,0 +1,187 @@
+"""More is asked than can be computed: who is let in, who is refused, and what becomes of those who leave."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from service.app import create_app
+from service.engine.engine import Engine
+from service.engine.job import End, Priority
+from service.settings import Settings
+from tests.digits import encoded, load_test_set
+from tests.serving import Running, running
+
+PIXELS = {"content-type": "application/octet-stream"}
+TIGHT = {"method": "heun2", "tolerance": "1e-6"}
+TIGHT_NFE = 500
+"""Evaluations that an image takes at least when it is so tight."""
+
+QUEUE_ROWS = 128
+ROWS = 64
+"""Images of a list that takes seconds when it is so tight."""
+
+HANG = 60
+"""Seconds after which what should happen is taken never to."""
+
+
+def until(happened: Callable[[], object]) -> None:
+    """Wait for something that another thread does."""
+    given_up = time.monotonic() + HANG
+    while not happened():
+        assert time.monotonic() < given_up, "it does not happen"
+        time.sleep(1e-3)
+
+
+def digits(rows: int) -> bytes:
+    return load_test_set()[0][:rows].tobytes()
+
+
+def post(client: httpx.Client, rows: int, **query: str) -> httpx.Response:
+    return client.post("/predict", content=digits(rows), headers=PIXELS, params=query)
+
+
+def refusal(answer: httpx.Response) -> dict[str, Any]:
+    """The problem of an answer to who found no room."""
+    assert answer.status_code == 429, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert int(answer.headers["retry-after"]) >= 1
+    (error,) = answer.json()["errors"]
+    assert error["field"] == "queue"
+    assert isinstance(error, dict)
+    return error
+
+
+# A service in a process of its own, whose queue is short.
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Running]:
+    with running("--queue-rows", "8", "--max-images", "8") as service:
+        yield service
+
+
+def test_who_finds_the_queue_full_is_refused_and_the_others_are_answered(service: Running) -> None:
+    with service.client() as client, ThreadPoolExecutor(8) as pool:
+        statuses: list[int] = []
+        while len(set(statuses)) < 2:
+            asked = [pool.submit(post, client, 8, **TIGHT) for _ in range(8)]
+            while not all(answer.done() for answer in asked):
+                assert client.get("/health/ready").json()["status"] == "ready"
+                assert client.get("/health/live").status_code == 200
+            for answer in (each.result() for each in asked):
+                statuses.append(answer.status_code)
+                if answer.status_code != 200:
+                    assert "8 images" in refusal(answer)["message"]
+                else:
+                    assert len(answer.json()["predictions"]) == 8
+            assert len(statuses) < 200, "some are let in and some are refused"
+        assert set(statuses) == {200, 429}
+        (prediction,) = post(client, 1).json()["predictions"]
+        assert (prediction["digit"], prediction["solver"]["degraded"]) == (7, False)
+
+
+def test_a_file_that_is_called_bytes_is_one_image_however_long_it_is(service: Running) -> None:
+    page = load_test_set()[0][0].repeat(20, axis=0).repeat(20, axis=1)
+    content = encoded(page, compress_level=0)
+    assert len(content) > 8 * 784
+    with service.client() as client:
+        answer = client.post("/predict", content=content, headers=PIXELS)
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json()["predictions"]) == 1
+
+
+def test_more_images_than_a_request_may_hold_are_no_matter_of_the_queue(service: Running) -> None:
+    with service.client() as client:
+        answer = post(client, 9)
+    assert answer.status_code == 413
+    assert "at most 8 in a request" in answer.json()["detail"]
+
+
+# A service in this process, whose engine can be looked at.
+
+
+@contextmanager
+def served_here() -> Iterator[tuple[int, Engine]]:
+    """The port that it listens on, and its engine."""
+    app = create_app(Settings(queue_rows=QUEUE_ROWS, max_images=QUEUE_ROWS, workers=1))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = Thread(target=server.run)
+    thread.start()
+    try:
+        until(lambda: server.started)
+        yield server.servers[0].sockets[0].getsockname()[1], app.state.engine
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[tuple[int, Engine]]:
+    with served_here() as here:
+        yield here
+
+
+@contextmanager
+def asking(port: int, rows: int, query: str) -> Iterator[None]:
+    """A caller that asks, waits, and at last leaves without an answer."""
+    head = f"POST /predict?{query} HTTP/1.1\r\nhost: here\r\ncontent-length: {784 * rows}\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in PIXELS.items())
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(head.encode() + b"\r\n" + digits(rows))
+        yield
+
+
+HARD = "method=heun2&tolerance=1e-6"
+
+
+def test_a_caller_that_leaves_frees_what_it_asked_for(here: tuple[int, Engine]) -> None:
+    port, engine = here
+    begun, spent, cancelled = engine.counts.begun, engine.counts.evaluations, engine.counts.jobs[End.cancelled]
+    with asking(port, ROWS, HARD):
+        until(lambda: engine.counts.begun > begun)
+    until(lambda: engine.counts.jobs[End.cancelled] == cancelled + 1)
+    assert engine.admission.waiting() == 0
+    assert engine.counts.evaluations - spent < ROWS * TIGHT_NFE / 2
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        assert post(client, 1).status_code == 200
+
+
+def test_a_caller_that_leaves_before_it_is_begun_frees_the_queue(here: tuple[int, Engine]) -> None:
+    port, engine = here
+    cancelled = engine.counts.jobs[End.cancelled]
+
+    def waiting_low() -> int:
+        return engine.admission.waiting(Priority.low) - engine.admission.waiting(Priority.high)
+
+    with asking(port, ROWS, f"{HARD}&priority=high"):
+        until(lambda: engine.admission.waiting(Priority.high))
+        with asking(port, ROWS, f"{HARD}&priority=low"):
+            until(lambda: waiting_low() == ROWS)
+        until(lambda: engine.counts.jobs[End.cancelled] == cancelled + 1)
+        until(lambda: waiting_low() == 0)
+        assert engine.admission.waiting(Priority.high)
+    until(lambda: engine.counts.jobs[End.cancelled] == cancelled + 2)
+    assert engine.admission.waiting() == 0
+
+
+def test_what_is_urgent_is_answered_while_the_queue_is_full_of_what_is_not(here: tuple[int, Engine]) -> None:
+    port, engine = here
+    with (
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=HANG, trust_env=False) as client,
+        asking(port, QUEUE_ROWS, HARD),
+    ):
+        until(engine.admission.waiting)
+        refusal(post(client, QUEUE_ROWS, priority="normal"))
+        refusal(post(client, QUEUE_ROWS, priority="low"))
+        assert post(client, QUEUE_ROWS, priority="high").status_code == 200
+        assert post(client, 1, priority="high", **TIGHT).status_code == 200
+        assert engine.admission.waiting() > 0, "the others still wait"
+    until(lambda: not engine.admission.waiting())

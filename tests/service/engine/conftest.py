@@ -1,0 +1,22 @@
+import pytest
+
+from service.registry import ServedModel
+from tests.service.engine.driving import Driver, served
+
+
+@pytest.fixture
+def model() -> ServedModel:
+    """The model that ships, whose costs are told."""
+    return served("odenet-mnist")
+
+
+@pytest.fixture
+def mlp() -> ServedModel:
+    """A model without an ODE."""
+    return served("mlp")
+
+
+@pytest.fixture
+def driver(model: ServedModel) -> Driver:
+    """An engine that stands still."""
+    return Driver(model)

@@ -1,0 +1,126 @@
+"""How many images may wait."""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.engine.admission import Admission
+from service.engine.job import Priority
+from service.errors import OverloadedError
+
+HIGH, NORMAL, LOW = Priority
+
+
+def refused(admission: Admission, rows: int, priority: Priority = NORMAL) -> OverloadedError:
+    with pytest.raises(OverloadedError) as caught:
+        admission.enter(rows, priority)
+    return caught.value
+
+
+def test_images_count_alike_in_one_list_and_in_many_requests() -> None:
+    one, many = Admission(8), Admission(8)
+    one.enter(8, NORMAL)
+    for _ in range(8):
+        many.enter(1, NORMAL)
+    for admission in (one, many):
+        assert admission.waiting() == 8
+        assert admission.fullness(NORMAL) == 1
+        assert not admission.has_room(1, NORMAL)
+        refused(admission, 1)
+
+
+def test_a_list_enters_whole_or_not_at_all() -> None:
+    admission = Admission(8)
+    admission.enter(5, NORMAL)
+    refused(admission, 4)
+    assert admission.waiting() == 5
+    admission.enter(3, NORMAL)
+
+
+def test_there_is_room_again_once_images_have_left() -> None:
+    admission = Admission(2)
+    admission.enter(2, LOW)
+    admission.leave(1, LOW)
+    assert admission.has_room(1, LOW)
+    assert not admission.has_room(2, LOW)
+    admission.enter(1, LOW)
+    refused(admission, 1, LOW)
+
+
+def test_what_waits_at_a_lower_priority_keeps_nobody_out() -> None:
+    admission = Admission(4)
+    admission.enter(4, LOW)
+    for priority in (NORMAL, HIGH):
+        assert admission.has_room(1, priority)
+        assert admission.fullness(priority) == 0
+        admission.enter(4, priority)
+    for priority in Priority:
+        refused(admission, 1, priority)
+
+
+def test_what_waits_at_a_higher_priority_does() -> None:
+    admission = Admission(4)
+    admission.enter(3, HIGH)
+    assert [admission.waiting(priority) for priority in Priority] == [3, 3, 3]
+    admission.enter(1, NORMAL)
+    refused(admission, 1, LOW)
+    admission.enter(1, HIGH)
+    refused(admission, 1, HIGH)
+
+
+def test_the_refused_are_told_when_to_ask_again_and_counted() -> None:
+    admission = Admission(10)
+    admission.enter(10, NORMAL)
+    waits = []
+    for seconds in (0.0, 0.01, 0.25, 3.0):
+        admission.seconds_per_row = seconds
+        waits.append(refused(admission, 1).retry_after)
+    assert waits == [1, 1, 3, 30]
+    assert admission.refused == 4
+
+
+def test_a_refusal_says_what_the_limit_is() -> None:
+    admission = Admission(2000)
+    admission.enter(1500, NORMAL)
+    (error,) = refused(admission, 501).errors
+    assert error.field == "queue"
+    assert "2,000 images" in error.message
+
+
+def test_what_is_ahead_of_the_refused_tells_when_to_ask_again_and_nothing_else_does() -> None:
+    admission = Admission(10)
+    admission.seconds_per_row = 1.0
+    admission.enter(10, LOW)
+    admission.enter(7, HIGH)
+    assert refused(admission, 4, HIGH).retry_after == 7
+
+
+@given(asked=st.lists(st.tuples(st.integers(1, 8), st.sampled_from(Priority)), max_size=30))
+def test_no_more_wait_than_the_queue_holds_at_any_priority(asked: list[tuple[int, Priority]]) -> None:
+    admission = Admission(8)
+    for rows, priority in asked:
+        before = admission.waiting(priority)
+        try:
+            admission.enter(rows, priority)
+        except OverloadedError:
+            assert before + rows > 8
+        else:
+            assert admission.waiting(priority) == before + rows <= 8
+        assert all(a <= b for a, b in pairwise(admission.waiting(priority) for priority in Priority))
+
+
+def test_threads_may_enter_and_leave_at_once() -> None:
+    admission = Admission(64)
+
+    def come_and_go(priority: Priority) -> None:
+        for _ in range(2000):
+            admission.enter(3, priority)
+            admission.leave(1, priority)
+            admission.leave(2, priority)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(come_and_go, [*Priority] * 3))
+    assert [admission.waiting(priority) for priority in Priority] == [0, 0, 0]

@@ -1,0 +1,90 @@
+"""What the parts of a model are taken to cost."""
+
+from itertools import pairwise
+
+import pytest
+
+from models.solvers.settings import SolverSettings
+from service.engine.costs import LARGEST_SURPRISE, Costs
+from service.registry import ServedModel
+from tests.service.engine.driving import backend_of
+
+MOST = 8
+
+
+@pytest.fixture
+def costs() -> Costs:
+    """Of ten seconds for a row's stem, one for an evaluation, and a tenth for the head."""
+    stem, evaluation, head = (tuple(seconds * rows for rows in range(MOST + 1)) for seconds in (10.0, 1.0, 0.1))
+    return Costs(stem, evaluation, head)
+
+
+@pytest.mark.parametrize("solver", [SolverSettings.adaptive("heun2", 1e-1), SolverSettings.adaptive("dopri5", 1e-3)])
+def test_a_model_is_measured_at_every_number_of_rows(solver: SolverSettings) -> None:
+    costs = Costs.measure(backend_of("odenet-mnist"), solver, MOST)
+    for table in (costs.stem, costs.evaluation, costs.head):
+        assert len(table) == MOST + 1
+        assert table[0] == 0
+        assert all(fewer <= more for fewer, more in pairwise(table))
+    assert costs.evaluation[MOST] > costs.evaluation[1] > 0
+    assert costs.correction == 1
+
+
+@pytest.mark.parametrize("most", [1, 5, 6])
+def test_the_most_rows_are_any_number(most: int) -> None:
+    costs = Costs.measure(backend_of("odenet-mnist"), SolverSettings.adaptive("heun2", 1e-1), most)
+    assert len(costs.evaluation) == most + 1
+
+
+def test_a_model_without_an_ode_evaluates_nothing(mlp: ServedModel) -> None:
+    costs = Costs.measure(mlp.backend, None, MOST)
+    assert set(costs.evaluation) == {0}
+    assert costs.stem[1] > 0
+    assert costs.answer(3, 0) > 0
+
+
+def test_a_warm_model_knows_what_its_default_costs(model: ServedModel) -> None:
+    warm = ServedModel.warm(model.artifact, model.backend)
+    profile, default = warm.artifact.profile, warm.artifact.manifest.default_solver
+    assert profile is not None
+    assert default is not None
+    assert warm.expected_seconds == warm.costs.answer(1, profile.nearest(default).nfe.mean) > 0
+
+
+def test_an_answer_costs_its_parts(costs: Costs) -> None:
+    assert costs.answer(2, 7) == pytest.approx(20 + 14 + 0.2)
+
+
+def test_so_many_rows_are_taken_as_both_stem_and_step_have_time_for(costs: Costs) -> None:
+    assert costs.most_rows(evaluations=2, stem_seconds=1000, step_seconds=7) == 3
+    assert costs.most_rows(evaluations=2, stem_seconds=45, step_seconds=1000) == 4
+    assert costs.most_rows(evaluations=0, stem_seconds=1000, step_seconds=0) == MOST
+
+
+def test_one_row_is_taken_however_long_it_takes(costs: Costs) -> None:
+    assert costs.most_rows(evaluations=100, stem_seconds=0.1, step_seconds=0.1) == 1
+
+
+@pytest.mark.parametrize("pace", [0.5, 1.0, 3.0, 20.0])
+def test_the_correction_becomes_what_is_measured(costs: Costs, pace: float) -> None:
+    told = [costs.correction]
+    for _ in range(1000):
+        joined, stepped, evaluations = 2, 5, 6
+        costs.correct(joined, stepped, evaluations, seconds=pace * (20 + 30 + 0.1))
+        told.append(costs.correction)
+    assert costs.correction == pytest.approx(pace, rel=0.01)
+    assert told in (sorted(told), sorted(told, reverse=True)), "step by step"
+    assert costs.answer(1, 1) == pytest.approx(pace * 11.1, rel=0.01)
+
+
+def test_one_surprise_changes_little(costs: Costs) -> None:
+    for seconds in (1e9, 0.0):
+        before = costs.correction
+        costs.correct(joined=1, stepped=1, evaluations=2, seconds=seconds)
+        assert costs.correction == pytest.approx(before, rel=0.03 * LARGEST_SURPRISE)
+
+
+def test_more_rows_than_were_measured_cost_as_the_most_that_were(costs: Costs) -> None:
+    before = costs.correction
+    costs.correct(joined=MOST, stepped=2 * MOST, evaluations=1, seconds=80 + 8 + 0.1)
+    assert costs.correction == pytest.approx(before)

@@ -1,0 +1,92 @@
+"""Whatever is asked together, each image gets, bit for bit, the answer that it gets alone."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.engine.job import End, Job, Priority
+from service.errors import OverloadedError
+from tests.service.engine.driving import Driver, assert_answered_as_alone, served
+
+QUEUE_ROWS = 16
+"""So few that requests find the service busy, and answers are degraded."""
+
+MODELS = ("odenet-mnist", "odenet-mnist-fast", "mlp")
+
+tolerance = st.sampled_from([1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
+adaptive = st.sampled_from(["heun2", "bosh3", "dopri5", "tsit5"])
+allowed = st.sampled_from([None, True, False])
+fields = st.one_of(
+    st.fixed_dictionaries({"tolerance": tolerance, "allow_degraded": allowed}, optional={"method": adaptive}),
+    st.fixed_dictionaries({"rtol": tolerance, "atol": tolerance, "method": adaptive}),
+    st.fixed_dictionaries(
+        {
+            "method": st.sampled_from(["euler", "midpoint", "rk4"]),
+            "steps": st.integers(1, 5),
+            "allow_degraded": allowed,
+        }
+    ),
+    st.fixed_dictionaries({}, optional={"method": adaptive, "deadline_ms": st.just(600_000)}),
+)
+
+
+@dataclass(frozen=True)
+class Ask:
+    model: str
+    digits: list[int]
+    priority: Priority
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """The request that came so many before the last."""
+
+    back: int
+
+
+@dataclass(frozen=True)
+class Turns:
+    times: int
+
+
+asks = st.builds(
+    Ask,
+    model=st.sampled_from(MODELS),
+    digits=st.builds(lambda first, rows: list(range(first, first + rows)), st.integers(0, 30), st.integers(1, 12)),
+    priority=st.sampled_from(Priority),
+    fields=fields,
+)
+events = st.one_of(asks, asks, st.builds(Turns, st.integers(1, 4)), st.builds(Cancel, st.integers(1, 4)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(events=st.lists(events, min_size=8, max_size=30))
+def test_each_image_gets_the_answer_that_it_gets_alone(events: list[Ask | Cancel | Turns]) -> None:
+    models = {name: served(name) for name in MODELS}
+    driver = Driver(models["odenet-mnist"], QUEUE_ROWS, pace=1e-3)
+    jobs: list[Job] = []
+    cancelled = set()
+    for event in events:
+        if isinstance(event, Turns):
+            driver.turn(event.times)
+        elif isinstance(event, Cancel):
+            number = len(jobs) - event.back
+            if number >= 0 and not jobs[number].end:
+                driver.scheduler.end(jobs[number], End.cancelled)
+                cancelled.add(number)
+        else:
+            asked = {} if event.model == "mlp" else event.fields
+            try:
+                jobs.append(driver.ask(event.digits, model=models[event.model], priority=event.priority, **asked))
+            except OverloadedError:
+                assert driver.admission.waiting(event.priority) + len(event.digits) > QUEUE_ROWS
+    driver.run()
+    assert len(driver.ended) == len(jobs)
+    for number, job in enumerate(jobs):
+        if number in cancelled:
+            assert job.end is End.cancelled
+        else:
+            assert_answered_as_alone(job)
