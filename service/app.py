@@ -51,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=partial(_lifespan, engine),
     )
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
-    app.add_middleware(Shedding, admission=engine.admission, paths=["/predict"])
+    app.add_middleware(Shedding, admission=engine.admission, paths=["/predict"], max_images=settings.max_images)
     app.state.engine = engine
     app.router.routes.insert(0, predict.route(models, engine, workers, settings))
     app.include_router(catalogue.router(models))

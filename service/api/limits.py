@@ -61,12 +61,14 @@ class Shedding:
         app: what is asked else.
         admission: to the queue.
         paths: of what the engine computes.
+        max_images: of a request.
     """
 
-    def __init__(self, app: ASGIApp, admission: Admission, paths: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, admission: Admission, paths: Collection[str], max_images: int) -> None:
         self._app = app
         self._admission = admission
         self._paths = paths
+        self._max_images = max_images
         self._refusal = lru_cache(lambda retry_after: answer(admission.refusal(retry_after)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,16 +78,20 @@ class Shedding:
             return
         query: bytes = scope["query_string"]
         priority = next((it for told, it in PRIORITIES.items() if told in query), Priority.normal)
-        if not self._admission.has_room(_least_rows(scope), priority):
+        if not self._admission.has_room(_rows(scope, self._max_images), priority):
             await self._refusal(self._admission.refuse(priority))(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
 
-def _least_rows(scope: Scope) -> int:
-    """How many images the body holds at least, as far as its headers tell."""
+def _rows(scope: Scope, most: int) -> int:
+    """How many images the body seems to hold by its headers: those of raw pixels tell, and others hold one at least.
+
+    A body that is too large is told so by whoever reads it.
+    """
     headers = dict(scope["headers"])
-    if headers.get(b"content-type") != PIXELS.encode():
+    length: bytes = headers.get(b"content-length", b"")
+    if headers.get(b"content-type") != PIXELS.encode() or not length.isdigit():
         return 1
-    length: bytes = headers.get(b"content-length", b"0")
-    return max(1, int(length) // IMAGE_BYTES) if length.isdigit() else 1
+    rows, rest = divmod(int(length), IMAGE_BYTES)
+    return rows if rest == 0 and 1 <= rows <= most else 1

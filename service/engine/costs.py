@@ -90,7 +90,7 @@ def _time(backend: Backend, solver: SolverSettings | None, rows: int) -> tuple[f
     if flight.tableau is None:
         return min(stems), 0.0, min(heads)
     evaluation = min(steps) / flight.tableau.evaluations_per_step
-    return min(stems) - flight.tableau.evaluations_to_start * evaluation, evaluation, min(heads)
+    return max(0.0, min(stems) - flight.tableau.evaluations_to_start * evaluation), evaluation, min(heads)
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -45,7 +45,7 @@ class Engine:
         self._told: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._ended: list[Job] = []
         self._futures: dict[Job, asyncio.Future[None]] = {}
-        self._running = False
+        self._open = self._running = False  # for more; at all
 
     @property
     def counts(self) -> Counts:
@@ -57,12 +57,13 @@ class Engine:
         """Compute for the event loop that runs; when that is over, what is not answered yet ends as stopped."""
         sys.setswitchinterval(SWITCH_SECONDS)
         thread = Thread(target=self._run, args=[asyncio.get_running_loop()], name="engine")
-        self._running = True
+        self._open = self._running = True
         thread.start()
         try:
             yield
         finally:
-            self._told.put(self._stop)
+            self._open = False
+            self._told.put(self._stop)  # behind all that was asked
             await asyncio.to_thread(thread.join)
 
     async def answer(self, job: Job, gone: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -80,7 +81,7 @@ class Engine:
             AbandonedError: nobody waits any more.
             ComputationError: the computation failed.
         """
-        if not self._running:
+        if not self._open:
             raise StoppingError(STOPPING)
         self.admission.enter(len(job.images), job.priority)
         loop, watches = asyncio.get_running_loop(), list[asyncio.Task[None]]()
@@ -91,6 +92,7 @@ class Engine:
         try:
             await answered
         except asyncio.CancelledError as error:  # by the server, whose time to stop in good order is over
+            self._cancel(job)
             raise StoppingError(STOPPING) from error
         finally:
             patience.cancel()
@@ -101,16 +103,20 @@ class Engine:
     async def _watch(self, job: Job, gone: Callable[[], Coroutine[None, None, None]]) -> None:
         """Cancel a job once nobody waits for it."""
         await gone()
+        self._cancel(job)
+
+    def _cancel(self, job: Job) -> None:
         self._told.put(partial(self._scheduler.end, job, End.cancelled))
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         """What the thread does."""
         while self._running:
-            if self._scheduler.idle:
-                self._told.get()()
-            while not self._told.empty():
-                self._told.get()()
+            told = self._told.get() if self._scheduler.idle else None
             try:
+                if told:
+                    told()
+                while not self._told.empty():
+                    self._told.get()()
                 self._scheduler.turn()
             except Exception:
                 logger.exception("the engine failed")

@@ -94,10 +94,14 @@ class Lane:
         self.rows: list[Row] = []
         self.seconds = model.costs.answer(1, self.evaluations_to_start + self.evaluations_per_step)
         self._method = method
-        self._flight = self._new_flight()
+        self._made: Flight | None = None
 
-    def _new_flight(self) -> Flight:
-        return self.model.backend.flight(self._method, 2 * self.capacity)
+    @property
+    def _flight(self) -> Flight:
+        """The flight, which is made when it is needed; that may fail, as any computation may."""
+        if self._made is None:
+            self._made = self.model.backend.flight(self._method, 2 * self.capacity)
+        return self._made
 
     @property
     def active(self) -> bool:
@@ -137,17 +141,18 @@ class Lane:
         if not places:
             return []
         answer = self._flight.leave(places)
+        ended = list[Job]()
         for at, place in enumerate(places):
-            row = self.rows[place]
-            row.job.settle(row.number, answer, at)
-        ended = {id(job): job for place in places if (job := self.rows[place].job).end}
+            job, number, _ = self.rows[place]
+            if not job.end:
+                job.settle(number, answer, at)
+                ended += [job] if job.end else []
         self._vacate(places)
-        return list(ended.values())
+        return ended
 
     def clear(self) -> list[Row]:
         """Give up what is in flight, which is no longer to be trusted; returns its rows."""
-        rows, self.rows = self.rows, []
-        self._flight = self._new_flight()
+        rows, self.rows, self._made = self.rows, [], None
         return rows
 
     def _vacate(self, places: list[int]) -> None:

@@ -179,7 +179,8 @@ class Scheduler:
             left = job.deadline - RESERVE - now
             return next((rung for rung in rungs if SAFETY * self._expected(job, lane, rung) <= left), rungs[-1]), False
         fullness = self._admission.fullness(job.priority)
-        if len(rungs) == 1 or fullness <= BROWN_OUT_FROM:
+        alone = self._admission.waiting() == job.waiting  # a list that nobody waits behind may take its time
+        if len(rungs) == 1 or alone or fullness <= BROWN_OUT_FROM:
             return rungs[0], False
         share = min(1.0, (fullness - BROWN_OUT_FROM) / (BROWN_OUT_TO - BROWN_OUT_FROM))
         most = rungs[0].nfe ** (1 - share) * rungs[-1].nfe ** share

@@ -33,7 +33,7 @@ def asked(
 
     told = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "path": path, "method": method, "query_string": query, "headers": told}
-    asyncio.run(Shedding(passed_on, admission, ["/predict"])(scope, unread, send))
+    asyncio.run(Shedding(passed_on, admission, ["/predict"], max_images=8)(scope, unread, send))
     start: dict[str, Any] = sent[0]
     return start
 
