@@ -16,6 +16,7 @@ from uvicorn.config import STARTUP_FAILURE
 from models.artifact import ArtifactError
 from service.app import create_app
 from service.engine.processors import usable_processors
+from service.processes import serve
 from service.registry import check
 from service.settings import Settings
 
@@ -43,7 +44,7 @@ def told() -> Iterator[None]:
     """
     try:
         yield
-    except (ArtifactError, ValueError) as error:
+    except (ArtifactError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 (a log line would be for those who run it already)
         sys.exit(STARTUP_FAILURE)
 
@@ -65,20 +66,20 @@ def main() -> None:
         settings.threads,
         settings.queue_rows,
     )
-    several = settings.processes > 1
-    if several:
-        with told():
-            check(settings)
-    processes: dict[str, Any] = {"workers": settings.processes, "factory": True} if several else {}
-    uvicorn.run(
-        "service.__main__:application" if several else application(),
-        host=settings.host,
-        port=settings.port,
-        log_level=settings.log_level,
-        server_header=False,
-        timeout_graceful_shutdown=settings.shutdown_seconds,
-        **processes,
-    )
+    listening: dict[str, Any] = {
+        "host": settings.host,
+        "port": settings.port,
+        "log_level": settings.log_level,
+        "server_header": False,
+        "timeout_graceful_shutdown": settings.shutdown_seconds,
+    }
+    if settings.processes == 1:
+        uvicorn.run(application(), **listening)
+        return
+    with told():
+        check(settings)
+        app = "service.__main__:application"
+        serve(uvicorn.Config(app, factory=True, workers=settings.processes, **listening))
 
 
 if __name__ == "__main__":

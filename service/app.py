@@ -40,7 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
         ValueError: the backend or the device is not to be had.
     """
     models = Registry.load(settings)
-    engine = Engine(models.get(None), settings.queue_rows)
+    engine = Engine(models.get(None), settings.queue_rows, settings.threads)
     workers = Workers(usable_processors())
     app = FastAPIOffline(
         title=TITLE,

@@ -128,12 +128,12 @@ def _load(artifact: Artifact, settings: Settings) -> ServedModel:
 
 def _backend(artifact: Artifact, settings: Settings) -> Backend:
     if settings.backend == "onnxruntime":
-        return OnnxBackend(artifact.folder, artifact.manifest.methods, settings.device, settings.threads)
+        return OnnxBackend(artifact.folder, artifact.manifest.methods, settings.device)
     try:
         import torch  # noqa: PLC0415 (serving by onnxruntime needs no torch)
 
         from models.backends.torch import TorchBackend, load_network  # noqa: PLC0415
     except ImportError as error:
         raise ValueError(f"backend torch: it is not installed ({error})") from error
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(1)  # each of the engine's threads computes by itself
     return TorchBackend(load_network(artifact), settings.device)

@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     """Processes that serve, each with an engine of its own.  [default: the processors there are; with cuda, 1]"""
 
     threads: int = Field(default=1, ge=1, le=256)
-    """Threads that share one operator of an engine on the CPU."""
+    """Threads of each process that compute, each with an in-flight batch of its own."""
 
     queue_rows: int = Field(default=1024, ge=1)
     """The images that may wait for each engine; a request that does not fit is refused with 429."""

@@ -1,4 +1,4 @@
-"""The engine: one thread that owns the scheduler, and the way to it from an event loop."""
+"""The engine: threads that each own a scheduler, and the way to them from an event loop."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
+from typing import NamedTuple
 
 from service.engine.admission import Admission
 from service.engine.job import End, Job
@@ -29,42 +30,41 @@ logger = logging.getLogger(__name__)
 
 
 class Engine:
-    """Computes the answers to the requests of one event loop, in a thread of its own.
+    """Computes the answers to the requests of one event loop, beside it.
 
     Args:
         default: the model that is asked most.
         queue_rows: the images that may wait.
+        threads: that compute, each with an in-flight batch of its own.
 
     Attributes:
         admission: what waits.
     """
 
-    def __init__(self, default: ServedModel, queue_rows: int) -> None:
+    def __init__(self, default: ServedModel, queue_rows: int, threads: int = 1) -> None:
         self.admission = Admission(queue_rows)
-        self._scheduler = Scheduler(default, self.admission, time.perf_counter)
-        self._told: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._ended: list[Job] = []
-        self._futures: dict[Job, asyncio.Future[None]] = {}
-        self._open = self._running = False  # for more; at all
+        self._threads = [EngineThread(Scheduler(default, self.admission, time.perf_counter)) for _ in range(threads)]
+        self._promises: dict[Job, Promise] = {}
+        self._open = False
 
     @property
     def counts(self) -> Counts:
         """What was done since the start."""
-        return self._scheduler.counts
+        return Counts.sum([thread.scheduler.counts for thread in self._threads])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Compute for the event loop that runs; when that is over, what is not answered yet ends as stopped."""
         sys.setswitchinterval(SWITCH_SECONDS)
-        thread = Thread(target=self._run, args=[asyncio.get_running_loop()], name="engine")
-        self._open = self._running = True
-        thread.start()
+        loop = asyncio.get_running_loop()
+        for thread in self._threads:
+            thread.start(lambda ended: loop.call_soon_threadsafe(self._wake, ended))
+        self._open = True
         try:
             yield
         finally:
             self._open = False
-            self._told.put(self._stop)  # behind all that was asked
-            await asyncio.to_thread(thread.join)
+            await asyncio.gather(*(asyncio.to_thread(thread.stop) for thread in self._threads))
 
     async def answer(self, job: Job, gone: Callable[[], Coroutine[None, None, None]]) -> None:
         """Compute the answer to a job.
@@ -85,14 +85,14 @@ class Engine:
             raise StoppingError(STOPPING)
         self.admission.enter(len(job.images), job.priority)
         loop, watches = asyncio.get_running_loop(), list[asyncio.Task[None]]()
-        job.on_end = self._ended.append
-        self._futures[job] = answered = loop.create_future()
-        self._told.put(partial(self._scheduler.submit, job))
-        patience = loop.call_later(PATIENCE, lambda: watches.append(loop.create_task(self._watch(job, gone))))
+        thread = min(self._threads, key=lambda thread: thread.load)
+        self._promises[job] = promise = Promise(thread, loop.create_future(), job.expected_seconds)
+        thread.submit(job, promise.seconds)
+        patience = loop.call_later(PATIENCE, lambda: watches.append(loop.create_task(_watch(job, thread, gone))))
         try:
-            await answered
+            await promise.kept
         except asyncio.CancelledError as error:  # by the server, whose time to stop in good order is over
-            self._cancel(job)
+            thread.cancel(job)
             raise StoppingError(STOPPING) from error
         finally:
             patience.cancel()
@@ -100,44 +100,90 @@ class Engine:
                 watch.cancel()
         _raise(job)
 
-    async def _watch(self, job: Job, gone: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Cancel a job once nobody waits for it."""
-        await gone()
-        self._cancel(job)
+    def _wake(self, jobs: tuple[Job, ...]) -> None:
+        for job in jobs:
+            thread, kept, seconds = self._promises.pop(job)
+            thread.load -= seconds
+            if not kept.done():
+                kept.set_result(None)
 
-    def _cancel(self, job: Job) -> None:
-        self._told.put(partial(self._scheduler.end, job, End.cancelled))
 
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        """What the thread does."""
+class EngineThread:
+    """A thread that owns a scheduler.
+
+    Attributes:
+        scheduler: only to be looked at from outside.
+        load: the seconds that what it has not answered yet was expected to take; kept by the event loop.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.load = 0.0
+        self._told: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._ended: list[Job] = []
+        self._running = True
+        self._thread = Thread(target=self._run, name="engine")
+        self._wake: Callable[[tuple[Job, ...]], object] = lambda _: None
+
+    def start(self, wake: Callable[[tuple[Job, ...]], object]) -> None:
+        """Begin, and call something with what ends: once a turn, as that wakes the event loop up."""
+        self._wake = wake
+        self._thread.start()
+
+    def submit(self, job: Job, seconds: float) -> None:
+        """Take a job in that is expected to take so long."""
+        self.load += seconds
+        job.on_end = self._ended.append
+        self._told.put(partial(self.scheduler.submit, job))
+
+    def cancel(self, job: Job) -> None:
+        """End a job, if it has not ended."""
+        self._told.put(partial(self.scheduler.end, job, End.cancelled))
+
+    def stop(self) -> None:
+        """End all that was submitted, and return when that is done."""
+        self._told.put(self._stop)
+        self._thread.join()
+
+    def _stop(self) -> None:
+        self._running = False
+        self.scheduler.end_all(End.stopped)
+
+    def _run(self) -> None:
         while self._running:
-            told = self._told.get() if self._scheduler.idle else None
+            told = self._told.get() if self.scheduler.idle else None
             try:
                 if told:
                     told()
                 while not self._told.empty():
                     self._told.get()()
-                self._scheduler.turn()
+                self.scheduler.turn()
             except Exception:
                 logger.exception("the engine failed")
-                self._scheduler.end_all(End.failed)
-            self._deliver(loop)
+                self.scheduler.end_all(End.failed)
+            if self._ended:
+                self._wake(tuple(self._ended))
+                self._ended.clear()
 
-    def _deliver(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let the event loop know what has ended: once for all that did in a turn, as each time wakes it up."""
-        if self._ended:
-            loop.call_soon_threadsafe(self._wake, tuple(self._ended))
-            self._ended.clear()
 
-    def _wake(self, jobs: tuple[Job, ...]) -> None:
-        for job in jobs:
-            answered = self._futures.pop(job)
-            if not answered.done():
-                answered.set_result(None)
+class Promise(NamedTuple):
+    """That a job will be ended.
 
-    def _stop(self) -> None:
-        self._running = False
-        self._scheduler.end_all(End.stopped)
+    Attributes:
+        by: the thread that will.
+        kept: done when it was.
+        seconds: what it is expected to take.
+    """
+
+    by: EngineThread
+    kept: asyncio.Future[None]
+    seconds: float
+
+
+async def _watch(job: Job, thread: EngineThread, gone: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Cancel a job once nobody waits for it."""
+    await gone()
+    thread.cancel(job)
 
 
 def _raise(job: Job) -> None:

@@ -76,6 +76,11 @@ class Job:
         return None if self.terms.seconds is None else self.arrived + self.terms.seconds
 
     @property
+    def expected_seconds(self) -> float:
+        """What all of its images are expected to take, each by the setting that is asked."""
+        return len(self.images) * self.model.costs.answer(1, self.terms.rungs[0].nfe)
+
+    @property
     def waiting(self) -> int:
         """How many of its images are still in the queue."""
         return 0 if self.end else len(self.images) - self.begun

@@ -6,10 +6,11 @@ Knows nothing of HTTP, of threads, or of the clock but what it is told; a test d
 import heapq
 import logging
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from itertools import count
+from typing import Self
 
 from service.engine.admission import Admission
 from service.engine.job import End, Job
@@ -47,11 +48,18 @@ class Counts:
         turns: of a lane.
     """
 
-    jobs: dict[End, int]
+    jobs: Counter[End] = field(default_factory=Counter)
     begun: int = 0
     degraded: int = 0
     evaluations: int = 0
     turns: int = 0
+
+    @classmethod
+    def sum(cls, counts: list[Self]) -> Self:
+        """What several schedulers have done."""
+        jobs = sum((one.jobs for one in counts), Counter[End]())
+        numbers = [each.name for each in fields(cls) if each.name != "jobs"]
+        return cls(jobs, **{name: sum(getattr(one, name) for one in counts) for name in numbers})
 
 
 class Scheduler:
@@ -67,7 +75,7 @@ class Scheduler:
     """
 
     def __init__(self, default: ServedModel, admission: Admission, clock: Callable[[], float]) -> None:
-        self.counts = Counts(dict.fromkeys(End, 0))
+        self.counts = Counts()
         self._admission = admission
         self._clock = clock
         self._lanes: dict[tuple[str, str | None], Lane] = {}

@@ -1,0 +1,49 @@
+"""Several processes that serve at one address."""
+
+import logging
+import socket
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
+
+logger = logging.getLogger("uvicorn.error")
+
+
+class Processes(Multiprocess):
+    """uvicorn's supervisor of worker processes, which gives a socket to each.
+
+    Where all accept connections from one socket, whoever wakes up first takes most of them, and its callers wait for
+    each other while the others idle. Over several sockets at one address the kernel spreads connections evenly
+    (Linux, socket(7), SO_REUSEPORT). A process that is started anew listens on all of them.
+    """
+
+    def init_processes(self) -> None:
+        """Start the processes."""
+        for own in self.sockets:
+            process = Process(self.config, [own])
+            process.start()
+            self.processes.append(process)
+
+
+def serve(config: uvicorn.Config) -> None:
+    """Serve by as many processes as the configuration has workers, until a signal ends it.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    with _bound(config.host, config.port, shared=False) as alone:  # which fails where anybody listens already
+        port: int = alone.getsockname()[1]
+    sockets = [_bound(config.host, port, shared=True) for _ in range(config.workers)]
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    logger.info("Uvicorn running on http://%s:%d (Press CTRL+C to quit)", host, port)
+    Processes(config, sockets).run()
+
+
+def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
+    """A socket at an address, which others may share with it or not."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
+    bound.bind((host, port))
+    bound.set_inheritable(True)
+    return bound
