@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
-from threading import Thread
+from threading import Thread, get_native_id
 from typing import NamedTuple
 
 from service.engine.admission import Admission
@@ -20,6 +21,10 @@ from service.registry import ServedModel
 SWITCH_SECONDS = 1e-4
 """For how long Python lets one thread keep another waiting. With its five milliseconds, a busy event loop would hold
 the engine up between any two steps for longer than the steps take."""
+
+NICENESS = 10
+"""By how much the engine's threads stand back for the event loop's, whose work is short and is waited for: else a
+request waits for a processor for longer than it takes to answer."""
 
 PATIENCE = 5e-3
 """Seconds after which it is watched whether the caller is still there; to watch takes a tenth of the time of HTTP."""
@@ -150,6 +155,9 @@ class EngineThread:
         self.scheduler.end_all(End.stopped)
 
     def _run(self) -> None:
+        if sys.platform == "linux":  # where a thread has a priority of its own
+            with suppress(OSError):  # a sandbox may forbid it
+                os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
         while self._running:
             told = self._told.get() if self.scheduler.idle else None
             try:
