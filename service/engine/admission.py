@@ -15,19 +15,25 @@ class Admission:
 
     Args:
         rows: that the queue holds.
+        threads: that work it off.
 
     Attributes:
         rows: that the queue holds.
-        seconds_per_row: what an image takes of the engine, at present; the scheduler keeps it up to date.
+        seconds_per_row: in which an image leaves the queue, at present; `learn` keeps it up to date.
         refused: requests that found no room.
     """
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, threads: int = 1) -> None:
         self.rows = rows
+        self._threads = threads
         self.seconds_per_row = 0.0
         self.refused = 0
         self._waiting = [0] * len(Priority)
         self._lock = Lock()
+
+    def learn(self, seconds_per_row: float) -> None:
+        """Note what an image takes of a thread, at present."""
+        self.seconds_per_row = seconds_per_row / self._threads
 
     def waiting(self, priority: Priority = Priority.low) -> int:
         """The images that wait at a priority or above."""

@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from queue import SimpleQueue
-from threading import Thread, get_native_id
+from threading import Thread
 from typing import NamedTuple
 
 from service.engine.admission import Admission
@@ -21,10 +20,6 @@ from service.registry import ServedModel
 SWITCH_SECONDS = 1e-4
 """For how long Python lets one thread keep another waiting. With its five milliseconds, a busy event loop would hold
 the engine up between any two steps for longer than the steps take."""
-
-NICENESS = 10
-"""By how much the engine's threads stand back for the event loop's, whose work is short and is waited for: else a
-request waits for a processor for longer than it takes to answer."""
 
 PATIENCE = 5e-3
 """Seconds after which it is watched whether the caller is still there; to watch takes a tenth of the time of HTTP."""
@@ -47,7 +42,7 @@ class Engine:
     """
 
     def __init__(self, default: ServedModel, queue_rows: int, threads: int = 1) -> None:
-        self.admission = Admission(queue_rows)
+        self.admission = Admission(queue_rows, threads)
         self._threads = [EngineThread(Scheduler(default, self.admission, time.perf_counter)) for _ in range(threads)]
         self._promises: dict[Job, Promise] = {}
         self._open = False
@@ -126,13 +121,14 @@ class EngineThread:
         self.load = 0.0
         self._told: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._ended: list[Job] = []
-        self._running = True
-        self._thread = Thread(target=self._run, name="engine")
+        self._running = False
+        self._thread = Thread()
         self._wake: Callable[[tuple[Job, ...]], object] = lambda _: None
 
     def start(self, wake: Callable[[tuple[Job, ...]], object]) -> None:
         """Begin, and call something with what ends: once a turn, as that wakes the event loop up."""
-        self._wake = wake
+        self._wake, self._running = wake, True
+        self._thread = Thread(target=self._run, name="engine")
         self._thread.start()
 
     def submit(self, job: Job, seconds: float) -> None:
@@ -155,9 +151,6 @@ class EngineThread:
         self.scheduler.end_all(End.stopped)
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # where a thread has a priority of its own
-            with suppress(OSError):  # a sandbox may forbid it
-                os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
         while self._running:
             told = self._told.get() if self.scheduler.idle else None
             try:

@@ -32,39 +32,56 @@ class Row(NamedTuple):
 class Line:
     """Jobs whose images wait, by priority.
 
-    Within a priority the jobs give an image in turn, so that one with a long list delays one with a single image by
-    a single image.
+    Jobs of about the same length, to a power of two, are begun first come, first served; those of different lengths
+    give an image in turn. So a long list delays a single image by a single image, and the wait of a job is bounded by
+    what waited before it came.
     """
 
     def __init__(self) -> None:
-        self._jobs: tuple[deque[Job], ...] = tuple(deque() for _ in Priority)
+        self._queues: tuple[deque[deque[Job]], ...] = tuple(deque() for _ in Priority)
 
     def __len__(self) -> int:
         """The number of jobs."""
-        return sum(map(len, self._jobs))
+        return sum(len(queue) for queues in self._queues for queue in queues)
 
     def __iter__(self) -> Iterator[Job]:
-        for jobs in self._jobs:
-            yield from jobs
+        for queues in self._queues:
+            for queue in queues:
+                yield from queue
 
     def append(self, job: Job) -> None:
-        """Let a job wait behind those of its priority."""
-        self._jobs[job.priority].append(job)
+        """Let a job wait behind those of its priority and length."""
+        queues = self._queues[job.priority]
+        for queue in queues:
+            if _length(queue[0]) == _length(job):
+                queue.append(job)
+                return
+        queues.append(deque([job]))
 
     def remove(self, job: Job) -> None:
         """Let a job that is in the line wait no more."""
-        self._jobs[job.priority].remove(job)
+        queues = self._queues[job.priority]
+        queue = next(queue for queue in queues if job in queue)
+        queue.remove(job)
+        if not queue:
+            queues.remove(queue)
 
     def head(self) -> Job | None:
         """The job whose turn it is; None where none waits."""
-        return next((jobs[0] for jobs in self._jobs if jobs), None)
+        return next((queues[0][0] for queues in self._queues if queues), None)
 
     def advance(self) -> None:
-        """End the turn of the head: it goes behind the others, or away if none of its images waits any more."""
-        jobs = next(jobs for jobs in self._jobs if jobs)
-        job = jobs.popleft()
-        if job.waiting:
-            jobs.append(job)
+        """End the turn of the head, which goes away if none of its images waits any more."""
+        queues = next(queues for queues in self._queues if queues)
+        queue = queues.popleft()
+        if not queue[0].waiting:
+            queue.popleft()
+        if queue:
+            queues.append(queue)
+
+
+def _length(job: Job) -> int:
+    return len(job.images).bit_length()
 
 
 class Lane:

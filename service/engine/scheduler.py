@@ -82,7 +82,7 @@ class Scheduler:
         self._active: deque[Lane] = deque()
         self._deadlines = Deadlines()
         self._busy, self._answered = default.expected_seconds, 1.0
-        admission.seconds_per_row = self._busy
+        admission.learn(self._busy)
 
     @property
     def idle(self) -> bool:
@@ -216,7 +216,7 @@ class Scheduler:
         self._busy = MEMORY * self._busy + seconds
         self._answered = MEMORY * self._answered + rows - len(lane.rows)
         if self._answered > 0:
-            self._admission.seconds_per_row = self._busy / self._answered
+            self._admission.learn(self._busy / self._answered)
 
     def _home(self, job: Job) -> Lane:
         """The lane in whose line a job waits: that of the setting it asks for."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -82,6 +83,13 @@ def test_several_processes_serve_the_same_and_end_in_good_order() -> None:
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(timeout=60) in {0, -signal.SIGTERM}
     assert "".join(service.log).count("Finished server process") == 2
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_address_that_somebody_listens_on_is_not_shared(workers: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended_badly(start("--port", port, "--workers", workers), "ddress already in use")
 
 
 def ask_once(url: str) -> httpx.Response:

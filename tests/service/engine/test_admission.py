@@ -124,3 +124,11 @@ def test_threads_may_enter_and_leave_at_once() -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(come_and_go, [*Priority] * 3))
     assert [admission.waiting(priority) for priority in Priority] == [0, 0, 0]
+
+
+def test_several_threads_work_the_queue_off_in_less_time() -> None:
+    one, two = Admission(8), Admission(8, threads=2)
+    for admission in (one, two):
+        admission.learn(4.0)
+        admission.enter(8, Priority.normal)
+    assert (one.refuse(Priority.normal), two.refuse(Priority.normal)) == (32, 16)

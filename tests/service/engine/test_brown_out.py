@@ -13,6 +13,14 @@ QUEUE_ROWS = 100
 ALLOWED: dict[str, Any] = {"tolerance": 1e-4, "allow_degraded": True}
 
 
+def crowd(driver: Driver, **fields: Any) -> Job:
+    """A list that fills the queue, but for an image that waits behind it."""
+    last = driver.ask([0], tolerance=1e-4, priority=Priority.low)
+    job = driver.ask(range(QUEUE_ROWS - 1), **ALLOWED | fields)
+    assert last.waiting
+    return job
+
+
 def asked_of_a_busy_service(model: ServedModel, waiting: int, **fields: Any) -> Job:
     """A request for an image, begun while so many wait behind it."""
     driver = Driver(model, QUEUE_ROWS)
@@ -79,10 +87,10 @@ def test_what_waits_at_a_lower_priority_makes_nobody_looser(model: ServedModel) 
 
 def test_once_the_queue_is_empty_all_is_as_before(model: ServedModel) -> None:
     driver = Driver(model, QUEUE_ROWS)
-    crowd = [driver.ask(range(QUEUE_ROWS // 2), **ALLOWED) for _ in range(2)]
+    before = crowd(driver)
     driver.run()
-    assert all(any(job.degraded) for job in crowd)
-    assert driver.scheduler.counts.degraded == sum(sum(job.degraded) for job in crowd)
+    assert any(before.degraded)
+    assert driver.scheduler.counts.degraded == sum(before.degraded)
     after = driver.ask([0], **ALLOWED)
     driver.run()
     assert tolerances(after.rungs) == [1e-4]
@@ -99,7 +107,7 @@ def test_a_list_that_nobody_waits_behind_is_solved_as_it_was_asked(model: Served
 
 def test_every_image_says_by_what_it_was_solved(model: ServedModel) -> None:
     driver = Driver(model, QUEUE_ROWS)
-    job, _ = (driver.ask(range(QUEUE_ROWS // 2), **ALLOWED) for _ in range(2))
+    job = crowd(driver)
     driver.run()
     assert len(set(tolerances(job.rungs))) >= 4
     assert_answered_as_alone(job)
@@ -109,8 +117,7 @@ def test_a_busy_service_works_its_queue_off_in_fewer_evaluations(model: ServedMo
     spent = []
     for allowed in (False, True):
         driver = Driver(model, QUEUE_ROWS)
-        for _ in range(2):
-            driver.ask(range(QUEUE_ROWS // 2), tolerance=1e-4, allow_degraded=allowed)
+        crowd(driver, allow_degraded=allowed)
         driver.run()
         spent.append(driver.evaluations)
     assert spent[1] < spent[0] / 2

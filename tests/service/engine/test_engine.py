@@ -55,16 +55,35 @@ async def begun(job: Job) -> None:
         await asyncio.sleep(0)
 
 
-def test_jobs_that_are_asked_together_get_each_their_own_answer(warm: ServedModel) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_jobs_that_are_asked_together_get_each_their_own_answer(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine = Engine(warm, queue_rows=1024)
+        engine = Engine(warm, queue_rows=1024, threads=threads)
         async with engine.running():
             jobs = [job_of(warm, rows, tolerance=tolerance) for rows in (1, 3, 8) for tolerance in (1e-1, 1e-3, 1e-5)]
             await asyncio.gather(*(engine.answer(job, stays) for job in jobs))
         for job in jobs:
             assert_answered_as_alone(job)
         assert engine.counts.jobs[End.answered] == len(jobs)
+        assert engine.counts.begun == sum(len(job.images) for job in jobs)
         assert engine.admission.waiting() == 0
+
+    run(test)
+
+
+def test_a_thread_that_has_nothing_to_do_is_asked_first(warm: ServedModel) -> None:
+    async def test() -> None:
+        engine = Engine(warm, queue_rows=1024, threads=2)
+        async with engine.running():
+            long = job_of(warm, 64, **LONG)
+            answer = asyncio.create_task(engine.answer(long, stays))
+            await begun(long)
+            for _ in range(5):
+                await engine.answer(job_of(warm, method="heun2", tolerance=1e-6), stays)
+            assert not long.end
+            answer.cancel()
+            with pytest.raises(StoppingError):
+                await answer
 
     run(test)
 

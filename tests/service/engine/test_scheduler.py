@@ -144,13 +144,19 @@ def test_one_image_is_not_kept_waiting_by_a_long_list(driver: Driver) -> None:
     assert_answered_as_alone(long)
 
 
-def test_long_lists_take_turns(driver: Driver) -> None:
+def test_lists_of_different_lengths_take_turns(driver: Driver) -> None:
     first = driver.ask(range(100), tolerance=1e-1)
     driver.turn()
     ahead = first.begun
-    second = driver.ask(range(100), tolerance=1e-1)
-    driver.turns_until(lambda: second.begun >= 50)
+    second = driver.ask(range(60), tolerance=1e-1)
+    driver.turns_until(lambda: second.begun >= 40)
     assert abs(first.begun - ahead - second.begun) <= 10
+
+
+def test_lists_of_the_same_length_are_begun_in_the_order_in_which_they_came(driver: Driver) -> None:
+    first, second = (driver.ask(range(40), tolerance=1e-1) for _ in range(2))
+    driver.turns_until(lambda: second.begun)
+    assert not first.waiting
 
 
 def test_a_loose_request_is_not_kept_waiting_by_tight_ones(driver: Driver) -> None:
