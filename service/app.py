@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
     """
     models = Registry.load(settings)
     engine = Engine(models.get(None), settings.queue_rows, settings.threads)
-    workers = Workers(usable_processors())
+    workers = Workers(max(1, usable_processors() // settings.processes))
     app = FastAPIOffline(
         title=TITLE,
         version=VERSION,

@@ -2,8 +2,10 @@
 
 import logging
 import socket
+import sys
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
@@ -25,9 +27,17 @@ class Processes(Multiprocess):
             process.start()
             self.processes.append(process)
 
+    def handle_ttin(self) -> None:
+        """Start no further process: it would have no socket."""
+
+    def handle_ttou(self) -> None:
+        """Stop no process: its socket would stay, and nobody accept from it."""
+
 
 def serve(config: uvicorn.Config) -> None:
     """Serve by as many processes as the configuration has workers, until a signal ends it.
+
+    Where a process fails to start, all end, and this one with the same status.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -37,7 +47,10 @@ def serve(config: uvicorn.Config) -> None:
     sockets = [_bound(config.host, port, shared=True) for _ in range(config.workers)]
     host = f"[{config.host}]" if ":" in config.host else config.host
     logger.info("Uvicorn running on http://%s:%d (Press CTRL+C to quit)", host, port)
-    Processes(config, sockets).run()
+    processes = Processes(config, sockets)
+    processes.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in processes.processes):
+        sys.exit(STARTUP_FAILURE)
 
 
 def _bound(host: str, port: int, *, shared: bool) -> socket.socket:

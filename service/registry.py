@@ -10,7 +10,7 @@ from models.artifact import MANIFEST, Artifact, ArtifactError
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import Backend
 from service.engine.costs import Costs
-from service.errors import FieldError, UnknownModelError
+from service.errors import FieldError, UnknownModelError, shortened
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,9 @@ class Registry:
         model = self._by_name.get(self._default if name is None else name)
         if model is None:
             known = ", ".join(self._by_name)
-            raise UnknownModelError(FieldError(field="model", message=f"no such model; there are {known}", value=name))
+            raise UnknownModelError(
+                FieldError(field="model", message=f"no such model; there are {known}", value=shortened(str(name)))
+            )
         return model
 
 

@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     max_pixels: int = Field(default=16 * 2**20, ge=784)
     """The largest picture that is decoded, in pixels; a larger one is refused with 413."""
 
-    max_images: int = Field(default=1024, ge=1)
+    max_images: int = Field(default=256, ge=1)
     """The most images in one request; more are refused with 413."""
 
     shutdown_seconds: int = Field(default=8, ge=0)
@@ -82,5 +82,13 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"max_images: {self.max_images:,} images of a request would never fit the queue; "
                 f"queue_rows is {self.queue_rows:,}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_device_is_computed_on_by_one_thread(self) -> Self:
+        if self.device == "cuda" and self.threads > 1:
+            raise ValueError(
+                f"threads: with cuda it is 1, as one thread at a time may capture graphs; not {self.threads}"
             )
         return self

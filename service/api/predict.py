@@ -24,6 +24,7 @@ from service.errors import (
     InvalidError,
     MalformedError,
     OverloadedError,
+    StoppingError,
     TooLargeError,
     UnknownModelError,
     UnsupportedMediaTypeError,
@@ -149,6 +150,7 @@ def route(models: Registry, engine: Engine, workers: Workers, settings: Settings
         UnsupportedMediaTypeError,
         InvalidError,
         OverloadedError,
+        StoppingError,
         DeadlineError,
     )
     return PredictRoute(

@@ -1,4 +1,4 @@
-"""The images that are solved by one method of one model: those that wait, and those in flight."""
+"""The images that are solved by one method of one model at about one pace: those that wait, and those in flight."""
 
 from collections import deque
 from collections.abc import Iterator

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings, Steps, Tolerance
-from service.errors import FieldError, InvalidError
+from service.errors import FieldError, InvalidError, shortened
 from service.registry import ServedModel
 
 LARGEST_NFE = 10_000
@@ -99,7 +99,7 @@ def _known(method: str | None, model: ServedModel) -> str:
     methods = model.artifact.manifest.methods
     if method not in methods:
         message = f"no such method; {model.name} has {', '.join(methods)}"
-        raise InvalidError(FieldError(field="method", message=message, value=method))
+        raise InvalidError(FieldError(field="method", message=message, value=shortened(str(method))))
     return method
 
 

@@ -33,6 +33,9 @@ SMOOTHING = 0.1
 MEMORY = 0.98
 """How much of what is known of the seconds of a row is kept after another."""
 
+LEAST_ANSWERED = 0.1
+"""Of late, below which nothing is learnt of the seconds of a row: only long solves are under way."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -48,7 +51,7 @@ class Counts:
         turns: of a lane.
     """
 
-    jobs: Counter[End] = field(default_factory=Counter)
+    jobs: Counter[End] = field(default_factory=lambda: Counter(dict.fromkeys(End, 0)))
     begun: int = 0
     degraded: int = 0
     evaluations: int = 0
@@ -78,7 +81,7 @@ class Scheduler:
         self.counts = Counts()
         self._admission = admission
         self._clock = clock
-        self._lanes: dict[tuple[str, str | None], Lane] = {}
+        self._lanes: dict[tuple[str, str | None, int], Lane] = {}
         self._active: deque[Lane] = deque()
         self._deadlines = Deadlines()
         self._busy, self._answered = default.expected_seconds, 1.0
@@ -120,64 +123,63 @@ class Scheduler:
         if not self._active:
             return
         lane = self._active.popleft()
-        lane.drop()
-        before = self.counts.begun
-        self._fill(lane, started)
-        if lane.rows:
-            self._step(lane, started, self.counts.begun - before)
-        if lane.active:
-            self._activate(lane)
+        begun, joining = self.counts.begun, dict[Lane, list[Row]]()
+        ended, stepped, answered = list[Job](), 0, 0
+        try:
+            lane.drop()
+            self._fill(lane, started, joining)
+            stepped = len(lane.rows)
+            ended = self._step(lane, started) if stepped else []
+            answered = stepped - len(lane.rows)
+        except Exception:  # noqa: BLE001 (whatever it is, it is logged, and no fault of the other lanes)
+            self._fail(lane, joining)
+        self._learn(lane, self._clock() - started, self.counts.begun - begun, stepped, answered)
+        for job in ended:
+            self._tell(job)
+        for each in (lane, *joining):
+            if each.active:
+                self._activate(each)
 
-    def _fill(self, lane: Lane, now: float) -> None:
-        """Begin images of the lane's line, each in the lane of its setting, while there is room."""
-        joining: dict[Lane, tuple[int, list[Row]]] = {}
+    def _fill(self, lane: Lane, now: float, joining: dict[Lane, list[Row]]) -> None:
+        """Begin images of the lane's line, each in the lane of its setting, while there is room.
+
+        Args:
+            lane: whose turn it is.
+            now: when that began.
+            joining: told which rows go where.
+        """
+        rooms: dict[Lane, int] = {}
         while job := lane.line.head():
             rung, degraded = self._choose(job, lane, now)
-            target = self._lane(job.model, rung.method)
+            target = self._lane(job.model, rung)
             guest = target is not lane
-            if target not in joining:
-                joining[target] = target.room(guest=guest), []
-            room, rows = joining[target]
-            if len(rows) >= room:
+            if target not in rooms:
+                rooms[target] = target.room(guest=guest)
+            if not rooms[target]:
                 break
-            rows.append(Row(job, job.begin(rung, degraded=degraded, now=now), guest))
+            rooms[target] -= 1
+            joining.setdefault(target, []).append(Row(job, job.begin(rung, degraded=degraded, now=now), guest))
             lane.line.advance()
             self._admission.leave(1, job.priority)
             self.counts.begun += 1
             self.counts.degraded += degraded
-        for target, (_, rows) in joining.items():
-            if rows:
-                self._join(target, rows)
-                if target is not lane:
-                    self._activate(target)
+        for target, rows in joining.items():
+            target.join(rows)
+            self.counts.evaluations += target.evaluations_to_start * len(rows)
 
-    def _join(self, lane: Lane, rows: list[Row]) -> None:
-        try:
-            lane.join(rows)
-        except Exception:  # noqa: BLE001 (whatever it is, it is logged, and no fault of the other lanes)
-            self._fail(lane, rows)
-        self.counts.evaluations += lane.evaluations_to_start * len(rows)
-
-    def _step(self, lane: Lane, started: float, joined: int) -> None:
-        """Let every row of the lane attempt a step, and those that have ended leave."""
+    def _step(self, lane: Lane, started: float) -> list[Job]:
+        """Let every row of the lane attempt a step, and those that have ended leave; the jobs that ended with them."""
         if self._deadlines:
             lane.hurry(started + RESERVE + SAFETY * 2 * (lane.seconds + self._others(lane)))
-        rows = len(lane.rows)
-        ended: list[Job] = []
-        try:
-            ended = lane.step()
-        except Exception:  # noqa: BLE001 (likewise)
-            self._fail(lane, [])
         self.counts.turns += 1
-        self.counts.evaluations += lane.evaluations_per_step * rows
-        self._learn(lane, self._clock() - started, joined, rows)
-        for job in ended:
-            self._tell(job)
+        self.counts.evaluations += lane.evaluations_per_step * len(lane.rows)
+        return lane.step()
 
-    def _fail(self, lane: Lane, joining: list[Row]) -> None:
-        """Give up what a lane has in flight, whose computation failed; the other lanes go on."""
+    def _fail(self, lane: Lane, joining: dict[Lane, list[Row]]) -> None:
+        """Give up all that a turn was about, which failed: the lane, and those that rows of it were to join."""
         logger.exception("the computation of %s failed", lane.model.name)
-        for row in (*joining, *lane.clear()):
+        rows = [row for each in {lane, *joining} for row in each.clear()]
+        for row in (*rows, *(row for told in joining.values() for row in told)):
             self.end(row.job, End.failed)
 
     def _choose(self, job: Job, lane: Lane, now: float) -> tuple[Rung, bool]:
@@ -197,7 +199,7 @@ class Scheduler:
 
     def _expected(self, job: Job, home: Lane, rung: Rung) -> float:
         """Seconds until all images of a job that still wait are answered, all of them by this setting."""
-        lane = self._lane(job.model, rung.method)
+        lane = self._lane(job.model, rung)
         rows = min(job.waiting, lane.capacity)
         waves = math.ceil(job.waiting / lane.capacity)
         attempts = max(1.0, (rung.most_nfe - lane.evaluations_to_start) / lane.evaluations_per_step)
@@ -209,23 +211,29 @@ class Scheduler:
         """Seconds of a turn of each of the other lanes at work."""
         return sum(other.seconds for other in self._active if other is not lane)
 
-    def _learn(self, lane: Lane, seconds: float, joined: int, rows: int) -> None:
-        """Note what a turn took, in which so many rows joined, were attempted, and left."""
+    def _learn(self, lane: Lane, seconds: float, joined: int, stepped: int, answered: int) -> None:
+        """Note what a turn took, in which so many rows joined, were stepped, and were answered."""
         lane.seconds += SMOOTHING * (seconds - lane.seconds)
-        lane.model.costs.correct(joined, rows, lane.evaluations_per_step, seconds)
+        if joined or stepped:
+            lane.model.costs.correct(joined, stepped, lane.evaluations_per_step, seconds)
         self._busy = MEMORY * self._busy + seconds
-        self._answered = MEMORY * self._answered + rows - len(lane.rows)
-        if self._answered > 0:
+        self._answered = MEMORY * self._answered + answered
+        if self._answered > LEAST_ANSWERED:
             self._admission.learn(self._busy / self._answered)
 
     def _home(self, job: Job) -> Lane:
         """The lane in whose line a job waits: that of the setting it asks for."""
-        return self._lane(job.model, job.terms.rungs[0].method)
+        return self._lane(job.model, job.terms.rungs[0])
 
-    def _lane(self, model: ServedModel, method: str | None) -> Lane:
-        key = model.name, method
+    def _lane(self, model: ServedModel, rung: Rung) -> Lane:
+        """The lane of a setting.
+
+        Rows keep their places to the end, so those that go on for long have lanes of their own: else, once they had
+        taken all places, the others would wait for them.
+        """
+        key = model.name, rung.method, rung.pace
         if key not in self._lanes:
-            self._lanes[key] = Lane(model, method)
+            self._lanes[key] = Lane(model, rung.method)
         return self._lanes[key]
 
     def _activate(self, lane: Lane) -> None:

@@ -31,6 +31,15 @@ class Rung(NamedTuple):
         """The method; None for a model without an ODE."""
         return None if self.solver is None else self.solver.method
 
+    @property
+    def pace(self) -> int:
+        """How long the solve goes on: 0 for up to 3 attempts, 1 for up to 15, 2 for up to 63, and so on."""
+        if self.solver is None:
+            return 0
+        method = METHODS[self.solver.method]
+        attempts = max(1, round((self.nfe - method.evaluations_to_start) / method.evaluations_per_step))
+        return (attempts.bit_length() - 1) // 2
+
 
 @dataclass(frozen=True)
 class Terms:

@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from models.artifact import sha256
+from models.artifact import newest, sha256
 from tests.digits import load_test_set
-from tests.serving import SHIPPED, running, start
+from tests.serving import FITTED, SHIPPED, running, start
 
 PIXELS = "application/octet-stream"
 
@@ -117,6 +117,20 @@ def test_settings_come_from_the_environment_and_flags_override_them() -> None:
             answer = httpx.post(f"{service.url}/predict", content=bytes(rows * 784), headers=headers)
             assert answer.status_code == 413
             assert limit in answer.json()["detail"]
+
+
+def test_processes_that_fail_to_start_are_no_success(tmp_path: Path) -> None:
+    for name in ("odenet-mnist", "mlp"):
+        source = newest(FITTED / name)
+        assert source is not None
+        shutil.copytree(source, tmp_path / name / source.name)
+    broken = next((tmp_path / "mlp").glob("*/stem.onnx"))
+    broken.write_bytes(b"no graph")
+    manifest = broken.with_name("manifest.json")
+    told = json.loads(manifest.read_text())
+    told["files"]["stem.onnx"] = sha256(broken)
+    manifest.write_text(json.dumps(told))
+    ended_badly(start("--models", str(tmp_path), "--workers", "2", "--port", "0"), "stem.onnx")
 
 
 @pytest.mark.parametrize(("flags", "named"), CASES.values(), ids=CASES.keys())

@@ -236,3 +236,21 @@ def test_a_pause_is_not_taken_for_work(driver: Driver) -> None:
     driver.run()
     assert driver.admission.seconds_per_row == pytest.approx(before, rel=0.5)
     assert np.isfinite(driver.model.costs.correction)
+
+
+def test_a_loose_image_does_not_wait_for_tight_ones_of_its_method(driver: Driver) -> None:
+    tight = driver.ask(range(200), method="heun2", tolerance=1e-6)
+    driver.turn(3)
+    loose = driver.ask([0], method="heun2", tolerance=1.0)
+    assert driver.turns_until(lambda: loose.end) <= 4
+    assert not tight.end
+
+
+def test_what_an_image_takes_is_known_when_it_is_degraded_too() -> None:
+    driver = Driver(served("odenet-mnist"), 400, pace=1e-4)
+    driver.ask([0], tolerance=1e-5, priority=Priority.low)
+    driver.ask(range(399), tolerance=1e-5, allow_degraded=True)
+    began = driver.clock.now
+    driver.turns_until(lambda: driver.admission.waiting(Priority.normal) == 0)
+    taken = (driver.clock.now - began) / 399
+    assert driver.admission.seconds_per_row == pytest.approx(taken, rel=0.5)
