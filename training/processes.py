@@ -1,5 +1,6 @@
 """Several processes that fit one network together, as torchrun starts them; one alone is the usual case."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,9 @@ def joined(device: torch.device) -> Iterator[None]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
+        dist.barrier()  # gloo aborts a process whose group is taken down while another still speaks to it
     finally:
+        gc.collect()  # what still holds the group would keep its threads to the end of the process, and abort it there
         dist.destroy_process_group()
 
 
