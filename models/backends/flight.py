@@ -128,8 +128,7 @@ class Flight(ABC):
         """
         index = slice(self.rows) if len(places) == self.rows else np.asarray(places)
         steps, rejected, outcome, *_ = self._counts[:, index].copy()
-        tableau = self.tableau
-        nfe = steps if tableau is None else tableau.evaluations_to_start + tableau.evaluations_per_step * steps
+        nfe = steps if self.tableau is None else self.tableau.evaluations(steps)
         answer = Answer(self._logits(index), steps, rejected, nfe, self._error[index].copy(), outcome)
         self.drop(places)
         return answer

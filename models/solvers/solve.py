@@ -133,7 +133,7 @@ def solve(
         z, k1, t, h, rtol, atol, rows, rejected, error = staying
     rows, z, steps, rejected, error, outcome = (xp.concat(column) for column in zip(*ended, strict=True))
     order = xp.argsort(rows)
-    nfe = step.tableau.evaluations_to_start + steps * step.tableau.evaluations_per_step
+    nfe = step.tableau.evaluations(steps)
     return Solution(*(column[order] for column in (z, steps, rejected, nfe, error, outcome)))
 
 

@@ -1,6 +1,7 @@
 """The Butcher tableau: the coefficients that make an explicit Runge-Kutta method."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,14 @@ class Tableau:
         """Evaluations of f that one attempted step costs, whether it is accepted or rejected."""
         return self.stages - 1 if self.fsal else self.stages
 
+    def evaluations(self, attempts: Any) -> Any:
+        """Evaluations of f of a solve of so many attempted steps: a number of them, or an array."""
+        return self.evaluations_to_start + attempts * self.evaluations_per_step
+
     @property
     def least_evaluations(self) -> int:
         """Evaluations of f of the shortest solve, which is one step."""
-        return self.evaluations_to_start + self.evaluations_per_step
+        return int(self.evaluations(1))
 
     @property
     def error_exponent(self) -> float:

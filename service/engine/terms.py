@@ -105,7 +105,7 @@ def _rung(solver: SolverSettings, profile: Profile) -> Rung:
     """A setting with what it is expected to cost."""
     method = METHODS[solver.method]
     if solver.steps is not None:
-        nfe = float(method.evaluations_to_start + solver.steps * method.evaluations_per_step)
+        nfe = float(method.evaluations(solver.steps))
         return Rung(solver, nfe, nfe)
     nfe_measured = profile.nearest(solver).nfe
     return Rung(solver, nfe_measured.mean, nfe_measured.p90)

@@ -119,8 +119,7 @@ class WholeSolve(nn.Module):
 
         state = (torch.zeros((), dtype=torch.int64), outcome, z, k1, t, h, error, steps, rejected)
         _, outcome, z, _, _, _, error, steps, rejected = torch.while_loop(unfinished, attempt, state)  # type: ignore[no-untyped-call]
-        tableau = self.step.tableau
-        nfe = tableau.evaluations_to_start + tableau.evaluations_per_step * steps
+        nfe = self.step.tableau.evaluations(steps)
         return WholeAnswer(self.network.head(z), nfe, steps, rejected, error, outcome)
 
 
