@@ -17,8 +17,11 @@ from models.artifact import ArtifactError
 from service.app import create_app
 from service.engine.processors import usable_processors
 from service.processes import serve
-from service.registry import check
+from service.repository import check
+from service.roster import Roster
 from service.settings import Settings
+from service.shared import sharing
+from service.telemetry import logs
 
 logger = logging.getLogger("service")
 
@@ -32,7 +35,7 @@ def read_settings() -> Settings:
         sys.exit(f"error: settings: {fields}")
     except SettingsError as error:
         sys.exit(f"error: {error}")
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s: %(message)s")
+    logs.configure(settings.log_level, json=settings.log_format == "json")
     return settings
 
 
@@ -70,14 +73,18 @@ def main() -> None:
         "host": settings.host,
         "port": settings.port,
         "log_level": settings.log_level,
+        "log_config": None,
+        "access_log": False,  # service.telemetry tells of each request
         "server_header": False,
         "timeout_graceful_shutdown": settings.shutdown_seconds,
     }
     if settings.processes == 1:
         uvicorn.run(application(), **listening)
         return
-    with told():
-        check(settings)
+    with told(), sharing() as folder:
+        roster = Roster(folder)
+        for name, version in check(settings).items():
+            roster.put(name, version)
         app = "service.__main__:application"
         serve(uvicorn.Config(app, factory=True, workers=settings.processes, **listening))
 

@@ -1,27 +1,40 @@
-"""The application: models, workers and routes, put together."""
+"""The application: models, engine, protocols and telemetry, put together."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
-from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
-from service.api import catalogue, health, predict, problems
+from service.api import catalogue, errors, health, predict, problems
+from service.api import metrics as exposition
 from service.api.body import PredictBody
-from service.api.limits import BodyLimit, Shedding
+from service.api.limits import BodyLimit
+from service.api.oip import errors as oip_errors
+from service.api.oip import infer, models, repository
+from service.api.oip.body import InferRequest
+from service.data_plane import DataPlane
 from service.engine.compute import Workers
 from service.engine.engine import Engine
+from service.engine.job import Job
 from service.engine.processors import usable_processors
-from service.errors import AbandonedError
-from service.registry import Registry
+from service.repository import Repository
+from service.roster import Roster
 from service.settings import Settings
+from service.shared import shared_folder
+from service.telemetry.metrics import Metrics
+from service.telemetry.middleware import Telemetry
+
+if TYPE_CHECKING:
+    from service.telemetry.tracing import Tracing
 
 TITLE = "ODE-Net"
 VERSION = "0.1.0"
@@ -37,47 +50,80 @@ def create_app(settings: Settings) -> FastAPI:
 
     Raises:
         ArtifactError: a model is corrupt, or the default one is missing.
-        ValueError: the backend or the device is not to be had.
+        ValueError: the backend, the device or an extra is not to be had.
     """
-    models = Registry.load(settings)
-    engine = Engine(models.get(None), settings.queue_rows, settings.threads)
+    metrics, tracing = Metrics(), _tracing(settings)
+    folder = shared_folder()
+    fitted = Repository.open(settings, None if folder is None else Roster(folder), metrics.served)
+    engine = Engine(settings.queue_rows, settings.threads, lambda turn: metrics.turned(turn, engine))
+
+    def ended(job: Job) -> None:
+        metrics.ended(job)
+        if tracing is not None:
+            tracing.ended(job)
+
     workers = Workers(max(1, usable_processors() // settings.processes))
+    plane = DataPlane(fitted, engine, workers, settings, ended)
     app = FastAPIOffline(
         title=TITLE,
         version=VERSION,
         description=DESCRIPTION,
         redoc_url=None,
-        responses=problems.ANY,
-        lifespan=partial(_lifespan, engine),
+        lifespan=partial(_lifespan, engine, tracing),
     )
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
-    app.add_middleware(Shedding, admission=engine.admission, paths=["/predict"], max_images=settings.max_images)
     app.state.engine = engine
-    app.router.routes.insert(0, predict.route(models, engine, workers, settings))
-    app.include_router(catalogue.router(models))
-    app.include_router(health.router([model.name for model in models]))
-    problems.install(app)
+    app.router.routes[:0] = [predict.route(plane), *infer.routes(plane)]
+    for router in (
+        catalogue.router(fitted),
+        health.router(plane),
+        exposition.router(metrics),
+        models.router(plane, metrics, models.Server(name="odenet", version=VERSION, extensions=models.EXTENSIONS)),
+        repository.router(fitted),
+    ):
+        app.include_router(router)
+    errors.install(app, {"v2": oip_errors.tell}, problems.tell, metrics.refused)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    _surround(app, metrics, tracing)
 
     @app.get("/", include_in_schema=False)
     async def home() -> Response:
         return RedirectResponse("/docs")
 
-    @app.exception_handler(ClientDisconnect)
-    @app.exception_handler(AbandonedError)
-    async def _(_request: Request, _error: Exception) -> Response:
-        return Response(status_code=400)  # nobody reads it
-
     return app
 
 
+def _tracing(settings: Settings) -> "Tracing | None":
+    """What makes traces, where that is set."""
+    if not settings.traces:
+        return None
+    try:
+        from service.telemetry.tracing import Tracing  # noqa: PLC0415 (it is an extra)
+    except ImportError as error:
+        raise ValueError(f"traces: the extra tracing is not installed ({error})") from error
+    return Tracing()
+
+
+def _surround(app: FastAPI, metrics: Metrics, tracing: "Tracing | None") -> None:
+    """Put the telemetry around all of the app, the answer to what went wrong in it included."""
+    build = app.build_middleware_stack
+
+    def build_with_telemetry() -> ASGIApp:
+        answering = build()
+        return Telemetry(answering if tracing is None else tracing.around(answering), metrics)
+
+    app.build_middleware_stack = build_with_telemetry  # type: ignore[method-assign]
+
+
 @asynccontextmanager
-async def _lifespan(engine: Engine, _app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(engine: Engine, tracing: "Tracing | None", _app: FastAPI) -> AsyncIterator[None]:
     """From the start of the application to its end."""
     gc.collect()
     gc.freeze()  # what is there now stays; to look through it for garbage again and again would hold everybody up
     async with engine.running():
         yield
+    if tracing is not None:
+        await asyncio.to_thread(tracing.close)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
@@ -85,7 +131,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         _, schemas = models_json_schema(
-            [(PredictBody, "validation"), (problems.Problem, "serialization")],
+            [(PredictBody, "validation"), (InferRequest, "validation"), (problems.Problem, "serialization")],
             ref_template="#/components/schemas/{model}",
         )
         document["components"]["schemas"].update(schemas["$defs"])

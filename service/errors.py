@@ -55,8 +55,16 @@ class UnsupportedMediaTypeError(RequestError):
     """The body is of a media type that is not taken."""
 
 
+class ForbiddenError(RequestError):
+    """The service's settings do not allow that."""
+
+
 class StoppingError(RequestError):
     """The service stops before the answer is computed."""
+
+
+class NotReadyError(RequestError):
+    """The service is stopping, or its default model is not loaded."""
 
 
 class OverloadedError(RequestError):

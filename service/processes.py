@@ -3,8 +3,11 @@
 import logging
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
+from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
@@ -26,6 +29,24 @@ class Processes(Multiprocess):
             process = Process(self.config, [own])
             process.start()
             self.processes.append(process)
+
+    def keep_subprocess_alive(self) -> None:
+        """Start processes anew that have died."""
+        with self._burying():
+            super().keep_subprocess_alive()
+
+    def restart_all(self) -> None:
+        """Replace each process by another."""
+        with self._burying():
+            super().restart_all()
+
+    @contextmanager
+    def _burying(self) -> Iterator[None]:
+        """Have what processes that are gone by then were serving counted no more; what they have done still is."""
+        before = {process.pid for process in self.processes}
+        yield
+        for pid in before - {process.pid for process in self.processes}:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
     def handle_ttin(self) -> None:
         """Start no further process: it would have no socket."""

@@ -19,6 +19,7 @@ class Settings(BaseSettings):
         dotenv_filtering="match_prefix",  # a .env may hold what is for others
         frozen=True,
         use_attribute_docstrings=True,
+        cli_implicit_flags=True,
         cli_kebab_case=True,
         cli_prog_name="python -m service",
     )
@@ -66,8 +67,17 @@ class Settings(BaseSettings):
     shutdown_seconds: int = Field(default=8, ge=0)
     """How long requests in flight may take to end once the service is told to stop."""
 
+    model_control: bool = False
+    """Whether callers may load and unload models of the folder, by /v2/repository."""
+
+    traces: bool = False
+    """Whether traces are exported by OpenTelemetry, whose variables OTEL_* say where to; it is the extra tracing."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least level that is logged."""
+    """The least level that is logged; from info on each request is."""
+
+    log_format: Literal["text", "json"] = "text"
+    """How: a line of text or an object of JSON for each record."""
 
     @property
     def processes(self) -> int:
@@ -91,4 +101,6 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"threads: with cuda it is 1, as one thread at a time may capture graphs; not {self.threads}"
             )
+        if self.device == "cuda" and self.model_control:
+            raise ValueError("model_control: not with cuda, as a model that is loaded captures graphs beside others")
         return self

@@ -1,7 +1,5 @@
 """The body of a request: the images in it, and for JSON the solver fields, by media type."""
 
-import base64
-import binascii
 from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Annotated, Any, NamedTuple
@@ -13,7 +11,11 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from models.backends.answer import Images
-from service.engine.policy import SolverFields
+from service.api.numbers import numbers
+from service.api.pictures import base64_picture, picture
+from service.api.query import PredictFields, QueryFields
+from service.data_plane import Asked
+from service.engine.job import Priority
 from service.errors import (
     MOST_ERRORS,
     FieldError,
@@ -24,13 +26,16 @@ from service.errors import (
     invalid,
     shortened,
 )
-from service.pictures import READERS, SIDE, PictureTooLargeError, UndecodablePictureError, decode
+from service.pictures import READERS, SIDE
 from service.settings import Settings
 
 IMAGE_BYTES = SIDE * SIDE
 
 SHORT = 64 * IMAGE_BYTES
 """Bytes of raw pixels that are looked at within the event loop."""
+
+LONGEST_LENGTH = 18
+"""Digits of a length that is gone by."""
 
 MAGIC = tuple(READERS)
 
@@ -39,13 +44,6 @@ MULTIPART = "multipart/form-data"
 PIXELS = "application/octet-stream"
 PICTURES = ("image/png", "image/jpeg")
 MEDIA_TYPES = (JSON, *PICTURES, PIXELS, MULTIPART)
-
-
-class Asked(NamedTuple):
-    """What a request asks: images ``[rows, 28, 28]`` of uint8, and how to solve for them."""
-
-    images: Images
-    fields: SolverFields
 
 
 class Part(NamedTuple):
@@ -61,11 +59,10 @@ def _image(value: Any) -> str | Images:
     if isinstance(value, str):
         return value
     try:
-        grid = np.array(value)
-    except ValueError:  # rows of different lengths
-        grid = np.empty(0)
-    if grid.shape != (SIDE, SIDE) or grid.dtype.kind not in "iuf":
-        raise PydanticCustomError("image", "must be 28 rows of 28 numbers from 0 to 255, or a PNG or JPEG in base64")
+        grid = numbers(value if isinstance(value, list) and len(value) == SIDE else [], (SIDE, SIDE))
+    except ValueError as error:
+        message = "must be 28 rows of 28 numbers from 0 to 255, or a PNG or JPEG in base64"
+        raise PydanticCustomError("image", message) from error
     with np.errstate(invalid="ignore"):
         wrong = np.argwhere(~((grid >= 0) & (grid <= 255) & (grid == np.floor(grid))))
     if len(wrong):
@@ -73,7 +70,7 @@ def _image(value: Any) -> str | Images:
         raise PydanticCustomError(
             "grey_level",
             "must hold whole numbers from 0 to 255; row {row}, column {column} holds {level}",
-            {"row": row, "column": column, "level": str(grid[row, column])},
+            {"row": row, "column": column, "level": f"{grid[row, column]:.10g}"},
         )
     return grid.astype(np.uint8)
 
@@ -88,7 +85,7 @@ IMAGE_SCHEMA = {
 }
 
 
-class PredictBody(SolverFields):
+class PredictBody(PredictFields):
     """The body of `POST /predict` as JSON."""
 
     images: Annotated[
@@ -100,6 +97,19 @@ class PredictBody(SolverFields):
             "PNG or JPEG of any size in base64, which is brought to that form.",
         ),
     ]
+
+
+def expected_images(request: Request, most: int) -> int:
+    """How many images the body seems to hold by its headers: those of raw pixels tell, and others hold one at least.
+
+    A body that is too large is told so by whoever reads it.
+    """
+    length = request.headers.get("content-length", "")
+    told = length.isascii() and length.isdigit() and len(length) <= LONGEST_LENGTH
+    if not told or request.headers.get("content-type") != PIXELS:
+        return 1
+    images, rest = divmod(int(length), IMAGE_BYTES)
+    return images if rest == 0 and 1 <= images <= most else 1
 
 
 async def read(request: Request) -> list[Part]:
@@ -139,12 +149,12 @@ def is_short(parts: Sequence[Part]) -> bool:
     )
 
 
-def parse(parts: Sequence[Part], query: SolverFields, settings: Settings) -> Asked:
+def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> Asked:
     """The images and solver fields of a request.
 
     Args:
         parts: of the body.
-        query: the solver fields of the query.
+        query: of the request.
         settings: with the limits.
 
     Raises:
@@ -156,10 +166,11 @@ def parse(parts: Sequence[Part], query: SolverFields, settings: Settings) -> Ask
         return _parse_json(parts[0].content, query, settings)
     _check_count(sum(_count(part) for part in parts), settings)
     images = [_images(part, settings) for part in parts]
-    return Asked(images[0] if len(images) == 1 else np.concatenate(images), query)
+    pixels = images[0] if len(images) == 1 else np.concatenate(images)
+    return Asked(pixels, query.solver, query.model, priority=Priority[query.priority])
 
 
-def _parse_json(content: bytes, query: SolverFields, settings: Settings) -> Asked:
+def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> Asked:
     try:
         told = from_json(content)
     except ValueError as error:
@@ -179,13 +190,14 @@ def _parse_json(content: bytes, query: SolverFields, settings: Settings) -> Aske
     if twice := (body.model_fields_set - {"images"}) & query.model_fields_set:
         raise InvalidError(*(FieldError(field, "is given in the query and in the body") for field in sorted(twice)))
     images = [
-        _decoded(f"images.{row}", _base64(f"images.{row}", image), settings) if isinstance(image, str) else image
+        picture(f"images.{row}", base64_picture(f"images.{row}", image), settings) if isinstance(image, str) else image
         for row, image in enumerate(body.images)
     ]
-    fields = SolverFields.model_construct(
-        **query.model_dump(exclude_unset=True), **body.model_dump(exclude={"images"}, exclude_unset=True)
+    fields = PredictFields.model_construct(
+        **query.model_dump(exclude={"priority"}, exclude_unset=True),
+        **body.model_dump(exclude={"images"}, exclude_unset=True),
     )
-    return Asked(np.stack(images), fields)
+    return Asked(np.stack(images), fields.solver, fields.model, priority=Priority[query.priority])
 
 
 def _count(part: Part) -> int:
@@ -200,30 +212,11 @@ def _is_picture(part: Part) -> bool:
 
 def _images(part: Part, settings: Settings) -> Images:
     if _is_picture(part):
-        return _decoded(part.field, part.content, settings)[np.newaxis]
+        return picture(part.field, part.content, settings)[np.newaxis]
     if not part.content or len(part.content) % IMAGE_BYTES:
         message = f"must be images of {IMAGE_BYTES} bytes each, a byte for a grey level, or a PNG or a JPEG"
         raise InvalidError(FieldError(part.field, message, f"{len(part.content):,} bytes"))
     return np.frombuffer(part.content, np.uint8).reshape(-1, SIDE, SIDE)
-
-
-def _decoded(field: str, content: bytes, settings: Settings) -> Images:
-    """A picture in MNIST's form, ``[28, 28]``."""
-    try:
-        return decode(content, settings.max_pixels)
-    except UndecodablePictureError as error:
-        raise MalformedError(FieldError(field, str(error))) from error
-    except PictureTooLargeError as error:
-        raise TooLargeError(FieldError(field, str(error))) from error
-
-
-def _base64(field: str, text: str) -> bytes:
-    """The bytes of a base64 text, which may be a data URL."""
-    encoded = text.partition(";base64,")[2] if text.startswith("data:") else text
-    try:
-        return base64.b64decode("".join(encoded.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise MalformedError(FieldError(field, f"is not base64 ({error})")) from error
 
 
 def _check_count(count: int, settings: Settings) -> None:

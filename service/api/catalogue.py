@@ -5,9 +5,10 @@ from pydantic import BaseModel, Field
 
 from models.artifact import Manifest, MeasuredError, Profile
 from models.solvers.settings import SolverSettings
-from service.api.problems import documented
+from service.api.problems import ANY, documented
 from service.errors import UnknownModelError
-from service.registry import Registry, ServedModel
+from service.registry import ServedModel
+from service.repository import Repository
 
 
 class ModelSummary(BaseModel):
@@ -33,19 +34,20 @@ class ModelDetails(BaseModel):
     card: str = Field(description="The model card, as Markdown.")
 
 
-def router(models: Registry) -> APIRouter:
+def router(models: Repository) -> APIRouter:
     """The routes over these models."""
-    routes = APIRouter(prefix="/models", tags=["models"])
+    routes = APIRouter(prefix="/models", tags=["models"], responses=ANY)
 
     @routes.get("", summary="The models that are served")
     async def list_models() -> list[ModelSummary]:
-        return [_summary(model, default=models.is_default(model)) for model in models]
+        await models.follow()
+        return [_summary(model, default=model is models.default) for model in models]
 
     @routes.get(
         "/{name}", summary="A model's manifest, card and measured trade-off", responses=documented(UnknownModelError)
     )
     async def get_model(name: str) -> ModelDetails:
-        artifact = models.get(name).artifact
+        artifact = (await models.get(name)).artifact
         return ModelDetails(manifest=artifact.manifest, profile=artifact.profile, card=artifact.card)
 
     return routes

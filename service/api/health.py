@@ -5,6 +5,10 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from service.api.problems import ANY, documented
+from service.data_plane import DataPlane
+from service.errors import FieldError, NotReadyError
+
 
 class Live(BaseModel):
     """The process answers."""
@@ -13,26 +17,24 @@ class Live(BaseModel):
 
 
 class Ready(BaseModel):
-    """The models are loaded, checked and warm."""
+    """The models are loaded, checked and warm, the default one among them."""
 
     status: Literal["ready"] = "ready"
     models: list[str]
 
 
-def router(names: list[str]) -> APIRouter:
-    """The routes of a service whose models are loaded.
-
-    Args:
-        names: of the models.
-    """
-    routes = APIRouter(prefix="/health", tags=["health"])
+def router(plane: DataPlane) -> APIRouter:
+    """The routes over what answers."""
+    routes = APIRouter(prefix="/health", tags=["health"], responses=ANY)
 
     @routes.get("/live", summary="Whether the process answers")
     async def live() -> Live:
         return Live()
 
-    @routes.get("/ready", summary="Whether the models are loaded")
+    @routes.get("/ready", summary="Whether the models are loaded", responses=documented(NotReadyError))
     async def ready() -> Ready:
-        return Ready(models=names)
+        if not plane.ready:
+            raise NotReadyError(FieldError("service", "is stopping, or its default model is not loaded"))
+        return Ready(models=[model.name for model in plane.repository])
 
     return routes

@@ -1,24 +1,21 @@
 """``POST /predict``: digits from images, at the tolerance that the caller chooses."""
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
-from starlette.routing import request_response
 
 from models.solvers.solve import Outcome
-from service.api.body import JSON, MULTIPART, PICTURES, PIXELS, is_short, parse, read
+from service.api.body import JSON, MULTIPART, PICTURES, PIXELS, expected_images, is_short, parse, read
 from service.api.examples import PREDICT_EXAMPLES
+from service.api.inference import DirectRoute, gone, server_timing, timing
 from service.api.problems import ANY, documented
 from service.api.query import QueryFields, read_query
-from service.engine.compute import Workers
-from service.engine.engine import Engine
+from service.data_plane import FEW, DataPlane, solves
 from service.engine.job import Job, Priority
-from service.engine.terms import settle
 from service.errors import (
     DeadlineError,
     InvalidError,
@@ -29,13 +26,6 @@ from service.errors import (
     UnknownModelError,
     UnsupportedMediaTypeError,
 )
-from service.registry import Registry
-from service.settings import Settings
-
-FEW = 16
-"""Images whose answers are told within the event loop."""
-
-Result = TypeVar("Result")
 
 
 class Solve(BaseModel):
@@ -49,7 +39,7 @@ class Solve(BaseModel):
     rejected: int = Field(description="Steps rejected, as their error was beyond the tolerance.")
     error_estimate: float | None = Field(
         description="The sum of the local error estimates of the accepted steps: root mean squares over the state. "
-        "Null for a fixed-step method, which estimates none."
+        "Null for a fixed-step method, which estimates none, and where it is no finite number."
     )
     outcome: str = Field(
         description="converged; max_nfe or deadline where the last step went all the way to t = 1 with an error that "
@@ -68,11 +58,13 @@ class Prediction(BaseModel):
 
 
 class Timing(BaseModel):
-    """Where the time went, in milliseconds."""
+    """Where the time went, in milliseconds; what comes after each other adds up, but for the writing of the answer."""
 
     decode: float = Field(description="From the body to pixels.")
     queue: float = Field(description="From then until the first image is begun.")
-    solve: float = Field(description="From then until the last is answered.")
+    stem: float = Field(description="From then until that is at t = 0.")
+    solve: float = Field(description="From then until the last image is at t = 1.")
+    head: float = Field(description="From then until that is classified.")
     total: float = Field(description="From the body being there to the answer.")
 
 
@@ -99,31 +91,17 @@ def _body_documentation() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-class PredictRoute(APIRoute):
-    """A route that FastAPI documents by its endpoint, and that reads the query itself.
+class PredictRoute(DirectRoute):
+    """A direct route whose query is read once for all requests that say the same."""
 
-    The query is read once for all requests that say the same; what FastAPI does to any request would take longer
-    than all that is done here.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.app = request_response(self._answer)
-
-    async def _answer(self, request: Request) -> Response:
-        answer: Response = await self.endpoint(request, read_query(request.scope["query_string"]))
-        return answer
+    def arguments(self, request: Request) -> dict[str, Any]:
+        """The query."""
+        return {"query": read_query(request.scope["query_string"])}
 
 
-def route(models: Registry, engine: Engine, workers: Workers, settings: Settings) -> APIRoute:
-    """The route over these models.
-
-    Args:
-        models: what answers.
-        engine: where it is computed.
-        workers: where long bodies and answers are.
-        settings: with the limits.
-    """
+def route(plane: DataPlane) -> APIRoute:
+    """The route, over what answers."""
+    settings = plane.settings
 
     async def predict(request: Request, query: Annotated[QueryFields, Query()]) -> Response:
         """Classify one image or more.
@@ -132,16 +110,14 @@ def route(models: Registry, engine: Engine, workers: Workers, settings: Settings
         the body; for every other body they stand in the query. A picture of another size than 28x28 is brought to
         MNIST's form: grey, white on black, cropped to the ink, fitted to 20x20, its centre of mass in the middle.
         """
+        plane.check(expected_images(request, settings.max_images), Priority[query.priority])
         parts = await read(request)
         arrived = time.perf_counter()
-        asked = await _beside(workers, not is_short(parts), lambda: parse(parts, query.solver, settings))
-        model = models.get(asked.fields.model)
-        terms = settle(asked.fields, model, settings.floor)
-        job = Job(model, asked.images, terms, arrived, Priority[query.priority])
-        decoded = time.perf_counter()
-        await engine.answer(job, lambda: _gone(request))
-        content = await _beside(workers, len(job.images) > FEW, lambda: _told(job, decoded))
-        return Response(content, media_type=JSON)
+        asked = await plane.beside(not is_short(parts), lambda: parse(parts, query, settings))
+        job = await plane.answer(asked, arrived, lambda: gone(request))
+        told = timing(job)
+        content = await plane.beside(len(job.images) > FEW, lambda: _written(job, told))
+        return Response(content, headers=server_timing(told), media_type=JSON)
 
     refusals = (
         MalformedError,
@@ -165,56 +141,24 @@ def route(models: Registry, engine: Engine, workers: Workers, settings: Settings
     )
 
 
-async def _beside(workers: Workers, long: bool, call: Callable[[], Result]) -> Result:
-    """Call beside the event loop what takes long, and within it what would take longer to hand over."""
-    return await workers.run(call) if long else call()
-
-
-async def _gone(request: Request) -> None:
-    """Return once the caller has disconnected; the body must have been read."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _told(job: Job, decoded: float) -> bytes:
+def _written(job: Job, told: dict[str, float]) -> bytes:
     """A `PredictAnswer`, written without building one, which would check what is known to be right."""
-    answered, began = time.perf_counter(), job.begun_at or decoded
-    answer, manifest = job.answer, job.model.artifact.manifest
-    told = zip(answer.digits.tolist(), answer.probabilities.tolist(), _solves(job), strict=True)
+    answer, columns = job.answer, solves(job)
+    rows = zip(*columns.values(), strict=True) if columns else [None] * len(job.images)
+    predictions = zip(answer.digits.tolist(), answer.probabilities.tolist(), rows, strict=True)
     return to_json(
         {
-            "model": manifest.name,
-            "version": manifest.version,
+            "model": job.model.name,
+            "version": job.model.version,
             "predictions": [
-                {"digit": digit, "probabilities": shares, "solver": solve} for digit, shares, solve in told
+                {
+                    "digit": digit,
+                    "probabilities": probabilities,
+                    "solver": None if row is None else dict(zip(columns, row, strict=True)),
+                }
+                for digit, probabilities, row in predictions
             ],
-            "timing_ms": {
-                "decode": 1e3 * (decoded - job.arrived),
-                "queue": 1e3 * (began - decoded),
-                "solve": 1e3 * (answered - began),
-                "total": 1e3 * (answered - job.arrived),
-            },
-        }
+            "timing_ms": told,
+        },
+        inf_nan_mode="null",
     )
-
-
-def _solves(job: Job) -> Iterator[dict[str, Any] | None]:
-    """How each image was solved: a `Solve` each."""
-    answer = job.answer
-    columns = (answer.steps, answer.rejected, answer.nfe, answer.error_estimate, answer.outcome)
-    values = zip(*(column.tolist() for column in columns), strict=True)
-    for rung, degraded, (steps, rejected, nfe, error, outcome) in zip(job.rungs, job.degraded, values, strict=True):
-        if (solver := rung.solver) is None:
-            yield None
-            continue
-        yield {
-            "method": solver.method,
-            "rtol": solver.rtol,
-            "atol": solver.atol,
-            "nfe": nfe,
-            "steps": steps,
-            "rejected": rejected,
-            "error_estimate": error if solver.steps is None else None,
-            "outcome": Outcome(outcome).name,
-            "degraded": degraded,
-        }

@@ -14,19 +14,26 @@ LONGEST_KEPT = 256
 """Bytes of a query that is kept to be read but once."""
 
 
-class QueryFields(SolverFields):
+class PredictFields(SolverFields):
+    """What may stand in the query, or in the body if that is JSON."""
+
+    model: Annotated[str | None, Field(description="The model to ask.  Default: the service's.")] = None
+
+    @cached_property
+    def solver(self) -> SolverFields:
+        """The solver fields alone."""
+        return SolverFields.model_construct(
+            **self.model_dump(include=self.model_fields_set & SolverFields.model_fields.keys())
+        )
+
+
+class QueryFields(PredictFields):
     """What the query may say."""
 
     priority: Annotated[
         Literal["high", "normal", "low"],
         Field(description="Whose images are begun first. Only in the query: it counts before the body is read."),
     ] = "normal"
-
-    @cached_property
-    def solver(self) -> SolverFields:
-        """The solver fields alone."""
-        told = self.model_dump(include=self.model_fields_set - {"priority"})
-        return SolverFields.model_construct(**told)
 
 
 def read_query(query: bytes) -> QueryFields:

@@ -59,6 +59,15 @@ class Admission:
                 return
         raise self.refusal(self.refuse(priority))
 
+    def check(self, rows: int, priority: Priority) -> None:
+        """See whether images would be let in, before anything is done for them.
+
+        Raises:
+            OverloadedError: there is no room.
+        """
+        if not self.has_room(rows, priority):
+            raise self.refusal(self.refuse(priority))
+
     def leave(self, rows: int, priority: Priority) -> None:
         """Note that images have left the queue."""
         with self._lock:

@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 from service.engine.admission import Admission
 from service.engine.job import End, Job
-from service.engine.scheduler import Counts, Scheduler
+from service.engine.scheduler import Counts, Scheduler, Turn
 from service.errors import AbandonedError, ComputationError, DeadlineError, FieldError, StoppingError
-from service.registry import ServedModel
 
 SWITCH_SECONDS = 1e-4
 """For how long Python lets one thread keep another waiting. With its five milliseconds, a busy event loop would hold
@@ -33,17 +32,22 @@ class Engine:
     """Computes the answers to the requests of one event loop, beside it.
 
     Args:
-        default: the model that is asked most.
         queue_rows: the images that may wait.
         threads: that compute, each with an in-flight batch of its own.
+        on_turn: called by them after each turn.
 
     Attributes:
         admission: what waits.
     """
 
-    def __init__(self, default: ServedModel, queue_rows: int, threads: int = 1) -> None:
+    def __init__(
+        self,
+        queue_rows: int,
+        threads: int = 1,
+        on_turn: Callable[[Turn], object] = lambda _: None,
+    ) -> None:
         self.admission = Admission(queue_rows, threads)
-        self._threads = [EngineThread(Scheduler(default, self.admission, time.perf_counter)) for _ in range(threads)]
+        self._threads = [EngineThread(Scheduler(self.admission, time.perf_counter), on_turn) for _ in range(threads)]
         self._promises: dict[Job, Promise] = {}
         self._open = False
 
@@ -51,6 +55,16 @@ class Engine:
     def counts(self) -> Counts:
         """What was done since the start."""
         return Counts.sum([thread.scheduler.counts for thread in self._threads])
+
+    @property
+    def open(self) -> bool:
+        """Whether it takes jobs."""
+        return self._open
+
+    @property
+    def rows(self) -> int:
+        """The images in flight, as of each thread's last turn."""
+        return sum(thread.rows for thread in self._threads)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -114,11 +128,14 @@ class EngineThread:
     Attributes:
         scheduler: only to be looked at from outside.
         load: the seconds that what it has not answered yet was expected to take; kept by the event loop.
+        rows: that are in flight after the last turn.
     """
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, on_turn: Callable[[Turn], object]) -> None:
         self.scheduler = scheduler
         self.load = 0.0
+        self.rows = 0
+        self._on_turn = on_turn
         self._told: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._ended: list[Job] = []
         self._running = False
@@ -152,19 +169,22 @@ class EngineThread:
 
     def _run(self) -> None:
         while self._running:
-            told = self._told.get() if self.scheduler.idle else None
+            told, turn = self._told.get() if self.scheduler.idle else None, None
             try:
                 if told:
                     told()
                 while not self._told.empty():
                     self._told.get()()
-                self.scheduler.turn()
+                turn = self.scheduler.turn()
             except Exception:
                 logger.exception("the engine failed")
                 self.scheduler.end_all(End.failed)
             if self._ended:
                 self._wake(tuple(self._ended))
                 self._ended.clear()
+            self.rows = self.scheduler.rows
+            if turn:
+                self._on_turn(turn)
 
 
 class Promise(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from enum import Enum, IntEnum
+from typing import NamedTuple
 
 from models.backends.answer import Answer, Images
 from service.engine.terms import Rung, Terms
@@ -26,6 +27,24 @@ class End(Enum):
     stopped = "stopped"
 
 
+class Phases(NamedTuple):
+    """Where the time of a request went, in seconds; what comes after each other adds up.
+
+    Attributes:
+        decode: from the body to pixels.
+        queue: from then until the first image is begun.
+        stem: from then until that is in flight.
+        solve: from then until the last image has reached t = 1.
+        head: from then until that is answered.
+    """
+
+    decode: float
+    queue: float
+    stem: float
+    solve: float
+    head: float
+
+
 class Job:
     """The images of one request, their terms, and as they come their answers.
 
@@ -34,12 +53,16 @@ class Job:
         images: uint8 ``[rows, 28, 28]``, at least one.
         terms: on which they are solved.
         arrived: when the request did, by the scheduler's clock.
+        decoded: when the images were there.
         priority: whose images are begun first.
         on_end: called once, by the thread of the scheduler.
 
     Attributes:
         begun: how many of its images have left the queue, in their order.
         begun_at: when the first did, by the scheduler's clock; None before.
+        in_flight_at: when that was through the stem.
+        solved_at: when the last of them had reached t = 1.
+        answered_at: when that was through the head.
         end: how it ended; None while it goes on.
         answer: of its images; whole when it ended as answered.
         rungs: by what each of them is, or was, solved.
@@ -52,6 +75,7 @@ class Job:
         images: Images,
         terms: Terms,
         arrived: float,
+        decoded: float,
         priority: Priority = Priority.normal,
         on_end: "Callable[[Job], None] | None" = None,
     ) -> None:
@@ -60,10 +84,14 @@ class Job:
         self.images = images
         self.terms = terms
         self.arrived = arrived
+        self.decoded = decoded
         self.priority = priority
         self.on_end = on_end
         self.begun = 0
         self.begun_at: float | None = None
+        self.in_flight_at: float | None = None
+        self.solved_at: float | None = None
+        self.answered_at: float | None = None
         self.end: End | None = None
         self.answer = Answer.empty(rows, len(model.artifact.manifest.classes))
         self.rungs = [terms.rungs[0]] * rows
@@ -84,6 +112,16 @@ class Job:
     def waiting(self) -> int:
         """How many of its images are still in the queue."""
         return 0 if self.end else len(self.images) - self.begun
+
+    @property
+    def phases(self) -> Phases | None:
+        """Where its time went; None where it was not answered."""
+        begun, in_flight, solved, answered = self.begun_at, self.in_flight_at, self.solved_at, self.answered_at
+        if begun is None or in_flight is None or solved is None or answered is None:
+            return None
+        return Phases(
+            self.decoded - self.arrived, begun - self.decoded, in_flight - begun, solved - in_flight, answered - solved
+        )
 
     def begin(self, rung: Rung, *, degraded: bool, now: float) -> int:
         """Take the next image out of the queue, to be solved by a setting.

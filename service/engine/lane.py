@@ -91,10 +91,13 @@ class Lane:
     those that wait here, nor these from them.
 
     Args:
-        model: of the lane.
+        model: of the lane, which is not kept: a lane does not outlive it (`service.engine.scheduler`).
         method: of the lane; None for a model without an ODE.
 
     Attributes:
+        name: of the model.
+        version: of the model.
+        costs: of the model.
         line: the jobs that wait.
         rows: the images in flight, by their places.
         capacity: the most rows of either kind in flight.
@@ -103,13 +106,16 @@ class Lane:
 
     def __init__(self, model: ServedModel, method: str | None) -> None:
         tableau = None if method is None else METHODS[method]
-        self.model = model
+        self.name = model.name
+        self.version = model.version
+        self.costs = model.costs
         self.evaluations_to_start = 0 if tableau is None else tableau.evaluations_to_start
         self.evaluations_per_step = 0 if tableau is None else tableau.evaluations_per_step
         self.capacity = model.costs.most_rows(self.evaluations_per_step, STEM_SECONDS, STEP_SECONDS)
         self.line = Line()
         self.rows: list[Row] = []
         self.seconds = model.costs.answer(1, self.evaluations_to_start + self.evaluations_per_step)
+        self._backend = model.backend
         self._method = method
         self._made: Flight | None = None
 
@@ -117,7 +123,7 @@ class Lane:
     def _flight(self) -> Flight:
         """The flight, which is made when it is needed; that may fail, as any computation may."""
         if self._made is None:
-            self._made = self.model.backend.flight(self._method, 2 * self.capacity)
+            self._made = self._backend.flight(self._method, 2 * self.capacity)
         return self._made
 
     @property
@@ -148,15 +154,16 @@ class Lane:
         if late := [place for place, deadline in deadlines if deadline is not None and deadline < until]:
             self._flight.finish(late, Outcome.deadline)
 
-    def step(self) -> list[Job]:
-        """Attempt a step, and answer the rows that have ended.
+    def attempt(self) -> list[int]:
+        """Attempt a step; the places of the rows that have ended, in their order."""
+        return self._flight.attempt()
+
+    def answer(self, places: list[int]) -> list[Job]:
+        """Answer the rows at some places, in ascending order, at least one.
 
         Returns:
             The jobs that ended with them.
         """
-        places = self._flight.attempt()
-        if not places:
-            return []
         answer = self._flight.leave(places)
         ended = list[Job]()
         for at, place in enumerate(places):

@@ -21,7 +21,6 @@ class SolverFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: Annotated[str | None, Field(description="The model to ask.  Default: the service's.")] = None
     method: Annotated[
         str | None,
         Field(
@@ -106,7 +105,7 @@ def _known(method: str | None, model: ServedModel) -> str:
 def _refuse_all(fields: SolverFields, model: ServedModel) -> None:
     """Refuse what only a model with an ODE can take."""
     message = f"{model.name} solves no ODE; it takes no solver fields"
-    given = fields.model_dump(exclude={"model", "deadline_ms", "allow_degraded"}, exclude_none=True)
+    given = fields.model_dump(exclude={"deadline_ms", "allow_degraded"}, exclude_none=True)
     if given:
         raise InvalidError(*(FieldError(field, message, str(value)) for field, value in given.items()))
 

@@ -10,7 +10,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from itertools import count
-from typing import Self
+from typing import NamedTuple, Self
+from weakref import WeakKeyDictionary
 
 from service.engine.admission import Admission
 from service.engine.job import End, Job
@@ -65,11 +66,24 @@ class Counts:
         return cls(jobs, **{name: sum(getattr(one, name) for one in counts) for name in numbers})
 
 
+class Turn(NamedTuple):
+    """What a turn was about.
+
+    Attributes:
+        model: the name of the lane's.
+        version: of the model.
+        rows: that attempted a step together.
+    """
+
+    model: str
+    version: str
+    rows: int
+
+
 class Scheduler:
     """The lanes and what goes on in them.
 
     Args:
-        default: the model whose default setting an image is first taken to cost.
         admission: which is told when images leave the queue.
         clock: seconds.
 
@@ -77,23 +91,29 @@ class Scheduler:
         counts: what was done since the start.
     """
 
-    def __init__(self, default: ServedModel, admission: Admission, clock: Callable[[], float]) -> None:
+    def __init__(self, admission: Admission, clock: Callable[[], float]) -> None:
         self.counts = Counts()
         self._admission = admission
         self._clock = clock
-        self._lanes: dict[tuple[str, str | None, int], Lane] = {}
+        self._lanes: WeakKeyDictionary[ServedModel, dict[tuple[str | None, int], Lane]] = WeakKeyDictionary()
         self._active: deque[Lane] = deque()
         self._deadlines = Deadlines()
-        self._busy, self._answered = default.expected_seconds, 1.0
-        admission.learn(self._busy)
+        self._busy, self._answered = 0.0, 0.0
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
         return not self._active
 
+    @property
+    def rows(self) -> int:
+        """The images in flight."""
+        return sum(len(lane.rows) for lane in self._active)
+
     def submit(self, job: Job) -> None:
         """Take in a job whose images have been admitted."""
+        if not self._answered:  # nothing is known yet but what the model is expected to take
+            self._learn_pace(job.model.expected_seconds, 1)
         lane = self._home(job)
         lane.line.append(job)
         self._activate(lane)
@@ -111,17 +131,21 @@ class Scheduler:
 
     def end_all(self, end: End) -> None:
         """End every job."""
-        for lane in self._lanes.values():
+        for lane in [lane for lanes in self._lanes.values() for lane in lanes.values()]:
             for job in (*lane.line, *(row.job for row in lane.rows)):
                 self.end(job, end)
 
-    def turn(self) -> None:
-        """Give the next lane its turn: rows leave, rows join, and all of them attempt a step."""
+    def turn(self) -> Turn | None:
+        """Give the next lane its turn: rows leave, rows join, and all of them attempt a step.
+
+        Returns:
+            What it was about; None where no lane has anything to do.
+        """
         started = self._clock()
         for job in self._deadlines.passed(started):
             self.end(job, End.expired)
         if not self._active:
-            return
+            return None
         lane = self._active.popleft()
         begun, joining = self.counts.begun, dict[Lane, list[Row]]()
         ended, stepped, answered = list[Job](), 0, 0
@@ -139,6 +163,7 @@ class Scheduler:
         for each in (lane, *joining):
             if each.active:
                 self._activate(each)
+        return Turn(lane.name, lane.version, stepped)
 
     def _fill(self, lane: Lane, now: float, joining: dict[Lane, list[Row]]) -> None:
         """Begin images of the lane's line, each in the lane of its setting, while there is room.
@@ -166,6 +191,9 @@ class Scheduler:
         for target, rows in joining.items():
             target.join(rows)
             self.counts.evaluations += target.evaluations_to_start * len(rows)
+            joined = self._clock()
+            for row in rows:
+                row.job.in_flight_at = row.job.in_flight_at or joined
 
     def _step(self, lane: Lane, started: float) -> list[Job]:
         """Let every row of the lane attempt a step, and those that have ended leave; the jobs that ended with them."""
@@ -173,11 +201,18 @@ class Scheduler:
             lane.hurry(started + RESERVE + SAFETY * 2 * (lane.seconds + self._others(lane)))
         self.counts.turns += 1
         self.counts.evaluations += lane.evaluations_per_step * len(lane.rows)
-        return lane.step()
+        if not (places := lane.attempt()):
+            return []
+        solved = self._clock()
+        ended = lane.answer(places)
+        answered = self._clock()
+        for job in ended:
+            job.solved_at, job.answered_at = solved, answered
+        return ended
 
     def _fail(self, lane: Lane, joining: dict[Lane, list[Row]]) -> None:
         """Give up all that a turn was about, which failed: the lane, and those that rows of it were to join."""
-        logger.exception("the computation of %s failed", lane.model.name)
+        logger.exception("the computation of %s failed", lane.name)
         rows = [row for each in {lane, *joining} for row in each.clear()]
         for row in (*rows, *(row for told in joining.values() for row in told)):
             self.end(row.job, End.failed)
@@ -215,7 +250,11 @@ class Scheduler:
         """Note what a turn took, in which so many rows joined, were stepped, and were answered."""
         lane.seconds += SMOOTHING * (seconds - lane.seconds)
         if joined or stepped:
-            lane.model.costs.correct(joined, stepped, lane.evaluations_per_step, seconds)
+            lane.costs.correct(joined, stepped, lane.evaluations_per_step, seconds)
+        self._learn_pace(seconds, answered)
+
+    def _learn_pace(self, seconds: float, answered: int) -> None:
+        """Note in how many seconds so many images were answered."""
         self._busy = MEMORY * self._busy + seconds
         self._answered = MEMORY * self._answered + answered
         if self._answered > LEAST_ANSWERED:
@@ -226,15 +265,16 @@ class Scheduler:
         return self._lane(job.model, job.terms.rungs[0])
 
     def _lane(self, model: ServedModel, rung: Rung) -> Lane:
-        """The lane of a setting.
+        """The lane of a setting, which is kept for as long as anybody has the model.
 
         Rows keep their places to the end, so those that go on for long have lanes of their own: else, once they had
         taken all places, the others would wait for them.
         """
-        key = model.name, rung.method, rung.pace
-        if key not in self._lanes:
-            self._lanes[key] = Lane(model, rung.method)
-        return self._lanes[key]
+        lanes = self._lanes.setdefault(model, {})
+        key = rung.method, rung.pace
+        if key not in lanes:
+            lanes[key] = Lane(model, rung.method)
+        return lanes[key]
 
     def _activate(self, lane: Lane) -> None:
         """Let a lane have turns, if it does not already."""

@@ -51,12 +51,14 @@ class Terms:
         by_deadline: whether the time that is left chooses among them.
         max_nfe: the most evaluations an image.
         seconds: from the request's arrival, within which to answer.
+        requested_rtol: the relative tolerance that the request names, if it does.
     """
 
     rungs: tuple[Rung, ...]
     by_deadline: bool = False
     max_nfe: int | None = None
     seconds: float | None = None
+    requested_rtol: float | None = None
 
 
 @lru_cache(maxsize=4096)
@@ -72,6 +74,7 @@ def settle(fields: SolverFields, model: ServedModel, floor: float) -> Terms:
         InvalidError: as `service.engine.policy.resolve`.
     """
     asked = resolve(fields, model)
+    requested = fields.tolerance or fields.rtol or fields.atol
     seconds = None if fields.deadline_ms is None else fields.deadline_ms / 1e3
     profile = model.artifact.profile
     if asked is None or profile is None:
@@ -88,7 +91,7 @@ def settle(fields: SolverFields, model: ServedModel, floor: float) -> Terms:
     if fields.allow_degraded or (fields.allow_degraded is None and open_ended):
         looser = (point for point in profile.ladder(methods, floor) if _looser(point.solver, asked))
         rungs += tuple(rung for rung in _affordable(looser, fields.max_nfe) if rung.nfe < first.nfe)
-    return Terms(rungs, max_nfe=fields.max_nfe, seconds=seconds)
+    return Terms(rungs, max_nfe=fields.max_nfe, seconds=seconds, requested_rtol=requested)
 
 
 def _affordable(points: Iterable[ProfilePoint], max_nfe: int | None) -> tuple[Rung, ...]:

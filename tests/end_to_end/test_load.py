@@ -172,6 +172,26 @@ def test_a_caller_that_leaves_before_it_is_begun_frees_the_queue(here: tuple[int
     assert engine.admission.waiting() == 0
 
 
+def announced(port: int, path: str, rows: int) -> int:
+    """The status of the answer to who announces raw pixels, and has yet to send them."""
+    head = f"POST {path} HTTP/1.1\r\nhost: here\r\ncontent-length: {784 * rows}\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in PIXELS.items())
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG) as connection:
+        connection.sendall(head.encode() + b"\r\n")
+        return int(connection.recv(4096).split()[1])
+
+
+def test_what_has_no_room_is_refused_unread(here: tuple[int, Engine]) -> None:
+    port, engine = here
+    refused = engine.admission.refused
+    with asking(port, QUEUE_ROWS, f"{HARD}&priority=high"):
+        until(lambda: engine.admission.waiting(Priority.high) > QUEUE_ROWS / 2)
+        statuses = [announced(port, f"/predict?priority={priority}", QUEUE_ROWS) for priority in ("high", "low")]
+    assert statuses == [429, 429]
+    assert engine.admission.refused == refused + 2
+    until(lambda: not engine.admission.waiting())
+
+
 def test_what_is_urgent_is_answered_while_the_queue_is_full_of_what_is_not(here: tuple[int, Engine]) -> None:
     port, engine = here
     with (

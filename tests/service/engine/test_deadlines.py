@@ -66,7 +66,7 @@ def test_a_model_without_an_ode_has_deadlines_too(driver: Driver, mlp: ServedMod
 
 @pytest.mark.parametrize("asked", [{"method": "dopri5", "tolerance": 1e-6}, {"method": "rk4", "steps": 100}])
 def test_a_solve_that_is_about_to_be_late_is_cut_short(model: ServedModel, asked: dict[str, Any]) -> None:
-    driver = Driver(model, pace=5e-4)  # a turn looks at the clock twice: it takes a millisecond
+    driver = Driver(model, pace=1e-3)
     job = driver.ask([0], deadline_ms=8, **asked)
     driver.run()
     assert job.end is End.answered
@@ -76,7 +76,7 @@ def test_a_solve_that_is_about_to_be_late_is_cut_short(model: ServedModel, asked
 
 
 def test_only_those_that_would_be_late_are_cut_short(model: ServedModel) -> None:
-    driver = Driver(model, pace=5e-4)
+    driver = Driver(model, pace=1e-3)
     free = driver.ask([0], method="heun2", tolerance=1e-4)
     hurried = driver.ask([1], method="heun2", tolerance=1e-4, deadline_ms=8)
     driver.run()

@@ -47,7 +47,7 @@ async def stays() -> None:
 
 def job_of(model: ServedModel, rows: int = 1, priority: Priority = Priority.normal, **fields: Any) -> Job:
     arrived = asyncio.get_running_loop().time()
-    return Job(model, DIGITS[:rows], settle(SolverFields(**fields), model, 0.99), arrived, priority)
+    return Job(model, DIGITS[:rows], settle(SolverFields(**fields), model, 0.99), arrived, arrived, priority)
 
 
 async def begun(job: Job) -> None:
@@ -58,7 +58,7 @@ async def begun(job: Job) -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_jobs_that_are_asked_together_get_each_their_own_answer(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine = Engine(warm, queue_rows=1024, threads=threads)
+        engine = Engine(queue_rows=1024, threads=threads)
         async with engine.running():
             jobs = [job_of(warm, rows, tolerance=tolerance) for rows in (1, 3, 8) for tolerance in (1e-1, 1e-3, 1e-5)]
             await asyncio.gather(*(engine.answer(job, stays) for job in jobs))
@@ -73,7 +73,7 @@ def test_jobs_that_are_asked_together_get_each_their_own_answer(warm: ServedMode
 
 def test_a_thread_that_has_nothing_to_do_is_asked_first(warm: ServedModel) -> None:
     async def test() -> None:
-        engine = Engine(warm, queue_rows=1024, threads=2)
+        engine = Engine(queue_rows=1024, threads=2)
         async with engine.running():
             long = job_of(warm, 64, **LONG)
             answer = asyncio.create_task(engine.answer(long, stays))
@@ -90,7 +90,7 @@ def test_a_thread_that_has_nothing_to_do_is_asked_first(warm: ServedModel) -> No
 
 def test_an_engine_that_does_not_run_says_so(warm: ServedModel) -> None:
     async def test() -> None:
-        engine = Engine(warm, queue_rows=8)
+        engine = Engine(queue_rows=8)
         with pytest.raises(StoppingError):
             await engine.answer(job_of(warm), stays)
         async with engine.running():
@@ -104,7 +104,7 @@ def test_an_engine_that_does_not_run_says_so(warm: ServedModel) -> None:
 
 def test_what_nobody_waits_for_any_more_is_given_up(warm: ServedModel) -> None:
     async def test() -> None:
-        engine, gone = Engine(warm, queue_rows=64), asyncio.Event()
+        engine, gone = Engine(queue_rows=64), asyncio.Event()
 
         async def leaves() -> None:
             await gone.wait()
@@ -126,7 +126,7 @@ def test_what_nobody_waits_for_any_more_is_given_up(warm: ServedModel) -> None:
 
 def test_who_finds_the_queue_full_is_refused_and_takes_nothing_from_it(warm: ServedModel) -> None:
     async def test() -> None:
-        engine = Engine(warm, queue_rows=30)
+        engine = Engine(queue_rows=30)
         async with engine.running():
             first = job_of(warm, 30, **LONG)
             answer = asyncio.create_task(engine.answer(first, stays))
@@ -145,7 +145,7 @@ def test_who_finds_the_queue_full_is_refused_and_takes_nothing_from_it(warm: Ser
 
 def test_a_deadline_that_cannot_be_met_is_said_to_have_passed(warm: ServedModel) -> None:
     async def test() -> None:
-        engine = Engine(warm, queue_rows=64)
+        engine = Engine(queue_rows=64)
         async with engine.running():
             with pytest.raises(DeadlineError) as passed:
                 await engine.answer(job_of(warm, 64, deadline_ms=1, **LONG), stays)
@@ -156,7 +156,7 @@ def test_a_deadline_that_cannot_be_met_is_said_to_have_passed(warm: ServedModel)
 
 def test_what_is_not_answered_when_it_stops_ends_as_stopped(warm: ServedModel) -> None:
     async def test() -> None:
-        engine = Engine(warm, queue_rows=1024)
+        engine = Engine(queue_rows=1024)
         async with engine.running():
             jobs = [job_of(warm, 50, **LONG) for _ in range(3)]
             answers = [asyncio.create_task(engine.answer(job, stays)) for job in jobs]
@@ -171,7 +171,7 @@ def test_what_is_not_answered_when_it_stops_ends_as_stopped(warm: ServedModel) -
 
 def test_what_is_asked_while_it_stops_ends_as_stopped_too(warm: ServedModel) -> None:
     async def test() -> None:
-        engine = Engine(warm, queue_rows=1024)
+        engine = Engine(queue_rows=1024)
         async with engine.running():
             busy = job_of(warm, 64, **LONG)
             answers = [asyncio.create_task(engine.answer(busy, stays))]
@@ -186,7 +186,7 @@ def test_what_is_asked_while_it_stops_ends_as_stopped_too(warm: ServedModel) -> 
 
 def test_it_may_run_again(warm: ServedModel) -> None:
     async def test() -> None:
-        engine = Engine(warm, queue_rows=64)
+        engine = Engine(queue_rows=64)
         for _ in range(2):
             async with engine.running():
                 job = job_of(warm, 3, tolerance=1e-2)
@@ -205,7 +205,7 @@ def test_a_computation_that_fails_ends_who_waits_for_it_and_the_next_is_served(m
     warm = ServedModel.warm(model.artifact, backend)
 
     async def test() -> None:
-        engine = Engine(warm, queue_rows=64)
+        engine = Engine(queue_rows=64)
         async with engine.running():
             fine = job_of(warm, 20, method="bosh3", tolerance=1e-4)
             other = asyncio.create_task(engine.answer(fine, stays))

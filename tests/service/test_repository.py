@@ -1,5 +1,6 @@
 """Which artifacts of a folder are served, and which are refused."""
 
+import asyncio
 import json
 import shutil
 from hashlib import sha256
@@ -9,7 +10,7 @@ import pytest
 
 from models.artifact import ArtifactError
 from service.errors import UnknownModelError
-from service.registry import Registry
+from service.repository import Repository
 from service.settings import Settings
 from tests.serving import SHIPPED
 
@@ -23,8 +24,8 @@ def put(folder: Path, name: str, version: str) -> Path:
     return target
 
 
-def load(folder: Path, model: str) -> Registry:
-    return Registry.load(Settings(models=folder, model=model))
+def load(folder: Path, model: str) -> Repository:
+    return Repository.open(Settings(models=folder, model=model))
 
 
 def test_of_each_name_the_greatest_version_is_served(tmp_path: Path) -> None:
@@ -32,17 +33,18 @@ def test_of_each_name_the_greatest_version_is_served(tmp_path: Path) -> None:
         put(tmp_path, name, version)
     (tmp_path / "one" / ".11.partial").mkdir()  # an export that has not ended
     (tmp_path / "README").touch()
-    registry = load(tmp_path, "two")
-    assert [(model.name, model.version) for model in registry] == [("one", "10"), ("two", "1")]
-    assert registry.get("one").version == "10"
-    assert registry.get(None) is registry.get("two")
-    assert registry.is_default(registry.get("two"))
+    models = load(tmp_path, "two")
+    assert [(model.name, model.version) for model in models] == [("one", "10"), ("two", "1")]
+    assert asyncio.run(models.get("one")).version == "10"
+    assert models.default is not None
+    assert models.default.name == "two"
+    assert asyncio.run(models.get(None)) is models.default
 
 
 def test_an_unknown_name_is_told_with_those_that_are_known(tmp_path: Path) -> None:
     put(tmp_path, "one", "1")
     with pytest.raises(UnknownModelError, match="one"):
-        load(tmp_path, "one").get("two")
+        asyncio.run(load(tmp_path, "one").get("two"))
 
 
 def test_a_default_that_is_missing_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,199 @@
+"""The body of a request: inflated, parted into JSON and binary tensors, and read."""
+
+import gzip
+import io
+import zlib
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
+
+from service.engine.policy import SolverFields
+from service.errors import (
+    FieldError,
+    InvalidError,
+    MalformedError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+    invalid,
+    shortened,
+)
+
+HEADER_LENGTH = "inference-header-content-length"
+LONGEST_NUMBER = 18
+"""Digits of a length."""
+
+LEVELS = 3
+"""Priorities, of which 1 is the highest, 2 the default, and 0 means the default (Triton's schedule policy)."""
+
+
+class TensorParameters(BaseModel):
+    """Parameters of an input; others are left to those who know them."""
+
+    binary_data_size: Annotated[
+        int | None, Field(ge=0, description="The tensor's bytes, which follow the JSON, in the order of the inputs.")
+    ] = None
+
+
+class InputTensor(BaseModel):
+    """A tensor of the request."""
+
+    name: str
+    shape: list[Annotated[int, Field(ge=0)]] = Field(max_length=8)
+    datatype: str
+    parameters: TensorParameters = TensorParameters()
+    data: Annotated[Any, Field(description="Row by row, flat or nested; left out where it is binary.")] = None
+
+
+class OutputParameters(BaseModel):
+    """Parameters of an output; others are left to those who know them."""
+
+    binary_data: Annotated[bool | None, Field(description="Whether it follows the JSON as bytes.")] = None
+    classification: Annotated[
+        int | None, Field(ge=1, description="How many of the most probable classes to tell, as value:index:label.")
+    ] = None
+
+
+class RequestedOutput(BaseModel):
+    """An output that the request asks for."""
+
+    name: str
+    parameters: OutputParameters = OutputParameters()
+
+
+class InferParameters(SolverFields):
+    """Parameters of the request: how to solve, and how to answer."""
+
+    priority: Annotated[
+        int | None, Field(ge=0, le=LEVELS, description="Whose images are begun first: 1, then 2 or 0, then 3.")
+    ] = None
+    timeout: Annotated[
+        int | None, Field(ge=1_000, le=600_000_000, description="The same as deadline_ms, in microseconds.")
+    ] = None
+    binary_data_output: Annotated[
+        bool, Field(description="Whether outputs that do not say follow the JSON as bytes.")
+    ] = False
+
+
+class InferRequest(BaseModel):
+    """The JSON of a request."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": True})
+
+    id: Annotated[str | None, Field(description="Repeated in the answer.")] = None
+    parameters: InferParameters = InferParameters()
+    inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=16)]
+    outputs: Annotated[
+        list[RequestedOutput] | None, Field(max_length=64, description="Those to be told.  Default: all.")
+    ] = None
+
+
+class Told(NamedTuple):
+    """What a body says.
+
+    Attributes:
+        request: the JSON; None for a body that is but the bytes of the only input.
+        binary: what follows it.
+    """
+
+    request: InferRequest | None
+    binary: memoryview
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parted(content: bytes, encoding: str, header_length: str | None, most: int) -> Told:
+    """Read the body of a request for inference.
+
+    Args:
+        content: of the body.
+        encoding: the header Content-Encoding.
+        header_length: the header Inference-Header-Content-Length, if it is there.
+        most: bytes of the body when it is inflated.
+
+    Raises:
+        UnsupportedMediaTypeError: the encoding is not taken.
+        TooLargeError: the body is inflated to more.
+        MalformedError: it cannot be inflated, the header is no length within it, or the JSON is none.
+        InvalidError: a field is missing, of the wrong shape or out of range.
+    """
+    body = memoryview(inflated(content, encoding, most))
+    if header_length is None:
+        return Told(read_json(bytes(body), InferRequest), body[:0])
+    length = _length(header_length, len(body))
+    return Told(read_json(bytes(body[:length]), InferRequest) if length else None, body[length:])
+
+
+def inflated(content: bytes, encoding: str, most: int) -> bytes:
+    """The content of a body before it was compressed by gzip (RFC 1952) or deflate (zlib's form, RFC 1950)."""
+    encoding = encoding.strip().lower()
+    if encoding in {"", "identity"}:
+        return content
+    if encoding not in INFLATERS:
+        message = f"must be one of {', '.join(INFLATERS)}, identity"
+        raise UnsupportedMediaTypeError(FieldError("content-encoding", message, shortened(encoding)))
+    try:
+        body = INFLATERS[encoding](content, most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise MalformedError(FieldError("body", f"cannot be inflated: {error}")) from error
+    if len(body) > most:
+        raise TooLargeError(FieldError("body", f"at most {most:,} bytes when it is inflated", "more"))
+    return body
+
+
+def _gunzipped(content: bytes, most: int) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        return file.read(most)
+
+
+def _undeflated(content: bytes, most: int) -> bytes:
+    inflating = zlib.decompressobj()
+    body = inflating.decompress(content, most)
+    if not inflating.eof and len(body) < most:
+        raise EOFError("it ends too early")
+    return body
+
+
+INFLATERS: dict[str, Callable[[bytes, int], bytes]] = {"gzip": _gunzipped, "deflate": _undeflated}
+
+
+async def read_object(request: Request, model: type[Model]) -> Model:
+    """The JSON of a short request, whatever its media type; one without a body says nothing.
+
+    Raises:
+        MalformedError: it is no JSON.
+        InvalidError: a field is of the wrong shape.
+    """
+    return read_json(await request.body() or b"{}", model)
+
+
+def read_json(content: bytes, model: type[Model]) -> Model:
+    """The JSON of a request.
+
+    Raises:
+        MalformedError: it is no JSON.
+        InvalidError: a field is missing, of the wrong shape or out of range.
+    """
+    try:
+        told = from_json(content)
+    except ValueError as error:
+        raise MalformedError(FieldError("body", f"is not JSON: {error}")) from error
+    if not isinstance(told, dict):
+        raise InvalidError(FieldError("body", "must be an object"))
+    try:
+        return model.model_validate(told)
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def _length(header: str, most: int) -> int:
+    """The length of the JSON at the beginning of a body."""
+    if not (header.isascii() and header.isdigit() and len(header) <= LONGEST_NUMBER):
+        raise MalformedError(FieldError(HEADER_LENGTH, "must be a number of bytes", shortened(header)))
+    if int(header) > most:
+        message = f"is more than the body's {most:,} bytes"
+        raise MalformedError(FieldError(HEADER_LENGTH, message, header))
+    return int(header)

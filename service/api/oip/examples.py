@@ -1,0 +1,21 @@
+"""Requests that the OpenAPI document offers to try."""
+
+from typing import Any
+
+from service.api.examples import SEVEN
+
+PICTURE = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [SEVEN]}
+
+INFER_EXAMPLES: dict[str, Any] = {
+    "picture": {
+        "summary": "A seven as a PNG in base64, at a tolerance",
+        "value": {"id": "seven", "parameters": {"tolerance": 1e-3}, "inputs": [PICTURE]},
+    },
+    "classification": {
+        "summary": "The three most probable digits, and what they cost",
+        "value": {
+            "inputs": [PICTURE],
+            "outputs": [{"name": "probabilities", "parameters": {"classification": 3}}, {"name": "nfe"}],
+        },
+    },
+}

@@ -1,0 +1,176 @@
+"""``POST /v2/models/{name}/infer``: digits from tensors of images, at the tolerance that the caller chooses."""
+
+import time
+from typing import Any, NamedTuple
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from service.api.inference import DirectRoute, gone, server_timing, timing
+from service.api.oip.body import HEADER_LENGTH, LEVELS, InferParameters, InferRequest, parted
+from service.api.oip.errors import documented
+from service.api.oip.examples import INFER_EXAMPLES
+from service.api.oip.inputs import raw_input, read_images
+from service.api.oip.outputs import Wanted, wanted, written
+from service.data_plane import FEW, Asked, DataPlane
+from service.engine.job import Priority
+from service.engine.policy import SolverFields
+from service.errors import (
+    DeadlineError,
+    FieldError,
+    InvalidError,
+    MalformedError,
+    OverloadedError,
+    StoppingError,
+    TooLargeError,
+    UnknownModelError,
+    UnsupportedMediaTypeError,
+)
+
+JSON = "application/json"
+BINARY = "application/octet-stream"
+
+SHORT = 16 * 1024
+"""Bytes of a body that is read within the event loop."""
+
+PRIORITIES = {None: Priority.normal, 0: Priority.normal, 1: Priority.high, 2: Priority.normal, LEVELS: Priority.low}
+
+
+class Question(NamedTuple):
+    """What a request asks, and how it is to be answered."""
+
+    asked: Asked
+    outputs: list[Wanted]
+    id: str | None
+
+
+def routes(plane: DataPlane) -> list[APIRoute]:
+    """The routes over what answers."""
+    settings = plane.settings
+
+    async def infer(request: Request, name: str, version: str | None = None) -> Response:
+        """Classify the images of the tensor `image`: UINT8 or FP32 (0 to 1) `[-1, 28, 28]`, or PNG or JPEG as BYTES.
+
+        The parameters of the request say how precisely to solve: `tolerance`, or `rtol` and `atol`, `method`, `steps`,
+        `max_nfe`, `deadline_ms`, `allow_degraded`. The body is JSON, or with the header
+        Inference-Header-Content-Length JSON and then the tensors in binary form; its media type is not looked at.
+        """
+        plane.check(1, Priority.high)  # it may be of any priority, which is known when it is read
+        model = await plane.repository.get(name, version)
+        headers, body = request.headers, await request.body()
+        arrived = time.perf_counter()
+        encoding, header_length = headers.get("content-encoding", ""), headers.get(HEADER_LENGTH)
+
+        def read() -> Question:
+            told = parted(body, encoding, header_length, settings.max_body_bytes)
+            infer_request = told.request or InferRequest(
+                inputs=[raw_input(told.binary)], parameters=InferParameters(binary_data_output=True)
+            )
+            images = read_images(infer_request.inputs, told.binary, settings)
+            parameters = infer_request.parameters
+            outputs = wanted(infer_request.outputs, model, binary=parameters.binary_data_output)
+            asked = Asked(images, _solver(parameters), name, version, PRIORITIES[parameters.priority])
+            return Question(asked, outputs, infer_request.id)
+
+        question = await plane.beside(len(body) > SHORT or bool(encoding), read)
+        job = await plane.answer(question.asked, arrived, lambda: gone(request))
+        return await plane.beside(
+            len(job.images) > FEW,
+            lambda: _response(*written(job, question.outputs, question.id), server_timing(timing(job))),
+        )
+
+    refusals = (
+        MalformedError,
+        UnknownModelError,
+        TooLargeError,
+        UnsupportedMediaTypeError,
+        InvalidError,
+        OverloadedError,
+        StoppingError,
+        DeadlineError,
+    )
+    return [
+        DirectRoute(
+            f"/v2/models/{{name}}{path}/infer",
+            infer,
+            methods=["POST"],
+            tags=["open inference protocol"],
+            summary=summary,
+            responses=documented(*refusals) | {200: ANSWER},
+            openapi_extra=_request_documentation(),
+            operation_id=operation,
+        )
+        for path, summary, operation in (
+            ("", "Classify images", "infer"),
+            ("/versions/{version}", "Classify images by a version of a model", "infer_by_version"),
+        )
+    ]
+
+
+def _solver(parameters: InferParameters) -> SolverFields:
+    """The solver fields among the parameters."""
+    told = parameters.model_dump(include=parameters.model_fields_set & SolverFields.model_fields.keys())
+    if parameters.timeout is not None:
+        if parameters.deadline_ms is not None:
+            message = "is the same as deadline_ms; give it or that"
+            raise InvalidError(FieldError("parameters.timeout", message, str(parameters.timeout)))
+        told["deadline_ms"] = parameters.timeout / 1e3
+    return SolverFields.model_construct(**told)
+
+
+def _response(content: bytes, binary: bytes | None, headers: dict[str, str]) -> Response:
+    if binary is None:
+        return Response(content, headers=headers, media_type=JSON)
+    return Response(content + binary, headers=headers | {HEADER_LENGTH: str(len(content))}, media_type=BINARY)
+
+
+TENSOR: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "datatype": {"type": "string"},
+        "shape": {"type": "array", "items": {"type": "integer"}},
+        "parameters": {"type": "object"},
+        "data": {"type": "array", "items": {}},
+    },
+    "required": ["name", "datatype", "shape"],
+}
+ANSWER: dict[str, Any] = {
+    "description": "The outputs.",
+    "content": {
+        JSON: {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "model_name": {"type": "string"},
+                    "model_version": {"type": "string"},
+                    "id": {"type": "string"},
+                    "outputs": {"type": "array", "items": TENSOR},
+                },
+                "required": ["model_name", "model_version", "outputs"],
+            }
+        },
+        BINARY: {"schema": {"type": "string", "format": "binary"}},
+    },
+    "headers": {
+        "Inference-Header-Content-Length": {
+            "description": "Bytes of the JSON, where tensors in binary form follow it.",
+            "schema": {"type": "integer"},
+        },
+    },
+}
+
+
+def _request_documentation() -> dict[str, Any]:
+    content = {
+        JSON: {"schema": {"$ref": "#/components/schemas/InferRequest"}, "examples": INFER_EXAMPLES},
+        BINARY: {"schema": {"type": "string", "format": "binary"}},
+    }
+    header = {
+        "name": "Inference-Header-Content-Length",
+        "in": "header",
+        "required": False,
+        "description": "Bytes of the JSON, where tensors in binary form follow it.",
+        "schema": {"type": "integer", "minimum": 0},
+    }
+    return {"requestBody": {"required": True, "content": content}, "parameters": [header]}

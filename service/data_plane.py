@@ -1,0 +1,139 @@
+"""What every protocol asks for: images in, answers out. Knows none of the protocols."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, TypeVar
+
+from models.backends.answer import Images
+from models.solvers.solve import Outcome
+from service.engine.compute import Workers
+from service.engine.engine import Engine
+from service.engine.job import Job, Priority
+from service.engine.policy import SolverFields
+from service.engine.terms import settle
+from service.repository import Repository
+from service.settings import Settings
+from service.telemetry import context
+
+FEW = 16
+"""Images whose answers are told within the event loop."""
+
+Result = TypeVar("Result")
+
+
+class Asked(NamedTuple):
+    """What a request asks.
+
+    Attributes:
+        images: ``[rows, 28, 28]`` of uint8.
+        fields: how to solve for them.
+        model: the name of the model; None for the default one.
+        version: of the model; None for that which is served.
+        priority: whose images are begun first.
+    """
+
+    images: Images
+    fields: SolverFields
+    model: str | None = None
+    version: str | None = None
+    priority: Priority = Priority.normal
+
+
+class DataPlane:
+    """From what a request asks to the job that has its answer.
+
+    Args:
+        repository: the models.
+        engine: where it is computed.
+        workers: where long bodies are read and long answers written.
+        settings: with the limits.
+        on_end: called with each job after it has ended; nobody waits for that.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        engine: Engine,
+        workers: Workers,
+        settings: Settings,
+        on_end: Callable[[Job], object],
+    ) -> None:
+        self.repository = repository
+        self.settings = settings
+        self._engine = engine
+        self._workers = workers
+        self._on_end = on_end
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request that names no model would be answered."""
+        return self._engine.open and self.repository.default is not None
+
+    def check(self, rows: int, priority: Priority) -> None:
+        """See whether there is room for images, before anything is done for them.
+
+        Raises:
+            OverloadedError: there is none.
+        """
+        self._engine.admission.check(rows, priority)
+
+    async def beside(self, long: bool, call: Callable[[], Result]) -> Result:
+        """Call beside the event loop what takes long, and within it what would take longer to hand over."""
+        return await self._workers.run(call) if long else call()
+
+    async def answer(self, asked: Asked, arrived: float, gone: Callable[[], Coroutine[None, None, None]]) -> Job:
+        """Compute the answers to images.
+
+        Args:
+            asked: by a request.
+            arrived: when its body was there, by `time.perf_counter`.
+            gone: returns once nobody waits for the answer any more.
+
+        Returns:
+            The job, answered.
+
+        Raises:
+            UnknownModelError: no such model is served.
+            InvalidError: a field does not go with the model or with another field.
+            OverloadedError: there is no room in the queue.
+            DeadlineError: the deadline passed.
+            StoppingError: the service stops first.
+            AbandonedError: nobody waits any more.
+            ComputationError: the computation failed.
+        """
+        model = await self.repository.get(asked.model, asked.version)
+        terms = settle(asked.fields, model, self.settings.floor)
+        job = Job(model, asked.images, terms, arrived, time.perf_counter(), asked.priority)
+        context.note(model=model.name, version=model.version, images=len(job.images))
+        try:
+            await self._engine.answer(job, gone)
+        finally:
+            # When the answer is on its way, which this would keep waiting.
+            asyncio.get_running_loop().call_soon(self._on_end, job)
+        context.note(nfe=int(job.answer.nfe.sum()), degraded=sum(job.degraded))
+        return job
+
+
+def solves(job: Job) -> dict[str, list[Any]]:
+    """How each image of an answered job was solved, and what that cost: a column each.
+
+    A fixed-step method has no tolerances and no error estimate, and its columns hold None. For a model without an ODE
+    there is nothing to tell.
+    """
+    answer, solvers = job.answer, [rung.solver for rung in job.rungs]
+    told = [solver for solver in solvers if solver is not None]
+    if not told:
+        return {}
+    errors = answer.error_estimate.tolist()
+    return {
+        "method": [solver.method for solver in told],
+        "rtol": [solver.rtol for solver in told],
+        "atol": [solver.atol for solver in told],
+        "nfe": answer.nfe.tolist(),
+        "steps": answer.steps.tolist(),
+        "rejected": answer.rejected.tolist(),
+        "error_estimate": [error if solver.steps is None else None for solver, error in zip(told, errors, strict=True)],
+        "outcome": [Outcome(outcome).name for outcome in answer.outcome.tolist()],
+        "degraded": job.degraded,
+    }

@@ -1,0 +1,190 @@
+"""Metrics in Prometheus' form, right however many processes serve."""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from service.engine.engine import Engine
+from service.engine.job import End, Job, Phases
+from service.engine.scheduler import Turn
+from service.errors import OverloadedError, RequestError, StoppingError
+from service.registry import ServedModel
+from service.shared import METRICS_VARIABLE
+
+SECONDS = tuple(factor * 10.0**power for power in range(-4, 2) for factor in (1, 2, 5))
+EVALUATIONS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 4096)
+TOLERANCES = tuple(factor * 10.0**power for power in range(-6, 2) for factor in (1, 3))[:-1]
+ROWS = tuple(1 << power for power in range(10))
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a version of a model has done since the start, in all processes.
+
+    Attributes:
+        rows: images answered.
+        turns: batches that attempted a step together.
+        answered: requests.
+        failed: requests that ended otherwise.
+        last_answered: when the last was, in seconds since 1970; 0 where none was.
+        seconds: of the requests answered, summed up by phase.
+    """
+
+    rows: int
+    turns: int
+    answered: int
+    failed: int
+    last_answered: float
+    seconds: Phases
+
+
+class Metrics:
+    """Counts what the service does; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        model = ["model", "version"]
+
+        def histogram(name: str, text: str, labels: list[str], buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"odenet_{name}", text, labels, registry=registry, buckets=buckets)
+
+        def counter(name: str, text: str, labels: list[str]) -> Counter:
+            return Counter(f"odenet_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, labels: list[str]) -> Gauge:
+            return Gauge(f"odenet_{name}", text, labels, registry=registry, multiprocess_mode="livesum")
+
+        self._requests = histogram(
+            "request_duration_seconds",
+            "From the first line of an HTTP request to the end of its answer.",
+            ["method", "route", "status"],
+            SECONDS,
+        )
+        self._phases = [
+            histogram(f"{phase}_seconds", f"The phase {phase} of an answered request for inference.", model, SECONDS)
+            for phase in Phases._fields
+        ]
+        self._inferences = counter("inferences", "Requests that reached a model, by how they ended.", [*model, "end"])
+        self._rows = counter("rows", "Images answered.", model)
+        self._nfe = histogram("solver_nfe", "Evaluations of f, an image.", [*model, "method"], EVALUATIONS)
+        self._steps = counter("solver_steps", "Steps attempted for answered images.", [*model, "method", "outcome"])
+        self._requested_rtol = histogram("requested_rtol", "The rtol of requests that name one.", [], TOLERANCES)
+        self._batch_rows = histogram("batch_rows", "Images that attempt a step together.", model, ROWS)
+        self._inflight = gauge("rows_inflight", "Images in flight.", [])
+        self._queued = gauge("rows_queued", "Images that wait.", [])
+        self._shed = counter("shed", "Requests for inference that were refused.", ["reason"])
+        self._degraded = counter("degraded", "Images solved more loosely than was asked.", model)
+        self._cancelled = counter("cancelled", "Requests whose caller left before the answer.", ["stage"])
+        self._missed = counter("deadline_missed", "Requests whose deadline passed before the answer.", [])
+        self._loaded = gauge("models_loaded", "Processes that serve a version of a model.", model)
+        self._last = Gauge(
+            "odenet_last_answer_timestamp_seconds",
+            "When the last request for inference was answered.",
+            model,
+            registry=registry,
+            multiprocess_mode="max",
+        )
+        for reason in ("queue_full", "stopping"):  # what has not happened yet is told as 0
+            self._shed.labels(reason)
+        for stage in ("queued", "solving"):
+            self._cancelled.labels(stage)
+
+    def requested(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an HTTP request that has been answered."""
+        told = method if method in METHODS else "other"
+        self._requests.labels(told, route, str(status)).observe(seconds)
+
+    def refused(self, error: RequestError) -> None:
+        """Count a request that was refused, where that was for the sake of the service."""
+        match error:
+            case OverloadedError():
+                self._shed.labels("queue_full").inc()
+            case StoppingError():
+                self._shed.labels("stopping").inc()
+
+    def turned(self, turn: Turn, engine: Engine) -> None:
+        """Count a turn of the engine, and what is in flight and waits after it."""
+        if turn.rows:
+            self._batch_rows.labels(turn.model, turn.version).observe(turn.rows)
+        self._inflight.set(engine.rows)
+        self._queued.set(engine.admission.waiting())
+
+    def ended(self, job: Job) -> None:
+        """Count a request for inference that has ended."""
+        if job.end is None:
+            return
+        model = job.model.name, job.model.version
+        self._inferences.labels(*model, job.end.value).inc()
+        if job.terms.requested_rtol is not None:
+            self._requested_rtol.observe(job.terms.requested_rtol)
+        match job.end:
+            case End.answered:
+                self._answered(job, model)
+            case End.cancelled:
+                self._cancelled.labels("solving" if job.begun else "queued").inc()
+            case End.expired:
+                self._missed.inc()
+
+    def served(self, model: ServedModel, loaded: bool) -> None:
+        """Note that this process serves a model from now on, or no more."""
+        self._loaded.labels(model.name, model.version).set(int(loaded))
+
+    def _answered(self, job: Job, model: tuple[str, str]) -> None:
+        self._rows.labels(*model).inc(len(job.images))
+        self._last.labels(*model).set_to_current_time()
+        if (phases := job.phases) is not None:
+            for histogram, seconds in zip(self._phases, phases, strict=True):
+                histogram.labels(*model).observe(seconds)
+        if degraded := sum(job.degraded):
+            self._degraded.labels(*model).inc(degraded)
+        by_method: dict[str, list[int]] = defaultdict(list)
+        for row, rung in enumerate(job.rungs):
+            if rung.method is not None:
+                by_method[rung.method].append(row)
+        for method, rows in by_method.items():
+            observe: Callable[[float], None] = self._nfe.labels(*model, method).observe
+            for nfe in job.answer.nfe[rows].tolist():
+                observe(nfe)
+            rejected = int(job.answer.rejected[rows].sum())
+            accepted = int(job.answer.steps[rows].sum()) - rejected
+            self._steps.labels(*model, method, "accepted").inc(accepted)
+            self._steps.labels(*model, method, "rejected").inc(rejected)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """All metrics, and the media type of the form that an Accept header prefers."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self._everywhere()), media_type
+
+    def statistics(self, model: str, version: str) -> Statistics:
+        """What a version of a model has done."""
+        told: dict[str, float] = defaultdict(float)
+        for family in self._everywhere().collect():
+            for sample in family.samples:
+                if (sample.labels.get("model"), sample.labels.get("version")) == (model, version):
+                    told[sample.name.removeprefix("odenet_")] += sample.value
+                    if sample.labels.get("end") == End.answered.value:
+                        told["answered"] += sample.value
+        return Statistics(
+            rows=int(told["rows_total"]),
+            turns=int(told["batch_rows_count"]),
+            answered=int(told["answered"]),
+            failed=int(told["inferences_total"] - told["answered"]),
+            last_answered=told["last_answer_timestamp_seconds"],
+            seconds=Phases(*(told[f"{phase}_seconds_sum"] for phase in Phases._fields)),
+        )
+
+    def _everywhere(self) -> CollectorRegistry:
+        """The metrics of all processes."""
+        if METRICS_VARIABLE not in os.environ:
+            return self.registry
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return registry
