@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
-from starlette.types import ASGIApp
 
 from service.api import catalogue, errors, health, predict, problems
 from service.api import metrics as exposition
@@ -45,6 +45,9 @@ DESCRIPTION = (
 )
 
 
+NOT_TRACED: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Load the models and return the application that serves them.
 
@@ -55,7 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
     metrics, tracing = Metrics(), _tracing(settings)
     folder = shared_folder()
     fitted = Repository.open(settings, None if folder is None else Roster(folder), metrics.served)
-    engine = Engine(settings.queue_rows, settings.threads, lambda turn: metrics.turned(turn, engine))
+    metrics.holds(settings.queue_rows)
+    engine = Engine(settings.queue_rows, settings.threads, lambda turn: metrics.changed(engine, turn))
 
     def ended(job: Job) -> None:
         metrics.ended(job)
@@ -70,6 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         redoc_url=None,
         lifespan=partial(_lifespan, engine, tracing),
+        telemetry=NOT_TRACED if tracing is None else tracing.config,
     )
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
     app.state.engine = engine
@@ -84,7 +89,9 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     errors.install(app, {"v2": oip_errors.tell}, problems.tell, metrics.refused)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
-    _surround(app, metrics, tracing)
+    build = app.build_middleware_stack
+    # Around all of the app, the answer to what went wrong in it included.
+    app.build_middleware_stack = lambda: Telemetry(build(), metrics)  # type: ignore[method-assign]
 
     @app.get("/", include_in_schema=False)
     async def home() -> Response:
@@ -102,17 +109,6 @@ def _tracing(settings: Settings) -> "Tracing | None":
     except ImportError as error:
         raise ValueError(f"traces: the extra tracing is not installed ({error})") from error
     return Tracing()
-
-
-def _surround(app: FastAPI, metrics: Metrics, tracing: "Tracing | None") -> None:
-    """Put the telemetry around all of the app, the answer to what went wrong in it included."""
-    build = app.build_middleware_stack
-
-    def build_with_telemetry() -> ASGIApp:
-        answering = build()
-        return Telemetry(answering if tracing is None else tracing.around(answering), metrics)
-
-    app.build_middleware_stack = build_with_telemetry  # type: ignore[method-assign]
 
 
 @asynccontextmanager

@@ -30,7 +30,8 @@ class Running:
 
     def client(self) -> httpx.Client:
         """A client of it, which must be closed."""
-        return httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+        # A process says that it has started just before it listens.
+        return httpx.Client(base_url=self.url, timeout=60, transport=httpx.HTTPTransport(retries=3))
 
 
 def start(*flags: str, **environment: str) -> subprocess.Popen[str]:
@@ -49,18 +50,23 @@ def start(*flags: str, **environment: str) -> subprocess.Popen[str]:
 @contextmanager
 def running(*flags: str, **environment: str) -> Iterator[Running]:
     """A service of one process on a free port, unless it is told otherwise, stopped when it is left."""
-    process = start("--port", "0", *flags, **{"ODENET_WORKERS": "1"} | environment)
+    settings = {"ODENET_WORKERS": "1"} | environment
+    process = start("--port", "0", *flags, **settings)
     assert process.stderr is not None
     stderr, log = process.stderr, list[str]()
     reader = Thread(target=lambda: log.extend(stderr), daemon=True)  # so that the pipe never fills
     with process:
         try:
-            while not (listening := re.search(r"running on (http://\S+)", log[-1] if log else "")):
+            url, started = None, 0
+            while url is None or started < int(settings["ODENET_WORKERS"]):
                 line = stderr.readline()
                 assert line, f"the service ended at its start: {''.join(log)}"
                 log.append(line)
+                listening = re.search(r"running on (http://\S+)", line)
+                url = listening[1] if listening else url
+                started += "startup complete" in line
             reader.start()
-            yield Running(listening[1], process, log)
+            yield Running(url, process, log)
         finally:
             process.terminate()
             process.wait(timeout=30)

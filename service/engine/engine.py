@@ -34,7 +34,7 @@ class Engine:
     Args:
         queue_rows: the images that may wait.
         threads: that compute, each with an in-flight batch of its own.
-        on_turn: called by them after each turn.
+        on_change: called when something is let in, and by the threads with each of their turns after it.
 
     Attributes:
         admission: what waits.
@@ -44,10 +44,11 @@ class Engine:
         self,
         queue_rows: int,
         threads: int = 1,
-        on_turn: Callable[[Turn], object] = lambda _: None,
+        on_change: Callable[[Turn | None], object] = lambda _: None,
     ) -> None:
         self.admission = Admission(queue_rows, threads)
-        self._threads = [EngineThread(Scheduler(self.admission, time.perf_counter), on_turn) for _ in range(threads)]
+        self._on_change = on_change
+        self._threads = [EngineThread(Scheduler(self.admission, time.perf_counter), on_change) for _ in range(threads)]
         self._promises: dict[Job, Promise] = {}
         self._open = False
 
@@ -98,6 +99,7 @@ class Engine:
         if not self._open:
             raise StoppingError(STOPPING)
         self.admission.enter(len(job.images), job.priority)
+        self._on_change(None)
         loop, watches = asyncio.get_running_loop(), list[asyncio.Task[None]]()
         thread = min(self._threads, key=lambda thread: thread.load)
         self._promises[job] = promise = Promise(thread, loop.create_future(), job.expected_seconds)

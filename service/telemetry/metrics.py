@@ -16,9 +16,9 @@ from service.errors import OverloadedError, RequestError, StoppingError
 from service.registry import ServedModel
 from service.shared import METRICS_VARIABLE
 
-SECONDS = tuple(factor * 10.0**power for power in range(-4, 2) for factor in (1, 2, 5))
+SECONDS = tuple(float(f"{factor}e{power}") for power in range(-4, 2) for factor in (1, 2, 5))
 EVALUATIONS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 4096)
-TOLERANCES = tuple(factor * 10.0**power for power in range(-6, 2) for factor in (1, 3))[:-1]
+TOLERANCES = tuple(float(f"{factor}e{power}") for power in range(-6, 2) for factor in (1, 3))[:-1]
 ROWS = tuple(1 << power for power in range(10))
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -80,6 +80,7 @@ class Metrics:
         self._batch_rows = histogram("batch_rows", "Images that attempt a step together.", model, ROWS)
         self._inflight = gauge("rows_inflight", "Images in flight.", [])
         self._queued = gauge("rows_queued", "Images that wait.", [])
+        self._room = gauge("queue_rows", "Images that may wait.", [])
         self._shed = counter("shed", "Requests for inference that were refused.", ["reason"])
         self._degraded = counter("degraded", "Images solved more loosely than was asked.", model)
         self._cancelled = counter("cancelled", "Requests whose caller left before the answer.", ["stage"])
@@ -110,9 +111,9 @@ class Metrics:
             case StoppingError():
                 self._shed.labels("stopping").inc()
 
-    def turned(self, turn: Turn, engine: Engine) -> None:
-        """Count a turn of the engine, and what is in flight and waits after it."""
-        if turn.rows:
+    def changed(self, engine: Engine, turn: Turn | None) -> None:
+        """Count a turn of the engine, if that is what has changed, and what is in flight and waits now."""
+        if turn is not None and turn.rows:
             self._batch_rows.labels(turn.model, turn.version).observe(turn.rows)
         self._inflight.set(engine.rows)
         self._queued.set(engine.admission.waiting())
@@ -133,9 +134,17 @@ class Metrics:
             case End.expired:
                 self._missed.inc()
 
+    def holds(self, queue_rows: int) -> None:
+        """Note how many images may wait for this process."""
+        self._room.set(queue_rows)
+
     def served(self, model: ServedModel, loaded: bool) -> None:
         """Note that this process serves a model from now on, or no more."""
-        self._loaded.labels(model.name, model.version).set(int(loaded))
+        labels = model.name, model.version
+        self._loaded.labels(*labels).set(int(loaded))
+        self._degraded.labels(*labels)
+        for end in End:
+            self._inferences.labels(*labels, end.value)
 
     def _answered(self, job: Job, model: tuple[str, str]) -> None:
         self._rows.labels(*model).inc(len(job.images))

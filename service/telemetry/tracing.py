@@ -6,16 +6,18 @@ OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_SERVICE_NAME (OpenTelemetry specification, 
 
 import time
 
+from fastapi.telemetry import TelemetryConfig
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from starlette.types import ASGIApp
+from starlette.types import Scope
 
 from service.engine.job import Job, Phases
+from service.telemetry import context
 
-NOT_TRACED = "/health,/v2/health,/metrics"
+NOT_TRACED = ("/health/", "/v2/health/", "/metrics")
+"""The beginnings of paths that are asked again and again to look after the service."""
 
 
 class Tracing:
@@ -27,29 +29,39 @@ class Tracing:
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("odenet")
 
-    def around(self, app: ASGIApp) -> ASGIApp:
-        """The app, with a span for each request, which goes on with the caller's trace (W3C Trace Context)."""
-        return OpenTelemetryMiddleware(
-            app, excluded_urls=NOT_TRACED, tracer_provider=self._provider, exclude_spans=["receive", "send"]
-        )
+    @property
+    def config(self) -> TelemetryConfig:
+        """For FastAPI, which makes the spans of requests, in the trace of the caller (W3C Trace Context)."""
+        return {
+            "tracer_provider": self._provider,
+            "operation_spans": False,
+            "metrics": False,
+            "logs": False,
+            "exclude": _looks_after,
+        }
 
     def ended(self, job: Job) -> None:
         """Make the spans of a request for inference that has ended, in the span that is current."""
         if (phases := job.phases) is None:
             return
         at = time.time_ns() - int(1e9 * (time.perf_counter() - job.arrived))
-        facts: dict[str, str | int | float] = {
+        facts: dict[str, str | int] = {
+            "odenet.request_id": str(context.known().get("request_id")),
             "odenet.model": job.model.name,
             "odenet.version": job.model.version,
-            "odenet.rows": len(job.images),
+            "odenet.images": len(job.images),
             "odenet.nfe": int(job.answer.nfe.sum()),
             "odenet.degraded": sum(job.degraded),
         }
         for name, seconds in zip(Phases._fields, phases, strict=True):
-            child = self._tracer.start_span(name, start_time=at, attributes=facts)
+            span = self._tracer.start_span(name, start_time=at, attributes=facts)
             at += int(1e9 * seconds)
-            child.end(end_time=at)
+            span.end(end_time=at)
 
     def close(self) -> None:
         """Export what is left."""
         self._provider.shutdown()
+
+
+def _looks_after(scope: Scope) -> bool:
+    return str(scope["path"]).startswith(NOT_TRACED)

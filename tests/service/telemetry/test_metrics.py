@@ -1,0 +1,212 @@
+"""What the metrics say is what the answers said, however many processes gave them."""
+
+import os
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.digits import load_test_set
+from tests.serving import Running, running
+
+DIGITS = load_test_set()[0]
+PIXELS = {"content-type": "application/octet-stream"}
+HANG = 60
+"""Seconds after which what should happen is taken never to."""
+
+Sample = tuple[str, frozenset[tuple[str, str]]]
+
+
+class Scrape:
+    """The metrics at some time."""
+
+    def __init__(self, text: str) -> None:
+        self.values: dict[Sample, float] = {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum over all label values but those that are given."""
+        told = labels.items()
+        return sum(
+            value for (each, others), value in self.values.items() if each == f"odenet_{name}" and told <= others
+        )
+
+
+def scrape(client: httpx.Client) -> Scrape:
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    return Scrape(answer.text)
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Wait for another process, which counts an answer when it has been sent."""
+    given_up = time.monotonic() + HANG
+    while not happened():
+        assert time.monotonic() < given_up, "it does not happen"
+        time.sleep(1e-2)
+
+
+def predict(client: httpx.Client, rows: int, **query: object) -> httpx.Response:
+    params = {name: str(value) for name, value in query.items()}
+    return client.post("/predict", content=DIGITS[:rows].tobytes(), headers=PIXELS, params=params)
+
+
+def infer(client: httpx.Client, model: str, rows: int, **parameters: object) -> httpx.Response:
+    tensor = {"name": "image", "shape": [rows, 28, 28], "datatype": "UINT8", "data": DIGITS[:rows].ravel().tolist()}
+    return client.post(f"/v2/models/{model}/infer", json={"inputs": [tensor], "parameters": parameters})
+
+
+def solves(answers: list[httpx.Response]) -> list[dict[str, Any]]:
+    """How each image was solved, in the answers to `predict`."""
+    predictions = [each for answer in answers if answer.status_code == 200 for each in answer.json()["predictions"]]
+    return [each["solver"] for each in predictions]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_known_run_adds_up(workers: int) -> None:
+    with running(ODENET_WORKERS=str(workers)) as service:
+        answers, inferred = [], []
+        for number in range(12):  # each by a connection of its own, and so by any of the processes
+            with service.client() as client:
+                answers.append(predict(client, 3, tolerance=1e-3, method="dopri5"))
+                answers.append(predict(client, 1, method="rk4", steps=2))
+                answers.append(predict(client, 1, tolerance=100))
+                inferred.append(infer(client, "odenet-mnist", 2, tolerance=1e-2))
+                inferred.append(infer(client, "mlp", 4))
+                inferred.append(infer(client, f"none-{number}", 1))
+        with service.client() as client:
+            until(lambda: scrape(client).total("request_duration_seconds_count", method="POST") == 72)
+            told = scrape(client)
+            stats = client.get("/v2/models/mlp/stats").json()["model_stats"][0]
+
+    def outputs(name: str) -> list[int]:
+        tensors = [tensor for answer in inferred if answer.status_code == 200 for tensor in answer.json()["outputs"]]
+        return [value for tensor in tensors if tensor["name"] == name for value in tensor["data"]]
+
+    requests = {
+        ("/predict", "200"): 24,
+        ("/predict", "422"): 12,
+        ("/v2/models/{name}/infer", "200"): 24,
+        ("/v2/models/{name}/infer", "404"): 12,
+    }
+    for (route, status), count in requests.items():
+        assert told.total("request_duration_seconds_count", route=route, status=status) == count
+    assert told.total("inferences_total", end="answered") == told.total("inferences_total") == 48
+    assert told.total("rows_total", model="odenet-mnist", version="2") == 12 * (3 + 1 + 2)
+    assert told.total("rows_total", model="mlp") == 12 * 4
+    each = solves(answers)
+    assert told.total("solver_nfe_sum") == sum(solve["nfe"] for solve in each) + sum(outputs("nfe"))
+    assert told.total("solver_nfe_count", method="dopri5") == 36
+    assert told.total("solver_nfe_sum", method="rk4") == 12 * 8
+    steps = sum(solve["steps"] for solve in each) + sum(outputs("steps"))
+    assert told.total("solver_steps_total") == steps
+    rejected = sum(solve["rejected"] for solve in each) + sum(outputs("rejected"))
+    assert told.total("solver_steps_total", outcome="rejected") == rejected
+    assert told.total("batch_rows_sum", model="odenet-mnist") == steps, "rows that attempt a step together"
+    assert told.total("requested_rtol_count") == 24
+    assert told.total("requested_rtol_sum") == pytest.approx(12 * (1e-3 + 1e-2))
+    for phase in ("decode", "queue", "stem", "solve", "head"):
+        assert told.total(f"{phase}_seconds_count") == 48
+    spent = sum(answer.json()["timing_ms"]["solve"] for answer in answers if answer.status_code == 200)
+    assert told.total("solve_seconds_sum") > spent / 1e3
+    assert told.total("models_loaded", model="odenet-mnist") == workers
+    assert told.total("rows_inflight") == told.total("rows_queued") == 0
+    assert (stats["inference_count"], stats["inference_stats"]["success"]["count"]) == (48, 12)
+
+
+# More than can be computed.
+
+
+@pytest.fixture(scope="module")
+def crowded() -> Iterator[Running]:
+    """A service whose queue is short."""
+    with running("--queue-rows", "16", "--max-images", "16") as service:
+        yield service
+
+
+def test_what_is_refused_degraded_and_late_is_counted_under_load(crowded: Running) -> None:
+    """Requests are sent, and the metrics scraped, until each of these has happened."""
+    answers: list[httpx.Response] = []
+    scrapes: list[Scrape] = []
+    with crowded.client() as client, ThreadPoolExecutor(8) as pool:
+
+        def happened(status: int) -> bool:
+            return any(answer.status_code == status for answer in answers)
+
+        given_up = time.monotonic() + HANG
+        while not (happened(429) and happened(504) and any(solve["degraded"] for solve in solves(answers))):
+            assert time.monotonic() < given_up, "it does not happen"
+            asked = [pool.submit(predict, client, 12, tolerance=1e-5, allow_degraded=True) for _ in range(6)]
+            asked += [pool.submit(predict, client, 2, tolerance=1e-5, deadline_ms=1) for _ in range(2)]
+            while not all(answer.done() for answer in asked):
+                scrapes.append(scrape(client))
+            answers += [answer.result() for answer in asked]
+        told = scrape(client)
+    counts = Counter(answer.status_code for answer in answers)
+    assert set(counts) == {200, 429, 504}
+    assert told.total("shed_total", reason="queue_full") == counts[429]
+    assert told.total("deadline_missed_total") == counts[504]
+    assert told.total("inferences_total", end="expired") == counts[504]
+    assert told.total("inferences_total", end="answered") == counts[200]
+    assert told.total("degraded_total") == sum(solve["degraded"] for solve in solves(answers))
+    assert told.total("solver_nfe_sum") == sum(solve["nfe"] for solve in solves(answers))
+    assert max(each.total("rows_inflight") for each in scrapes) > 0
+    for name in ("rows_total", "solver_nfe_count", "request_duration_seconds_count", "batch_rows_count"):
+        values = [each.total(name) for each in (*scrapes, told)]
+        assert values == sorted(values), f"{name} goes back"
+
+
+def test_a_caller_that_leaves_is_counted_by_how_far_it_came(crowded: Running) -> None:
+    head = f"POST /predict?method=heun2&tolerance=1e-6 HTTP/1.1\r\nhost: here\r\ncontent-length: {784 * 16}\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in PIXELS.items())
+    address = httpx.URL(crowded.url)
+    with crowded.client() as client:
+        before = scrape(client).total("cancelled_total", stage="solving")
+        with socket.create_connection((address.host, address.port or 0)) as connection:
+            connection.sendall(head.encode() + b"\r\n" + DIGITS[:16].tobytes())
+            until(lambda: scrape(client).total("rows_inflight") > 0)
+        until(lambda: scrape(client).total("cancelled_total", stage="solving") == before + 1)
+        assert scrape(client).total("request_duration_seconds_count", status="499") == 1
+
+
+# Processes come and go.
+
+
+def children(process: int) -> list[int]:
+    told = Path("/proc", str(process), "task", str(process), "children").read_text().split()
+    commands = {int(child): Path("/proc", child, "cmdline").read_bytes() for child in told}
+    return [child for child, command in commands.items() if b"spawn_main" in command]
+
+
+def test_what_a_process_has_done_is_counted_after_its_end() -> None:
+    with running(ODENET_WORKERS="2") as service:
+        for _ in range(8):
+            with service.client() as client:
+                assert predict(client, 2).status_code == 200
+        with service.client() as client:
+            until(lambda: scrape(client).total("rows_total") == 16)
+        victim = children(service.process.pid)[0]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: victim not in children(service.process.pid) and len(children(service.process.pid)) == 2)
+        with service.client() as client:
+            until(lambda: scrape(client).total("models_loaded", model="odenet-mnist") == 2)
+            assert predict(client, 2).status_code == 200
+            until(lambda: scrape(client).total("rows_total") == 18)
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    with running(ODENET_WORKERS="2", TMPDIR=str(tmp_path)):
+        assert [each.name for each in tmp_path.glob("odenet-*/*")]
+    assert not list(tmp_path.glob("odenet-*"))

@@ -1,0 +1,131 @@
+"""Each request has an id, which its answer and the log tell, whatever becomes of it."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.api import errors, problems
+from service.telemetry.metrics import Metrics
+from service.telemetry.middleware import ID, Telemetry
+from tests.digits import load_test_set
+from tests.serving import Running, running
+
+DIGITS = load_test_set()[0]
+PIXELS = {"content-type": "application/octet-stream"}
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Running]:
+    """A service that logs JSON."""
+    with running("--log-format", "json", "--max-body-bytes", "2000") as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def client(service: Running) -> Iterator[httpx.Client]:
+    with service.client() as client:
+        yield client
+
+
+REQUESTS = {
+    "answered": ("POST", "/predict", DIGITS[0].tobytes(), 200),
+    "invalid": ("POST", "/predict?tolerance=-1", DIGITS[0].tobytes(), 422),
+    "too large": ("POST", "/predict", bytes(3000), 413),
+    "unknown": ("GET", "/nowhere", b"", 404),
+    "another method": ("DELETE", "/predict", b"", 405),
+    "protocol": ("GET", "/v2/nowhere", b"", 404),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status"), REQUESTS.values(), ids=REQUESTS)
+def test_every_answer_repeats_the_id_that_the_request_gives(
+    client: httpx.Client, method: str, path: str, body: bytes, status: int
+) -> None:
+    answer = client.request(method, path, content=body, headers=PIXELS | {"X-Request-Id": "4b-7:f"})
+    assert answer.status_code == status
+    assert answer.headers["x-request-id"] == "4b-7:f"
+
+
+def test_a_request_without_an_id_gets_one_of_its_own(client: httpx.Client) -> None:
+    ids = {client.get("/health/live").headers["x-request-id"] for _ in range(20)}
+    assert len(ids) == 20
+    assert all(ID.fullmatch(each) for each in ids)
+
+
+@pytest.mark.parametrize("given_id", ["", "two words", "x" * 129, "naïve".encode().decode("latin-1")])
+def test_an_id_that_is_none_is_not_taken_over(client: httpx.Client, given_id: str) -> None:
+    answer = client.get("/health/live", headers={b"x-request-id": given_id.encode("latin-1")})
+    assert answer.headers["x-request-id"] != given_id
+    assert ID.fullmatch(answer.headers["x-request-id"])
+
+
+def broken() -> FastAPI:
+    """An app with a fault, answered and observed as the service is."""
+    app = FastAPI()
+    errors.install(app, {}, problems.tell, lambda _: None)
+
+    @app.get("/fault")
+    async def fault() -> None:
+        raise RuntimeError("a fault")
+
+    build = app.build_middleware_stack
+    app.build_middleware_stack = lambda: Telemetry(build(), Metrics())  # type: ignore[method-assign]
+    return app
+
+
+def test_the_answer_to_a_fault_has_the_id_and_nothing_of_the_fault() -> None:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(broken(), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await client.get("/fault", headers={"x-request-id": "seven"})
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 500
+    assert answer.headers["x-request-id"] == "seven"
+    assert "a fault" not in answer.text
+
+
+# The log.
+
+
+def logged(service: Running, request_id: str) -> list[dict[str, object]]:
+    """The records about a request, from a log of which every line is an object."""
+    records = [json.loads(line) for line in service.log]
+    return [record for record in records if record.get("request_id") == request_id]
+
+
+def test_the_log_tells_what_each_request_was_and_cost() -> None:
+    with running("--log-format", "json") as service:
+        with service.client() as client:
+            told = {"X-Request-Id": "a-digit"}
+            answer = client.post("/predict?tolerance=1e-3", content=DIGITS[:2].tobytes(), headers=PIXELS | told)
+            client.get("/v2/models/a%0Ab%22", headers={"X-Request-Id": "odd"})
+        nfe = sum(each["solver"]["nfe"] for each in answer.json()["predictions"])
+    (record,) = logged(service, "a-digit")
+    assert record["level"] == "INFO"
+    expected = {"method": "POST", "route": "/predict", "status": 200, "model": "odenet-mnist", "images": 2, "nfe": nfe}
+    assert {name: record[name] for name in expected} == expected
+    assert isinstance(record["duration_ms"], float)
+    (odd,) = logged(service, "odd")
+    assert (odd["route"], odd["status"]) == ("/v2/models/{name}", 404)
+    assert "a%0Ab%22" in str(odd["message"])
+
+
+def test_as_text_a_request_is_one_line_whatever_its_path() -> None:
+    with running() as service, service.client() as client:
+        client.get("/nowhere%0AINFO:%20POST%20/predict%20200", headers={"X-Request-Id": "injected"})
+    (line,) = [line for line in service.log if "injected" in line]
+    assert line.startswith("INFO: GET /nowhere%0AINFO:%20POST%20/predict%20200 404 in ")
+    assert line.endswith("ms [injected]\n")
+
+
+@given(st.text())
+def test_only_what_is_printable_and_short_is_an_id(text: str) -> None:
+    taken = ID.fullmatch(text) is not None
+    assert taken == (0 < len(text) <= 128 and text.isascii() and text.isprintable() and " " not in text)

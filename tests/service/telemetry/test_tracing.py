@@ -1,0 +1,135 @@
+"""A request leaves spans with a collector that speaks OTLP over HTTP."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tests.digits import load_test_set
+from tests.serving import running, start
+
+DIGITS = load_test_set()[0]
+PIXELS = {"content-type": "application/octet-stream"}
+TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+PHASES = ["decode", "queue", "stem", "solve", "head"]
+
+
+@dataclass
+class Collector:
+    """What was exported to an address."""
+
+    url: str
+    services: set[str] = field(default_factory=set)
+    spans: list[Span] = field(default_factory=list)
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    collector = Collector("")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            content = self.rfile.read(int(self.headers["content-length"]))
+            for resource in ExportTraceServiceRequest.FromString(content).resource_spans:
+                named = {each.key: each.value.string_value for each in resource.resource.attributes}
+                collector.services.add(named["service.name"])
+                collector.spans += [span for scope in resource.scope_spans for span in scope.spans]
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        collector.url = f"http://127.0.0.1:{server.server_address[1]}"
+        yield collector
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def collected() -> Iterator[tuple[Collector, float]]:
+    """What is left of some requests when the service has ended, and how many nanoseconds one of them took."""
+    with collecting() as collector:
+        with running("--traces", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url) as service, service.client() as client:
+            caller = {"traceparent": f"00-{TRACE}-{CALLER}-01", "x-request-id": "traced"}
+            before = time.perf_counter_ns()
+            answer = client.post("/predict?tolerance=1e-4", content=DIGITS[:3].tobytes(), headers=PIXELS | caller)
+            took = time.perf_counter_ns() - before
+            assert answer.status_code == 200
+            assert client.post("/predict?tolerance=0", content=DIGITS[0].tobytes(), headers=PIXELS).status_code == 422
+            for path in ("/health/ready", "/v2/health/live", "/metrics"):
+                assert client.get(path).status_code == 200
+        yield collector, took
+
+
+def told(span: Span) -> dict[str, object]:
+    return {each.key: getattr(each.value, each.value.WhichOneof("value") or "") for each in span.attributes}
+
+
+def test_a_request_is_a_span_in_the_trace_of_its_caller(collected: tuple[Collector, float]) -> None:
+    collector, _ = collected
+    (span,) = [each for each in collector.spans if each.parent_span_id.hex() == CALLER]
+    assert span.trace_id.hex() == TRACE
+    assert span.name == "POST /predict"
+    assert span.kind == Span.SPAN_KIND_SERVER
+    attributes = told(span)
+    assert attributes["http.route"] == "/predict"
+    assert attributes["http.response.status_code"] == 200
+    assert collector.services == {"odenet"}
+
+
+def test_the_phases_are_spans_in_it_one_after_another(collected: tuple[Collector, float]) -> None:
+    collector, took = collected
+    (request,) = [each for each in collector.spans if each.parent_span_id.hex() == CALLER]
+    phases = [each for each in collector.spans if each.parent_span_id == request.span_id]
+    assert [phase.name for phase in phases] == PHASES
+    for phase, following in itertools.pairwise(phases):
+        assert phase.start_time_unix_nano <= phase.end_time_unix_nano == following.start_time_unix_nano
+    assert sum(phase.end_time_unix_nano - phase.start_time_unix_nano for phase in phases) < took
+    attributes = told(phases[3])
+    assert (attributes["odenet.model"], attributes["odenet.images"]) == ("odenet-mnist", 3)
+    assert attributes["odenet.request_id"] == "traced"
+    assert isinstance(attributes["odenet.nfe"], int)
+    assert attributes["odenet.nfe"] > 3
+
+
+def test_what_is_refused_has_no_phases_and_what_only_looks_after_the_service_no_span(
+    collected: tuple[Collector, float],
+) -> None:
+    collector, _ = collected
+    roots = [each for each in collector.spans if not each.parent_span_id]
+    assert [(each.name, told(each)["http.response.status_code"]) for each in roots] == [("POST /predict", 422)]
+    assert len(collector.spans) == 2 + len(PHASES)
+
+
+def test_a_collector_that_is_not_there_is_no_matter_of_the_callers() -> None:
+    with (
+        running(
+            "--traces", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_EXPORTER_OTLP_TIMEOUT="1"
+        ) as service,
+        service.client() as client,
+    ):
+        assert client.post("/predict", content=DIGITS[0].tobytes(), headers=PIXELS).status_code == 200
+    assert any("Application shutdown complete" in line for line in service.log)
+
+
+def test_without_the_extra_the_service_says_what_is_missing(tmp_path: Path) -> None:
+    missing = tmp_path / "opentelemetry" / "sdk" / "__init__.py"
+    missing.parent.mkdir(parents=True)
+    missing.write_text("raise ImportError('it is not there')")
+    process = start("--traces", "--port", "0", ODENET_WORKERS="1", PYTHONPATH=str(tmp_path))
+    assert process.stderr is not None
+    with process:
+        log = process.stderr.read()
+    assert process.returncode == 3
+    assert "error: traces: the extra tracing is not installed" in log
+    assert "Traceback" not in log
