@@ -1,0 +1,389 @@
+"""The alerts, the dashboard and how both are started. What only Prometheus can tell, `make observability` tells."""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from promql_parser import (
+    AggModifierType,
+    AggregateExpr,
+    BinaryExpr,
+    Call,
+    Expr,
+    LabelModifierType,
+    Matcher,
+    MatchOp,
+    MatrixSelector,
+    NumberLiteral,
+    ParenExpr,
+    SubqueryExpr,
+    UnaryExpr,
+    VectorMatchCardinality,
+    VectorSelector,
+    parse,
+    walk,
+)
+
+from service.engine.job import End
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+PROMETHEUS = DEPLOY / "prometheus"
+GRAFANA = DEPLOY / "grafana"
+
+Labels = frozenset[str]
+
+# TODO: take these from the service's own definitions, once they are there.
+MODEL = ("model", "version")
+HISTOGRAMS: dict[str, tuple[str, ...]] = {
+    "odenet_request_duration_seconds": ("method", "route", "status"),
+    **{f"odenet_{phase}_seconds": MODEL for phase in ("decode", "queue", "stem", "solve", "head")},
+    "odenet_solver_nfe": (*MODEL, "method"),
+    "odenet_requested_rtol": (),
+    "odenet_batch_rows": MODEL,
+}
+COUNTERS_AND_GAUGES: dict[str, tuple[str, ...]] = {
+    "odenet_inferences_total": (*MODEL, "end"),
+    "odenet_rows_total": MODEL,
+    "odenet_solver_steps_total": (*MODEL, "method", "outcome"),
+    "odenet_rows_inflight": (),
+    "odenet_rows_queued": (),
+    "odenet_shed_total": ("reason",),
+    "odenet_degraded_total": MODEL,
+    "odenet_cancelled_total": ("stage",),
+    "odenet_deadline_missed_total": (),
+    "odenet_models_loaded": MODEL,
+}
+VALUES = {
+    "end": {end.value for end in End},
+    "outcome": {"accepted", "rejected"},
+    "reason": {"queue_full", "stopping"},
+    "stage": {"queued", "solving"},
+}
+
+TARGET = ("job", "instance")  # what Prometheus adds to every series of a target
+SERIES: dict[str, Labels] = {
+    **{name: frozenset((*labels, *TARGET)) for name, labels in COUNTERS_AND_GAUGES.items()},
+    **{
+        f"{name}_{part}": frozenset((*labels, *TARGET))
+        for name, labels in HISTOGRAMS.items()
+        for part in ("sum", "count")
+    },
+    **{f"{name}_bucket": frozenset((*labels, *TARGET, "le")) for name, labels in HISTOGRAMS.items()},
+    "up": frozenset(TARGET),
+    "ALERTS": frozenset(("alertname", "alertstate", "severity")),
+}
+
+
+class Query(NamedTuple):
+    """An expression, the panel or rule that it is of, and the labels that are named when its result is shown."""
+
+    of: str
+    expression: str
+    shown: Labels = frozenset()
+
+
+def of_file(path: Path) -> Any:
+    """What a YAML or JSON file says."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+COMPOSE = of_file(ROOT / "docker-compose.yml")
+CONFIG = of_file(PROMETHEUS / "prometheus.yml")
+RULES = [rule for group in of_file(PROMETHEUS / "alerts.yml")["groups"] for rule in group["rules"]]
+ALERTS = [rule for rule in RULES if "alert" in rule]
+RECORDS = [rule for rule in RULES if "record" in rule]
+COURSES = of_file(PROMETHEUS / "alerts_test.yml")["tests"]
+DASHBOARD = json.loads((GRAFANA / "dashboards" / "odenet.json").read_text(encoding="utf-8"))
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+DATASOURCES = of_file(GRAFANA / "provisioning" / "datasources" / "prometheus.yml")["datasources"]
+PROVIDERS = of_file(GRAFANA / "provisioning" / "dashboards" / "odenet.yml")["providers"]
+WATCHING = ("prometheus", "grafana")
+
+
+def queries_of_rules() -> Iterator[Query]:
+    """The expressions of alerts.yml, with the labels that the annotations name."""
+    for rule in RULES:
+        texts = " ".join(rule.get("annotations", {}).values())
+        yield Query(rule.get("alert") or rule["record"], rule["expr"], frozenset(re.findall(r"\$labels\.(\w+)", texts)))
+
+
+def queries_of_dashboard() -> Iterator[Query]:
+    """The expressions of the dashboard as Grafana sends them, with the labels that the legends name."""
+    for panel in PANELS:
+        for target in panel["targets"]:
+            legend = frozenset(re.findall(r"{{\s*(\w+)\s*}}", target["legendFormat"]))
+            yield Query(f"{panel['title']} {target['refId']}", as_sent(target["expr"]), legend)
+
+
+def as_sent(expression: str) -> str:
+    """An expression of the dashboard with its variables filled in."""
+    return expression.replace("$__rate_interval", "20s").replace("$model", ".*")
+
+
+RECORDED = {rule["record"] for rule in RECORDS}
+QUERIES = [*queries_of_rules(), *queries_of_dashboard()]
+EVERY_QUERY = pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.of)
+EVERY_ALERT = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))
+EVERY_PANEL = pytest.mark.parametrize("panel", PANELS, ids=lambda panel: str(panel["title"]))
+
+
+def selectors(expression: str) -> list[VectorSelector]:
+    """The selectors of series in an expression."""
+    found: list[VectorSelector] = []
+
+    def visit(node: Expr) -> None:
+        if isinstance(node, VectorSelector):
+            found.append(node)
+
+    walk(parse(expression), visit)
+    return found
+
+
+def matchers(label: str) -> list[Matcher]:
+    """How the queries choose series by a label."""
+    chosen = [selector.matchers.matchers for query in QUERIES for selector in selectors(query.expression)]
+    return [matcher for of_selector in chosen for matcher in of_selector if matcher.name == label]
+
+
+def labels_of(node: Expr) -> Labels | None:
+    """The labels of the series that an expression gives; None for a scalar.
+
+    Fails where it names a metric or a label that is not there, or joins series whose labels differ, which would give
+    nothing.
+    """
+    match node:
+        case NumberLiteral():
+            return None
+        case VectorSelector() | MatrixSelector():
+            return labels_of_selector(node)
+        case ParenExpr() | UnaryExpr() | SubqueryExpr():
+            return labels_of(node.expr)
+        case AggregateExpr():
+            return labels_of_aggregate(node)
+        case BinaryExpr():
+            return labels_of_binary(node)
+        case Call():
+            return labels_of_call(node)
+    raise AssertionError(f"{type(node).__name__} is not foreseen here")
+
+
+def labels_of_selector(node: VectorSelector | MatrixSelector) -> Labels:
+    node = node.vector_selector if isinstance(node, MatrixSelector) else node
+    name = node.name or ""
+    known = SERIES.get(name)
+    if known is None:
+        assert name in RECORDED, f"no metric is called {name}"
+        (record,) = (rule for rule in RECORDS if rule["record"] == name)
+        known = labels_of(parse(record["expr"])) or frozenset()
+    assert {matcher.name for matcher in node.matchers.matchers} <= known
+    return known
+
+
+def labels_of_aggregate(node: AggregateExpr) -> Labels:
+    inner = labels_of(node.expr)
+    assert inner is not None
+    if node.modifier is None:
+        return frozenset()
+    assert node.modifier.type == AggModifierType.By
+    kept = frozenset(node.modifier.labels)
+    assert kept <= inner, f"{sorted(kept - inner)} are no labels of {node.expr.prettify()}"
+    return kept
+
+
+def labels_of_binary(node: BinaryExpr) -> Labels | None:
+    left, right = labels_of(node.lhs), labels_of(node.rhs)
+    if left is None or right is None:
+        return right if left is None else left
+    matching = None if node.modifier is None else node.modifier.matching
+    if matching is None:
+        assert left == right, f"{sorted(left)} meet {sorted(right)} in {node.prettify()}"
+        return left
+    assert matching.type == LabelModifierType.Include
+    shared = frozenset(matching.labels)
+    assert shared <= left & right
+    assert node.modifier is not None
+    return left if node.modifier.card == VectorMatchCardinality.ManyToMany else shared
+
+
+def labels_of_call(node: Call) -> Labels | None:
+    inner = labels_of(node.args[-1])
+    if node.func.name == "vector":
+        return frozenset()
+    assert inner is not None
+    if node.func.name == "histogram_quantile":
+        assert "le" in inner
+        return inner - {"le"}
+    if node.func.name == "absent":
+        (selector,) = selectors(node.args[0].prettify())
+        return frozenset(matcher.name for matcher in selector.matchers.matchers)
+    return inner
+
+
+@EVERY_QUERY
+def test_a_query_uses_metrics_and_labels_that_are_there(query: Query) -> None:
+    assert query.shown <= (labels_of(parse(query.expression)) or frozenset())
+
+
+def test_labels_are_matched_with_values_that_they_take() -> None:
+    for label, values in VALUES.items():
+        for matcher in matchers(label):
+            assert matcher.op == MatchOp.Equal
+            assert matcher.value in values
+
+
+def test_inference_routes_are_told_from_others() -> None:
+    for matcher in matchers("route"):
+        assert matcher.op == MatchOp.Re
+        for route in ("/predict", "/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"):
+            assert re.fullmatch(matcher.value, route)
+        for route in ("/metrics", "/models", "/health/ready", "/v2", "/v2/models/{name}", "/v2/models/{name}/ready"):
+            assert not re.fullmatch(matcher.value, route)
+
+
+def test_every_metric_is_on_the_dashboard() -> None:
+    shown = {selector.name for query in queries_of_dashboard() for selector in selectors(query.expression)}
+    for name in COUNTERS_AND_GAUGES:
+        assert name in shown
+    for name in HISTOGRAMS:
+        assert shown & {f"{name}_bucket", f"{name}_count"}
+
+
+@EVERY_ALERT
+def test_an_alert_says_what_is_wrong_and_what_to_do(alert: dict[str, Any]) -> None:
+    assert alert["labels"]["severity"] in {"critical", "warning", "info"}
+    assert set(alert["annotations"]) == {"summary", "description"}
+    assert all(text.strip() for text in alert["annotations"].values())
+
+
+@EVERY_ALERT
+def test_an_alert_is_seen_to_fire(alert: dict[str, Any]) -> None:
+    fired = [
+        sample["labels"] for course in COURSES for test in course["promql_expr_test"] for sample in test["exp_samples"]
+    ]
+    name, severity = alert["alert"], alert["labels"]["severity"]
+    assert any(f'alertname="{name}", severity="{severity}"' in labels for labels in fired)
+
+
+def test_alerts_have_names_of_their_own() -> None:
+    names = [rule.get("alert") or rule["record"] for rule in RULES]
+    assert len(names) == len(set(names))
+
+
+def test_the_queue_is_said_to_fill_from_half_the_default_on() -> None:
+    (rule,) = (rule for rule in ALERTS if rule["alert"] == "OdenetQueueFills")
+    size = Settings.model_fields["queue_rows"].default
+    assert rule["expr"].split()[-1] == str(size // 2)
+    assert str(size) in rule["annotations"]["description"]
+
+
+def test_panels_can_be_told_apart() -> None:
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    titles = [panel["title"] for panel in DASHBOARD["panels"]]
+    assert len(ids) == len(set(ids))
+    assert len(titles) == len(set(titles))
+
+
+def test_panels_lie_side_by_side() -> None:
+    places = [panel["gridPos"] for panel in DASHBOARD["panels"]]
+    for place in places:
+        assert 0 <= place["x"] < place["x"] + place["w"] <= 24
+    for one, other in combinations(places, 2):
+        across = one["x"] < other["x"] + other["w"] and other["x"] < one["x"] + one["w"]
+        down = one["y"] < other["y"] + other["h"] and other["y"] < one["y"] + one["h"]
+        assert not (across and down), f"{one} overlaps {other}"
+
+
+@EVERY_PANEL
+def test_a_panel_says_what_it_shows_and_in_which_unit(panel: dict[str, Any]) -> None:
+    assert panel["description"].endswith(".")
+    unit = panel["options"]["yAxis"] if panel["type"] == "heatmap" else panel["fieldConfig"]["defaults"]
+    assert unit.get("unit") or panel["type"] == "table"
+
+
+@EVERY_PANEL
+def test_a_panel_asks_the_provisioned_prometheus(panel: dict[str, Any]) -> None:
+    (datasource,) = DATASOURCES
+    for asking in (panel, *panel["targets"]):
+        assert asking["datasource"] == {"type": datasource["type"], "uid": datasource["uid"]}
+
+
+@EVERY_PANEL
+def test_a_panel_takes_rates_over_the_interval_that_fits_its_zoom(panel: dict[str, Any]) -> None:
+    ranges = [found for target in panel["targets"] for found in re.findall(r"\[([^\]]*)\]", target["expr"])]
+    assert set(ranges) <= {"$__rate_interval"}
+    assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+
+
+def test_rates_span_several_scrapes() -> None:
+    (datasource,) = DATASOURCES
+    assert datasource["jsonData"]["timeInterval"] == CONFIG["global"]["scrape_interval"]
+
+
+def test_prometheus_reads_its_rules_and_scrapes_the_service() -> None:
+    assert all((PROMETHEUS / name).is_file() for name in CONFIG["rule_files"])
+    (job,) = CONFIG["scrape_configs"]
+    (target,) = job["static_configs"][0]["targets"]
+    name, port = target.split(":")
+    assert any(published.endswith(f":{port}") for published in COMPOSE["services"][name]["ports"])
+    assert {matcher.value for matcher in matchers("job")} == {job["job_name"]}
+
+
+def test_grafana_is_given_prometheus_and_the_dashboard() -> None:
+    (datasource,), (provider,) = DATASOURCES, PROVIDERS
+    assert datasource["url"] == "http://prometheus:9090"
+    mounted = {place: source for source, place, _ in mounts("grafana")}
+    shown = ROOT / mounted[provider["options"]["path"]] / "odenet.json"
+    assert shown == GRAFANA / "dashboards" / "odenet.json"
+    home = environment("grafana")["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert home == f"{provider['options']['path']}/{shown.name}"
+
+
+@pytest.mark.parametrize("name", WATCHING)
+def test_configuration_is_mounted_from_files_that_are_there_and_not_written(name: str) -> None:
+    for source, _, how in mounts(name):
+        if source.startswith("."):
+            assert any((ROOT / source).iterdir())
+            assert how == "ro"
+        else:
+            assert source in COMPOSE["volumes"]
+
+
+@pytest.mark.parametrize("name", WATCHING)
+def test_what_watches_is_started_on_demand_and_reached_from_this_machine_only(name: str) -> None:
+    watching = COMPOSE["services"][name]
+    assert watching["profiles"] == ["observability"]
+    assert all(re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z]+_PORT:-\d+\}:\d+", port) for port in watching["ports"])
+    assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+", watching["image"])
+
+
+@pytest.mark.parametrize("name", WATCHING)
+def test_what_watches_is_confined_as_the_service_is(name: str) -> None:
+    for key in ("read_only", "tmpfs", "cap_drop", "security_opt", "restart"):
+        assert COMPOSE["services"][name][key] == COMPOSE["services"]["service"][key]
+
+
+def test_grafana_has_no_account_and_visitors_may_only_look() -> None:
+    told = environment("grafana")
+    assert told["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    assert told["GF_AUTH_BASIC_ENABLED"] == told["GF_USERS_ALLOW_SIGN_UP"] == "false"
+    assert told["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
+    assert told["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+
+
+def mounts(name: str) -> list[tuple[str, str, str]]:
+    """What a container sees of this machine or keeps: the source, the place and how."""
+    parts = [volume.split(":") for volume in COMPOSE["services"][name]["volumes"]]
+    return [(source, place, how[0] if how else "rw") for source, place, *how in parts]
+
+
+def environment(name: str) -> dict[str, str]:
+    """The environment variables of a container."""
+    told: dict[str, str] = COMPOSE["services"][name]["environment"]
+    return told
