@@ -20,6 +20,9 @@ SECONDS = tuple(float(f"{factor}e{power}") for power in range(-4, 2) for factor 
 EVALUATIONS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 4096)
 TOLERANCES = tuple(float(f"{factor}e{power}") for power in range(-6, 2) for factor in (1, 3))[:-1]
 ROWS = tuple(1 << power for power in range(10))
+SHED_REASONS = ("queue_full", "stopping")
+CANCELLED_STAGES = ("queued", "solving")
+STEP_OUTCOMES = ("accepted", "rejected")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -93,9 +96,9 @@ class Metrics:
             registry=registry,
             multiprocess_mode="max",
         )
-        for reason in ("queue_full", "stopping"):  # what has not happened yet is told as 0
+        for reason in SHED_REASONS:  # what has not happened yet is told as 0
             self._shed.labels(reason)
-        for stage in ("queued", "solving"):
+        for stage in CANCELLED_STAGES:
             self._cancelled.labels(stage)
 
     def requested(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -107,9 +110,9 @@ class Metrics:
         """Count a request that was refused, where that was for the sake of the service."""
         match error:
             case OverloadedError():
-                self._shed.labels("queue_full").inc()
+                self._shed.labels(SHED_REASONS[0]).inc()
             case StoppingError():
-                self._shed.labels("stopping").inc()
+                self._shed.labels(SHED_REASONS[1]).inc()
 
     def changed(self, engine: Engine, turn: Turn | None) -> None:
         """Count a turn of the engine, if that is what has changed, and what is in flight and waits now."""
@@ -130,7 +133,7 @@ class Metrics:
             case End.answered:
                 self._answered(job, model)
             case End.cancelled:
-                self._cancelled.labels("solving" if job.begun else "queued").inc()
+                self._cancelled.labels(CANCELLED_STAGES[job.begun > 0]).inc()
             case End.expired:
                 self._missed.inc()
 
@@ -164,8 +167,8 @@ class Metrics:
                 observe(nfe)
             rejected = int(job.answer.rejected[rows].sum())
             accepted = int(job.answer.steps[rows].sum()) - rejected
-            self._steps.labels(*model, method, "accepted").inc(accepted)
-            self._steps.labels(*model, method, "rejected").inc(rejected)
+            for outcome, steps in zip(STEP_OUTCOMES, (accepted, rejected), strict=True):
+                self._steps.labels(*model, method, outcome).inc(steps)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics, and the media type of the form that an Accept header prefers."""
