@@ -10,10 +10,10 @@ RUN python -m venv /venv
 COPY pyproject.toml constraints.txt ./
 
 FROM dependencies AS service-dependencies
-RUN pip install --quiet --constraint constraints.txt .
+RUN pip install --quiet --constraint constraints.txt '.[tracing]'
 
 FROM dependencies AS gpu-dependencies
-RUN pip install --quiet --constraint constraints.txt '.[gpu]'
+RUN pip install --quiet --constraint constraints.txt '.[gpu,tracing]'
 
 FROM dependencies AS training-dependencies
 RUN pip install --quiet --constraint constraints.txt '.[training]'
@@ -34,7 +34,7 @@ FROM base AS serving
 COPY models models
 COPY service service
 RUN chown -R odenet models/fitted
-ENV ODENET_HOST=0.0.0.0 ODENET_PORT=8000
+ENV ODENET_HOST=0.0.0.0 ODENET_PORT=8000 ODENET_LOG_FORMAT=json
 EXPOSE 8000
 USER odenet
 STOPSIGNAL SIGTERM

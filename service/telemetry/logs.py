@@ -3,11 +3,12 @@
 import logging
 import sys
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from service.telemetry import context
 
-JSON_FIELDS = "{asctime}{levelname}{name}{message}{process}"
+JSON_FIELDS = "{levelname}{name}{message}{process}"
 SHOWN = "%(levelname)s: %(message)s"
 
 
@@ -36,7 +37,13 @@ def configure(level: str, *, json: bool) -> None:
     """Log from a level on to stderr, and nowhere else; uvicorn's loggers too."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        RequestJsonFormatter(JSON_FIELDS, style="{", rename_fields={"asctime": "time", "levelname": "level"})
+        RequestJsonFormatter(
+            JSON_FIELDS,
+            style="{",
+            timestamp="time",
+            rename_fields={"levelname": "level"},
+            reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # which is uvicorn's
+        )
         if json
         else TextFormatter(SHOWN)
     )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from datetime import datetime
 
 import httpx
 import pytest
@@ -112,6 +113,7 @@ def test_the_log_tells_what_each_request_was_and_cost() -> None:
     expected = {"method": "POST", "route": "/predict", "status": 200, "model": "odenet-mnist", "images": 2, "nfe": nfe}
     assert {name: record[name] for name in expected} == expected
     assert isinstance(record["duration_ms"], float)
+    assert datetime.fromisoformat(str(record["time"])).tzinfo is not None
     (odd,) = logged(service, "odd")
     assert (odd["route"], odd["status"]) == ("/v2/models/{name}", 404)
     assert "a%0Ab%22" in str(odd["message"])
