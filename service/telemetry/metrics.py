@@ -4,6 +4,9 @@ import os
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
@@ -47,6 +50,45 @@ class Statistics:
     failed: int
     last_answered: float
     seconds: Phases
+
+
+class OfMethod(NamedTuple):
+    """The metrics of a method of a model."""
+
+    nfe: Histogram
+    accepted: Counter
+    rejected: Counter
+
+
+class OfModel(NamedTuple):
+    """The metrics of a model, found once: to look them up by their labels takes as long as to count."""
+
+    ends: dict[End, Counter]
+    rows: Counter
+    last: Gauge
+    degraded: Counter
+    phases: list[Histogram]
+    method: Callable[[str], OfMethod]
+
+    def answered(self, job: Job) -> None:
+        """Count a request that was answered."""
+        self.rows.inc(len(job.images))
+        self.last.set_to_current_time()
+        for histogram, seconds in zip(self.phases, job.phases or (), strict=True):
+            histogram.observe(seconds)
+        if degraded := sum(job.degraded):
+            self.degraded.inc(degraded)
+        answer, totals = job.answer, dict[str, list[int]]()
+        columns = (answer.nfe.tolist(), answer.steps.tolist(), answer.rejected.tolist())
+        for rung, nfe, steps, rejected in zip(job.rungs, *columns, strict=True):
+            if rung.method is not None:
+                self.method(rung.method).nfe.observe(nfe)
+                total = totals.setdefault(rung.method, [0, 0])
+                total[0] += steps - rejected
+                total[1] += rejected
+        for method, (accepted, rejected) in totals.items():
+            self.method(method).accepted.inc(accepted)
+            self.method(method).rejected.inc(rejected)
 
 
 class Metrics:
@@ -96,6 +138,7 @@ class Metrics:
             registry=registry,
             multiprocess_mode="max",
         )
+        self._of_models: WeakKeyDictionary[ServedModel, OfModel] = WeakKeyDictionary()
         for reason in SHED_REASONS:  # what has not happened yet is told as 0
             self._shed.labels(reason)
         for stage in CANCELLED_STAGES:
@@ -125,13 +168,15 @@ class Metrics:
         """Count a request for inference that has ended."""
         if job.end is None:
             return
-        model = job.model.name, job.model.version
-        self._inferences.labels(*model, job.end.value).inc()
+        if job.model not in self._of_models:
+            self._of_models[job.model] = self._of_model(job.model)
+        counted = self._of_models[job.model]
+        counted.ends[job.end].inc()
         if job.terms.requested_rtol is not None:
             self._requested_rtol.observe(job.terms.requested_rtol)
         match job.end:
             case End.answered:
-                self._answered(job, model)
+                counted.answered(job)
             case End.cancelled:
                 self._cancelled.labels(CANCELLED_STAGES[job.begun > 0]).inc()
             case End.expired:
@@ -143,32 +188,26 @@ class Metrics:
 
     def served(self, model: ServedModel, loaded: bool) -> None:
         """Note that this process serves a model from now on, or no more."""
-        labels = model.name, model.version
-        self._loaded.labels(*labels).set(int(loaded))
-        self._degraded.labels(*labels)
+        self._loaded.labels(model.name, model.version).set(int(loaded))
+        self._degraded.labels(model.name, model.version)  # what has not happened yet is told as 0
         for end in End:
-            self._inferences.labels(*labels, end.value)
+            self._inferences.labels(model.name, model.version, end.value)
 
-    def _answered(self, job: Job, model: tuple[str, str]) -> None:
-        self._rows.labels(*model).inc(len(job.images))
-        self._last.labels(*model).set_to_current_time()
-        if (phases := job.phases) is not None:
-            for histogram, seconds in zip(self._phases, phases, strict=True):
-                histogram.labels(*model).observe(seconds)
-        if degraded := sum(job.degraded):
-            self._degraded.labels(*model).inc(degraded)
-        by_method: dict[str, list[int]] = defaultdict(list)
-        for row, rung in enumerate(job.rungs):
-            if rung.method is not None:
-                by_method[rung.method].append(row)
-        for method, rows in by_method.items():
-            observe: Callable[[float], None] = self._nfe.labels(*model, method).observe
-            for nfe in job.answer.nfe[rows].tolist():
-                observe(nfe)
-            rejected = int(job.answer.rejected[rows].sum())
-            accepted = int(job.answer.steps[rows].sum()) - rejected
-            for outcome, steps in zip(STEP_OUTCOMES, (accepted, rejected), strict=True):
-                self._steps.labels(*model, method, outcome).inc(steps)
+    def _of_model(self, model: ServedModel) -> "OfModel":
+        labels = model.name, model.version
+
+        def of_method(method: str) -> OfMethod:
+            steps = (self._steps.labels(*labels, method, outcome) for outcome in STEP_OUTCOMES)
+            return OfMethod(self._nfe.labels(*labels, method), *steps)
+
+        return OfModel(
+            {end: self._inferences.labels(*labels, end.value) for end in End},
+            self._rows.labels(*labels),
+            self._last.labels(*labels),
+            self._degraded.labels(*labels),
+            [histogram.labels(*labels) for histogram in self._phases],
+            cache(of_method),
+        )
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics, and the media type of the form that an Accept header prefers."""
