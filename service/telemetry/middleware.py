@@ -15,6 +15,9 @@ HEADER = "x-request-id"
 ID = re.compile(r"[\x21-\x7e]{1,128}")
 """What an id must look like to be taken over: it is repeated in headers and logs."""
 
+WATCHING = ("/health/", "/v2/health/", "/metrics")
+"""The beginnings of paths that are asked again and again to look after the service, and so are told of only in debug."""
+
 logger = logging.getLogger("service.access")
 
 
@@ -53,10 +56,11 @@ class Telemetry:
             seconds = time.perf_counter() - started
             method, route = scope["method"], getattr(scope.get("route"), "path", "other")
             self._metrics.requested(method, route, status, seconds)
-            if logger.isEnabledFor(logging.INFO):
+            level = logging.DEBUG if scope["path"].startswith(WATCHING) else logging.INFO
+            if logger.isEnabledFor(level):
                 context.note(method=method, route=route, status=status, duration_ms=round(1e3 * seconds, 3))
                 path = scope["raw_path"].decode("latin-1")  # not decoded, so that it stays one line
-                logger.info("%s %s %d in %.1f ms", method, path, status, 1e3 * seconds)
+                logger.log(level, "%s %s %d in %.1f ms", method, path, status, 1e3 * seconds)
 
 
 def _request_id(scope: Scope) -> str:

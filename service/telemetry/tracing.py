@@ -15,9 +15,7 @@ from starlette.types import Scope
 
 from service.engine.job import Job, Phases
 from service.telemetry import context
-
-NOT_TRACED = ("/health/", "/v2/health/", "/metrics")
-"""The beginnings of paths that are asked again and again to look after the service."""
+from service.telemetry.middleware import WATCHING
 
 
 class Tracing:
@@ -64,4 +62,4 @@ class Tracing:
 
 
 def _looks_after(scope: Scope) -> bool:
-    return str(scope["path"]).startswith(NOT_TRACED)
+    return str(scope["path"]).startswith(WATCHING)

@@ -107,6 +107,8 @@ def test_the_log_tells_what_each_request_was_and_cost() -> None:
             told = {"X-Request-Id": "a-digit"}
             answer = client.post("/predict?tolerance=1e-3", content=DIGITS[:2].tobytes(), headers=PIXELS | told)
             client.get("/v2/models/a%0Ab%22", headers={"X-Request-Id": "odd"})
+            for path in ("/health/ready", "/v2/health/live", "/metrics"):
+                client.get(path, headers={"X-Request-Id": "watching"})
         nfe = sum(each["solver"]["nfe"] for each in answer.json()["predictions"])
     (record,) = logged(service, "a-digit")
     assert record["level"] == "INFO"
@@ -114,6 +116,7 @@ def test_the_log_tells_what_each_request_was_and_cost() -> None:
     assert {name: record[name] for name in expected} == expected
     assert isinstance(record["duration_ms"], float)
     assert datetime.fromisoformat(str(record["time"])).tzinfo is not None
+    assert not logged(service, "watching")
     (odd,) = logged(service, "odd")
     assert (odd["route"], odd["status"]) == ("/v2/models/{name}", 404)
     assert "a%0Ab%22" in str(odd["message"])
