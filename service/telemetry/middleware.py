@@ -16,7 +16,7 @@ ID = re.compile(r"[\x21-\x7e]{1,128}")
 """What an id must look like to be taken over: it is repeated in headers and logs."""
 
 WATCHING = ("/health/", "/v2/health/", "/metrics")
-"""The beginnings of paths that are asked again and again to look after the service, and so are told of only in debug."""
+"""The beginnings of paths that are asked again and again to look after the service, and told of in debug only."""
 
 logger = logging.getLogger("service.access")
 
