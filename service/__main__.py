@@ -1,40 +1,50 @@
-"""``python -m service``: load the models, then listen."""
+"""``python -m service``: load the models, then listen; or do what another command says."""
 
 import logging
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_settings import CliApp, SettingsError
 from uvicorn.config import STARTUP_FAILURE
 
 from models.artifact import ArtifactError
+from service import commands
 from service.app import create_app
+from service.connections import ServerConfig
 from service.engine.processors import usable_processors
 from service.processes import serve
 from service.repository import check
 from service.roster import Roster
+from service.security.tls import check_certificate
 from service.settings import Settings
+from service.settings import told as wrong
 from service.shared import sharing
 from service.telemetry import logs
+
+Read = TypeVar("Read", bound=BaseModel)
 
 logger = logging.getLogger("service")
 
 
-def read_settings() -> Settings:
-    """The settings; where they are wrong, say how in a line and end with status 1."""
+def read(command: type[Read], arguments: list[str]) -> Read:
+    """What a command line says, done if there is anything to do; where it is wrong, say how and end with status 1."""
     try:
-        settings = CliApp.run(Settings)
+        return CliApp.run(command, cli_args=arguments)
     except ValidationError as error:
-        fields = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        sys.exit(f"error: settings: {fields}")
-    except SettingsError as error:
+        sys.exit(f"error: settings: {wrong(error)}")
+    except (SettingsError, ValueError) as error:
         sys.exit(f"error: {error}")
+
+
+def read_settings() -> Settings:
+    """The settings of the service."""
+    settings = read(Settings, sys.argv[1:])
     logs.configure(settings.log_level, json=settings.log_format == "json")
     return settings
 
@@ -60,7 +70,10 @@ def application() -> FastAPI:
 
 
 def main() -> None:
-    """Start the service: in this process, or in several of its children."""
+    """Do what another command says, or start the service: in this process, or in several of its children."""
+    if sys.argv[1:2] and sys.argv[1] in commands.COMMANDS:
+        read(commands.COMMANDS[sys.argv[1]], sys.argv[2:])
+        return
     settings = read_settings()
     logger.info(
         "plan: processors usable %d, worker processes %d, threads of each engine %d, images queued for each at most %d",
@@ -69,6 +82,9 @@ def main() -> None:
         settings.threads,
         settings.queue_rows,
     )
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        with told():
+            check_certificate(settings.tls_certificate, settings.tls_key)
     listening: dict[str, Any] = {
         "host": settings.host,
         "port": settings.port,
@@ -77,16 +93,20 @@ def main() -> None:
         "access_log": False,  # service.telemetry tells of each request
         "server_header": False,
         "timeout_graceful_shutdown": settings.shutdown_seconds,
+        "timeout_keep_alive": settings.keep_alive_seconds,
+        "client_seconds": settings.client_seconds,
+        "ssl_certfile": settings.tls_certificate,
+        "ssl_keyfile": settings.tls_key,
     }
     if settings.processes == 1:
-        uvicorn.run(application(), **listening)
+        uvicorn.Server(ServerConfig(application(), **listening)).run()
         return
     with told(), sharing() as folder:
         roster = Roster(folder)
         for name, version in check(settings).items():
             roster.put(name, version)
         app = "service.__main__:application"
-        serve(uvicorn.Config(app, factory=True, workers=settings.processes, **listening))
+        serve(ServerConfig(app, factory=True, workers=settings.processes, **listening))
 
 
 if __name__ == "__main__":

@@ -8,19 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Response
-from fastapi.openapi.utils import get_openapi
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import RedirectResponse
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
-from pydantic.json_schema import models_json_schema
 
-from service.api import catalogue, errors, health, predict, problems
+from service.api import catalogue, documentation, errors, health, predict, problems
 from service.api import metrics as exposition
-from service.api.body import PredictBody
 from service.api.limits import BodyLimit
 from service.api.oip import errors as oip_errors
 from service.api.oip import infer, models, repository
-from service.api.oip.body import InferRequest
 from service.data_plane import DataPlane
 from service.engine.compute import Workers
 from service.engine.engine import Engine
@@ -28,6 +25,10 @@ from service.engine.job import Job
 from service.engine.processors import usable_processors
 from service.repository import Repository
 from service.roster import Roster
+from service.security.guard import Guard
+from service.security.headers import SecurityHeaders
+from service.security.keys import Keys
+from service.security.rates import Rates
 from service.settings import Settings
 from service.shared import shared_folder
 from service.telemetry.metrics import Metrics
@@ -45,6 +46,13 @@ DESCRIPTION = (
 )
 
 
+CORS: dict[str, Any] = {
+    "allow_methods": ["GET", "POST"],
+    "allow_headers": ["authorization", "content-type", "inference-header-content-length", "x-request-id"],
+    "expose_headers": ["inference-header-content-length", "retry-after", "server-timing", "x-request-id"],
+}
+"""What pages of the origins that are allowed may send, and see of an answer."""
+
 NOT_TRACED: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
@@ -53,9 +61,10 @@ def create_app(settings: Settings) -> FastAPI:
 
     Raises:
         ArtifactError: a model is corrupt, or the default one is missing.
-        ValueError: the backend, the device or an extra is not to be had.
+        ValueError: the backend, the device or an extra is not to be had, or the file of API keys is wrong.
     """
     metrics, tracing = Metrics(), _tracing(settings)
+    keys = None if settings.api_key_file is None else Keys(settings.api_key_file)
     folder = shared_folder()
     fitted = Repository.open(settings, None if folder is None else Roster(folder), metrics.served)
     metrics.holds(settings.queue_rows)
@@ -72,14 +81,15 @@ def create_app(settings: Settings) -> FastAPI:
         title=TITLE,
         version=VERSION,
         description=DESCRIPTION,
+        docs_url=None,
         redoc_url=None,
         lifespan=partial(_lifespan, engine, tracing),
         telemetry=NOT_TRACED if tracing is None else tracing.config,
     )
-    app.add_middleware(BodyLimit, most=settings.max_body_bytes)
     app.state.engine = engine
     app.router.routes[:0] = [predict.route(plane), *infer.routes(plane)]
     for router in (
+        documentation.router(TITLE, "/openapi.json"),
         catalogue.router(fitted),
         health.router(plane),
         exposition.router(metrics),
@@ -87,11 +97,16 @@ def create_app(settings: Settings) -> FastAPI:
         repository.router(fitted),
     ):
         app.include_router(router)
-    errors.install(app, {"v2": oip_errors.tell}, problems.tell, metrics.refused)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
-    build = app.build_middleware_stack
+    refuse = errors.install(app, {"v2": oip_errors.tell}, problems.tell, metrics.refused)
+    app.add_middleware(BodyLimit, most=settings.max_body_bytes)
+    if keys is not None:
+        app.add_middleware(Guard, keys=keys, rates=Rates(folder), answer=refuse)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
+    app.openapi = lambda: documentation.document(app, keys=keys is not None)  # type: ignore[method-assign]
+    build, tls = app.build_middleware_stack, settings.tls_certificate is not None
     # Around all of the app, the answer to what went wrong in it included.
-    app.build_middleware_stack = lambda: Telemetry(build(), metrics)  # type: ignore[method-assign]
+    app.build_middleware_stack = lambda: Telemetry(SecurityHeaders(build(), tls=tls), metrics)  # type: ignore[method-assign]
 
     @app.get("/", include_in_schema=False)
     async def home() -> Response:
@@ -120,16 +135,3 @@ async def _lifespan(engine: Engine, tracing: "Tracing | None", _app: FastAPI) ->
         yield
     if tracing is not None:
         await asyncio.to_thread(tracing.close)
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The document, with the schemas of what routes read and write by themselves."""
-    if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        _, schemas = models_json_schema(
-            [(PredictBody, "validation"), (InferRequest, "validation"), (problems.Problem, "serialization")],
-            ref_template="#/components/schemas/{model}",
-        )
-        document["components"]["schemas"].update(schemas["$defs"])
-        app.openapi_schema = document
-    return app.openapi_schema

@@ -55,8 +55,12 @@ class UnsupportedMediaTypeError(RequestError):
     """The body is of a media type that is not taken."""
 
 
+class UnauthenticatedError(RequestError):
+    """The request shows no API key that is in force."""
+
+
 class ForbiddenError(RequestError):
-    """The service's settings do not allow that."""
+    """The service's settings, or the API key's scopes, do not allow that."""
 
 
 class StoppingError(RequestError):
@@ -78,6 +82,10 @@ class OverloadedError(RequestError):
     def __init__(self, *errors: FieldError, retry_after: int) -> None:
         super().__init__(*errors)
         self.retry_after = retry_after
+
+
+class RateLimitedError(OverloadedError):
+    """The API key is used more often than it may be."""
 
 
 class DeadlineError(RequestError):

@@ -67,7 +67,8 @@ def serve(config: uvicorn.Config) -> None:
         port: int = alone.getsockname()[1]
     sockets = [_bound(config.host, port, shared=True) for _ in range(config.workers)]
     host = f"[{config.host}]" if ":" in config.host else config.host
-    logger.info("Uvicorn running on http://%s:%d (Press CTRL+C to quit)", host, port)
+    scheme = "https" if config.is_ssl else "http"
+    logger.info("Uvicorn running on %s://%s:%d (Press CTRL+C to quit)", scheme, host, port)
     processes = Processes(config, sockets)
     processes.run()
     if any(process.exitcode == STARTUP_FAILURE for process in processes.processes):

@@ -1,25 +1,47 @@
 """What the operator may set: by flag, by environment variable ``ODENET_*``, or in a file ``.env``."""
 
+import re
+from difflib import get_close_matches
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from service.engine.processors import usable_processors
+
+PREFIX = "ODENET_"
+ORIGIN = re.compile(r"\*|https?://[^/\s,]+")
+"""Of a page: any, or a scheme, a host and perhaps a port (RFC 6454)."""
+
+
+class Environment(EnvSettingsSource):
+    """The environment, of which a variable with the prefix that is no setting is passed on, and so refused."""
+
+    def __call__(self) -> dict[str, Any]:
+        """The variables, by the names of settings."""
+        ours = {name: value for name, value in self.env_vars.items() if name.startswith(PREFIX.lower())}
+        return {name.removeprefix(PREFIX.lower()): value for name, value in ours.items()} | super().__call__()
 
 
 class Settings(BaseSettings):
     """The settings of the service; a flag overrides the environment, which overrides ``.env``."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ODENET_",
+        env_prefix=PREFIX,
         env_file=".env",
         env_ignore_empty=True,
         dotenv_filtering="match_prefix",  # a .env may hold what is for others
         frozen=True,
         use_attribute_docstrings=True,
-        cli_implicit_flags=True,
+        cli_implicit_flags="toggle",
         cli_kebab_case=True,
         cli_prog_name="python -m service",
     )
@@ -29,6 +51,27 @@ class Settings(BaseSettings):
 
     port: int = Field(default=8000, ge=0, le=65535)
     """The port to listen on; 0 for any that is free."""
+
+    api_key_file: Path | None = None
+    """The API keys, one of which every request but those for health must then show; see docs/security.md."""
+
+    no_auth: bool = False
+    """That anybody who reaches an address other than loopback may ask. There, this or api_key_file must be set."""
+
+    tls_certificate: Path | None = None
+    """The certificate, and what it is signed by, as PEM: to serve https, and no http."""
+
+    tls_key: Path | None = None
+    """The certificate's private key, as PEM."""
+
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """The origins whose pages may ask, parted by commas, such as https://example.org; * for all."""
+
+    client_seconds: float = Field(default=20, gt=0, le=3600)
+    """How long a client may take to send a request whole, or to take more of an answer; then it is cut off."""
+
+    keep_alive_seconds: int = Field(default=5, ge=1, le=3600)
+    """How long a connection may idle after an answer; then it is closed."""
 
     models: Path = Path(__file__).parents[1] / "models" / "fitted"
     """The models folder: <name>/<version>/manifest.json. Of each name the greatest version is served."""
@@ -79,12 +122,62 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """How: a line of text or an object of JSON for each record."""
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Where settings come from, after flags."""
+        return init_settings, Environment(settings_cls), dotenv_settings
+
+    @property
+    def url(self) -> str:
+        """Where it is reached, if the port is no 0."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'http' if self.tls_certificate is None else 'https'}://{host}:{self.port}"
+
     @property
     def processes(self) -> int:
         """How many processes serve; the measurements behind the default are in docs/measurements.md."""
         if self.workers is not None:
             return self.workers
         return 1 if self.device == "cuda" else usable_processors()
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"must be a scheme, a host and perhaps a port, such as https://example.org; not {origin}"
+                )
+        return origins
+
+    @model_validator(mode="after")
+    def _who_may_ask_is_decided(self) -> Self:
+        if self.no_auth and self.api_key_file is not None:
+            raise ValueError("no_auth: says that anybody may ask, and api_key_file who may; it is one of them")
+        if not (_is_loopback(self.host) or self.no_auth or self.api_key_file):
+            raise ValueError(
+                f"host: others may reach {self.host}; say who may ask by --api-key-file FILE, or by --no-auth that "
+                "anybody may"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_certificate_has_its_key(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate, tls_key: one is of no use without the other")
+        return self
 
     @model_validator(mode="after")
     def _every_list_fits_the_queue(self) -> Self:
@@ -104,3 +197,22 @@ class Settings(BaseSettings):
         if self.device == "cuda" and self.model_control:
             raise ValueError("model_control: not with cuda, as a model that is loaded captures graphs beside others")
         return self
+
+
+def told(error: ValidationError) -> str:
+    """What is wrong with settings, in a line."""
+    return "; ".join(_told(each["type"], ".".join(map(str, each["loc"])), each["msg"]) for each in error.errors())
+
+
+def _told(kind: str, name: str, message: str) -> str:
+    if kind != "extra_forbidden":
+        return f"{name}: {message}".removeprefix(": ").replace("Value error, ", "")
+    near = get_close_matches(name, Settings.model_fields, 1, 0)
+    return f"{PREFIX}{name.upper()} is no setting; the nearest is {PREFIX}{near[0].upper()}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

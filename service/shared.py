@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-VARIABLE = "ODENET_SHARED"
+VARIABLE = "_ODENET_SHARED"
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """By which prometheus_client knows where each process is to keep its numbers; read when it is imported."""
 

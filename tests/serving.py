@@ -62,7 +62,7 @@ def running(*flags: str, **environment: str) -> Iterator[Running]:
                 line = stderr.readline()
                 assert line, f"the service ended at its start: {''.join(log)}"
                 log.append(line)
-                listening = re.search(r"running on (http://\S+)", line)
+                listening = re.search(r"running on (https?://\S+)", line)
                 url = listening[1] if listening else url
                 started += "startup complete" in line
             reader.start()

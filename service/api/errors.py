@@ -19,9 +19,11 @@ from service.errors import (
     MalformedError,
     NotReadyError,
     OverloadedError,
+    RateLimitedError,
     RequestError,
     StoppingError,
     TooLargeError,
+    UnauthenticatedError,
     UnknownModelError,
     UnsupportedMediaTypeError,
     field_errors,
@@ -29,16 +31,21 @@ from service.errors import (
 
 STATUS = {
     MalformedError: HTTPStatus.BAD_REQUEST,
+    UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
     ForbiddenError: HTTPStatus.FORBIDDEN,
     UnknownModelError: HTTPStatus.NOT_FOUND,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     InvalidError: HTTPStatus.UNPROCESSABLE_ENTITY,
     OverloadedError: HTTPStatus.TOO_MANY_REQUESTS,
+    RateLimitedError: HTTPStatus.TOO_MANY_REQUESTS,
     NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
     StoppingError: HTTPStatus.SERVICE_UNAVAILABLE,
     DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,
 }
+CHALLENGE = 'Bearer realm="odenet", Basic realm="odenet", charset="UTF-8"'
+"""How to show an API key (RFC 9110, WWW-Authenticate)."""
+
 CLIENT_CLOSED_REQUEST = 499
 """What is logged and counted where the caller has left; nobody reads it."""
 
@@ -64,7 +71,11 @@ class Failure:
     @classmethod
     def of(cls, error: RequestError) -> "Failure":
         """Why a request cannot be served."""
-        headers = {"retry-after": str(error.retry_after)} if isinstance(error, OverloadedError) else None
+        headers = None
+        if isinstance(error, OverloadedError):
+            headers = {"retry-after": str(error.retry_after)}
+        if isinstance(error, UnauthenticatedError):
+            headers = {"www-authenticate": CHALLENGE}
         return cls(STATUS[type(error)], str(error), error.errors, headers)
 
 
@@ -74,7 +85,7 @@ Teller = Callable[[Failure], Response]
 
 def install(
     app: FastAPI, tellers: Mapping[str, Teller], otherwise: Teller, on_refusal: Callable[[RequestError], object]
-) -> None:
+) -> Callable[[str, RequestError], Response]:
     """Let every error of the app be answered in the form of its protocol.
 
     Args:
@@ -82,32 +93,40 @@ def install(
         tellers: of protocols, by the first part of their paths.
         otherwise: of all other paths.
         on_refusal: called with each error of a request.
+
+    Returns:
+        What makes the answer to a request to a path that ended in an error, for those who refuse it before the app.
     """
 
-    def tell(request: Request, failure: Failure) -> Response:
-        return tellers.get(request.url.path.partition("/")[2].partition("/")[0], otherwise)(failure)
+    def tell(path: str, failure: Failure) -> Response:
+        return tellers.get(path.partition("/")[2].partition("/")[0], otherwise)(failure)
+
+    def refuse(path: str, error: RequestError) -> Response:
+        on_refusal(error)
+        return tell(path, Failure.of(error))
 
     @app.exception_handler(RequestError)
     async def _(request: Request, error: RequestError) -> Response:
-        on_refusal(error)
-        return tell(request, Failure.of(error))
+        return refuse(request.url.path, error)
 
     @app.exception_handler(RequestValidationError)
     async def _(request: Request, error: RequestValidationError) -> Response:
         errors = [{**wrong, "loc": wrong["loc"][1:]} for wrong in error.errors()]  # less the word "query"
-        return tell(request, Failure.of(InvalidError(*field_errors(errors))))
+        return tell(request.url.path, Failure.of(InvalidError(*field_errors(errors))))
 
     @app.exception_handler(HTTPException)
     async def _(request: Request, error: HTTPException) -> Response:
-        return tell(request, Failure(HTTPStatus(error.status_code), str(error.detail), headers=error.headers))
+        return tell(request.url.path, Failure(HTTPStatus(error.status_code), str(error.detail), headers=error.headers))
 
     @app.exception_handler(Exception)
     async def _(request: Request, _error: Exception) -> Response:
         logger.error("no answer to %s %s", request.method, request.url.path)  # the server logs the traceback
         detail = "The service failed to answer; its log says why."
-        return tell(request, Failure(HTTPStatus.INTERNAL_SERVER_ERROR, detail))
+        return tell(request.url.path, Failure(HTTPStatus.INTERNAL_SERVER_ERROR, detail))
 
     @app.exception_handler(ClientDisconnect)
     @app.exception_handler(AbandonedError)
     async def _(_request: Request, _error: Exception) -> Response:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+    return refuse

@@ -15,7 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from service.engine.engine import Engine
 from service.engine.job import End, Job, Phases
 from service.engine.scheduler import Turn
-from service.errors import OverloadedError, RequestError, StoppingError
+from service.errors import OverloadedError, RateLimitedError, RequestError, StoppingError
 from service.registry import ServedModel
 from service.shared import METRICS_VARIABLE
 
@@ -23,7 +23,7 @@ SECONDS = tuple(float(f"{factor}e{power}") for power in range(-4, 2) for factor 
 EVALUATIONS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 4096)
 TOLERANCES = tuple(float(f"{factor}e{power}") for power in range(-6, 2) for factor in (1, 3))[:-1]
 ROWS = tuple(1 << power for power in range(10))
-SHED_REASONS = ("queue_full", "stopping")
+SHED_REASONS = ("queue_full", "stopping", "rate_limited")
 CANCELLED_STAGES = ("queued", "solving")
 STEP_OUTCOMES = ("accepted", "rejected")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -152,6 +152,8 @@ class Metrics:
     def refused(self, error: RequestError) -> None:
         """Count a request that was refused, where that was for the sake of the service."""
         match error:
+            case RateLimitedError():
+                self._shed.labels(SHED_REASONS[2]).inc()
             case OverloadedError():
                 self._shed.labels(SHED_REASONS[0]).inc()
             case StoppingError():

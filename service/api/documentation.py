@@ -1,0 +1,74 @@
+"""``GET /openapi.json``, and ``GET /docs``, the page to look it up on and to try it, which needs no network."""
+
+import re
+from base64 import b64encode
+from hashlib import sha256
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
+from pydantic.json_schema import models_json_schema
+
+from service.api.body import PredictBody
+from service.api.oip.body import InferRequest
+from service.api.problems import Problem
+from service.security.guard import OPEN
+
+STATIC = "/static-offline-docs"
+"""Where `fastapi_offline` has what the page is made of."""
+
+POLICY = (
+    "default-src 'none'; script-src 'self' 'sha256-{digest}'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The page's only script that stands in it is run, and nothing else that may come to stand there."""
+
+SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "password": {"type": "http", "scheme": "basic", "description": "An API key as the password of any user."},
+}
+
+
+def document(app: FastAPI, *, keys: bool) -> dict[str, Any]:
+    """The document, with the schemas of what routes read and write by themselves, and how to show an API key.
+
+    Args:
+        app: whose routes it is about.
+        keys: whether they need API keys.
+    """
+    if app.openapi_schema is None:
+        told = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        _, schemas = models_json_schema(
+            [(PredictBody, "validation"), (InferRequest, "validation"), (Problem, "serialization")],
+            ref_template="#/components/schemas/{model}",
+        )
+        told["components"]["schemas"].update(schemas["$defs"])
+        if keys:
+            told["components"]["securitySchemes"] = SCHEMES
+            told["security"] = [{name: []} for name in SCHEMES]
+            for path in OPEN:
+                told["paths"][path]["get"]["security"] = []
+        app.openapi_schema = told
+    return app.openapi_schema
+
+
+def router(title: str, document: str) -> APIRouter:
+    """The route to the page about an OpenAPI document."""
+    page = get_swagger_ui_html(
+        openapi_url=document,
+        title=title,
+        swagger_js_url=f"{STATIC}/swagger-ui-bundle.js",
+        swagger_css_url=f"{STATIC}/swagger-ui.css",
+        swagger_favicon_url=f"{STATIC}/favicon.png",
+    )
+    (script,) = re.findall(rb"<script>(.*?)</script>", page.body, re.DOTALL)
+    page.headers["content-security-policy"] = POLICY.format(digest=b64encode(sha256(script).digest()).decode())
+    routes = APIRouter()
+
+    @routes.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return page
+
+    return routes

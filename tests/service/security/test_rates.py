@@ -1,0 +1,74 @@
+"""How often a key may be used, by one process and by several."""
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+
+from service.security.keys import Key, Scope
+from service.security.rates import Rates
+
+
+def key(requests_per_minute: int | None, name: str = "alice") -> Key:
+    return Key(name=name, sha256="0" * 64, scopes=frozenset({Scope.predict}), requests_per_minute=requests_per_minute)
+
+
+@pytest.fixture(params=["alone", "shared"])
+def rates(request: pytest.FixtureRequest, tmp_path: Path) -> Rates:
+    return Rates(tmp_path if request.param == "shared" else None)
+
+
+def test_as_many_as_a_minute_has_may_come_at_once(rates: Rates) -> None:
+    waits = [rates.take(key(3)) for _ in range(5)]
+    assert waits[:3] == [0, 0, 0]
+    assert all(1 <= wait <= 20 for wait in waits[3:]), "a third of a minute brings the next"
+
+
+def test_what_is_refused_costs_nothing(rates: Rates) -> None:
+    """However often it is asked, the wait does not grow."""
+    assert rates.take(key(1)) == 0
+    assert all(1 <= rates.take(key(1)) <= 60 for _ in range(100))
+
+
+def test_they_come_back_evenly(rates: Rates) -> None:
+    limit = 1200  # one each 50 ms
+    while not rates.take(key(limit)):
+        pass
+    given_up = time.monotonic() + 30
+    while rates.take(key(limit)):
+        assert time.monotonic() < given_up, "none comes back"
+    assert rates.take(key(limit)) in {0, 1}
+
+
+def test_keys_do_not_count_for_each_other(rates: Rates) -> None:
+    assert rates.take(key(1)) == 0
+    assert rates.take(key(1)) > 0
+    assert rates.take(key(1, "bob")) == 0
+
+
+def test_a_key_without_a_rate_is_never_used_too_often(rates: Rates) -> None:
+    assert not any(rates.take(key(None)) for _ in range(10_000))
+
+
+def test_a_rate_that_is_changed_holds_at_once(rates: Rates) -> None:
+    assert [rates.take(key(1)) > 0 for _ in range(2)] == [False, True]
+    assert rates.take(key(1000)) == 0
+
+
+LIMIT = 50
+
+
+def count(folder: Path) -> int:
+    """How often a process may use the key."""
+    rates = Rates(folder)
+    return sum(rates.take(key(LIMIT)) == 0 for _ in range(3 * LIMIT))
+
+
+def test_processes_share_what_a_key_may(tmp_path: Path) -> None:
+    (tmp_path / "rates").mkdir()
+    started = time.monotonic()
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        used = pool.map(count, [tmp_path] * 3)
+    came_back = (time.monotonic() - started) * LIMIT / 60 + 1
+    assert LIMIT <= sum(used) <= LIMIT + came_back
