@@ -76,6 +76,12 @@ class Connection(HttpToolsProtocol):
         self._stop(self._sending)
         self._sending = None
 
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless it has begun."""
+        super().on_response_complete()
+        if self._sending is not None:
+            self._unset_keepalive_if_required()
+
     def pause_writing(self) -> None:
         """Wait for the client to take what was written."""
         super().pause_writing()
@@ -102,8 +108,7 @@ class Connection(HttpToolsProtocol):
 
     def _cut_off(self) -> None:
         """Give a request up that is not whole yet."""
-        began = self._overhead > 0
-        message = f"The request was not whole after {self.config.client_seconds:g} s." if began else ""
+        message = f"The request was not whole after {self.config.client_seconds:g} s."
         self._refuse(HTTPStatus.REQUEST_TIMEOUT, message)
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
@@ -117,7 +122,7 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
             return
         begun = answered is not None and answered.more_body and answered.response_started
-        if message and not begun:
+        if not begun:
             lines = ["content-type: text/plain; charset=utf-8", f"content-length: {len(message)}", "connection: close"]
             head = "".join(f"{line}\r\n" for line in lines)
             self.transport.write(STATUS_LINE[status] + f"{head}\r\n{message}".encode())
