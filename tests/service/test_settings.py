@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from service.settings import Settings
+from service.settings import Settings, told
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +38,27 @@ def test_a_misspelt_setting_in_the_file_is_named(somewhere_else: Path) -> None:
         Settings()
 
 
+def test_a_misspelt_variable_is_refused_and_the_nearest_name_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODENET_QUEUE_ROW", "1")
+    monkeypatch.setenv("SOMEBODY_ELSES", "2")
+    with pytest.raises(ValidationError) as error:
+        Settings()
+    assert told(error.value) == "ODENET_QUEUE_ROW is no setting; the nearest is ODENET_QUEUE_ROWS"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_on_loopback_nobody_need_show_a_key(host: str) -> None:
+    assert Settings(host=host).api_key_file is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "2001:db8::1", "example.org", ""])  # noqa: S104
+def test_elsewhere_it_must_be_decided_who_may_ask(host: str, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"--api-key-file FILE, or by --no-auth"):
+        Settings(host=host)
+    assert Settings(host=host, no_auth=True).host == host
+    assert Settings(host=host, api_key_file=tmp_path).host == host
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -50,6 +71,8 @@ def test_a_misspelt_setting_in_the_file_is_named(somewhere_else: Path) -> None:
         ("MAX_PIXELS", "783"),
         ("BACKEND", "jax"),
         ("DEVICE", "tpu"),
+        ("CLIENT_SECONDS", "0"),
+        ("CORS_ORIGINS", "example.org"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
