@@ -50,7 +50,7 @@ def test_a_key_is_told_once_and_its_file_holds_the_hash(tmp_path: Path) -> None:
     assert secret not in made.stdout
     key = Keys(path).find(secret)
     assert key is not None
-    assert (key.name, key.scopes) == ("alice", {Scope.predict})
+    assert (key.name, key.scopes) == ("alice", frozenset({Scope.predict}))
 
 
 WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
