@@ -39,7 +39,7 @@ EXPOSE 8000
 USER odenet
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"ODENET_PORT\"]}/health/ready', timeout=2)"]
+    CMD ["python", "-m", "service.probe"]
 CMD ["python", "-m", "service"]
 
 # The service by torch on CUDA: docker build --target gpu, docker run --gpus all.
