@@ -47,6 +47,13 @@ def test_it_works_without_torch(artifact: Artifact, onnx_backend: OnnxBackend, d
     assert np.abs(np.array(told["logits"]) - expected.logits).max() < 1e-4
 
 
+@pytest.mark.parametrize("module", ["models.backends.onnx", "service.app", "training.export.write"])
+def test_onnxruntime_does_not_tell_its_maker(module: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", f"import {module}, onnxruntime"]
+    subprocess.run(command, cwd=ROOT, env={"HOME": str(tmp_path)}, check=True, capture_output=True)
+    assert list(tmp_path.rglob("*onnxruntime*")) == []  # where it would keep what it calls the device
+
+
 def test_only_the_methods_asked_for_are_loaded(artifact_copy: Path, digits: Images) -> None:
     (artifact_copy / step_file("rk4")).unlink()
     backend = OnnxBackend(artifact_copy, ["dopri5"])
