@@ -1,22 +1,25 @@
 FROM python:3.11-slim AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/venv/bin:$PATH
 WORKDIR /app
-RUN useradd --system --uid 10001 --home-dir /app odenet
+# python's own image has no bytecode of the standard library, and the service cannot write any: each process, that of
+# every health check too, would compile what it imports.
+RUN useradd --system --uid 10001 --home-dir /app odenet \
+ && python -m compileall -q -x 'site-packages|test|lib2to3' "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 
 # Dependencies first: a change of the code does not install them anew.
 FROM base AS dependencies
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python -m venv /venv
+RUN python -m venv --without-pip /venv
 COPY pyproject.toml constraints.txt ./
 
 FROM dependencies AS service-dependencies
-RUN pip install --quiet --constraint constraints.txt '.[tracing]'
+RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '.[tracing]'
 
 FROM dependencies AS gpu-dependencies
-RUN pip install --quiet --constraint constraints.txt '.[gpu,tracing]'
+RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '.[gpu,tracing]'
 
 FROM dependencies AS training-dependencies
-RUN pip install --quiet --constraint constraints.txt '.[training]'
+RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '.[training]'
 
 # What fits a network and exports it into the models folder, on the CPU or on CUDA.
 FROM base AS training
@@ -24,7 +27,8 @@ COPY --from=training-dependencies /venv /venv
 COPY data data
 COPY models models
 COPY training training
-RUN mkdir /runs && chown -R odenet /runs models/fitted
+RUN python -m compileall -q models training \
+ && mkdir /runs && chown odenet /runs && find models/fitted -type d -exec chown odenet {} +
 ENV MPLCONFIGDIR=/tmp/matplotlib
 USER odenet
 ENTRYPOINT ["python", "-m", "training"]
@@ -33,7 +37,7 @@ CMD ["--help"]
 FROM base AS serving
 COPY models models
 COPY service service
-RUN chown -R odenet models/fitted
+RUN python -m compileall -q models service && find models/fitted -type d -exec chown odenet {} +
 ENV ODENET_HOST=0.0.0.0 ODENET_PORT=8000 ODENET_LOG_FORMAT=json
 EXPOSE 8000
 USER odenet
