@@ -6,7 +6,7 @@ WORKDIR /app
 RUN useradd --system --uid 10001 --home-dir /app odenet \
  && python -m compileall -q -x 'site-packages|test|lib2to3' "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 
-# Dependencies first: a change of the code does not install them anew.
+# Dependencies first: a change of the code does not install them anew, nor make another layer of them.
 FROM base AS dependencies
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv --without-pip /venv
@@ -34,10 +34,12 @@ USER odenet
 ENTRYPOINT ["python", "-m", "training"]
 CMD ["--help"]
 
-FROM base AS serving
+FROM base AS code
 COPY models models
 COPY service service
 RUN python -m compileall -q models service && find models/fitted -type d -exec chown odenet {} +
+
+FROM base AS serving
 ENV ODENET_HOST=0.0.0.0 ODENET_PORT=8000 ODENET_LOG_FORMAT=json
 EXPOSE 8000
 USER odenet
@@ -49,8 +51,10 @@ CMD ["python", "-m", "service"]
 # The service by torch on CUDA: docker build --target gpu, docker run --gpus all.
 FROM serving AS gpu
 COPY --from=gpu-dependencies /venv /venv
+COPY --from=code /app /app
 ENV ODENET_BACKEND=torch ODENET_DEVICE=cuda
 
 # The service without torch; the last stage is what `docker build` makes.
 FROM serving AS service
 COPY --from=service-dependencies /venv /venv
+COPY --from=code /app /app
