@@ -12,6 +12,7 @@ from service.engine.engine import Engine
 from service.engine.job import Job, Priority
 from service.engine.policy import SolverFields
 from service.engine.terms import settle
+from service.errors import UnknownModelError
 from service.repository import Repository
 from service.settings import Settings
 from service.telemetry import context
@@ -65,10 +66,13 @@ class DataPlane:
         self._workers = workers
         self._on_end = on_end
 
-    @property
-    def ready(self) -> bool:
+    async def ready(self) -> bool:
         """Whether a request that names no model would be answered."""
-        return self._engine.open and self.repository.default is not None
+        try:
+            await self.repository.get(None)
+        except UnknownModelError:
+            return False
+        return self._engine.open
 
     def check(self, rows: int, priority: Priority) -> None:
         """See whether there is room for images, before anything is done for them.

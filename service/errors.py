@@ -63,6 +63,10 @@ class ForbiddenError(RequestError):
     """The service's settings, or the API key's scopes, do not allow that."""
 
 
+class BrokenModelError(RequestError):
+    """The version in the folder cannot be loaded; what was served still is."""
+
+
 class StoppingError(RequestError):
     """The service stops before the answer is computed."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -11,7 +12,7 @@ from models.artifact import MANIFEST, Artifact, ArtifactError
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import Backend
 from service.engine.terms import settle
-from service.errors import FieldError, ForbiddenError, UnknownModelError, shortened
+from service.errors import BrokenModelError, FieldError, ForbiddenError, UnknownModelError, shortened
 from service.registry import Registry, ServedModel
 from service.roster import Roster
 from service.settings import Settings
@@ -110,14 +111,18 @@ class Repository:
         Raises:
             ForbiddenError: callers may not.
             UnknownModelError: there is no such model in the folder.
-            ArtifactError: it is corrupt; what was served still is.
+            BrokenModelError: it cannot be loaded; what was served still is.
         """
         folder = artifacts.newest(self._folder(name))
         if folder is None:
             raise _unknown(name)
         async with self._changing:
             if self._registry.versions.get(name) != folder.name:
-                self._put(await asyncio.to_thread(_load, folder, self._settings))
+                try:
+                    self._put(await asyncio.to_thread(_load, folder, self._settings))
+                except (ArtifactError, ValueError) as error:
+                    told = str(error).removeprefix(f"{self._settings.models}{os.sep}")
+                    raise BrokenModelError(FieldError("model", f"cannot be loaded: {told}")) from error
             if self._roster is not None:
                 self._roster.put(name, folder.name)
 
@@ -172,10 +177,12 @@ class Repository:
 
     async def _follow(self, name: str) -> None:
         """Follow other processes; wait for that only if it is about a model of this name."""
-        if self._following is None or self._following.done():
-            self._following = asyncio.create_task(self.follow())
-        if self._roster is not None and self._roster.read().get(name) != self._registry.versions.get(name):
-            await asyncio.shield(self._following)
+        while self._roster is not None and self._roster.token != self._seen:
+            if self._following is None or self._following.done():
+                self._following = asyncio.create_task(self.follow())
+            if self._roster.read().get(name) == self._registry.versions.get(name):
+                return
+            await asyncio.shield(self._following)  # it may have begun before the change
 
     def _folder(self, name: str) -> Path:
         """The folder of a model that callers may load and unload; no other path comes from them."""

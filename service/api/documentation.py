@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from pydantic.json_schema import models_json_schema
 
 from service.api.body import PredictBody
+from service.api.oip import repository
 from service.api.oip.body import InferRequest
 from service.api.problems import Problem
 from service.security.guard import OPEN
@@ -40,8 +41,9 @@ def document(app: FastAPI, *, keys: bool) -> dict[str, Any]:
     """
     if app.openapi_schema is None:
         told = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        read, written = (PredictBody, InferRequest, *repository.BODIES), (Problem,)
         _, schemas = models_json_schema(
-            [(PredictBody, "validation"), (InferRequest, "validation"), (Problem, "serialization")],
+            [*((model, "validation") for model in read), *((model, "serialization") for model in written)],
             ref_template="#/components/schemas/{model}",
         )
         told["components"]["schemas"].update(schemas["$defs"])

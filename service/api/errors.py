@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from service.errors import (
     AbandonedError,
+    BrokenModelError,
     DeadlineError,
     FieldError,
     ForbiddenError,
@@ -34,6 +35,7 @@ STATUS = {
     UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
     ForbiddenError: HTTPStatus.FORBIDDEN,
     UnknownModelError: HTTPStatus.NOT_FOUND,
+    BrokenModelError: HTTPStatus.CONFLICT,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     InvalidError: HTTPStatus.UNPROCESSABLE_ENTITY,

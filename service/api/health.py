@@ -33,7 +33,7 @@ def router(plane: DataPlane) -> APIRouter:
 
     @routes.get("/ready", summary="Whether the models are loaded", responses=documented(NotReadyError))
     async def ready() -> Ready:
-        if not plane.ready:
+        if not await plane.ready():
             raise NotReadyError(FieldError("service", "is stopping, or its default model is not loaded"))
         return Ready(models=[model.name for model in plane.repository])
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import from_json
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError, from_json
 
 from service.engine.policy import SolverFields
 from service.errors import (
@@ -29,11 +29,26 @@ LEVELS = 3
 """Priorities, of which 1 is the highest, 2 the default, and 0 means the default (Triton's schedule policy)."""
 
 
+MOST_PARAMETERS = 64
+"""Of a request; what could be told of a million is not even looked for."""
+
+
+def _bounded(told: Any) -> Any:
+    if isinstance(told, dict) and len(told) > MOST_PARAMETERS:
+        raise PydanticCustomError("parameters", "at most {most} parameters", {"most": MOST_PARAMETERS})
+    return told
+
+
+BOUNDED = BeforeValidator(_bounded)
+"""Bounds parameters of which unknown ones are refused, each with an error."""
+
+
 class TensorParameters(BaseModel):
     """Parameters of an input; others are left to those who know them."""
 
     binary_data_size: Annotated[
-        int | None, Field(ge=0, description="The tensor's bytes, which follow the JSON, in the order of the inputs.")
+        int | None,
+        Field(strict=True, ge=0, description="The tensor's bytes, which follow the JSON, in the order of the inputs."),
     ] = None
 
 
@@ -41,7 +56,7 @@ class InputTensor(BaseModel):
     """A tensor of the request."""
 
     name: str
-    shape: list[Annotated[int, Field(ge=0)]] = Field(max_length=8)
+    shape: list[Annotated[int, Field(strict=True, ge=0)]] = Field(max_length=8)
     datatype: str
     parameters: TensorParameters = TensorParameters()
     data: Annotated[Any, Field(description="Row by row, flat or nested; left out where it is binary.")] = None
@@ -83,7 +98,7 @@ class InferRequest(BaseModel):
     model_config = ConfigDict(json_schema_extra={"additionalProperties": True})
 
     id: Annotated[str | None, Field(description="Repeated in the answer.")] = None
-    parameters: InferParameters = InferParameters()
+    parameters: Annotated[InferParameters, BOUNDED] = InferParameters()
     inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=16)]
     outputs: Annotated[
         list[RequestedOutput] | None, Field(max_length=64, description="Those to be told.  Default: all.")
@@ -154,6 +169,8 @@ def _undeflated(content: bytes, most: int) -> bytes:
     body = inflating.decompress(content, most)
     if not inflating.eof and len(body) < most:
         raise EOFError("it ends too early")
+    if inflating.unused_data:
+        raise zlib.error("something follows its end")
     return body
 
 

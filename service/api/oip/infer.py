@@ -7,10 +7,10 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from service.api.inference import DirectRoute, gone, server_timing, timing
-from service.api.oip.body import HEADER_LENGTH, LEVELS, InferParameters, InferRequest, parted
+from service.api.oip.body import HEADER_LENGTH, LEVELS, InferParameters, InferRequest, Told, parted
 from service.api.oip.errors import documented
 from service.api.oip.examples import INFER_EXAMPLES
-from service.api.oip.inputs import raw_input, read_images
+from service.api.oip.inputs import BYTES, raw_input, read_images
 from service.api.oip.outputs import Wanted, wanted, written
 from service.data_plane import FEW, Asked, DataPlane
 from service.engine.job import Priority
@@ -57,12 +57,11 @@ def routes(plane: DataPlane) -> list[APIRoute]:
         """
         plane.check(1, Priority.high)  # it may be of any priority, which is known when it is read
         model = await plane.repository.get(name, version)
-        headers, body = request.headers, await request.body()
+        body = await request.body()
         arrived = time.perf_counter()
-        encoding, header_length = headers.get("content-encoding", ""), headers.get(HEADER_LENGTH)
+        encoding, header_length = _header(request, "content-encoding") or "", _header(request, HEADER_LENGTH)
 
-        def read() -> Question:
-            told = parted(body, encoding, header_length, settings.max_body_bytes)
+        def read(told: Told) -> Question:
             infer_request = told.request or InferRequest(
                 inputs=[raw_input(told.binary)], parameters=InferParameters(binary_data_output=True)
             )
@@ -72,7 +71,9 @@ def routes(plane: DataPlane) -> list[APIRoute]:
             asked = Asked(images, _solver(parameters), name, version, PRIORITIES[parameters.priority])
             return Question(asked, outputs, infer_request.id)
 
-        question = await plane.beside(len(body) > SHORT or bool(encoding), read)
+        long = len(body) > SHORT or bool(encoding)
+        told = await plane.beside(long, lambda: parted(body, encoding, header_length, settings.max_body_bytes))
+        question = await plane.beside(long or _has_pictures(told), lambda: read(told))
         job = await plane.answer(question.asked, arrived, lambda: gone(request))
         return await plane.beside(
             len(job.images) > FEW,
@@ -105,6 +106,17 @@ def routes(plane: DataPlane) -> list[APIRoute]:
             ("/versions/{version}", "Classify images by a version of a model", "infer_by_version"),
         )
     ]
+
+
+def _header(request: Request, name: str) -> str | None:
+    """A header as one text, however often it is there."""
+    values = request.headers.getlist(name)
+    return ", ".join(values) if values else None
+
+
+def _has_pictures(told: Told) -> bool:
+    """Whether there are pictures to decode, which takes long even where the body is short."""
+    return told.request is not None and any(tensor.datatype == BYTES for tensor in told.request.inputs)
 
 
 def _solver(parameters: InferParameters) -> SolverFields:

@@ -112,8 +112,9 @@ def router(plane: DataPlane, metrics: Metrics, server: Server) -> APIRouter:
 
     @routes.get("/health/ready", summary="Whether the default model is served", responses=not_ready)
     async def ready(response: Response) -> Ready:
-        response.status_code = 200 if plane.ready else 503
-        return Ready(ready=plane.ready)
+        told = Ready(ready=await plane.ready())
+        response.status_code = 200 if told.ready else 503
+        return told
 
     # Before the routes of a model, as it would be taken for the name of one.
     @routes.get("/models/stats", summary="What all models have done")

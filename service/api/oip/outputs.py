@@ -67,7 +67,7 @@ def wanted(asked: list[RequestedOutput] | None, model: ServedModel, *, binary: b
     """What is to be told.
 
     Args:
-        asked: by the request; None for all that there is.
+        asked: by the request; None or an empty list for all that there is.
         model: that is asked.
         binary: whether outputs that do not say are told in binary form.
 
@@ -75,7 +75,7 @@ def wanted(asked: list[RequestedOutput] | None, model: ServedModel, *, binary: b
         InvalidError: there is no such output, it is asked for twice, or it is no classification.
     """
     known = outputs_of(model)
-    if asked is None:
+    if not asked:
         return [Wanted(name, binary) for name in known]
     told: list[Wanted] = []
     for number, output in enumerate(asked):

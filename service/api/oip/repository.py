@@ -1,20 +1,20 @@
 """``POST /v2/repository``: what lies in the models folder, and which of it is served."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.oip.body import read_object
+from service.api.oip.body import BOUNDED, read_object
 from service.api.oip.errors import documented
-from service.errors import ForbiddenError, InvalidError, MalformedError, UnknownModelError
+from service.errors import BrokenModelError, ForbiddenError, InvalidError, MalformedError, UnknownModelError
 from service.repository import Repository
 
 
 class IndexRequest(BaseModel):
     """Which entries are asked for."""
 
-    ready: bool = Field(default=False, description="Only what is served.")
+    ready: bool = Field(default=False, strict=True, description="Only what is served.")
 
 
 class IndexEntry(BaseModel):
@@ -35,7 +35,7 @@ class LoadParameters(BaseModel):
 class LoadRequest(BaseModel):
     """A load."""
 
-    parameters: LoadParameters = LoadParameters()
+    parameters: Annotated[LoadParameters, BOUNDED] = LoadParameters()
 
 
 class UnloadParameters(BaseModel):
@@ -43,13 +43,19 @@ class UnloadParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    unload_dependents: bool = Field(default=False, description="Of no effect: no model depends on another.")
+    unload_dependents: bool = Field(
+        default=False, strict=True, description="Of no effect: no model depends on another."
+    )
 
 
 class UnloadRequest(BaseModel):
     """An unload."""
 
-    parameters: UnloadParameters = UnloadParameters()
+    parameters: Annotated[UnloadParameters, BOUNDED] = UnloadParameters()
+
+
+BODIES = (IndexRequest, LoadRequest, UnloadRequest)
+"""What the routes read by themselves, for OpenAPI."""
 
 
 class Done(BaseModel):
@@ -74,7 +80,7 @@ def router(models: Repository) -> APIRouter:
     @routes.post(
         "/models/{name}/load",
         summary="Serve the greatest version of a model in the folder",
-        responses=refused_control,
+        responses=refused_control | documented(BrokenModelError),
         openapi_extra=_body(LoadRequest),
     )
     async def load(request: Request, name: str) -> Done:
@@ -98,4 +104,5 @@ def router(models: Repository) -> APIRouter:
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:
     """The documentation of a body that is read whatever its media type."""
-    return {"requestBody": {"content": {"application/json": {"schema": model.model_json_schema()}}}}
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"content": {"application/json": {"schema": schema}}}}
