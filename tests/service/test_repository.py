@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,16 +11,7 @@ from models.artifact import ArtifactError
 from service.errors import UnknownModelError
 from service.repository import Repository
 from service.settings import Settings
-from tests.serving import SHIPPED
-
-
-def put(folder: Path, name: str, version: str) -> Path:
-    """A copy of the artifact that ships, under another name and version."""
-    target = folder / name / version
-    shutil.copytree(SHIPPED, target)
-    manifest = json.loads((target / "manifest.json").read_text())
-    (target / "manifest.json").write_text(json.dumps(manifest | {"name": name, "version": version}))
-    return target
+from tests.artifacts import put
 
 
 def load(folder: Path, model: str) -> Repository:

@@ -1,0 +1,116 @@
+"""Whatever the OpenAPI document allows, and much that it does not, gets an answer that the document has.
+
+The requests, and the checks of their answers, are Schemathesis's.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import schemathesis
+from schemathesis.engine import Status, events, from_schema
+
+from tests.serving import Running, running
+
+CONFIG: dict[str, Any] = {
+    "seed": 1806,
+    "request-timeout": 60,
+    "continue-on-failure": True,
+    "generation": {"max-examples": 20, "deterministic": True, "database": "none"},
+    "phases": {"stateful": {"enabled": False}},  # no answer leads to another request
+    "checks": {
+        # Not all that is refused can be said in a schema: that a text is a picture, that lengths add up.
+        "positive_data_acceptance": {"enabled": False},
+        # It knows no 5xx that is right, and one is: where a deadline that was asked has passed.  `Exchange.failed`.
+        "not_a_server_error": {"enabled": False},
+    },
+}
+SERVED = {"path.name": "odenet-mnist", "path.version": "2"}
+SPARE = {"path.name": "mlp"}
+"""A model that no other operation needs while this is loaded and unloaded."""
+
+
+class Exchange(NamedTuple):
+    """A request and its answer; no status where there was none."""
+
+    operation: str
+    request: str
+    status: int | None
+    text: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether there was no answer, or the service could not give one that it was not asked to hurry for."""
+        late = self.status == 504 and "deadline_ms" in self.text
+        return self.status is None or (self.status >= 500 and not late)
+
+
+class Report(NamedTuple):
+    """What was asked, and what was found to be wrong."""
+
+    exchanges: list[Exchange]
+    failures: list[str]
+
+
+def examined(service: Running, paths: str, parameters: dict[str, str]) -> Report:
+    """Ask for all that there is at some paths, with these parameters of them."""
+    config = schemathesis.Config.from_dict({**CONFIG, "parameters": parameters})
+    schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json", config=config).include(path_regex=paths)
+    report = Report([], [])
+    for event in from_schema(schema).execute():
+        assert not isinstance(event, events.NonFatalError | events.FatalError), event
+        if not isinstance(event, events.ScenarioFinished):
+            continue
+        label, recorder = event.recorder.label, event.recorder
+        for exchange in recorder.interactions.values():
+            request, answer = exchange.request, exchange.response
+            told = (None, "") if answer is None else (answer.status_code, answer.text)
+            report.exchanges.append(Exchange(label, f"{request.method} {request.uri}", *told))
+        failed = (check for checks in recorder.checks.values() for check in checks if check.status == Status.FAILURE)
+        for check in failed:
+            assert check.failure_info is not None
+            report.failures.append(
+                f"{label}: {check.name}: {check.failure_info.failure}\n{check.failure_info.code_sample}"
+            )
+    return report
+
+
+def checked(service: Running, report: Report) -> None:
+    """See that all was answered, and as the document has it."""
+    with service.client() as client:
+        paths = client.get("/openapi.json").json()["paths"]
+    assert report.failures == []
+    assert [exchange for exchange in report.exchanges if exchange.failed] == []
+    documented = {
+        (f"{method.upper()} {path}", int(status))
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        for status in operation["responses"]
+        if status != "default"
+    }
+    told = {(each.operation, each.status) for each in report.exchanges if each.status != 405}
+    assert told <= documented
+
+
+@pytest.fixture(scope="module")
+def controlled() -> Iterator[Running]:
+    with running("--model-control") as service:
+        yield service
+
+
+@pytest.mark.parametrize("parameters", [{}, SERVED], ids=["any name", "a served model"])
+def test_every_operation_answers_as_documented(service: Running, parameters: dict[str, str]) -> None:
+    report = examined(service, "", parameters)
+    checked(service, report)
+    with service.client() as client:
+        paths = client.get("/openapi.json").json()["paths"]
+    operations = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    answered = {each.operation for each in report.exchanges}
+    assert answered == operations
+    assert {200, 400, 404, 405, 415, 422} <= {each.status for each in report.exchanges}
+
+
+def test_models_are_loaded_and_unloaded_as_documented(controlled: Running) -> None:
+    report = examined(controlled, "^/v2/repository/", SPARE)
+    checked(controlled, report)
+    assert {200, 400, 422} <= {each.status for each in report.exchanges if each.operation.endswith("/load")}
