@@ -11,6 +11,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from models.backends.answer import Images
+from service.api.lengths import length
 from service.api.numbers import numbers
 from service.api.pictures import base64_picture, picture
 from service.api.query import PredictFields, QueryFields
@@ -33,9 +34,6 @@ IMAGE_BYTES = SIDE * SIDE
 
 SHORT = 64 * IMAGE_BYTES
 """Bytes of raw pixels that are looked at within the event loop."""
-
-LONGEST_LENGTH = 18
-"""Digits of a length that is gone by."""
 
 MAGIC = tuple(READERS)
 
@@ -104,11 +102,10 @@ def expected_images(request: Request, most: int) -> int:
 
     A body that is too large is told so by whoever reads it.
     """
-    length = request.headers.get("content-length", "")
-    told = length.isascii() and length.isdigit() and len(length) <= LONGEST_LENGTH
-    if not told or request.headers.get("content-type") != PIXELS:
+    told = length(request.headers.get("content-length", ""))
+    if told is None or request.headers.get("content-type") != PIXELS:
         return 1
-    images, rest = divmod(int(length), IMAGE_BYTES)
+    images, rest = divmod(told, IMAGE_BYTES)
     return images if rest == 0 and 1 <= images <= most else 1
 
 

@@ -3,6 +3,7 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.lengths import length
 from service.errors import FieldError, TooLargeError
 
 DRAINED = 256 * 2**20
@@ -26,8 +27,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "")
-        expected, received = int(declared) if declared.isdecimal() else 0, 0
+        expected, received = length(Headers(scope=scope).get("content-length", "")) or 0, 0
 
         async def bounded() -> Message:
             nonlocal received
@@ -39,7 +39,7 @@ class BodyLimit:
             while message.get("more_body", False) and received <= DRAINED:
                 message = await receive()
                 received += len(message.get("body", b""))
-            length = max(expected, received)
-            raise TooLargeError(FieldError("body", f"at most {self._most:,} bytes", f"{length:,} bytes or more"))
+            told = f"{max(expected, received):,} bytes or more"
+            raise TooLargeError(FieldError("body", f"at most {self._most:,} bytes", told))
 
         await self._app(scope, bounded, send)

@@ -1,17 +1,20 @@
-"""Which artifacts of a folder are served, and which are refused."""
+"""Which artifacts of a folder are served, which are refused, and how processes follow each other."""
 
 import asyncio
 import json
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from models.artifact import ArtifactError
-from service.errors import UnknownModelError
+from service.errors import BrokenModelError, ForbiddenError, UnknownModelError
+from service.registry import ServedModel
 from service.repository import Repository
+from service.roster import Roster
 from service.settings import Settings
-from tests.artifacts import put
+from tests.artifacts import MLP, put
 
 
 def load(folder: Path, model: str) -> Repository:
@@ -57,3 +60,167 @@ def test_a_graph_that_onnxruntime_cannot_load_is_named(tmp_path: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ArtifactError, match=r"head\.onnx: onnxruntime cannot load it"):
         load(tmp_path, "one")
+
+
+# Loading and unloading.
+
+
+class Process:
+    """A process that serves, as far as its models go.
+
+    Attributes:
+        changes: what it told of: names, versions, and whether they are served.
+    """
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.changes: list[tuple[str, str, bool]] = []
+        roster = Roster(folder / "shared")
+        told = Settings(models=folder / "models", model="default", **{"model_control": True, **settings})
+        self.models = Repository.open(told, roster, self._changed)
+
+    def _changed(self, model: ServedModel, served: bool) -> None:
+        self.changes.append((model.name, model.version, served))
+
+    async def serves(self, name: str) -> str | None:
+        """The version of a model that a request gets; None if it gets none."""
+        try:
+            return (await self.models.get(name)).version
+        except UnknownModelError:
+            return None
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with models, and with a roster that lists two of them."""
+    roster = Roster(tmp_path / "shared")
+    for name in ("default", "other"):
+        put(tmp_path / "models", name, "1", MLP)
+        roster.put(name, "1")
+    return tmp_path
+
+
+def test_a_process_serves_what_the_roster_lists(folder: Path) -> None:
+    put(folder / "models", "default", "2", MLP)
+    put(folder / "models", "fresh", "1", MLP)
+    process = Process(folder)
+    assert process.changes == [("default", "1", True), ("other", "1", True)]
+
+
+def test_what_one_process_changes_another_has_changed_when_it_is_next_asked(folder: Path) -> None:
+    async def run() -> None:
+        await one.models.unload("other")
+        assert await two.serves("other") is None
+        await two.models.load("other")
+        assert await one.serves("other") == "1"
+        put(folder / "models", "other", "2", MLP)
+        await one.models.load("other")
+        assert (await one.serves("other"), await two.serves("other")) == ("2", "2")
+        assert (await one.serves("default"), await two.serves("default")) == ("1", "1")
+
+    one, two = Process(folder), Process(folder)
+    asyncio.run(run())
+    changes = [("default", "1", True), ("other", "1", True), ("other", "1", False), ("other", "1", True)]
+    assert one.changes == two.changes == [*changes, ("other", "1", False), ("other", "2", True)]
+
+
+def test_nobody_waits_for_a_model_that_another_asks_for(folder: Path) -> None:
+    async def run() -> None:
+        await one.models.load("fresh")
+        waiting = asyncio.create_task(two.serves("fresh"))
+        await asyncio.sleep(0)
+        assert await two.serves("default") == "1"
+        assert not waiting.done()
+        assert await waiting == "1"
+
+    put(folder / "models", "fresh", "1", MLP)
+    one, two = Process(folder), Process(folder)
+    asyncio.run(run())
+
+
+def test_a_change_during_another_is_seen_at_once(folder: Path) -> None:
+    async def run() -> None:
+        await one.models.load("fresh")
+        loading = asyncio.create_task(two.serves("fresh"))
+        for _ in range(10):  # until it has read the roster, and loads
+            await asyncio.sleep(0)
+        await one.models.unload("other")
+        assert not loading.done()
+        assert await two.serves("other") is None
+        assert await loading == "1"
+
+    put(folder / "models", "fresh", "1", MLP)
+    one, two = Process(folder), Process(folder)
+    asyncio.run(run())
+
+
+def test_the_index_is_of_what_other_processes_serve_too(folder: Path) -> None:
+    async def run() -> None:
+        await one.models.unload("other")
+        assert [tuple(entry) for entry in await two.models.index()] == [
+            ("default", "1", True, ""),
+            ("other", "1", False, "not loaded"),
+        ]
+
+    one, two = Process(folder), Process(folder)
+    asyncio.run(run())
+
+
+def test_a_version_that_cannot_be_loaded_leaves_the_one_before(folder: Path) -> None:
+    async def run() -> None:
+        with pytest.raises(BrokenModelError, match=r"model: cannot be loaded: other/2/head\.onnx: "):
+            await one.models.load("other")
+        assert (await one.serves("other"), await two.serves("other")) == ("1", "1")
+
+    damaged = put(folder / "models", "other", "2", MLP)
+    one, two = Process(folder), Process(folder)
+    (damaged / "head.onnx").write_bytes(b"no graph")
+    asyncio.run(run())
+    assert one.changes == [("default", "1", True), ("other", "1", True)]
+
+
+def test_a_process_that_cannot_follow_serves_the_model_no_more(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        await one.models.load("other")
+        (new / "head.onnx").write_bytes(b"no graph")
+        assert await two.serves("other") is None
+        assert await two.serves("default") == "1"
+        put(folder / "models", "other", "3", MLP)
+        await one.models.load("other")
+        assert await two.serves("other") == "3"
+
+    new = put(folder / "models", "other", "2", MLP)
+    one, two = Process(folder), Process(folder)
+    asyncio.run(run())
+    assert "other version 2 cannot be loaded, as another process did" in caplog.text
+
+
+def test_a_process_that_serves_alone_loads_and_unloads_too(folder: Path) -> None:
+    async def run() -> None:
+        await models.unload("other")
+        with pytest.raises(UnknownModelError, match="there are default"):
+            await models.get("other")
+        assert models.knows("other", "1")
+        assert not models.knows("other", "2")
+        await models.load("other")
+        assert (await models.get("other")).version == "1"
+        await models.unload("default")
+        assert models.default is None
+
+    models = Repository.open(Settings(models=folder / "models", model="default", model_control=True))
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", ["fresh", "..", "", "other/1", "default\0"])
+def test_what_is_not_in_the_folder_is_unknown(folder: Path, name: str) -> None:
+    process = Process(folder)
+    for change in (process.models.load, process.models.unload):
+        with pytest.raises(UnknownModelError, match="no such model in the folder"):
+            asyncio.run(change(name))
+
+
+def test_without_model_control_nothing_changes(folder: Path) -> None:
+    process = Process(folder, model_control=False)
+    for change in (process.models.load, process.models.unload):
+        with pytest.raises(ForbiddenError, match="model_control"):
+            asyncio.run(change("other"))
+    assert asyncio.run(process.serves("other")) == "1"

@@ -10,6 +10,7 @@ from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError, from_json
 
+from service.api.lengths import length
 from service.engine.policy import SolverFields
 from service.errors import (
     FieldError,
@@ -22,8 +23,6 @@ from service.errors import (
 )
 
 HEADER_LENGTH = "inference-header-content-length"
-LONGEST_NUMBER = 18
-"""Digits of a length."""
 
 LEVELS = 3
 """Priorities, of which 1 is the highest, 2 the default, and 0 means the default (Triton's schedule policy)."""
@@ -138,8 +137,8 @@ def parted(content: bytes, encoding: str, header_length: str | None, most: int) 
     body = memoryview(inflated(content, encoding, most))
     if header_length is None:
         return Told(read_json(bytes(body), InferRequest), body[:0])
-    length = _length(header_length, len(body))
-    return Told(read_json(bytes(body[:length]), InferRequest) if length else None, body[length:])
+    head = _length(header_length, len(body))
+    return Told(read_json(bytes(body[:head]), InferRequest) if head else None, body[head:])
 
 
 def inflated(content: bytes, encoding: str, most: int) -> bytes:
@@ -208,9 +207,10 @@ def read_json(content: bytes, model: type[Model]) -> Model:
 
 def _length(header: str, most: int) -> int:
     """The length of the JSON at the beginning of a body."""
-    if not (header.isascii() and header.isdigit() and len(header) <= LONGEST_NUMBER):
+    told = length(header)
+    if told is None:
         raise MalformedError(FieldError(HEADER_LENGTH, "must be a number of bytes", shortened(header)))
-    if int(header) > most:
+    if told > most:
         message = f"is more than the body's {most:,} bytes"
         raise MalformedError(FieldError(HEADER_LENGTH, message, header))
-    return int(header)
+    return told
