@@ -27,7 +27,6 @@ HEADER_LENGTH = "inference-header-content-length"
 LEVELS = 3
 """Priorities, of which 1 is the highest, 2 the default, and 0 means the default (Triton's schedule policy)."""
 
-
 MOST_PARAMETERS = 64
 """Of a request; what could be told of a million is not even looked for."""
 

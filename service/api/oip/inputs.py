@@ -109,10 +109,9 @@ def _pixels(datatype: str, values: npt.NDArray[Any]) -> Images:
         raise InvalidError(
             FieldError("inputs.0.data", f"must hold {kind} for {datatype}", f"{values[place]:.10g} at {place}")
         )
-    levels: Images = (values if datatype == "UINT8" else np.rint(np.multiply(values, 255, dtype=np.float64))).astype(
-        np.uint8
-    )
-    return levels
+    # In double precision, so that a number is rounded alike from JSON and from binary form.
+    levels = values if datatype == "UINT8" else np.rint(np.multiply(values, 255, dtype=np.float64))
+    return levels.astype(np.uint8)
 
 
 def _split(binary: memoryview, rows: int) -> Iterator[bytes]:
