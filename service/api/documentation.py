@@ -12,9 +12,11 @@ from fastapi.responses import HTMLResponse
 from pydantic.json_schema import models_json_schema
 
 from service.api.body import PredictBody
+from service.api.errors import STATUS
 from service.api.oip import repository
 from service.api.oip.body import InferRequest
 from service.api.problems import Problem
+from service.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 from service.security.guard import OPEN
 
 STATIC = "/static-offline-docs"
@@ -50,10 +52,18 @@ def document(app: FastAPI, *, keys: bool) -> dict[str, Any]:
         if keys:
             told["components"]["securitySchemes"] = SCHEMES
             told["security"] = [{name: []} for name in SCHEMES]
-            for path in OPEN:
-                told["paths"][path]["get"]["security"] = []
+            for path, operations in told["paths"].items():
+                for operation in operations.values():
+                    _guarded(operation) if path not in OPEN else operation.update(security=[])
         app.openapi_schema = told
     return app.openapi_schema
+
+
+def _guarded(operation: dict[str, Any]) -> None:
+    """Document what an operation answers where the API key is not right, in the form of any other error of it."""
+    for error in (UnauthenticatedError, ForbiddenError, RateLimitedError):
+        answer = {**operation["responses"]["default"], "description": error.__doc__}
+        operation["responses"].setdefault(str(int(STATUS[error])), answer)
 
 
 def router(title: str, document: str) -> APIRouter:

@@ -4,12 +4,14 @@ The requests, and the checks of their answers, are Schemathesis's.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import schemathesis
 from schemathesis.engine import Status, events, from_schema
 
+from service.security.keys import Scope, make_key
 from tests.serving import Running, running
 
 CONFIG: dict[str, Any] = {
@@ -51,11 +53,16 @@ class Report(NamedTuple):
     failures: list[str]
 
 
-def examined(service: Running, paths: str, parameters: dict[str, str], examples: int = 20) -> Report:
+def examined(
+    service: Running, paths: str, parameters: dict[str, str], examples: int = 20, key: str | None = None
+) -> Report:
     """Ask for all that there is at some paths, with these parameters of them, and with so many random examples."""
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    auth = {} if key is None else {"openapi": {"key": {"bearer": key}}}
     generation = {"max-examples": examples, "deterministic": True, "database": "none"}
-    config = schemathesis.Config.from_dict({**CONFIG, "generation": generation, "parameters": parameters})
-    schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json", config=config).include(path_regex=paths)
+    config = schemathesis.Config.from_dict({**CONFIG, "generation": generation, "parameters": parameters, "auth": auth})
+    location = f"{service.url}/openapi.json"
+    schema = schemathesis.openapi.from_url(location, config=config, headers=headers).include(path_regex=paths)
     report = Report([], [])
     for event in from_schema(schema).execute():
         assert not isinstance(event, events.NonFatalError | events.FatalError), event
@@ -75,10 +82,10 @@ def examined(service: Running, paths: str, parameters: dict[str, str], examples:
     return report
 
 
-def checked(service: Running, report: Report) -> None:
+def checked(service: Running, report: Report, key: str | None = None) -> None:
     """See that all was answered, and as the document has it."""
     with service.client() as client:
-        paths = client.get("/openapi.json").json()["paths"]
+        paths = client.get("/openapi.json", headers={"authorization": f"Bearer {key}"}).json()["paths"]
     assert report.failures == []
     assert [exchange for exchange in report.exchanges if exchange.failed] == []
     documented = {
@@ -114,3 +121,17 @@ def test_models_are_loaded_and_unloaded_as_documented(controlled: Running) -> No
     report = examined(controlled, "^/v2/repository/", SPARE)
     checked(controlled, report)
     assert {200, 400, 422} <= {each.status for each in report.exchanges if each.operation.endswith("/load")}
+
+
+def test_with_keys_set_every_operation_answers_as_documented(tmp_path: Path) -> None:
+    """With a key that may do all, one that may do nothing of it often, and one that is none."""
+    limited = make_key("limited", frozenset(Scope) - {Scope.admin}, 50)
+    everything = make_key("everything", frozenset(Scope))
+    (tmp_path / "keys.toml").write_text(everything[1] + limited[1])
+    with running("--api-key-file", str(tmp_path / "keys.toml")) as service:
+        told = set[int | None]()
+        for key in (everything[0], limited[0]):
+            report = examined(service, "", SERVED, 3, key)
+            checked(service, report, everything[0])
+            told |= {each.status for each in report.exchanges}
+    assert {200, 401, 403, 429} <= told
