@@ -5,6 +5,7 @@ OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_SERVICE_NAME (OpenTelemetry specification, 
 """
 
 import time
+from threading import Thread
 
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -17,13 +18,16 @@ from service.engine.job import Job, Phases
 from service.telemetry import context
 from service.telemetry.middleware import WATCHING
 
+CLOSE_SECONDS = 1.0
+"""For which the end of the service waits for a collector."""
+
 
 class Tracing:
     """Makes spans, and exports them beside what goes on."""
 
     def __init__(self) -> None:
         named = Resource.create({SERVICE_NAME: "odenet"}).merge(OTELResourceDetector().detect())
-        self._provider = TracerProvider(resource=named)
+        self._provider = TracerProvider(resource=named, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("odenet")
 
@@ -57,8 +61,10 @@ class Tracing:
             span.end(end_time=at)
 
     def close(self) -> None:
-        """Export what is left."""
-        self._provider.shutdown()
+        """Export what is left, as far as the collector takes it in time."""
+        closing = Thread(target=self._provider.shutdown, daemon=True)  # which nobody waits for at the end
+        closing.start()
+        closing.join(CLOSE_SECONDS)
 
 
 def _looks_after(scope: Scope) -> bool:

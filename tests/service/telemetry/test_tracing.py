@@ -1,6 +1,8 @@
 """A request leaves spans with a collector that speaks OTLP over HTTP."""
 
 import itertools
+import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,6 +122,18 @@ def test_a_collector_that_is_not_there_is_no_matter_of_the_callers() -> None:
     ):
         assert client.post("/predict", content=DIGITS[0].tobytes(), headers=PIXELS).status_code == 200
     assert any("Application shutdown complete" in line for line in service.log)
+
+
+def test_a_collector_that_does_not_answer_keeps_no_service_from_ending() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with (
+            running("--traces", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_TIMEOUT="3600") as service,
+            service.client() as client,
+        ):
+            assert client.post("/predict", content=DIGITS[0].tobytes(), headers=PIXELS).status_code == 200
+            service.process.send_signal(signal.SIGTERM)
+            assert service.process.wait(timeout=20) in {0, -signal.SIGTERM}, "it would wait for an hour"
 
 
 def test_without_the_extra_the_service_says_what_is_missing(tmp_path: Path) -> None:
