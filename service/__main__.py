@@ -1,13 +1,13 @@
 """``python -m service``: load the models, then listen; or do what another command says."""
 
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import CliApp, SettingsError
@@ -22,6 +22,7 @@ from service.processes import serve
 from service.repository import check
 from service.roster import Roster
 from service.security.tls import check_certificate
+from service.server import Server
 from service.settings import Settings
 from service.settings import told as wrong
 from service.shared import sharing
@@ -71,6 +72,8 @@ def application() -> FastAPI:
 
 def main() -> None:
     """Do what another command says, or start the service: in this process, or in several of its children."""
+    for sig in (signal.SIGINT, signal.SIGTERM):  # until there is more to end; in a container none has a default
+        signal.signal(sig, lambda *_: sys.exit(0))
     if sys.argv[1:2] and sys.argv[1] in commands.COMMANDS:
         read(commands.COMMANDS[sys.argv[1]], sys.argv[2:])
         return
@@ -98,15 +101,18 @@ def main() -> None:
         "ssl_certfile": settings.tls_certificate,
         "ssl_keyfile": settings.tls_key,
     }
+    app = "service.__main__:application"
     if settings.processes == 1:
-        uvicorn.Server(ServerConfig(application(), **listening)).run()
+        server = Server(ServerConfig(app, factory=True, **listening), settings.grace_seconds)
+        server.run()
+        if not server.started:
+            sys.exit(STARTUP_FAILURE)
         return
     with told(), sharing() as folder:
-        roster = Roster(folder)
+        roster = Roster.shared(folder)
         for name, version in check(settings).items():
             roster.put(name, version)
-        app = "service.__main__:application"
-        serve(ServerConfig(app, factory=True, workers=settings.processes, **listening))
+        serve(ServerConfig(app, factory=True, workers=settings.processes, **listening), settings.grace_seconds)
 
 
 if __name__ == "__main__":

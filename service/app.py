@@ -15,7 +15,7 @@ from fastapi_offline import FastAPIOffline
 
 from service.api import catalogue, documentation, errors, health, predict, problems
 from service.api import metrics as exposition
-from service.api.limits import BodyLimit
+from service.api.limits import BodyLimit, UnreadBody
 from service.api.oip import errors as oip_errors
 from service.api.oip import infer, models, repository
 from service.data_plane import DataPlane
@@ -33,6 +33,7 @@ from service.settings import Settings
 from service.shared import shared_folder
 from service.telemetry.metrics import Metrics
 from service.telemetry.middleware import Telemetry
+from service.watch import watching
 
 if TYPE_CHECKING:
     from service.telemetry.tracing import Tracing
@@ -66,7 +67,8 @@ def create_app(settings: Settings) -> FastAPI:
     metrics, tracing = Metrics(), _tracing(settings)
     keys = None if settings.api_key_file is None else Keys(settings.api_key_file)
     folder = shared_folder()
-    fitted = Repository.open(settings, None if folder is None else Roster(folder), metrics.served)
+    roster = None if folder is None else Roster.shared(folder)
+    fitted = Repository.open(settings, roster, metrics.served, metrics.failed_to_load)
     metrics.holds(settings.queue_rows)
     engine = Engine(settings.queue_rows, settings.threads, lambda turn: metrics.changed(engine, turn))
 
@@ -83,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
-        lifespan=partial(_lifespan, engine, tracing),
+        lifespan=partial(_lifespan, plane, engine, tracing),
         telemetry=NOT_TRACED if tracing is None else tracing.config,
     )
     app.state.engine = engine
@@ -106,7 +108,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.openapi = lambda: documentation.document(app, keys=keys is not None)  # type: ignore[method-assign]
     build, tls = app.build_middleware_stack, settings.tls_certificate is not None
     # Around all of the app, the answer to what went wrong in it included.
-    app.build_middleware_stack = lambda: Telemetry(SecurityHeaders(build(), tls=tls), metrics)  # type: ignore[method-assign]
+    app.build_middleware_stack = lambda: UnreadBody(  # type: ignore[method-assign]
+        Telemetry(SecurityHeaders(build(), tls=tls), metrics)
+    )
 
     @app.get("/", include_in_schema=False)
     async def home() -> Response:
@@ -127,11 +131,13 @@ def _tracing(settings: Settings) -> "Tracing | None":
 
 
 @asynccontextmanager
-async def _lifespan(engine: Engine, tracing: "Tracing | None", _app: FastAPI) -> AsyncIterator[None]:
-    """From the start of the application to its end."""
+async def _lifespan(
+    plane: DataPlane, engine: Engine, tracing: "Tracing | None", _app: FastAPI
+) -> AsyncIterator[dict[str, DataPlane]]:
+    """From the start of the application to its end; the server finds the data plane in the state."""
     gc.collect()
     gc.freeze()  # what is there now stays; to look through it for garbage again and again would hold everybody up
-    async with engine.running():
-        yield
+    async with engine.running(), watching(plane.repository, plane.settings, shared_folder()):
+        yield {"plane": plane}
     if tracing is not None:
         await asyncio.to_thread(tracing.close)

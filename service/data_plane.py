@@ -13,6 +13,7 @@ from service.engine.job import Job, Priority
 from service.engine.policy import SolverFields
 from service.engine.terms import settle
 from service.errors import UnknownModelError
+from service.registry import ServedModel
 from service.repository import Repository
 from service.settings import Settings
 from service.telemetry import context
@@ -29,14 +30,14 @@ class Asked(NamedTuple):
     Attributes:
         images: ``[rows, 28, 28]`` of uint8.
         fields: how to solve for them.
-        model: the name of the model; None for the default one.
-        version: of the model; None for that which is served.
+        model: the model, or its name; None for the default one.
+        version: of a model that is named; None for that which is served.
         priority: whose images are begun first.
     """
 
     images: Images
     fields: SolverFields
-    model: str | None = None
+    model: ServedModel | str | None = None
     version: str | None = None
     priority: Priority = Priority.normal
 
@@ -50,6 +51,9 @@ class DataPlane:
         workers: where long bodies are read and long answers written.
         settings: with the limits.
         on_end: called with each job after it has ended; nobody waits for that.
+
+    Attributes:
+        stopping: whether the process is about to end; set by its server, which still accepts and answers.
     """
 
     def __init__(
@@ -62,17 +66,23 @@ class DataPlane:
     ) -> None:
         self.repository = repository
         self.settings = settings
+        self.stopping = False
         self._engine = engine
         self._workers = workers
         self._on_end = on_end
 
     async def ready(self) -> bool:
-        """Whether a request that names no model would be answered."""
+        """Whether requests should be sent here, and one that names no model would be answered."""
         try:
             await self.repository.get(None)
         except UnknownModelError:
             return False
-        return self._engine.open
+        return self._engine.open and not self.stopping and self._engine.failure is None
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing will be answered any more, until the process is replaced; None where all is well."""
+        return self._engine.failure
 
     def check(self, rows: int, priority: Priority) -> None:
         """See whether there is room for images, before anything is done for them.
@@ -106,7 +116,9 @@ class DataPlane:
             AbandonedError: nobody waits any more.
             ComputationError: the computation failed.
         """
-        model = await self.repository.get(asked.model, asked.version)
+        model = asked.model
+        if not isinstance(model, ServedModel):
+            model = await self.repository.get(model, asked.version)
         terms = settle(asked.fields, model, self.settings.floor)
         job = Job(model, asked.images, terms, arrived, time.perf_counter(), asked.priority)
         context.note(model=model.name, version=model.version, images=len(job.images))

@@ -72,7 +72,7 @@ class StoppingError(RequestError):
 
 
 class NotReadyError(RequestError):
-    """The service is stopping, or its default model is not loaded."""
+    """The service is stopping, or cannot compute, or its default model is not loaded."""
 
 
 class OverloadedError(RequestError):

@@ -1,5 +1,6 @@
 """The models that this process serves."""
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -24,7 +25,9 @@ class ServedModel:
     @classmethod
     def warm(cls, artifact: Artifact, backend: Backend, device: str = "cpu") -> Self:
         """Run a model for the first time, which is slow, and measure what it costs then."""
-        return cls(artifact, backend, Costs.measure(backend, artifact.manifest.default_solver, MOST_ROWS[device]))
+        clock = time.thread_time if device == "cpu" else time.perf_counter
+        solver, most = artifact.manifest.default_solver, MOST_ROWS[device]
+        return cls(artifact, backend, Costs.measure(backend, solver, most, clock))
 
     @property
     def expected_seconds(self) -> float:

@@ -1,20 +1,18 @@
-"""The models folder, and what of it is served: from the start on, and as callers load and unload."""
+"""The models folder, and what of it is served: from the start on, as callers load and unload, and as versions come."""
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from models import artifact as artifacts
-from models.artifact import MANIFEST, Artifact, ArtifactError
-from models.backends.onnx import OnnxBackend
-from models.backends.protocol import Backend
+from models.artifact import Artifact, ArtifactError
 from service.engine.terms import settle
 from service.errors import BrokenModelError, FieldError, ForbiddenError, UnknownModelError, shortened
+from service.loading import Loader, load, make_backend, read
 from service.registry import Registry, ServedModel
-from service.roster import Roster
+from service.roster import Order, Roster
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -37,30 +35,41 @@ class Entry(NamedTuple):
 
 
 class Repository:
-    """Loads and unloads models, in this process, and where there is a roster in all that share it.
+    """Loads and unloads models, in this process and in all that share its roster.
 
-    Whoever asks for a model after a change of the roster gets it as it is by then, and waits where this process has
-    yet to load it; nobody waits for a model that another asks for.
+    A model is swapped for another version of it within one turn of the event loop, once that is read, checked and
+    warm; requests that have begun are answered by the version before.
+
+    Whoever asks for a model after a caller has changed what is served gets it as it is by then, and waits where this
+    process has yet to load it; nobody waits for a model that another asks for, or for a version that came by itself.
 
     Args:
         settings: of the service.
         registry: what this process serves at first.
-        roster: that the processes share; None for one that serves alone.
+        roster: which says what all serve.
+        seen: its token, of when this process served what it says.
         on_change: called with a model, and whether it is served from now on.
+        on_failure: called with the name of a model of which a version could not be loaded.
     """
 
     def __init__(
         self,
         settings: Settings,
         registry: Registry,
-        roster: Roster | None,
+        roster: Roster,
+        seen: bytes,
         on_change: Callable[[ServedModel, bool], object],
+        on_failure: Callable[[str], object],
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._roster = roster
         self._on_change = on_change
-        self._seen = b"" if roster is None else roster.token
+        self._on_failure = on_failure
+        self._loader = Loader(settings)
+        self._seen, self._told = seen, b""
+        self._orders: dict[str, Order] = {}
+        self._failed: dict[tuple[str, str], str] = {}
         self._changing = asyncio.Lock()
         self._following: asyncio.Task[None] | None = None
         for model in registry:
@@ -72,6 +81,7 @@ class Repository:
         settings: Settings,
         roster: Roster | None = None,
         on_change: Callable[[ServedModel, bool], object] = lambda _model, _served: None,
+        on_failure: Callable[[str], object] = lambda _name: None,
     ) -> Self:
         """Load, check and warm what the roster lists; without one, of every name the greatest version.
 
@@ -80,11 +90,14 @@ class Repository:
             ValueError: the backend or the device is not to be had.
         """
         if roster is None:
-            found = newest(settings)
-        else:
-            found = [_read(settings.models / name / version) for name, version in roster.read().items()]
-        registry = Registry([_warm(artifact, settings) for artifact in found], settings.model)
-        return cls(settings, registry, roster, on_change)
+            roster = Roster.alone()
+            for artifact in newest(settings):
+                roster.put(artifact.manifest.name, artifact.manifest.version)
+        registry, seen = Registry([], settings.model), roster.token
+        for name, order in roster.read().items():
+            registry.put(load(settings.models / name / order.version, settings))
+            logger.info("serving %s version %s by %s", name, order.version, settings.backend)
+        return cls(settings, registry, roster, seen, on_change, on_failure)
 
     def __iter__(self) -> Iterator[ServedModel]:
         """The models that this process serves, by their names."""
@@ -95,18 +108,28 @@ class Repository:
         """The model that answers a request that names none; None while it is not served."""
         return self._registry.default
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """The versions that this process serves, by the models' names."""
+        return self._registry.versions
+
+    @property
+    def unloaded(self) -> set[str]:
+        """The models that callers have unloaded."""
+        return self._roster.unloaded
+
     async def get(self, name: str | None, version: str | None = None) -> ServedModel:
         """The model of a name, or the default one.
 
         Raises:
             UnknownModelError: no model of that name, or not that version of it, is served.
         """
-        if self._roster is not None and self._roster.token != self._seen:
-            await self._follow(self._settings.model if name is None else name)
+        if self._roster.token != self._seen:
+            await self.follow(self._settings.model if name is None else name)
         return self._registry.get(name, version)
 
     async def load(self, name: str) -> None:
-        """Serve the greatest version of a model in the folder, and no other of it.
+        """Serve the greatest version of a model in the folder, and no other of it, as a caller wants.
 
         Raises:
             ForbiddenError: callers may not.
@@ -117,38 +140,50 @@ class Repository:
         if folder is None:
             raise _unknown(name)
         async with self._changing:
-            if self._registry.versions.get(name) != folder.name:
-                try:
-                    self._put(await asyncio.to_thread(_load, folder, self._settings))
-                except (ArtifactError, ValueError) as error:
-                    told = str(error).removeprefix(f"{self._settings.models}{os.sep}")
-                    raise BrokenModelError(FieldError("model", f"cannot be loaded: {told}")) from error
-            if self._roster is not None:
-                self._roster.put(name, folder.name)
+            try:
+                await self._swap(name, folder.name, at_once=True)
+            except ArtifactError as error:
+                raise BrokenModelError(FieldError("model", f"cannot be loaded: {error}")) from error
+
+    async def take(self, name: str, version: str) -> None:
+        """Serve a version that has come into the folder, unless a caller has unloaded the model.
+
+        Raises:
+            ArtifactError: it cannot be served; what was served still is.
+        """
+        async with self._changing:
+            if name not in self.unloaded:
+                await self._swap(name, version, at_once=False)
+
+    def forgive(self, name: str, version: str) -> None:
+        """Forget that a version was refused, as it is there no more."""
+        self._roster.forgive(name, version)
 
     async def unload(self, name: str) -> None:
-        """Serve a model no more; what is being computed is answered still.
+        """Serve a model no more, as a caller wants; what is being computed is answered still.
 
         Raises:
             ForbiddenError: callers may not.
             UnknownModelError: there is no such model in the folder.
         """
         self._folder(name)
+        self._roster.unload(name)
         async with self._changing:
             self._remove(name)
-            if self._roster is not None:
-                self._roster.remove(name)
 
     async def index(self) -> list[Entry]:
-        """All that lies in the folder."""
+        """All that lies in the folder, and what is served and lies there no more."""
         await self.follow()
+        served, refusals = self._registry.versions, self._roster.refusals
+        folders = [version for folder in _folders(self._settings) for version in artifacts.versions(folder)]
+        lying = {(folder.parent.name, folder.name) for folder in folders}
         entries = []
-        for folder in _folders(self._settings):
-            served = self._registry.versions.get(folder.name)
-            for version in artifacts.versions(folder):
-                reason = "not loaded" if served is None else f"version {served} is served"
-                ready = version.name == served
-                entries.append(Entry(folder.name, version.name, ready, "" if ready else reason))
+        for name, version in sorted(lying | served.items(), key=lambda each: (each[0], int(each[1]))):
+            ready = served.get(name) == version
+            reason = "not loaded" if name not in served else f"version {served[name]} is served"
+            if (name, version) in refusals:
+                reason = f"refused: {refusals[name, version]}"
+            entries.append(Entry(name, version, ready, "" if ready else reason))
         return entries
 
     def knows(self, name: str, version: str | None = None) -> bool:
@@ -158,31 +193,84 @@ class Repository:
             return folder is not None
         return any(each.name == version for each in artifacts.versions(folder))
 
-    async def follow(self) -> None:
-        """Do what other processes have done, and return when that is done."""
-        async with self._changing:
-            if self._roster is None:
+    async def follow(self, *names: str) -> None:
+        """Return when what callers have changed by way of other processes is so here too.
+
+        Args:
+            names: of the models that matter; none for all.
+        """
+        while (token := self._roster.token) != self._seen:
+            if token != self._told:  # read once a change, not once a request
+                self._orders, self._told = self._roster.read(), token
+            following = self._follow()
+            if not any(self._is_due(name) for name in names or self._orders.keys() | self.versions.keys()):
                 return
+            await asyncio.shield(following)
+
+    async def catch_up(self, *, again: bool = False) -> None:
+        """Do what other processes have done.
+
+        Args:
+            again: whether to try what has failed once more.
+        """
+        if again and self._failed:
+            self._seen = b""
+        if self._roster.token != self._seen:
+            await asyncio.shield(self._follow())
+
+    def _follow(self) -> asyncio.Task[None]:
+        """Begin to do what other processes have done, if that has not begun."""
+        if self._following is None or self._following.done():
+            self._following = asyncio.create_task(self._agree())
+        return self._following
+
+    def _is_due(self, name: str) -> bool:
+        """Whether a model is to be served, or not to be, in another way than it is, and who asks for it waits."""
+        order, served = self._orders.get(name), self._registry.versions.get(name)
+        if order is None:
+            return served is not None
+        return order.version != served and (
+            (order.at_once or served is None) and (name, order.version) not in self._failed
+        )
+
+    async def _agree(self) -> None:
+        async with self._changing:
             token = self._roster.token  # first, so that what changes meanwhile is seen the next time
-            listed = self._roster.read()
-            for name in self._registry.versions.keys() - listed.keys():
+            orders = self._roster.read()
+            for name in self.versions.keys() - orders.keys():
                 self._remove(name)
-            for name, version in listed.items() - self._registry.versions.items():
+            for name, order in orders.items():
+                if order.version == self.versions.get(name):
+                    continue
                 try:
-                    self._put(await asyncio.to_thread(_load, self._settings.models / name / version, self._settings))
-                except Exception:
-                    logger.exception("%s version %s cannot be loaded, as another process did", name, version)
-                    self._remove(name)
+                    self._put(await self._loader.load(name, order.version))
+                except ArtifactError as error:
+                    self._fail(name, order.version, str(error))
             self._seen = token
 
-    async def _follow(self, name: str) -> None:
-        """Follow other processes; wait for that only if it is about a model of this name."""
-        while self._roster is not None and self._roster.token != self._seen:
-            if self._following is None or self._following.done():
-                self._following = asyncio.create_task(self.follow())
-            if self._roster.read().get(name) == self._registry.versions.get(name):
+    async def _swap(self, name: str, version: str, *, at_once: bool) -> None:
+        """Serve a version, and no other of the model, and have the other processes do so."""
+        if self.versions.get(name) != version:
+            try:
+                model = await self._loader.load(name, version)
+            except ArtifactError as error:
+                self._roster.refuse(name, version, str(error))
+                self._fail(name, version, str(error))
+                raise
+            if not at_once and name in self.unloaded:
                 return
-            await asyncio.shield(self._following)  # it may have begun before the change
+            self._put(model)
+        self._roster.put(name, version, at_once=at_once)
+        self._roster.forgive(name, version)
+
+    def _fail(self, name: str, version: str, reason: str) -> None:
+        """Tell that a version cannot be loaded, but not again what has just been told."""
+        if self._failed.get((name, version)) != reason:
+            served = self.versions.get(name)
+            goes_on = "the model is not served" if served is None else f"version {served} goes on"
+            logger.error("%s version %s cannot be loaded, and %s: %s", name, version, goes_on, reason)
+        self._failed[name, version] = reason
+        self._on_failure(name)
 
     def _folder(self, name: str) -> Path:
         """The folder of a model that callers may load and unload; no other path comes from them."""
@@ -197,7 +285,9 @@ class Repository:
     def _put(self, model: ServedModel) -> None:
         self._remove(model.name)
         self._registry.put(model)
+        self._failed = {key: reason for key, reason in self._failed.items() if key[0] != model.name}
         self._on_change(model, True)
+        logger.info("serving %s version %s by %s", model.name, model.version, self._settings.backend)
 
     def _remove(self, name: str) -> None:
         removed = self._registry.pop(name)
@@ -214,7 +304,7 @@ def newest(settings: Settings) -> list[Artifact]:
         ArtifactError: one is corrupt, or the default one is missing.
     """
     versions = (artifacts.newest(folder) for folder in _folders(settings))
-    found = [_read(folder) for folder in versions if folder is not None]
+    found = [read(folder) for folder in versions if folder is not None]
     if settings.model not in {artifact.manifest.name for artifact in found}:
         raise ArtifactError(f"{settings.models / settings.model}: no such model, and it is to be the default")
     return found
@@ -233,48 +323,13 @@ def check(settings: Settings) -> dict[str, str]:
     found = newest(settings)
     for artifact in found:
         if artifact.manifest.name == settings.model:
-            _backend(artifact, settings)
+            make_backend(artifact, settings)
     return {artifact.manifest.name: artifact.manifest.version for artifact in found}
 
 
 def _folders(settings: Settings) -> list[Path]:
     """The folders of the models, by their names."""
     return [folder for folder in sorted(settings.models.glob("*/")) if artifacts.newest(folder) is not None]
-
-
-def _read(folder: Path) -> Artifact:
-    """The artifact in the folder of a version."""
-    artifact = artifacts.read(folder)
-    manifest = artifact.manifest
-    if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
-        raise ArtifactError(
-            f"{folder / MANIFEST}: says {manifest.name} version {manifest.version}, and lies in {folder}"
-        )
-    return artifact
-
-
-def _load(folder: Path, settings: Settings) -> ServedModel:
-    """The model in the folder of a version, ready to be served."""
-    return _warm(_read(folder), settings)
-
-
-def _warm(artifact: Artifact, settings: Settings) -> ServedModel:
-    model = ServedModel.warm(artifact, _backend(artifact, settings), settings.device)
-    logger.info("serving %s version %s by %s", model.name, model.version, settings.backend)
-    return model
-
-
-def _backend(artifact: Artifact, settings: Settings) -> Backend:
-    if settings.backend == "onnxruntime":
-        return OnnxBackend(artifact.folder, artifact.manifest.methods, settings.device)
-    try:
-        import torch  # noqa: PLC0415 (serving by onnxruntime needs no torch)
-
-        from models.backends.torch import TorchBackend, load_network  # noqa: PLC0415
-    except ImportError as error:
-        raise ValueError(f"backend torch: it is not installed ({error})") from error
-    torch.set_num_threads(1)  # each of the engine's threads computes by itself
-    return TorchBackend(load_network(artifact), settings.device)
 
 
 def _unknown(name: str) -> UnknownModelError:

@@ -79,6 +79,10 @@ class Settings(BaseSettings):
     model: str = "odenet-mnist"
     """The model that answers a request that names none."""
 
+    watch_seconds: float | None = Field(default=None, ge=0)
+    """How often the models folder is looked at for versions that have come or gone; 0 for not at all.
+    [default: 5; with cuda, 0]"""
+
     backend: Literal["onnxruntime", "torch"] = "onnxruntime"
     """What computes. torch must be installed to be chosen."""
 
@@ -107,8 +111,12 @@ class Settings(BaseSettings):
     max_images: int = Field(default=256, ge=1)
     """The most images in one request; more are refused with 413."""
 
-    shutdown_seconds: int = Field(default=8, ge=0)
-    """How long requests in flight may take to end once the service is told to stop."""
+    grace_seconds: float = Field(default=2, ge=0)
+    """How long the service, told to stop by SIGTERM, goes on accepting while /health/ready says 503, so that load
+    balancers see it before connections are refused."""
+
+    shutdown_seconds: int = Field(default=6, ge=0)
+    """How long requests in flight may take to end after that."""
 
     model_control: bool = False
     """Whether callers may load and unload models of the folder, by /v2/repository."""
@@ -179,6 +187,16 @@ class Settings(BaseSettings):
             raise ValueError("tls_certificate, tls_key: one is of no use without the other")
         return self
 
+    @property
+    def seconds_between_looks(self) -> float:
+        """How often the models folder is looked at; 0 for not at all.
+
+        By default every five seconds: that is soon, beside the hours of a fit, and takes a thousandth of a processor.
+        """
+        if self.watch_seconds is not None:
+            return self.watch_seconds
+        return 0 if self.device == "cuda" else 5
+
     @model_validator(mode="after")
     def _every_list_fits_the_queue(self) -> Self:
         if self.max_images > self.queue_rows:
@@ -194,8 +212,9 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"threads: with cuda it is 1, as one thread at a time may capture graphs; not {self.threads}"
             )
-        if self.device == "cuda" and self.model_control:
-            raise ValueError("model_control: not with cuda, as a model that is loaded captures graphs beside others")
+        for field in ("model_control", "watch_seconds"):
+            if self.device == "cuda" and getattr(self, field):
+                raise ValueError(f"{field}: not with cuda, as a model that is loaded captures graphs beside others")
         return self
 
 

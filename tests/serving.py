@@ -50,7 +50,7 @@ def start(*flags: str, **environment: str) -> subprocess.Popen[str]:
 @contextmanager
 def running(*flags: str, **environment: str) -> Iterator[Running]:
     """A service of one process on a free port, unless it is told otherwise, stopped when it is left."""
-    settings = {"ODENET_WORKERS": "1"} | environment
+    settings = {"ODENET_WORKERS": "1", "ODENET_GRACE_SECONDS": "0"} | environment
     process = start("--port", "0", *flags, **settings)
     assert process.stderr is not None
     stderr, log = process.stderr, list[str]()
@@ -70,4 +70,5 @@ def running(*flags: str, **environment: str) -> Iterator[Running]:
         finally:
             process.terminate()
             process.wait(timeout=30)
-    reader.join()
+            if reader.ident is not None:
+                reader.join()  # whoever wrote has ended

@@ -34,7 +34,8 @@ def router(plane: DataPlane) -> APIRouter:
     @routes.get("/ready", summary="Whether the models are loaded", responses=documented(NotReadyError))
     async def ready() -> Ready:
         if not await plane.ready():
-            raise NotReadyError(FieldError("service", "is stopping, or its default model is not loaded"))
+            message = "is stopping, or cannot compute, or its default model is not loaded"
+            raise NotReadyError(FieldError("service", message))
         return Ready(models=[model.name for model in plane.repository])
 
     return routes

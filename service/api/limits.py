@@ -1,4 +1,4 @@
-"""A bound on what a client may send."""
+"""A bound on what a client may send, and what becomes of a body that nobody has read."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,3 +43,36 @@ class BodyLimit:
             raise TooLargeError(FieldError("body", f"at most {self._most:,} bytes", told))
 
         await self._app(scope, bounded, send)
+
+
+class UnreadBody:
+    """Closes the connection after an answer to a request that expected `100 Continue` and did not get it.
+
+    Whether the client sends the body after all is not to be known, so that its next request could be taken for that
+    (RFC 9110, section 10.1.1).
+
+    Args:
+        app: what answers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and the answer back."""
+        if scope["type"] != "http" or not any(name == b"expect" for name, _ in scope["headers"]):
+            await self._app(scope, receive, send)
+            return
+        continued = False
+
+        async def continuing() -> Message:
+            nonlocal continued
+            continued = True
+            return await receive()
+
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and not continued:
+                message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
+            await send(message)
+
+        await self._app(scope, continuing, closing)

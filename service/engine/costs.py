@@ -18,6 +18,9 @@ LEARNING_RATE = 0.02
 LARGEST_SURPRISE = 4.0
 """How much slower than predicted, or faster, one measurement is believed to be."""
 
+Clock = Callable[[], float]
+"""Seconds."""
+
 Table = tuple[float, ...]
 """Seconds by the number of rows, from 0 on."""
 
@@ -39,16 +42,20 @@ class Costs:
     correction: float = 1.0
 
     @classmethod
-    def measure(cls, backend: Backend, solver: SolverSettings | None, most_rows: int) -> "Costs":
+    def measure(
+        cls, backend: Backend, solver: SolverSettings | None, most_rows: int, clock: Clock = time.thread_time
+    ) -> "Costs":
         """Time the parts at one row, two, four and so on; between them costs are interpolated.
 
         Args:
             backend: the model's.
             solver: whose step is timed; None for a model without an ODE.
             most_rows: up to which the tables go.
+            clock: what to time by; by default what this thread has of a processor, so that a model that is loaded
+                beside others, and stands back for them, does not seem slow. A GPU is timed by the clock on the wall.
         """
         sizes = sorted({*(1 << power for power in range(most_rows.bit_length())), most_rows})
-        measured = np.array([_time(backend, solver, rows) for rows in sizes])
+        measured = np.array([_time(backend, solver, rows, clock) for rows in sizes])
 
         def table(seconds: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Table:
             rising = np.maximum.accumulate(seconds)
@@ -77,23 +84,23 @@ class Costs:
         self.correction += LEARNING_RATE * self.correction * (surprise - 1)
 
 
-def _time(backend: Backend, solver: SolverSettings | None, rows: int) -> tuple[float, float, float]:
+def _time(backend: Backend, solver: SolverSettings | None, rows: int, clock: Clock) -> tuple[float, float, float]:
     """Seconds of stem, evaluation and head at a number of rows."""
     flight = backend.flight(None if solver is None else solver.method, rows)
     images = np.zeros((rows, 28, 28), np.uint8)
     every = list(range(rows))
     stems, steps, heads = [], [], []
     for _ in range(PASSES + 1):  # the first is slow, and never the least
-        stems.append(_seconds(lambda: flight.join(images, [solver] * rows, [None] * rows)))
-        steps.append(_seconds(flight.attempt))
-        heads.append(_seconds(lambda: flight.leave(every)))
+        stems.append(_seconds(lambda: flight.join(images, [solver] * rows, [None] * rows), clock))
+        steps.append(_seconds(flight.attempt, clock))
+        heads.append(_seconds(lambda: flight.leave(every), clock))
     if flight.tableau is None:
         return min(stems), 0.0, min(heads)
     evaluation = min(steps) / flight.tableau.evaluations_per_step
     return max(0.0, min(stems) - flight.tableau.evaluations_to_start * evaluation), evaluation, min(heads)
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def _seconds(call: Callable[[], object], clock: Clock) -> float:
+    started = clock()
     call()
-    return time.perf_counter() - started
+    return clock() - started

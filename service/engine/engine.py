@@ -23,6 +23,10 @@ the engine up between any two steps for longer than the steps take."""
 PATIENCE = 5e-3
 """Seconds after which it is watched whether the caller is still there; to watch takes a tenth of the time of HTTP."""
 
+LONGEST_TURN = 30.0
+"""Seconds after which a turn is taken never to end; it is made to take milliseconds, and the slowest, which captures
+graphs on a GPU, takes a few seconds."""
+
 STOPPING = FieldError("service", "is stopping; ask again")
 
 logger = logging.getLogger(__name__)
@@ -35,6 +39,7 @@ class Engine:
         queue_rows: the images that may wait.
         threads: that compute, each with an in-flight batch of its own.
         on_change: called when something is let in, and by the threads with each of their turns after it.
+        longest_turn: seconds after which a turn is taken never to end.
 
     Attributes:
         admission: what waits.
@@ -45,11 +50,13 @@ class Engine:
         queue_rows: int,
         threads: int = 1,
         on_change: Callable[[Turn | None], object] = lambda _: None,
+        longest_turn: float = LONGEST_TURN,
     ) -> None:
         self.admission = Admission(queue_rows, threads)
         self._on_change = on_change
         self._threads = [EngineThread(Scheduler(self.admission, time.perf_counter), on_change) for _ in range(threads)]
         self._promises: dict[Job, Promise] = {}
+        self._longest_turn = longest_turn
         self._open = False
 
     @property
@@ -61,6 +68,14 @@ class Engine:
     def open(self) -> bool:
         """Whether it takes jobs."""
         return self._open
+
+    @property
+    def failure(self) -> str | None:
+        """What is wrong with a thread, which will then answer nobody any more; None where all is well."""
+        if not self._open:
+            return None
+        failures = (thread.failure(self._longest_turn) for thread in self._threads)
+        return next((failure for failure in failures if failure), None)
 
     @property
     def rows(self) -> int:
@@ -78,8 +93,9 @@ class Engine:
         try:
             yield
         finally:
-            self._open = False
-            await asyncio.gather(*(asyncio.to_thread(thread.stop) for thread in self._threads))
+            failed, self._open = self.failure, False
+            if not failed:  # or it would be waited for in vain
+                await asyncio.gather(*(asyncio.to_thread(thread.stop) for thread in self._threads))
 
     async def answer(self, job: Job, gone: Callable[[], Coroutine[None, None, None]]) -> None:
         """Compute the answer to a job.
@@ -127,6 +143,10 @@ class Engine:
 class EngineThread:
     """A thread that owns a scheduler.
 
+    What goes wrong in a turn of a lane ends what was in that (`service.engine.scheduler`). What goes wrong elsewhere is
+    a mistake of the scheduler's, after which nothing that it holds is to be trusted: all of it ends as failed, and the
+    thread goes on with nothing. Where even that goes wrong the thread ends, and `failure` says so.
+
     Attributes:
         scheduler: only to be looked at from outside.
         load: the seconds that what it has not answered yet was expected to take; kept by the event loop.
@@ -141,20 +161,21 @@ class EngineThread:
         self._told: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._ended: list[Job] = []
         self._running = False
+        self._turn_began: float | None = None
         self._thread = Thread()
         self._wake: Callable[[tuple[Job, ...]], object] = lambda _: None
 
     def start(self, wake: Callable[[tuple[Job, ...]], object]) -> None:
         """Begin, and call something with what ends: once a turn, as that wakes the event loop up."""
         self._wake, self._running = wake, True
-        self._thread = Thread(target=self._run, name="engine")
+        self._thread = Thread(target=self._run, name="engine", daemon=True)  # one that hangs keeps no process alive
         self._thread.start()
 
     def submit(self, job: Job, seconds: float) -> None:
         """Take a job in that is expected to take so long."""
         self.load += seconds
         job.on_end = self._ended.append
-        self._told.put(partial(self.scheduler.submit, job))
+        self._told.put(partial(self._submit, job))
 
     def cancel(self, job: Job) -> None:
         """End a job, if it has not ended."""
@@ -165,6 +186,22 @@ class EngineThread:
         self._told.put(self._stop)
         self._thread.join()
 
+    def failure(self, longest_turn: float) -> str | None:
+        """What is wrong with it, if a turn may take so many seconds; None where all is well."""
+        if not self._thread.is_alive():
+            return "a thread of the engine has ended"
+        began = self._turn_began
+        if began is not None and time.monotonic() - began > longest_turn:
+            return f"a turn of the engine takes longer than {longest_turn:g} s"
+        return None
+
+    def _submit(self, job: Job) -> None:
+        try:
+            self.scheduler.submit(job)
+        except Exception:
+            logger.exception("a request to %s cannot be begun", job.model.name)
+            self.scheduler.give_up(job)
+
     def _stop(self) -> None:
         self._running = False
         self.scheduler.end_all(End.stopped)
@@ -172,6 +209,7 @@ class EngineThread:
     def _run(self) -> None:
         while self._running:
             told, turn = self._told.get() if self.scheduler.idle else None, None
+            self._turn_began = time.monotonic()
             try:
                 if told:
                     told()
@@ -179,14 +217,22 @@ class EngineThread:
                     self._told.get()()
                 turn = self.scheduler.turn()
             except Exception:
-                logger.exception("the engine failed")
+                logger.exception("the engine failed, and with it all that it was computing")
                 self.scheduler.end_all(End.failed)
             if self._ended:
                 self._wake(tuple(self._ended))
                 self._ended.clear()
             self.rows = self.scheduler.rows
             if turn:
-                self._on_turn(turn)
+                self._tell(turn)
+            self._turn_began = None
+
+    def _tell(self, turn: Turn) -> None:
+        """Tell of a turn; who listens takes nobody's answer away by failing."""
+        try:
+            self._on_turn(turn)
+        except Exception:
+            logger.exception("a turn of the engine cannot be counted")
 
 
 class Promise(NamedTuple):

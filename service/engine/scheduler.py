@@ -129,6 +129,12 @@ class Scheduler:
         job.end = end
         self._tell(job)
 
+    def give_up(self, job: Job) -> None:
+        """End a job as failed that could not be submitted."""
+        self._admission.leave(job.waiting, job.priority)
+        job.end = End.failed
+        self._tell(job)
+
     def end_all(self, end: End) -> None:
         """End every job."""
         for lane in [lane for lanes in self._lanes.values() for lane in lanes.values()]:

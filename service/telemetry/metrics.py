@@ -131,6 +131,7 @@ class Metrics:
         self._cancelled = counter("cancelled", "Requests whose caller left before the answer.", ["stage"])
         self._missed = counter("deadline_missed", "Requests whose deadline passed before the answer.", [])
         self._loaded = gauge("models_loaded", "Processes that serve a version of a model.", model)
+        self._load_failures = counter("model_load_failures", "Attempts to load a version that failed.", ["model"])
         self._last = Gauge(
             "odenet_last_answer_timestamp_seconds",
             "When the last request for inference was answered.",
@@ -191,9 +192,14 @@ class Metrics:
     def served(self, model: ServedModel, loaded: bool) -> None:
         """Note that this process serves a model from now on, or no more."""
         self._loaded.labels(model.name, model.version).set(int(loaded))
+        self._load_failures.labels(model.name)
         self._degraded.labels(model.name, model.version)  # what has not happened yet is told as 0
         for end in End:
             self._inferences.labels(model.name, model.version, end.value)
+
+    def failed_to_load(self, model: str) -> None:
+        """Count an attempt to load a version of a model."""
+        self._load_failures.labels(model).inc()
 
     def _of_model(self, model: ServedModel) -> "OfModel":
         labels = model.name, model.version

@@ -31,7 +31,7 @@ def test_sigterm_ends_it_in_good_order() -> None:
     with running() as service, service.client() as client:
         assert client.get("/health/ready").status_code == 200
         service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(timeout=20) in {0, -signal.SIGTERM}
+        assert service.process.wait(timeout=20) == 0
     assert "Finished server process" in "".join(service.log)
 
 
@@ -67,7 +67,7 @@ def stopped_while_solving(*flags: str) -> httpx.Response:
                 assert answer.result().status_code == 429
                 answer = pool.submit(ask)
         service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(timeout=60) in {0, -signal.SIGTERM}
+        assert service.process.wait(timeout=60) == 0
         return answer.result()
 
 
@@ -81,7 +81,7 @@ def test_several_processes_serve_the_same_and_end_in_good_order() -> None:
                 served.append(answer.json()["predictions"])
         assert served == [served[0]] * 20
         service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(timeout=60) in {0, -signal.SIGTERM}
+        assert service.process.wait(timeout=60) == 0
     assert "".join(service.log).count("Finished server process") == 2
 
 

@@ -68,7 +68,7 @@ def routes(plane: DataPlane) -> list[APIRoute]:
             images = read_images(infer_request.inputs, told.binary, settings)
             parameters = infer_request.parameters
             outputs = wanted(infer_request.outputs, model, binary=parameters.binary_data_output)
-            asked = Asked(images, _solver(parameters), name, version, PRIORITIES[parameters.priority])
+            asked = Asked(images, _solver(parameters), model, priority=PRIORITIES[parameters.priority])
             return Question(asked, outputs, infer_request.id)
 
         long = len(body) > SHORT or bool(encoding)

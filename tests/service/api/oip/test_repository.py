@@ -36,7 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def controlled(folder: Path) -> Iterator[Running]:
     """A service of two processes whose callers may load and unload."""
-    with running("--model-control", "--models", str(folder), "--model", "default", ODENET_WORKERS="2") as service:
+    flags = ("--model-control", "--watch-seconds", "0", "--models", str(folder), "--model", "default")
+    with running(*flags, ODENET_WORKERS="2") as service:
         yield service
 
 

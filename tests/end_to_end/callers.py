@@ -1,0 +1,137 @@
+"""Callers over keep-alive connections who know the answers, and look at what becomes of each request."""
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+from tests.digits import load_test_set
+from tests.serving import Running
+
+PIXELS = {"content-type": "application/octet-stream"}
+HANG = 60
+"""Seconds after which what should happen is taken never to."""
+
+EASY = 50
+"""Digits of the test set that every model here knows."""
+
+
+def until(happened: Callable[[], object]) -> None:
+    """Wait for something that another thread or process does."""
+    given_up = time.monotonic() + HANG
+    while not happened():
+        assert time.monotonic() < given_up, "it does not happen"
+        time.sleep(1e-2)
+
+
+@dataclass
+class Caller:
+    """Asks one digit after another, each when it has the answer to the one before.
+
+    Attributes:
+        port: its own, of the connection that it has.
+        answers: that were complete.
+        lost: the requests that were sent whole and had no complete answer: the port, and what came instead.
+        closed: how many answers said that the connection closes.
+    """
+
+    url: str
+    path: str
+    stop: Event
+    port: int = 0
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    lost: list[tuple[int, str]] = field(default_factory=list)
+    closed: int = 0
+
+    def run(self) -> None:
+        """Ask until it is told to stop, or nobody listens any more."""
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=HANG)
+        images, labels = load_test_set()
+        while not self.stop.is_set():
+            number = len(self.answers) % EASY
+            try:
+                self.connect(connection)
+            except ConnectionRefusedError:
+                return
+            port = self.port
+            try:
+                connection.request("POST", self.path, images[number].tobytes(), PIXELS)
+                answer = connection.getresponse()
+                self.closed += answer.headers["connection"] == "close"
+                told = json.loads(answer.read())
+                assert (answer.status, told["predictions"][0]["digit"]) == (200, labels[number]), told
+                self.answers.append(told)
+            except (OSError, http.client.HTTPException, AssertionError) as error:
+                self.lost.append((port, repr(error)))
+                connection.close()
+        connection.close()
+
+    def connect(self, connection: http.client.HTTPConnection) -> None:
+        """Connect, unless that is done."""
+        connected = connection.sock is not None
+        if not connected:
+            connection.connect()
+            self.port = connection.sock.getsockname()[1]
+
+
+@dataclass
+class Callers:
+    """Several of them, in threads."""
+
+    callers: list[Caller]
+    threads: list[Thread]
+    stop: Event
+
+    @property
+    def lost(self) -> list[tuple[int, str]]:
+        return [lost for caller in self.callers for lost in caller.lost]
+
+    def answered(self, more: int = 1) -> None:
+        """Wait until each has had so many more answers."""
+        before = [len(caller.answers) for caller in self.callers]
+        until(lambda: all(len(c.answers) >= n + more for c, n in zip(self.callers, before, strict=True)))
+
+    def versions(self) -> set[str]:
+        """The versions that have just answered."""
+        return {caller.answers[-1]["version"] for caller in self.callers}
+
+    def end(self) -> None:
+        """Wait until none asks any more."""
+        for thread in self.threads:
+            thread.join(HANG)
+            assert not thread.is_alive()
+
+
+@contextmanager
+def calling(service: Running, callers: int = 6, path: str = "/predict") -> Iterator[Callers]:
+    """Callers, who have each had an answer."""
+    stop = Event()
+    those = [Caller(service.url, path, stop) for _ in range(callers)]
+    all_of_them = Callers(those, [Thread(target=caller.run) for caller in those], stop)
+    for thread in all_of_them.threads:
+        thread.start()
+    try:
+        all_of_them.answered()
+        yield all_of_them
+    finally:
+        stop.set()
+        all_of_them.end()
+
+
+def workers(service: Running) -> list[int]:
+    """The processes that have begun to serve, in that order, as the log names them."""
+    begun = [line.partition("Started server process [")[2] for line in service.log]
+    return [int(rest.partition("]")[0]) for rest in begun if rest]
+
+
+def ports_of(process: int) -> set[int]:
+    """The ports of the callers whose connections a process has (Linux, proc(5))."""
+    links = [str(path.readlink()) for path in Path("/proc", str(process), "fd").iterdir()]
+    sockets = {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:[")}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[2].partition(":")[2], 16) for row in rows if row[9] in sockets} - {0}

@@ -1,0 +1,149 @@
+"""The service is told to stop while callers ask it: nothing that reached it is lost."""
+
+import http.client
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.digits import load_test_set
+from tests.end_to_end.callers import HANG, PIXELS, calling, until, workers
+from tests.serving import FITTED, Running, running, start
+
+Serve = Callable[..., AbstractContextManager[Running]]
+
+ONE_AND_TWO = pytest.mark.parametrize("processes", ["1", "2"])
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Serve:
+    """The service with the model that is loaded soonest, and no grace unless it is told otherwise."""
+    (tmp_path / "mlp").symlink_to(FITTED / "mlp")
+    return partial(running, "--models", str(tmp_path), "--model", "mlp")
+
+
+@ONE_AND_TWO
+def test_nothing_is_lost_by_sigterm_and_readiness_says_so_first(serving: Serve, processes: str) -> None:
+    with serving("--grace-seconds", "1", ODENET_WORKERS=processes) as service, calling(service) as callers:
+        service.process.send_signal(signal.SIGTERM)
+        until(lambda: status(service, "/health/ready") == 503)
+        assert status(service, "/v2/health/ready") == 503
+        assert status(service, "/health/live") == 200
+        callers.answered(2)  # over new connections, as each closes with its answer
+        callers.end()
+        assert service.process.wait(HANG) == 0
+        assert callers.lost == []
+        assert all(caller.closed >= 2 for caller in callers.callers)
+
+
+@ONE_AND_TWO
+def test_nothing_is_lost_by_ctrl_c_which_has_no_grace(serving: Serve, processes: str) -> None:
+    with serving("--grace-seconds", "600", ODENET_WORKERS=processes) as service, calling(service) as callers:
+        service.process.send_signal(signal.SIGINT)
+        callers.end()
+        assert service.process.wait(HANG) == 0
+        assert callers.lost == []
+
+
+def status(service: Running, path: str) -> int:
+    """The status of an answer to a new connection."""
+    return httpx.get(f"{service.url}{path}", trust_env=False).status_code
+
+
+@ONE_AND_TWO
+def test_what_has_arrived_and_is_not_read_yet_is_answered(serving: Serve, processes: str) -> None:
+    """The signal comes while the service is held: some callers wait to be accepted, others were before."""
+    with serving(ODENET_WORKERS=processes) as service, ExitStack() as stack:
+        known = [stack.enter_context(asking(service)) for _ in range(8)]
+        assert [answered(connection) for connection in known] == [200] * 8
+        with held(service, *workers(service)):
+            new = [stack.enter_context(asking(service)) for _ in range(8)]
+            for connection in known:
+                ask(connection)
+            service.process.send_signal(signal.SIGTERM)
+        assert [answered(connection) for connection in (*known, *new)] == [200] * 16
+        assert service.process.wait(HANG) == 0
+
+
+@contextmanager
+def held(service: Running, *processes: int) -> Iterator[None]:
+    """Processes stand still meanwhile, that of the service among them."""
+    those = {service.process.pid, *processes}
+    for process in those:
+        os.kill(process, signal.SIGSTOP)
+    yield
+    for process in those:
+        os.kill(process, signal.SIGCONT)
+
+
+def asking(service: Running) -> socket.socket:
+    """A connection on which a request has been sent."""
+    host, _, port = service.url.removeprefix("http://").partition(":")
+    connection = socket.create_connection((host, int(port)), timeout=HANG)
+    ask(connection)
+    return connection
+
+
+def ask(connection: socket.socket) -> None:
+    head = (
+        "POST /predict HTTP/1.1\r\nhost: here\r\ncontent-type: application/octet-stream\r\ncontent-length: 784\r\n\r\n"
+    )
+    connection.sendall(head.encode() + load_test_set()[0][0].tobytes())
+
+
+def answered(connection: socket.socket) -> int:
+    """The status of a complete answer."""
+    with closing(http.client.HTTPResponse(connection)) as response:
+        response.begin()
+        assert b'"digit":7' in response.read()
+        return response.status
+
+
+@ONE_AND_TWO
+def test_a_second_signal_ends_it_at_once(serving: Serve, processes: str) -> None:
+    with serving("--grace-seconds", "600", ODENET_WORKERS=processes) as service:
+        service.process.send_signal(signal.SIGTERM)
+        until(lambda: status(service, "/health/ready") == 503)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(HANG) == 128 + signal.SIGTERM
+        until(lambda: not any(exists(process) for process in workers(service)))
+
+
+def exists(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@ONE_AND_TWO
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("line", ["plan", "serving mlp"], ids=["before any", "after the first"])
+def test_a_signal_while_the_models_load_ends_it(processes: str, sig: signal.Signals, line: str) -> None:
+    process = start("--port", "0", "--workers", processes)
+    assert process.stderr is not None
+    with process:
+        log = ""
+        while line not in log:
+            log += process.stderr.readline()
+        process.send_signal(sig)
+        log += process.stderr.read()
+        assert process.wait(HANG) == 0
+    assert "Traceback" not in log
+    assert "startup complete" not in log
+
+
+def test_a_request_that_never_ends_ends_with_the_time_to_shut_down(serving: Serve) -> None:
+    with serving("--shutdown-seconds", "0") as service, asking(service) as connection:
+        assert answered(connection) == 200
+        connection.sendall(b"POST /predict HTTP/1.1\r\nhost: here\r\ncontent-length: 784\r\n")
+        connection.sendall(f"content-type: {PIXELS['content-type']}\r\n\r\n".encode())
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(HANG) == 0

@@ -1,0 +1,230 @@
+"""Versions of models come and go while callers ask: nobody's request fails, and no answer is half of one version."""
+
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from models.artifact import newest
+from tests.digits import load_test_set
+from tests.end_to_end.callers import EASY, PIXELS, Callers, calling, until
+from tests.end_to_end.versions import change, make, put, rewrite
+from tests.serving import FITTED, Running, running
+
+Serve = Callable[..., AbstractContextManager[Running]]
+Version = dict[str, Any]
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    put(tmp_path, "mlp", "digits", "1")
+    return tmp_path
+
+
+@pytest.fixture
+def serving(models: Path) -> Serve:
+    """The service with a folder of one model, which it looks at again and again."""
+    return partial(running, "--models", str(models), "--model", "digits", "--watch-seconds", "0.1")
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_version_that_comes_takes_over_and_no_request_fails(serving: Serve, models: Path, processes: str) -> None:
+    """The first version is one network, and the second another, so that their answers differ."""
+    with serving(ODENET_WORKERS=processes) as service, calling(service) as callers:
+        put(models, "odenet-mnist-fast", "digits", "2")
+        until(lambda: callers.versions() == {"2"})
+        callers.answered(EASY)  # each digit once more, by the new version
+        callers.stop.set()
+        callers.end()
+        assert callers.lost == []
+        assert_each_caller_saw_one_swap(callers)
+        assert_versions_are_not_mixed(callers)
+        assert said(service, "serving digits version 2") == int(processes)
+
+
+def assert_each_caller_saw_one_swap(callers: Callers) -> None:
+    for caller in callers.callers:
+        versions = [answer["version"] for answer in caller.answers]
+        swap = versions.index("2")
+        assert versions == ["1"] * swap + ["2"] * (len(versions) - swap)
+        assert swap > 0
+
+
+def assert_versions_are_not_mixed(callers: Callers) -> None:
+    """An image has one answer by each version, whoever asks and whenever."""
+    told: dict[tuple[str, int], list[float]] = {}
+    for caller in callers.callers:
+        for number, answer in enumerate(caller.answers):
+            (prediction,) = answer["predictions"]
+            assert (prediction["solver"] is None) == (answer["version"] == "1")
+            key = answer["version"], number % EASY
+            assert told.setdefault(key, prediction["probabilities"]) == prediction["probabilities"]
+    assert len(told) == 2 * EASY
+
+
+def test_what_is_being_solved_ends_by_the_version_that_it_began_with(models: Path) -> None:
+    put(models, "odenet-mnist-fast", "digits", "2")
+    flags = ("--models", str(models), "--model", "digits", "--watch-seconds", "0.1")
+    with running(*flags) as service, service.client() as client, ThreadPoolExecutor(1) as pool:
+        client.timeout = httpx.Timeout(None)
+        long = pool.submit(ask, client, 128, method="heun2", tolerance="1e-6")
+        until(lambda: metric(service, "odenet_rows_inflight") > 0)
+        put(models, "mlp", "digits", "3")
+        until(lambda: ask(client, 1)["version"] == "3")
+        assert not long.done()
+        answer = long.result()
+    assert (answer["model"], answer["version"], len(answer["predictions"])) == ("digits", "2", 128)
+    assert all(prediction["solver"]["nfe"] > 100 for prediction in answer["predictions"])
+
+
+def ask(client: httpx.Client, rows: int, **query: str) -> Version:
+    content = load_test_set()[0][:rows].tobytes()
+    told: Version = client.post("/predict", content=content, headers=PIXELS, params=query).raise_for_status().json()
+    return told
+
+
+def metric(service: Running, name: str) -> float:
+    """The sum of a metric over its labels."""
+    lines = httpx.get(f"{service.url}/metrics", trust_env=False).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+
+def said(service: Running, text: str) -> int:
+    """How often the log says something."""
+    return "".join(service.log).count(text)
+
+
+def flip(folder: Path) -> None:
+    path = folder / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def half_a_manifest(folder: Path) -> None:
+    path = folder / "manifest.json"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def without_numbers(folder: Path) -> None:
+    """Weights that are no numbers, which the manifest agrees with."""
+    path = folder / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    start = 8 + int.from_bytes(content[:8], "little")
+    content[start:] = b"\xff" * (len(content) - start)
+    rewrite("weights.safetensors", bytes(content))(folder)
+
+
+def head_of_another(folder: Path) -> None:
+    """A head that does not go with the stem, which the manifest agrees with."""
+    other = newest(FITTED / "odenet-mnist-fast")
+    assert other is not None
+    for file in ("head.onnx", "weights.safetensors"):
+        rewrite(file, (other / file).read_bytes())(folder)
+
+
+SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a wrong checksum": (flip, "weights.safetensors: altered"),
+    "a manifest that is not JSON": (half_a_manifest, "Invalid JSON"),
+    "a manifest of another version": (partial(change, version="99"), "says digits version 99"),
+    "a missing file": (lambda folder: (folder / "head.onnx").unlink(), "head.onnx: listed in manifest.json"),
+    "a missing manifest": (lambda folder: (folder / "manifest.json").unlink(), "manifest.json: cannot be read"),
+    "no graph": (rewrite("stem.onnx", b"no graph"), "stem.onnx: onnxruntime cannot load it"),
+    "weights that are no numbers": (without_numbers, "an answer is no finite number"),
+    "parts that do not fit": (head_of_another, "onnxruntime cannot load it"),
+}
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_spoilt_version_is_refused_and_the_one_before_goes_on(serving: Serve, models: Path, processes: str) -> None:
+    with serving(ODENET_WORKERS=processes) as service, calling(service) as callers:
+        for version, (spoil, reason) in enumerate(SPOILT.values(), start=2):
+            put(models, "mlp", "digits", str(version), spoil)
+            until(partial(refusal, service, str(version)))
+            assert reason in refusal(service, str(version))
+            assert str(models) not in refusal(service, str(version))
+        callers.answered(2)
+        assert callers.versions() == {"1"}
+        for version in range(2, 2 + len(SPOILT)):  # told once, though looked at again and again
+            assert said(service, f"ERROR: digits version {version} cannot be loaded, and version 1 goes on") == 1
+        assert metric(service, "odenet_model_load_failures_total") == len(SPOILT)
+        greatest = str(1 + len(SPOILT))
+        shutil.rmtree(models / "digits" / greatest)
+        put(models, "mlp", "digits", greatest)
+        until(lambda: callers.versions() == {greatest})  # it is mended
+        assert callers.lost == []
+        assert refusal(service, greatest) == ""
+
+
+def refusal(service: Running, version: str) -> str:
+    """Why a version is refused, by the index of the Open Inference Protocol; empty if it is not."""
+    entries = httpx.post(f"{service.url}/v2/repository/index", json={}, trust_env=False).json()
+    reasons = {entry["version"]: str(entry["reason"]) for entry in entries}
+    return reasons.get(version, "") if reasons.get(version, "").startswith("refused: ") else ""
+
+
+def test_a_version_that_is_copied_in_parts_is_taken_when_it_is_whole(serving: Serve, models: Path) -> None:
+    with serving() as service, calling(service) as callers:
+        source = make(models, "mlp", "digits", "2")
+        target = models / "digits" / "2"
+        target.mkdir()
+        for file in ("manifest.json", "head.onnx"):
+            shutil.copy(source / file, target)
+        until(lambda: refusal(service, "2"))  # it has been like that for a while
+        for path in source.iterdir():
+            shutil.copy(path, target)
+        until(lambda: callers.versions() == {"2"})
+        assert callers.lost == []
+
+
+def test_when_the_version_that_is_served_is_removed_the_one_before_takes_over(serving: Serve, models: Path) -> None:
+    put(models, "mlp", "digits", "2")
+    with serving() as service, calling(service) as callers:
+        assert callers.versions() == {"2"}
+        shutil.rmtree(models / "digits" / "2")
+        until(lambda: callers.versions() == {"1"})
+        shutil.rmtree(models / "digits")  # none is left to take over
+        put(models, "mlp", "other", "1")
+        with service.client() as client:
+            until(lambda: [model["name"] for model in client.get("/models").json()] == ["digits", "other"])
+        callers.answered()
+        assert callers.versions() == {"1"}
+        assert callers.lost == []
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_what_a_caller_has_unloaded_stays_so_until_one_loads_it(serving: Serve, models: Path, processes: str) -> None:
+    put(models, "mlp", "other", "1")
+    with serving("--model-control", ODENET_WORKERS=processes) as service, service.client() as client:
+        control(client, "digits", "unload")
+        put(models, "mlp", "digits", "2")
+        put(models, "mlp", "other", "2")  # by which it is known that the folder has been looked at since
+        until(lambda: "version 2 is served" in str(client.post("/v2/repository/index", json={}).json()))
+        served = {model["name"]: model["version"] for model in client.get("/models").json()}
+        assert served == {"other": "2"}
+        assert client.get("/health/ready").status_code == 503
+        control(client, "digits", "load")
+        assert {ask(client, 1)["version"] for _ in range(10)} == {"2"}
+        put(models, "mlp", "digits", "3")
+        until(lambda: ask(client, 1)["version"] == "3")
+
+
+def control(client: httpx.Client, model: str, what: str) -> None:
+    client.post(f"/v2/repository/models/{model}/{what}", json={}).raise_for_status()
+
+
+def test_a_folder_is_left_alone_where_the_settings_say_so(models: Path) -> None:
+    flags = ("--models", str(models), "--model", "digits", "--watch-seconds", "0", "--model-control")
+    with running(*flags) as service, service.client() as client:
+        put(models, "mlp", "digits", "2", flip)
+        answer = client.post("/v2/repository/models/digits/load", json={})
+        assert answer.status_code == 422
+        assert "weights.safetensors: altered" in answer.json()["error"]
+        assert ask(client, 1)["version"] == "1"
+        assert "weights.safetensors: altered" in refusal(service, "2")

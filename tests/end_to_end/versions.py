@@ -1,0 +1,43 @@
+"""Versions of models in a folder: put there whole, in parts, or broken."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from models.artifact import newest, sha256
+from tests.serving import FITTED
+
+
+def make(folder: Path, source: str, name: str, version: str) -> Path:
+    """A copy of a model that ships, under another name and version, out of sight."""
+    shipped = newest(FITTED / source)
+    assert shipped is not None
+    target = folder / name / f".{version}.partial"
+    shutil.copytree(shipped, target)
+    change(target, name=name, version=version)
+    return target
+
+
+def change(folder: Path, **fields: object) -> None:
+    """Change fields of a manifest."""
+    manifest = folder / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | fields))
+
+
+def put(folder: Path, source: str, name: str, version: str, spoil: Callable[[Path], object] = lambda _: None) -> Path:
+    """Such a copy, spoilt perhaps, in sight: renamed, as `python -m training export` does it."""
+    made = make(folder, source, name, version)
+    spoil(made)
+    return made.rename(folder / name / version)
+
+
+def rewrite(file: str, content: bytes) -> Callable[[Path], object]:
+    """Replace a file, and have the manifest agree with it."""
+
+    def spoil(folder: Path) -> None:
+        (folder / file).write_bytes(content)
+        files = json.loads((folder / "manifest.json").read_text())["files"]
+        change(folder, files=files | {file: sha256(folder / file)})
+
+    return spoil
