@@ -3,7 +3,7 @@ PYTHON ?= python3
 SERVE  := .venv/serve
 DEV    := .venv/dev
 
-.PHONY: serve test lint types test-gpu fit export table figures time-to-error bench observability image clean
+.PHONY: serve test lint types test-gpu fit export table figures time-to-error bench bench-swap observability image clean
 
 serve: $(SERVE)/.installed  ## the service, without torch, on http://127.0.0.1:8000 or ODENET_PORT
 	$(SERVE)/bin/python -m service $(ARGS)
@@ -41,6 +41,9 @@ time-to-error: $(DEV)/.installed  ## the fit against torchdiffeq's example; more
 
 bench: $(DEV)/.installed  ## the service under load, beside its kernels and what one would write first; a quarter of an hour
 	$(DEV)/bin/python -m benchmarks.serving
+
+bench-swap: $(DEV)/.installed  ## what callers feel of a model that is swapped; a minute
+	$(DEV)/bin/python -m benchmarks.serving.swap
 
 observability:  ## check and test what is in deploy/prometheus; needs promtool on PATH (Debian: apt-get install prometheus)
 	promtool check config deploy/prometheus/prometheus.yml

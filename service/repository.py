@@ -298,16 +298,27 @@ class Repository:
 
 
 def newest(settings: Settings) -> list[Artifact]:
-    """Of each name in the folder the greatest version, the default model's among them.
+    """Of each name in the folder the greatest version whose files are as they should be; the default model among them.
 
     Raises:
-        ArtifactError: one is corrupt, or the default one is missing.
+        ArtifactError: of a name there is none, or the default one is missing.
     """
-    versions = (artifacts.newest(folder) for folder in _folders(settings))
-    found = [read(folder) for folder in versions if folder is not None]
+    found = [_newest(artifacts.versions(folder)) for folder in _folders(settings)]
     if settings.model not in {artifact.manifest.name for artifact in found}:
         raise ArtifactError(f"{settings.models / settings.model}: no such model, and it is to be the default")
     return found
+
+
+def _newest(versions: list[Path]) -> Artifact:
+    """The last of some versions whose files are as they should be; of those after it, the log says what is not."""
+    *before, last = versions
+    try:
+        return read(last)
+    except ArtifactError as error:
+        if not before:
+            raise
+        logger.error("%s version %s is passed over: %s", last.parent.name, last.name, error)  # noqa: TRY400
+        return _newest(before)
 
 
 def check(settings: Settings) -> dict[str, str]:

@@ -49,6 +49,7 @@ class Roster:
     @classmethod
     def shared(cls, folder: Path) -> Self:
         """The roster of all processes that are given the same folder; made by the first."""
+        folder.mkdir(parents=True, exist_ok=True)
         path = folder / "token"
         if not path.exists():
             path.write_bytes(bytes(TOKEN_BYTES))

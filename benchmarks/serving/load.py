@@ -315,6 +315,7 @@ def measure(plan: Plan, digits: Digits) -> Result:
         since=plan.load.warm_up,
         until=plan.load.length,
         cpu_seconds=cpu_seconds,
+        began=began,
     )
 
 

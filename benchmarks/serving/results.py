@@ -62,6 +62,7 @@ class Result:
         since: the end of the warm-up.
         until: the end of the arrivals.
         cpu_seconds: of the generator.
+        began: the beginning, by `time.perf_counter`, which on Linux all processes share.
     """
 
     kinds: tuple[Kind, ...]
@@ -74,6 +75,7 @@ class Result:
     since: float
     until: float
     cpu_seconds: float
+    began: float = 0.0
 
     @property
     def cpu_microseconds_per_request(self) -> float:

@@ -1,0 +1,149 @@
+"""What callers feel of a model that is swapped for another version of it while they ask.
+
+    python -m benchmarks.serving.swap [--seconds SECONDS] [--rounds ROUNDS] [--connections N]
+
+A server of one process is asked by a closed loop. Again and again a version is loaded, checked, warmed and swapped in;
+latencies from the beginning of that to a moment after it are set beside those of the seconds before. Prints Markdown.
+"""
+
+import json
+import shutil
+import time
+from concurrent.futures import ProcessPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import typer
+
+from benchmarks.serving import load
+from benchmarks.serving.load import HOST, Closed, Plan
+from benchmarks.serving.questions import Digits
+from benchmarks.serving.results import Floats, Result, percentiles
+from benchmarks.serving.servers import Server, ours, running
+from models.artifact import newest
+from training.data import load as load_dataset
+
+NAME = "odenet-mnist"
+FITTED = Path(__file__).parents[2] / "models" / "fitted" / NAME
+
+AFTER = 0.3
+"""Seconds after a swap that count as during it: the first requests to the new version are among them."""
+
+
+LONGEST = 6.0
+"""Seconds that a swap is expected to take at most, on a busy machine."""
+
+
+class Swap(NamedTuple):
+    """A version that took over: when it began to be loaded and when it served, by `time.perf_counter`."""
+
+    began: float
+    ended: float
+
+
+def main(
+    seconds: Annotated[float, typer.Option(min=0.5, help="Of quiet before each swap.")] = 3.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Swaps under one load.")] = 5,
+    connections: Annotated[list[int] | None, typer.Option(help="Of the closed loop.  [default: 1 and 4]")] = None,
+) -> None:
+    """Measure latency during swaps beside latency before them."""
+    images, labels = load_dataset().test
+    digits = Digits(images.numpy(), labels.numpy())
+    heads = (
+        "connections",
+        "swaps",
+        "a swap, s",
+        "p50 before, ms",
+        "during",
+        "p99 before, ms",
+        "during",
+        "most",
+        "failed",
+    )
+    typer.echo(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}")
+    with load.process() as loader:
+        for number in connections or (1, 4):
+            with TemporaryDirectory() as folder:
+                flags = ("--models", folder, "--model", NAME, "--model-control", "--watch-seconds", "0")
+                add(Path(folder), 1)
+                with running(ours("--workers", "1", *flags)) as server:
+                    typer.echo(measure(server, Path(folder), loader, digits, number, seconds, rounds))
+
+
+def add(folder: Path, version: int) -> None:
+    """Put a version of the model that ships into a models folder."""
+    shipped = newest(FITTED)
+    if shipped is None:
+        raise FileNotFoundError(FITTED)
+    target = folder / NAME / str(version)
+    shutil.copytree(shipped, target)
+    manifest = json.loads((target / "manifest.json").read_text())
+    (target / "manifest.json").write_text(json.dumps(manifest | {"version": str(version)}))
+
+
+def measure(
+    server: Server,
+    folder: Path,
+    loader: ProcessPoolExecutor,
+    digits: Digits,
+    connections: int,
+    seconds: float,
+    rounds: int,
+) -> str:
+    """Swap under a load; a line of the table."""
+    length = rounds * (seconds + LONGEST) + seconds
+    asked = loader.submit(load.measure, Plan(server.port, Closed(connections, length)), digits)
+    time.sleep(1.0)
+    swaps = []
+    for version in range(2, rounds + 2):
+        time.sleep(seconds)
+        add(folder, version)
+        swaps.append(swap(server.port))
+    result = asked.result()
+    if swaps[-1].ended + AFTER > result.began + result.until:
+        raise RuntimeError(f"a swap takes longer than {LONGEST:g} s here, and outlasts the load")
+    took = [each.ended - each.began for each in swaps]
+    quiet = [Swap(began - seconds, began) for began, _ in swaps]
+    before, during = latencies(result, quiet, 0), latencies(result, swaps, AFTER)
+    (p50, p99), (p50_during, p99_during) = percentiles(before, 50, 99), percentiles(during, 50, 99)
+    columns = (
+        f"{connections}",
+        f"{len(swaps)}",
+        f"{np.median(took):.2f}",
+        f"{p50:.2f}",
+        f"{p50_during:.2f} ({p50_during / p50:.2f})",
+        f"{p99:.2f}",
+        f"{p99_during:.2f} ({p99_during / p99:.2f})",
+        f"{during.max():.1f}",
+        f"{int((result.status != 200).sum())}",
+    )
+    return f"| {' | '.join(columns)} |"
+
+
+def swap(port: int) -> Swap:
+    """Have the greatest version served."""
+    connection = HTTPConnection(HOST, port, timeout=60)
+    began = time.perf_counter()
+    connection.request("POST", f"/v2/repository/models/{NAME}/load", "{}")
+    answer = connection.getresponse()
+    told = answer.read()
+    connection.close()
+    if answer.status != 200:
+        raise RuntimeError(told.decode())
+    return Swap(began, time.perf_counter())
+
+
+def latencies(result: Result, windows: list[Swap], after: float) -> Floats:
+    """Milliseconds that answered requests took which were in flight in one of some windows, or were sent in it."""
+    sent, finished = result.sent + result.began, result.finished + result.began
+    within = [(finished > began) & (sent < ended + after) for began, ended in windows]
+    chosen = np.logical_or.reduce(within) & (result.status == 200)
+    milliseconds: Floats = 1e3 * (finished - sent)[chosen]
+    return milliseconds
+
+
+if __name__ == "__main__":
+    typer.run(main)
