@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
@@ -53,21 +53,33 @@ class Watch:
     async def run(self) -> None:
         """Look until this is cancelled."""
         due = time.monotonic() + self._seconds
-        while True:
-            await asyncio.sleep(min(FOLLOW_SECONDS, self._seconds))
-            try:
-                look = time.monotonic() >= due
-                await self._repository.catch_up(again=look)
-                if look:
+        try:
+            while True:
+                await asyncio.sleep(min(FOLLOW_SECONDS, self._seconds))
+                if time.monotonic() < due:
+                    await self._safely(self._repository.catch_up())
+                else:
                     due = time.monotonic() + self._seconds
-                    if self._looks_for_all():
-                        await self.look()
-            except Exception as error:  # whatever it is, the next look may fare better
-                if str(error) != self._complaint:
-                    logger.exception("the models folder %s cannot be looked at", self._folder)
-                self._complaint = str(error)
-            else:
-                self._complaint = "" if look else self._complaint
+                    await self._safely(self._turn())
+        finally:
+            if self._held is not None:
+                self._held.close()
+
+    async def _turn(self) -> None:
+        """Try again what has failed, and look."""
+        await self._repository.catch_up(again=True)
+        if self._looks_for_all():
+            await self.look()
+        self._complaint = ""
+
+    async def _safely(self, what: Coroutine[None, None, None]) -> None:
+        """Have something done; whatever goes wrong, the next look may fare better."""
+        try:
+            await what
+        except Exception as error:
+            if str(error) != self._complaint:
+                logger.exception("the models folder %s cannot be looked at", self._folder)
+            self._complaint = str(error)
 
     async def look(self) -> None:
         """Look once, and have served what has come."""

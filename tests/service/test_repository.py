@@ -62,6 +62,18 @@ def test_a_graph_that_onnxruntime_cannot_load_is_named(tmp_path: Path) -> None:
         load(tmp_path, "one")
 
 
+def test_at_the_start_an_altered_version_is_passed_over_for_the_one_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(tmp_path, "one", "1", MLP)
+    (put(tmp_path, "one", "2", MLP) / "head.onnx").unlink()
+    (tmp_path / "one" / "3").mkdir()
+    assert [(model.name, model.version) for model in load(tmp_path, "one")] == [("one", "1")]
+    for version, reason in (("3", "manifest.json: cannot be read"), ("2", "head.onnx: listed in manifest.json")):
+        assert f"one version {version} is passed over" in caplog.text
+        assert reason in caplog.text
+
+
 # Loading and unloading.
 
 

@@ -73,6 +73,8 @@ def test_elsewhere_it_must_be_decided_who_may_ask(host: str, tmp_path: Path) -> 
         ("DEVICE", "tpu"),
         ("CLIENT_SECONDS", "0"),
         ("CORS_ORIGINS", "example.org"),
+        ("WATCH_SECONDS", "-1"),
+        ("GRACE_SECONDS", "-0.5"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -89,3 +91,12 @@ def test_a_queue_that_a_whole_list_would_never_fit_is_refused() -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_models_folder_is_watched_but_with_cuda() -> None:
+    assert Settings().seconds_between_looks == 5
+    assert Settings(watch_seconds=0).seconds_between_looks == 0
+    assert Settings(device="cuda").seconds_between_looks == 0
+    for wanted in ({"watch_seconds": 1}, {"model_control": True}):
+        with pytest.raises(ValidationError, match=f"{next(iter(wanted))}: not with cuda"):
+            Settings.model_validate({"device": "cuda", **wanted})
