@@ -60,7 +60,8 @@ def main(
         "during",
         "p99 before, ms",
         "during",
-        "most",
+        "most before, ms",
+        "during",
         "failed",
     )
     typer.echo(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}")
@@ -117,6 +118,7 @@ def measure(
         f"{p50_during:.2f} ({p50_during / p50:.2f})",
         f"{p99:.2f}",
         f"{p99_during:.2f} ({p99_during / p99:.2f})",
+        f"{before.max():.1f}",
         f"{during.max():.1f}",
         f"{int((result.status != 200).sum())}",
     )
