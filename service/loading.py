@@ -19,8 +19,8 @@ from service.registry import ServedModel
 from service.settings import Settings
 
 NICENESS = 10
-"""Of the thread that loads (Linux, sched(7)): of a processor that another thread wants it has a tenth. With less it would
-keep Python's lock for long, now and then, while it waits for a processor; with none of this, callers wait for it."""
+"""Of the thread that loads (Linux, sched(7)): of a processor that another thread wants it has a tenth. With less it
+would keep Python's lock for long, now and then, while it waits for a processor; with none, callers wait for it."""
 
 KNOWN = np.zeros((2, 28, 28), np.uint8)
 """What a model must have an answer to before it is served: nothing, and a stroke."""

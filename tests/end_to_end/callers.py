@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import select
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,8 +73,11 @@ class Caller:
         connection.close()
 
     def connect(self, connection: http.client.HTTPConnection) -> None:
-        """Connect, unless that is done."""
+        """Connect, unless that is done and the other side has not closed meanwhile."""
         connected = connection.sock is not None
+        if connected and select.select([connection.sock], [], [], 0)[0]:
+            connection.close()
+            connected = False
         if not connected:
             connection.connect()
             self.port = connection.sock.getsockname()[1]

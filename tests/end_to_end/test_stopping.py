@@ -108,6 +108,7 @@ def answered(connection: socket.socket) -> int:
 @ONE_AND_TWO
 def test_a_second_signal_ends_it_at_once(serving: Serve, processes: str) -> None:
     with serving("--grace-seconds", "600", ODENET_WORKERS=processes) as service:
+        assert status(service, "/health/ready") == 200
         service.process.send_signal(signal.SIGTERM)
         until(lambda: status(service, "/health/ready") == 503)
         service.process.send_signal(signal.SIGTERM)
