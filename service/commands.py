@@ -1,15 +1,17 @@
-"""The commands of ``python -m service`` beside that which serves."""
+"""The commands of ``python -m service`` about settings and keys, and how a command line is read."""
 
 import json
 import sys
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, Field
-from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_settings import BaseSettings, CliApp, CliPositionalArg, SettingsConfigDict, SettingsError
 
 from service.engine.processors import usable_processors
 from service.security.keys import Key, Scope, make_key, read_keys
-from service.settings import Settings
+from service.settings import Settings, told
+
+Read = TypeVar("Read", bound=BaseModel)
 
 
 class Config(Settings):
@@ -58,3 +60,13 @@ class MakeKey(BaseSettings):
 
 
 COMMANDS: dict[str, type[BaseModel]] = {"config": Config, "key": MakeKey}
+
+
+def read(command: type[Read], arguments: list[str]) -> Read:
+    """What a command line says, done if there is anything to do; where it is wrong, say how and end with status 1."""
+    try:
+        return CliApp.run(command, cli_args=arguments)
+    except ValidationError as error:
+        sys.exit(f"error: settings: {told(error)}")
+    except (SettingsError, ValueError) as error:
+        sys.exit(f"error: {error}")
