@@ -36,7 +36,7 @@ class Config(Settings):
         print(json.dumps({"settings": self.model_dump(mode="json"), "set": given, "plan": plan}, indent=2))  # noqa: T201
 
 
-class MakeKey(BaseSettings):
+class MakeKey(BaseModel):
     """Make an API key: its entry for the file of keys goes to the output, the key itself to the error output, once."""
 
     model_config = SettingsConfigDict(
