@@ -5,7 +5,7 @@ import sys
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
-from pydantic_settings import BaseSettings, CliApp, CliPositionalArg, SettingsConfigDict, SettingsError
+from pydantic_settings import CliApp, CliPositionalArg, SettingsConfigDict, SettingsError
 
 from service.engine.processors import usable_processors
 from service.security.keys import Key, Scope, make_key, read_keys
