@@ -12,7 +12,7 @@ from service.engine.engine import Engine
 from service.engine.job import Job, Priority
 from service.engine.policy import SolverFields
 from service.engine.terms import settle
-from service.errors import UnknownModelError
+from service.errors import FieldError, InvalidError, UnknownModelError
 from service.registry import ServedModel
 from service.repository import Repository
 from service.settings import Settings
@@ -20,6 +20,10 @@ from service.telemetry import context
 
 FEW = 16
 """Images whose answers are told within the event loop."""
+
+MOST_TRACED = 16
+"""Images of a request whose solves are told step by step. Each may take `models.solvers.solve.MAX_STEPS` attempts, of
+which a quarter of a megabyte of JSON is made."""
 
 Result = TypeVar("Result")
 
@@ -33,6 +37,7 @@ class Asked(NamedTuple):
         model: the model, or its name; None for the default one.
         version: of a model that is named; None for that which is served.
         priority: whose images are begun first.
+        trace: whether to tell what each solve goes through.
     """
 
     images: Images
@@ -40,6 +45,7 @@ class Asked(NamedTuple):
     model: ServedModel | str | None = None
     version: str | None = None
     priority: Priority = Priority.normal
+    trace: bool = False
 
 
 class DataPlane:
@@ -109,7 +115,7 @@ class DataPlane:
 
         Raises:
             UnknownModelError: no such model is served.
-            InvalidError: a field does not go with the model or with another field.
+            InvalidError: a field does not go with the model or with another field, or with so many images.
             OverloadedError: there is no room in the queue.
             DeadlineError: the deadline passed.
             StoppingError: the service stops first.
@@ -120,7 +126,10 @@ class DataPlane:
         if not isinstance(model, ServedModel):
             model = await self.repository.get(model, asked.version)
         terms = settle(asked.fields, model, self.settings.floor)
-        job = Job(model, asked.images, terms, arrived, time.perf_counter(), asked.priority)
+        if asked.trace and len(asked.images) > MOST_TRACED:
+            message = f"tells of at most {MOST_TRACED} images in a request"
+            raise InvalidError(FieldError("trace", message, f"{len(asked.images):,} images"))
+        job = Job(model, asked.images, terms, arrived, time.perf_counter(), asked.priority, traced=asked.trace)
         context.note(model=model.name, version=model.version, images=len(job.images))
         try:
             await self._engine.answer(job, gone)

@@ -5,7 +5,7 @@ at different times, with step sizes and tolerances of their own, are attempted t
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.backends.answer import Answer, Images
-from models.solvers.attempt import STRETCH, Attempt
+from models.backends.trace import Attempted, Told, Trace
+from models.solvers.attempt import Attempt, is_last
 from models.solvers.settings import SolverSettings
 from models.solvers.solve import MAX_STEPS, Outcome, equal_steps, judge
 from models.solvers.tableau import Tableau
@@ -54,9 +55,19 @@ class Flight(ABC):
         self._steps, self._rejected, self._outcome, self._forced, self._most = self._counts
         self._error, self._atol = self._sizes = np.zeros((2, capacity), np.float32)
         self._any_forced = False
+        self._traces: dict[int, Trace] = {}
+
+    @property
+    def traced(self) -> bool:
+        """Whether any row is."""
+        return bool(self._traces)
 
     def join(
-        self, images: Images | Sequence[Images], solvers: Sequence[SolverSettings | None], max_nfe: Sequence[int | None]
+        self,
+        images: Images | Sequence[Images],
+        solvers: Sequence[SolverSettings | None],
+        max_nfe: Sequence[int | None],
+        traces: Iterable[Trace | None] = (),
     ) -> None:
         """Bring images through the stem into the next places.
 
@@ -64,6 +75,7 @@ class Flight(ABC):
             images: uint8 ``[28, 28]`` each, no more than there is room for.
             solvers: of this flight's method, one for each image; None for a network without an ODE.
             max_nfe: the most evaluations of f that each may cost, or None; at least as many as one step takes.
+            traces: told what becomes of each, or None; a network without an ODE has nothing to tell.
         """
         first, self.rows = self.rows, self.rows + len(images)
         starts = [_start(self.tableau, solver) for solver in solvers]
@@ -73,6 +85,9 @@ class Flight(ABC):
         for place, (start, most) in enumerate(zip(starts, max_nfe, strict=True), first):
             self._atol[place] = start.atol
             self._most[place] = self._attempts(most)
+        if traced := {place: trace for place, trace in enumerate(traces, first) if trace is not None}:
+            self._traces |= traced
+            self._tell(traced, [0.0] * len(traced))
 
     def attempt(self) -> list[int]:
         """Attempt a step for every row.
@@ -87,6 +102,7 @@ class Flight(ABC):
         spent = self._steps[:n] == self._most[:n]
         if any_spent := spent.any():
             self.finish(np.flatnonzero(spent & (self._most[:n] < MAX_STEPS)).tolist(), Outcome.max_nfe)
+        before = [(place, *self._time_and_step(place)) for place in self._traces]
         tried = self._attempt(n)
         if tried.accepted.all() and not self._any_forced:  # as `judge` has it, and most often: so in few operations
             self._error[:n] += tried.error
@@ -97,6 +113,8 @@ class Flight(ABC):
         if any_spent:
             self._outcome[:n][spent & ~ended] = Outcome.max_steps
             ended |= spent
+        if before:
+            self._note(before, tried, ended)
         places: list[int] = np.flatnonzero(ended).tolist()
         return places
 
@@ -112,7 +130,7 @@ class Flight(ABC):
         """
         for place in places:
             t, h = self._time_and_step(place)
-            if self._adaptive or h * STRETCH < T1 - t:
+            if self._adaptive or not is_last(t, h, T1):
                 self._forced[place] = reason
                 self._any_forced = True
                 self._restart(place, Start(h=T1, rtol=0.0, atol=np.inf))
@@ -130,6 +148,8 @@ class Flight(ABC):
         steps, rejected, outcome, *_ = self._counts[:, index].copy()
         nfe = steps if self.tableau is None else self.tableau.evaluations(steps)
         answer = Answer(self._logits(index), steps, rejected, nfe, self._error[index].copy(), outcome)
+        if self._traces:
+            self._conclude(places, answer)
         self.drop(places)
         return answer
 
@@ -145,6 +165,10 @@ class Flight(ABC):
                 self._move(self.rows, place)
                 self._counts[:, place] = self._counts[:, self.rows]
                 self._sizes[:, place] = self._sizes[:, self.rows]
+            if self._traces:
+                self._traces.pop(place, None)
+                if self.rows in self._traces:
+                    self._traces[place] = self._traces.pop(self.rows)
 
     def _attempts(self, max_nfe: int | None) -> int:
         """How many attempts a row may make."""
@@ -168,6 +192,32 @@ class Flight(ABC):
         self._outcome[:n] = outcome
         ended: npt.NDArray[np.bool_] = outcome != int(Outcome.max_steps)
         return ended
+
+    def _note(self, before: list[tuple[int, float, float]], tried: Attempt, ended: npt.NDArray[np.bool_]) -> None:
+        """Note in their traces how an attempt went: of some places, with their times and steps before it."""
+        going_on = []
+        for place, t, h in before:
+            start, step = np.float32(t), np.float32(h)
+            size = T1 - t if is_last(start, step, T1) else h
+            accepted = bool(tried.accepted[place])
+            self._traces[place].attempts.append(Attempted(t, size, float(tried.error[place]), accepted))
+            if accepted and not ended[place]:
+                going_on.append(place)
+        if going_on:
+            self._tell(going_on, tried.t[going_on].tolist())
+
+    def _tell(self, places: Iterable[int], times: list[float]) -> None:
+        """Note in their traces what the head makes of the states at some places, at their times."""
+        index = np.fromiter(places, np.intp)
+        for place, t, logits in zip(index.tolist(), times, self._logits(index), strict=True):
+            self._traces[place].depth.append(Told(t, logits))
+
+    def _conclude(self, places: Sequence[int], answer: Answer) -> None:
+        """Note in their traces how rows have ended that leave from some places."""
+        for row, place in enumerate(places):
+            if (trace := self._traces.get(place)) and trace.attempts[-1].accepted:
+                t, _ = self._time_and_step(place)
+                trace.depth.append(Told(t, answer.logits[row]))
 
     @abstractmethod
     def _begin(self, images: Images | Sequence[Images], first: int, starts: list[Start]) -> None:

@@ -10,6 +10,11 @@ STRETCH = 1.01
 so no sliver of a step is left over by rounding."""
 
 
+def is_last(t: Array, h: Array, t1: float) -> Array:
+    """Whether a step of size h from time t goes all the way to t1, whatever its size."""
+    return h * STRETCH >= t1 - t
+
+
 class Attempt(NamedTuple):
     """What one attempt made of each row; a rejected row keeps its ``z``, ``k1`` and ``t``.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.solvers.attempt import STRETCH, Attempt
+from models.solvers.attempt import Attempt, is_last
 from models.solvers.controller import error_ratio, next_step_size, per_row, root_mean_square
 from models.solvers.tableau import Tableau
 
@@ -39,7 +39,7 @@ class Step(nn.Module):
             rtol: relative tolerance, ``[rows]``; a fixed-step method ignores it.
             atol: absolute tolerance, ``[rows]``; a fixed-step method ignores it.
         """
-        last = h * STRETCH >= self.t1 - t
+        last = is_last(t, h, self.t1)
         width = torch.where(last, self.t1 - t, h)
         t_next = torch.where(last, self.t1, t + h)
 

@@ -164,7 +164,7 @@ def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> Aske
     _check_count(sum(_count(part) for part in parts), settings)
     images = [_images(part, settings) for part in parts]
     pixels = images[0] if len(images) == 1 else np.concatenate(images)
-    return Asked(pixels, query.solver, query.model, priority=Priority[query.priority])
+    return Asked(pixels, query.solver, query.model, priority=Priority[query.priority], trace=query.trace)
 
 
 def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> Asked:
@@ -194,7 +194,7 @@ def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> Asked
         **query.model_dump(exclude={"priority"}, exclude_unset=True),
         **body.model_dump(exclude={"images"}, exclude_unset=True),
     )
-    return Asked(np.stack(images), fields.solver, fields.model, priority=Priority[query.priority])
+    return Asked(np.stack(images), fields.solver, fields.model, priority=Priority[query.priority], trace=fields.trace)
 
 
 def _count(part: Part) -> int:

@@ -8,7 +8,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
-from models.solvers.solve import Outcome
+from models.backends.trace import Trace
+from models.solvers.solve import MAX_STEPS, Outcome
 from service.api.body import JSON, MULTIPART, PICTURES, PIXELS, expected_images, is_short, parse, read
 from service.api.examples import PREDICT_EXAMPLES
 from service.api.inference import DirectRoute, gone, server_timing, timing
@@ -49,12 +50,54 @@ class Solve(BaseModel):
     degraded: bool = Field(description="Whether the service was busy, and solved more loosely than was asked.")
 
 
+class AttemptedStep(BaseModel):
+    """A step of the solve, accepted or not."""
+
+    t: float = Field(description="From where: 0 is the beginning of the depth, 1 its end.")
+    size: float = Field(description="Of the step.")
+    error: float | None = Field(
+        description="The estimate of its local error, a root mean square over the state: of the accepted steps the sum "
+        "is error_estimate. It is not the ratio to the tolerance that decides. Null for a fixed-step method, which "
+        "estimates none, and where it is no finite number."
+    )
+    accepted: bool = Field(description="Whether the solve went on from its end; else a smaller one was tried.")
+
+
+class Reading(BaseModel):
+    """What the network would answer if the depth ended here."""
+
+    t: float
+    logits: list[float | None] = Field(
+        description="Of the digits 0 to 9, before the softmax; null where one is no finite number.",
+        min_length=10,
+        max_length=10,
+    )
+
+
+class SolveTrace(BaseModel):
+    """What a solve went through."""
+
+    attempts: list[AttemptedStep] = Field(
+        description="Every attempt, in their order: as many as solver.steps. heun2 at tolerance 1e-6 takes some 400; "
+        f"a solve is given up after {MAX_STEPS:,}."
+    )
+    depth: list[Reading] = Field(
+        description="At t = 0 and after each accepted step. The probabilities are the softmax of the last."
+    )
+
+
 class Prediction(BaseModel):
     """The answer to one image."""
 
     digit: int = Field(description="The most probable digit.")
     probabilities: list[float] = Field(description="Of the digits 0 to 9.", min_length=10, max_length=10)
     solver: Solve | None = Field(description="Null for a model without an ODE.")
+    image: list[list[int]] | None = Field(
+        default=None, description="What the network saw: 28 rows of 28 grey levels. Only where trace is asked."
+    )
+    trace: SolveTrace | None = Field(
+        default=None, description="Only where it is asked; null for a model without an ODE."
+    )
 
 
 class Timing(BaseModel):
@@ -116,7 +159,8 @@ def route(plane: DataPlane) -> APIRoute:
         asked = await plane.beside(not is_short(parts), lambda: parse(parts, query, settings))
         job = await plane.answer(asked, arrived, lambda: gone(request))
         told = timing(job)
-        content = await plane.beside(len(job.images) > FEW, lambda: _written(job, told))
+        long = asked.trace or len(job.images) > FEW
+        content = await plane.beside(long, lambda: _written(job, told, trace=asked.trace))
         return Response(content, headers=server_timing(told), media_type=JSON)
 
     refusals = (
@@ -141,24 +185,38 @@ def route(plane: DataPlane) -> APIRoute:
     )
 
 
-def _written(job: Job, told: dict[str, float]) -> bytes:
+def _written(job: Job, told: dict[str, float], *, trace: bool) -> bytes:
     """A `PredictAnswer`, written without building one, which would check what is known to be right."""
     answer, columns = job.answer, solves(job)
     rows = zip(*columns.values(), strict=True) if columns else [None] * len(job.images)
     predictions = zip(answer.digits.tolist(), answer.probabilities.tolist(), rows, strict=True)
-    return to_json(
+    written = [
         {
-            "model": job.model.name,
-            "version": job.model.version,
-            "predictions": [
-                {
-                    "digit": digit,
-                    "probabilities": probabilities,
-                    "solver": None if row is None else dict(zip(columns, row, strict=True)),
-                }
-                for digit, probabilities, row in predictions
-            ],
-            "timing_ms": told,
-        },
+            "digit": digit,
+            "probabilities": probabilities,
+            "solver": None if row is None else dict(zip(columns, row, strict=True)),
+        }
+        for digit, probabilities, row in predictions
+    ]
+    if trace:
+        written = [prediction | _traced(job, number) for number, prediction in enumerate(written)]
+    return to_json(
+        {"model": job.model.name, "version": job.model.version, "predictions": written, "timing_ms": told},
         inf_nan_mode="null",
     )
+
+
+def _traced(job: Job, number: int) -> dict[str, Any]:
+    """What a `Prediction` has besides where a trace is asked."""
+    trace, solver = job.traces[number], job.rungs[number].solver
+    told = None if trace is None or solver is None else _steps_and_depth(trace, adaptive=solver.steps is None)
+    return {"image": job.images[number].tolist(), "trace": told}
+
+
+def _steps_and_depth(trace: Trace, *, adaptive: bool) -> dict[str, Any]:
+    """A `SolveTrace`."""
+    attempts = [attempt._asdict() for attempt in trace.attempts]
+    return {
+        "attempts": attempts if adaptive else [attempt | {"error": None} for attempt in attempts],
+        "depth": [{"t": reading.t, "logits": reading.logits.tolist()} for reading in trace.depth],
+    }

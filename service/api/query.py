@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import Field, ValidationError
 
+from service.data_plane import MOST_TRACED
 from service.engine.policy import SolverFields
 from service.errors import MOST_ERRORS, FieldError, InvalidError, invalid, shortened
 
@@ -18,6 +19,13 @@ class PredictFields(SolverFields):
     """What may stand in the query, or in the body if that is JSON."""
 
     model: Annotated[str | None, Field(description="The model to ask.  Default: the service's.")] = None
+    trace: Annotated[
+        bool,
+        Field(
+            description="Whether to tell, for each image, what the network saw and what its solve went through: every "
+            f"attempted step, and the logits along the depth. For at most {MOST_TRACED} images; the answer is the same."
+        ),
+    ] = False
 
     @cached_property
     def solver(self) -> SolverFields:

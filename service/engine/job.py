@@ -5,6 +5,7 @@ from enum import Enum, IntEnum
 from typing import NamedTuple
 
 from models.backends.answer import Answer, Images
+from models.backends.trace import Trace
 from service.engine.terms import Rung, Terms
 from service.registry import ServedModel
 
@@ -56,6 +57,7 @@ class Job:
         decoded: when the images were there.
         priority: whose images are begun first.
         on_end: called once, by the thread of the scheduler.
+        traced: whether to tell what each solve goes through.
 
     Attributes:
         begun: how many of its images have left the queue, in their order.
@@ -67,6 +69,7 @@ class Job:
         answer: of its images; whole when it ended as answered.
         rungs: by what each of them is, or was, solved.
         degraded: whether that is looser than was asked, as the service was busy.
+        traces: what the solve of each went through; None where that is not told, or there is no ODE.
     """
 
     def __init__(
@@ -78,6 +81,8 @@ class Job:
         decoded: float,
         priority: Priority = Priority.normal,
         on_end: "Callable[[Job], None] | None" = None,
+        *,
+        traced: bool = False,
     ) -> None:
         rows = len(images)
         self.model = model
@@ -96,6 +101,8 @@ class Job:
         self.answer = Answer.empty(rows, len(model.artifact.manifest.classes))
         self.rungs = [terms.rungs[0]] * rows
         self.degraded = [False] * rows
+        traced = traced and terms.rungs[0].solver is not None
+        self.traces = [Trace() if traced else None for _ in range(rows)]
         self._unanswered = rows
 
     @property

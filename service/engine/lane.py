@@ -131,6 +131,11 @@ class Lane:
         """Whether there is anything to do."""
         return bool(self.rows or self.line)
 
+    @property
+    def traced(self) -> bool:
+        """Whether any row in flight is, which takes time of its own."""
+        return self._made is not None and self._made.traced
+
     def room(self, *, guest: bool) -> int:
         """How many more images of either kind may join."""
         return self.capacity - sum(row.guest == guest for row in self.rows)
@@ -139,7 +144,8 @@ class Lane:
         """Bring images into flight, at most as many as there is room for."""
         images = [row.job.images[row.number] for row in rows]
         solvers = [row.job.rungs[row.number].solver for row in rows]
-        self._flight.join(images, solvers, [row.job.terms.max_nfe for row in rows])
+        limits, traces = [row.job.terms.max_nfe for row in rows], [row.job.traces[row.number] for row in rows]
+        self._flight.join(images, solvers, limits, traces)
         self.rows += rows
 
     def drop(self) -> None:

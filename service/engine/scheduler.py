@@ -154,16 +154,20 @@ class Scheduler:
             return None
         lane = self._active.popleft()
         begun, joining = self.counts.begun, dict[Lane, list[Row]]()
-        ended, stepped, answered = list[Job](), 0, 0
+        ended, stepped, answered, traced = list[Job](), 0, 0, False
         try:
             lane.drop()
             self._fill(lane, started, joining)
-            stepped = len(lane.rows)
+            stepped, traced = len(lane.rows), lane.traced
             ended = self._step(lane, started) if stepped else []
             answered = stepped - len(lane.rows)
         except Exception:  # noqa: BLE001 (whatever it is, it is logged, and no fault of the other lanes)
             self._fail(lane, joining)
-        self._learn(lane, self._clock() - started, self.counts.begun - begun, stepped, answered)
+        seconds, joined = self._clock() - started, self.counts.begun - begun
+        if (joined or stepped) and not traced:
+            lane.costs.correct(joined, stepped, lane.evaluations_per_step, seconds)
+        lane.seconds += SMOOTHING * (seconds - lane.seconds)
+        self._learn_pace(seconds, answered)
         for job in ended:
             self._tell(job)
         for each in (lane, *joining):
@@ -251,13 +255,6 @@ class Scheduler:
     def _others(self, lane: Lane) -> float:
         """Seconds of a turn of each of the other lanes at work."""
         return sum(other.seconds for other in self._active if other is not lane)
-
-    def _learn(self, lane: Lane, seconds: float, joined: int, stepped: int, answered: int) -> None:
-        """Note what a turn took, in which so many rows joined, were stepped, and were answered."""
-        lane.seconds += SMOOTHING * (seconds - lane.seconds)
-        if joined or stepped:
-            lane.costs.correct(joined, stepped, lane.evaluations_per_step, seconds)
-        self._learn_pace(seconds, answered)
 
     def _learn_pace(self, seconds: float, answered: int) -> None:
         """Note in how many seconds so many images were answered."""

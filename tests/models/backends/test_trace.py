@@ -1,0 +1,148 @@
+"""A trace tells what a solve went through, and changes nothing about it."""
+
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from models import artifact as artifacts
+from models.backends.answer import Answer
+from models.backends.onnx import OnnxBackend
+from models.backends.protocol import Backend
+from models.backends.torch import TorchBackend, load_network
+from models.backends.trace import Trace
+from models.solvers.methods import METHODS
+from models.solvers.settings import SolverSettings
+from models.solvers.solve import MAX_STEPS, Outcome, solve
+from tests.digits import load_test_set
+from tests.serving import SHIPPED
+
+DIGITS = load_test_set()[0][:8]
+CAPACITY = 6
+SOLVERS = {
+    "euler": SolverSettings(method="euler", steps=5),
+    "rk4": SolverSettings(method="rk4", steps=3),
+    "heun2": SolverSettings.adaptive("heun2", 1e-3),
+    "bosh3": SolverSettings.adaptive("bosh3", 1e-4),
+    "dopri5": SolverSettings.adaptive("dopri5", 1e-5),
+}
+
+every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
+
+
+@cache
+def backend_of(name: str) -> Backend:
+    if name == "onnxruntime":
+        return OnnxBackend(SHIPPED, METHODS)
+    return TorchBackend(load_network(artifacts.read(SHIPPED)))
+
+
+@pytest.fixture(params=["onnxruntime", "torch"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    return backend_of(request.param)
+
+
+def flown(
+    backend: Backend, solver: SolverSettings, traced: set[int], digits: int = len(DIGITS), max_nfe: int | None = None
+) -> tuple[dict[int, Answer], dict[int, Trace]]:
+    """The answers to digits of which one joins at each attempt, so that each flies at a time of its own; the traces."""
+    flight, answers = backend.flight(solver.method, CAPACITY), dict[int, Answer]()
+    traces = {digit: Trace() for digit in traced}
+    waiting, seats = list(range(digits)), list[int]()
+    while waiting or seats:
+        if waiting and len(seats) < CAPACITY:
+            digit = waiting.pop(0)
+            flight.join(DIGITS[digit : digit + 1], [solver], [max_nfe], [traces.get(digit)])
+            seats.append(digit)
+        if places := flight.attempt():
+            answer = flight.leave(places)
+            for row, place in enumerate(places):
+                answers[seats[place]] = Answer._make(column[row] for column in answer)
+            for place in reversed(places):
+                seats[place] = seats[-1]
+                seats.pop()
+    assert not flight.traced
+    return answers, traces
+
+
+@every_solver
+@pytest.mark.parametrize("traced", [{0}, {3, 6}, set(range(8))], ids=["the first", "two", "all"])
+def test_whoever_is_traced_every_answer_is_bit_for_bit_the_same(
+    backend: Backend, solver: SolverSettings, traced: set[int]
+) -> None:
+    expected, _ = flown(backend, solver, set())
+    answers, _ = flown(backend, solver, traced)
+    for digit, answer in answers.items():
+        for name in Answer._fields:
+            assert_array_equal(getattr(answer, name), getattr(expected[digit], name), err_msg=name)
+
+
+@every_solver
+def test_a_trace_adds_up_to_its_answer(backend: Backend, solver: SolverSettings) -> None:
+    answers, traces = flown(backend, solver, {1, 4, 7})
+    for digit, trace in traces.items():
+        answer, accepted = answers[digit], [attempt for attempt in trace.attempts if attempt.accepted]
+        assert len(trace.attempts) == answer.steps
+        assert len(trace.attempts) - len(accepted) == answer.rejected
+        assert np.cumsum([0, *(attempt.error for attempt in accepted)], dtype=np.float32)[-1] == answer.error_estimate
+        assert_array_equal(trace.depth[-1].logits, answer.logits)
+        assert [reading.t for reading in trace.depth[:-1]] == [attempt.t for attempt in accepted]
+        assert trace.depth[-1].t == 1
+        for reading, attempt, after in zip(trace.depth, accepted, trace.depth[1:], strict=False):
+            assert attempt.size == pytest.approx(after.t - reading.t, abs=1e-6)
+        assert all(after.size < before.size for before, after in pairwise(trace.attempts) if not before.accepted)
+
+
+@every_solver
+def test_a_trace_is_that_of_the_solve_of_the_image_alone(solver: SolverSettings) -> None:
+    backend = backend_of("onnxruntime")
+    _, traces = flown(backend, solver, set(range(8)))
+    for digit, trace in traces.items():
+        expected = []
+        solve(
+            backend.step(solver.method),
+            backend.stem(DIGITS[digit : digit + 1]),
+            observe=lambda _, t, h, tried: expected.append((t[0], tried.error[0], tried.accepted[0])),  # noqa: B023
+            **solver.arguments,
+        )
+        assert [(attempt.t, attempt.error, attempt.accepted) for attempt in trace.attempts] == expected
+
+
+def test_rejected_steps_are_told(backend: Backend) -> None:
+    _, traces = flown(backend, SolverSettings.adaptive("dopri5", 1e-5), set(range(8)))
+    assert any(not attempt.accepted for trace in traces.values() for attempt in trace.attempts)
+
+
+def test_every_attempt_of_a_long_solve_is_told(backend: Backend) -> None:
+    answers, traces = flown(backend, SolverSettings.adaptive("heun2", 1e-6), {0}, digits=1)
+    assert len(traces[0].attempts) == answers[0].steps > 200
+
+
+def test_a_solve_that_is_given_up_ends_where_it_came_to(backend: Backend) -> None:
+    hopeless = SolverSettings.model_construct(method="heun2", rtol=1e-9, atol=1e-9)
+    answers, traces = flown(backend, hopeless, {0}, digits=1)
+    assert answers[0].outcome == Outcome.max_steps
+    assert len(traces[0].attempts) == MAX_STEPS
+    assert 0 < traces[0].depth[-1].t < 1
+    assert_array_equal(traces[0].depth[-1].logits, answers[0].logits)
+
+
+def test_a_last_step_that_is_forced_is_told_with_its_size(backend: Backend) -> None:
+    answers, traces = flown(backend, SolverSettings.adaptive("heun2", 1e-4), {0}, digits=1, max_nfe=6)
+    assert answers[0].outcome == Outcome.max_nfe
+    last = traces[0].attempts[-1]
+    assert (last.size, last.accepted, traces[0].depth[-1].t) == (1 - last.t, True, 1)
+
+
+def test_who_is_dropped_takes_its_trace_along(backend: Backend) -> None:
+    solver, flight = SOLVERS["heun2"], backend.flight("heun2", 3)
+    traces = [Trace(), Trace(), Trace()]
+    flight.join(DIGITS[:3], [solver] * 3, [None] * 3, traces)
+    flight.attempt()
+    flight.drop([0])  # the last row moves into its place
+    flight.attempt()
+    assert [len(trace.attempts) for trace in traces] == [1, 2, 2]
+    flight.drop([0, 1])
+    assert not flight.traced
