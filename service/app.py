@@ -7,9 +7,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import RedirectResponse
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
@@ -34,6 +33,7 @@ from service.shared import shared_folder
 from service.telemetry.metrics import Metrics
 from service.telemetry.middleware import Telemetry
 from service.watch import watching
+from service.web import routes as web
 
 if TYPE_CHECKING:
     from service.telemetry.tracing import Tracing
@@ -97,6 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
         exposition.router(metrics),
         models.router(plane, metrics, models.Server(name="odenet", version=VERSION, extensions=models.EXTENSIONS)),
         repository.router(fitted),
+        web.router(),
     ):
         app.include_router(router)
     refuse = errors.install(app, {"v2": oip_errors.tell}, problems.tell, metrics.refused)
@@ -111,10 +112,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.build_middleware_stack = lambda: UnreadBody(  # type: ignore[method-assign]
         Telemetry(SecurityHeaders(build(), tls=tls), metrics)
     )
-
-    @app.get("/", include_in_schema=False)
-    async def home() -> Response:
-        return RedirectResponse("/docs")
 
     return app
 

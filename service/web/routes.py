@@ -1,0 +1,57 @@
+"""``GET /``: the page, and the files that it is made of."""
+
+import hashlib
+from pathlib import Path
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from starlette.staticfiles import StaticFiles
+
+FOLDER = Path(__file__).parent / "static"
+PAGE = "index.html"
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The content security policy of the page: it runs, shows and asks nothing but what the service gives it."""
+
+FOR_EVER = "public, max-age=31536000, immutable"
+ASK_AGAIN = "no-cache"
+
+
+def router() -> APIRouter:
+    """The routes.
+
+    The files have the digest of all of them in their path, so that a browser may keep them for ever, and never has one
+    of yesterday beside one of today. The page, which names the digest, is asked for again each time.
+    """
+    routes = APIRouter(include_in_schema=False)
+    digest = _digest()
+    page = (FOLDER / PAGE).read_text(encoding="utf-8").replace('="static/', f'="static/{digest}/').encode()
+    etag = f'"{hashlib.sha256(page).hexdigest()[:16]}"'
+    files = StaticFiles(directory=FOLDER)
+
+    @routes.get("/")
+    async def get_page(request: Request) -> Response:
+        headers = {"content-security-policy": POLICY, "cache-control": ASK_AGAIN, "etag": etag}
+        if etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(page, headers=headers, media_type="text/html")
+
+    @routes.get("/static/{version}/{name}")
+    async def get_file(request: Request, version: str, name: str) -> Response:
+        if version != digest:
+            raise HTTPException(404)
+        answer = await files.get_response(name, request.scope)
+        answer.headers.update({"content-security-policy": POLICY, "cache-control": FOR_EVER})
+        return answer
+
+    return routes
+
+
+def _digest() -> str:
+    """Of the names and contents of all files."""
+    digest = hashlib.sha256()
+    for path in sorted(FOLDER.iterdir()):
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]

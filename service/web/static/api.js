@@ -1,0 +1,84 @@
+/** What the service is asked, and how its failures are told. */
+
+/**
+ * @typedef {{method: string, rtol: number | null, atol: number | null, nfe: number, steps: number, rejected: number,
+ *   error_estimate: number | null, outcome: string, degraded: boolean}} Solver
+ * @typedef {{t: number, size: number, error: number | null, accepted: boolean}} Attempt
+ * @typedef {{t: number, logits: number[]}} Reading
+ * @typedef {{digit: number, probabilities: number[], solver: Solver | null, image: number[][],
+ *   trace: {attempts: Attempt[], depth: Reading[]} | null}} Prediction
+ * @typedef {{body: Blob, label: number | null}} Picture the body of a request, and the digit it is known to be
+ * @typedef {Record<string, string | number | boolean>} Fields what stands in the query
+ * @typedef {{prediction: Prediction, model: string, service: number, trip: number}} Answer with milliseconds
+ */
+
+/** The service answered, and not with what was asked. */
+export class Refusal extends Error {
+  /**
+   * @param {number} status
+   * @param {{detail?: string, errors?: {field: string, message: string, value: string | null}[]}} problem
+   * @param {number | null} retryAfter seconds
+   */
+  constructor(status, problem, retryAfter) {
+    super(problem.detail ?? `status ${status}`);
+    this.status = status;
+    this.errors = problem.errors ?? [];
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** Nobody answered. */
+export class Unreachable extends Error {}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} [options]
+ * @returns {Promise<Response>} of a success
+ * @throws {Refusal | Unreachable | DOMException} the last where it was aborted
+ */
+async function ask(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    throw new Unreachable("the service does not answer");
+  }
+  if (answer.ok) return answer;
+  const problem = await answer.json().catch(() => ({}));
+  const retryAfter = Number(answer.headers.get("retry-after"));
+  throw new Refusal(answer.status, problem, retryAfter || null);
+}
+
+/**
+ * Classify one picture.
+ *
+ * @param {Picture} picture
+ * @param {Fields} fields
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<Answer>}
+ */
+export async function predict(picture, fields, signal) {
+  const query = new URLSearchParams(Object.entries(fields).map(([name, value]) => [name, String(value)]));
+  const started = performance.now();
+  const headers = { "content-type": picture.body.type || "application/octet-stream" };
+  const answer = await ask(`predict?${query}`, { method: "POST", body: picture.body, headers, signal });
+  const told = await answer.json();
+  const trip = performance.now() - started;
+  return { prediction: told.predictions[0], model: told.model, service: total(answer), trip };
+}
+
+/** The models that are served, and all that is known of one of them. */
+export const listModels = async () => (await ask("models")).json();
+export const getModel = async (/** @type {string} */ name) => (await ask(`models/${encodeURIComponent(name)}`)).json();
+
+/** Whether the service answers at all. */
+export async function isLive() {
+  return ask("health/ready", { cache: "no-store" }).then(() => true, () => false);
+}
+
+/** @param {Response} answer @returns {number} the milliseconds that its Server-Timing tells as the total */
+function total(answer) {
+  const found = /total;dur=([\d.]+)/.exec(answer.headers.get("server-timing") ?? "");
+  return found ? Number(found[1]) : NaN;
+}

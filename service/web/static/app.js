@@ -1,0 +1,150 @@
+/** The page, put together. */
+
+import { AnswerView, showImage } from "./answer-view.js";
+import { getModel, listModels, predict, Unreachable } from "./api.js";
+import { base64, copying, programs } from "./code.js";
+import { compare } from "./compare.js";
+import { Connection } from "./connection.js";
+import { Controls } from "./controls.js";
+import { Live } from "./live.js";
+import { kindly, retryAfter } from "./messages.js";
+import { Pad } from "./pad.js";
+import { read, watch } from "./pictures.js";
+import { offer } from "./samples.js";
+import { logitsChart, stepsChart } from "./solve-charts.js";
+import { tradeoffChart } from "./tradeoff-chart.js";
+
+const FIRST = 11; // of the digits to pick: a loose solve reads it otherwise than a tight one
+
+const part = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
+/** @type {{name: string, methods: string[], default: boolean}[]} */
+let models = [];
+/** @type {Map<string, any>} */
+const profiles = new Map();
+let retry = 0;
+let comparison = new AbortController();
+/** @type {Awaited<ReturnType<typeof offer>> | null} */
+let samples = null;
+
+const view = new AnswerView(part);
+const charts = { steps: stepsChart(part("steps-chart")), logits: logitsChart(part("logits-chart")), tradeoff: tradeoffChart(part("tradeoff-chart")) };
+const connection = new Connection(part("offline"), () => (models.length ? ask() : start()));
+const live = new Live(send, show, fail);
+const pad = new Pad(part("ink"), changed, () => samples?.leave());
+const controls = new Controls(
+  { modes: part("modes"), method: part("method"), slider: part("slider"), setting: part("setting"), leftEnd: part("left-end"), rightEnd: part("right-end") },
+  ask,
+);
+
+/** @typedef {{picture: import("./api.js").Picture, model: string, fields: import("./api.js").Fields}} Question */
+
+function ask() {
+  clearTimeout(retry);
+  if (!models.length || pad.blank) return;
+  live.ask({ model: part("model").value, fields: controls.fields });
+}
+
+/** @param {{model: string, fields: import("./api.js").Fields}} question @param {AbortSignal} signal */
+async function send({ model, fields }, signal) {
+  const picture = await pad.picture();
+  if (!picture) throw new DOMException("nothing is drawn", "AbortError");
+  return { picture, answer: await predict(picture, { model, ...fields, trace: true }, signal) };
+}
+
+/** @param {Awaited<ReturnType<typeof send>>} told @param {{model: string, fields: import("./api.js").Fields}} question */
+function show({ picture, answer }, { model, fields }) {
+  part("notice").hidden = true;
+  const { prediction } = answer;
+  view.show(answer, picture.label);
+  showImage(part("seen"), prediction.image);
+  charts.steps.show(prediction);
+  charts.logits.show(prediction);
+  charts.tradeoff.show({ profile: profiles.get(model), solver: prediction.solver });
+  const { curl, python } = programs(base64(part("seen")), { model, ...fields });
+  part("curl").textContent = curl;
+  part("python").textContent = python;
+}
+
+/** @param {Error} error */
+function fail(error) {
+  if (error.name === "AbortError") return;
+  if (error instanceof Unreachable) {
+    connection.lost();
+    return;
+  }
+  part("notice").textContent = kindly(error);
+  part("notice").hidden = false;
+  const seconds = retryAfter(error);
+  if (seconds) retry = setTimeout(ask, 1000 * seconds);
+}
+
+/** Something else is on the pad. */
+function changed() {
+  part("hint").hidden = !pad.blank;
+  part("undo").disabled = !pad.undoable;
+  part("clear").disabled = part("compare").disabled = pad.blank;
+  comparison.abort();
+  part("compare-table").hidden = true;
+  part("compare-note").textContent = "";
+  if (pad.blank) {
+    live.cancel();
+    clearTimeout(retry);
+    view.clear();
+    samples?.leave();
+    part("notice").hidden = true;
+    part("seen").getContext("2d").clearRect(0, 0, 28, 28);
+    charts.steps.show(null);
+    charts.logits.show(null);
+  }
+  ask();
+}
+
+async function compareAll() {
+  comparison.abort();
+  const { signal } = (comparison = new AbortController());
+  const picture = await pad.picture();
+  const model = models.find(({ name }) => name === part("model").value);
+  if (!picture || !model) return;
+  try {
+    part("compare-note").textContent = await compare(picture, model, models, part("compare-table"), signal);
+  } catch (error) {
+    if (!signal.aborted) fail(/** @type {Error} */ (error));
+  }
+}
+
+async function chooseModel() {
+  const { name, methods } = /** @type {typeof models[0]} */ (models.find((model) => model.name === part("model").value));
+  if (!profiles.has(name)) profiles.set(name, (await getModel(name)).profile);
+  controls.offer(methods);
+  part("tradeoff-lead").textContent = `How far the logits of ${name} are from those of a tight solve, against evaluations: means over ${profiles.get(name).rows.toLocaleString("en")} digits. The ring is the present setting.`;
+  changed();
+}
+
+/** Learn what is served, and begin. */
+async function start() {
+  try {
+    models = await listModels();
+    const solving = models.filter(({ methods }) => methods.length);
+    const chosen = solving.find((model) => model.default) ?? solving[0];
+    part("model").replaceChildren(...solving.map(({ name }) => new Option(name, name, false, name === chosen.name)));
+    await chooseModel();
+    if (!samples) {
+      samples = await offer(part("samples"), (sheet) => pad.put(sheet));
+      samples.pick(FIRST);
+    }
+  } catch (error) {
+    models = [];
+    fail(/** @type {Error} */ (error));
+  }
+}
+
+part("undo").addEventListener("click", () => pad.undo());
+part("clear").addEventListener("click", () => pad.clear());
+part("compare").addEventListener("click", compareAll);
+part("model").addEventListener("change", () => chooseModel().catch(fail));
+watch(part("pad"), [part("file"), part("camera")], async (file) => {
+  samples?.leave();
+  pad.put(await read(file));
+});
+copying(document.querySelectorAll("[data-copy]"), part("copied"));
+start();

@@ -1,0 +1,97 @@
+/** The same digit by several settings and networks, side by side. */
+
+import { predict } from "./api.js";
+import { milliseconds, percent, setting } from "./format.js";
+
+const TOLERANCES = [10, 1, 0.1, 0.01, 1e-3, 1e-5];
+
+/**
+ * @typedef {{name: string, methods: string[]}} Model
+ * @typedef {{model: string, fields: import("./api.js").Fields, answer: import("./api.js").Answer}} Row
+ */
+
+/** @param {Model} model @param {Model[]} all @returns {{model: string, fields: import("./api.js").Fields}[]} */
+function questions({ name, methods }, all) {
+  const euler = methods.includes("euler") ? [{ method: "euler", steps: 1 }] : [];
+  const settings = [...euler, ...TOLERANCES.map((tolerance) => ({ tolerance }))];
+  const fixed = all.filter((each) => !each.methods.length).map((each) => each.name);
+  return [...settings.map((fields) => ({ model: name, fields })), ...fixed.map((each) => ({ model: each, fields: {} }))];
+}
+
+/**
+ * Ask one after another, and show each answer as it comes.
+ *
+ * @param {import("./api.js").Picture} picture
+ * @param {Model} model whose settings are compared
+ * @param {Model[]} all that are served
+ * @param {HTMLTableElement} table
+ * @param {AbortSignal} signal
+ * @returns {Promise<string>} what came of it, in a sentence
+ */
+export async function compare(picture, model, all, table, signal) {
+  const body = table.tBodies[0];
+  body.replaceChildren();
+  table.hidden = false;
+  /** @type {(Row & {cells: HTMLTableRowElement})[]} */
+  const rows = [];
+  for (const question of questions(model, all)) {
+    const answer = await predict(picture, { model: question.model, ...question.fields }, signal);
+    if (signal.aborted) return "";
+    const cells = show({ ...question, answer });
+    rows.push({ ...question, answer, cells });
+    body.append(cells);
+    mark(rows, model.name);
+  }
+  return verdict(rows, model.name);
+}
+
+/** @param {Row[]} rows @param {string} name @returns {Row} the tightest solve of the model */
+const tightest = (rows, name) => rows.filter((row) => row.model === name).at(-1) ?? rows[0];
+
+/** @param {Row} row @returns {number} */
+const digit = (row) => row.answer.prediction.digit;
+
+/** @param {(Row & {cells: HTMLTableRowElement})[]} rows @param {string} name */
+function mark(rows, name) {
+  const reference = digit(tightest(rows, name));
+  for (const row of rows) {
+    const differs = digit(row) !== reference;
+    row.cells.classList.toggle("differs", differs);
+    row.cells.querySelector(".other")?.toggleAttribute("hidden", !differs);
+  }
+}
+
+/** @param {Row[]} rows @param {string} name */
+function verdict(rows, name) {
+  const reference = digit(tightest(rows, name));
+  const others = rows.filter((row) => digit(row) !== reference).length;
+  return others ? `${others} of ${rows.length} answer otherwise than the tightest solve, ${reference}.` : `All ${rows.length} answer ${reference}.`;
+}
+
+/** @param {Row} row @returns {HTMLTableRowElement} */
+function show({ model, answer }) {
+  const { digit, probabilities, solver } = answer.prediction;
+  const row = document.createElement("tr");
+  const name = document.createElement("th");
+  name.scope = "row";
+  name.textContent = model;
+  const answered = cell("number", String(digit));
+  const other = Object.assign(document.createElement("span"), { className: "other", textContent: "differs", hidden: true });
+  answered.prepend(other);
+  const certainty = cell("certain", "");
+  const [track, bar, value] = ["span", "i", "span"].map((tag) => document.createElement(tag));
+  track.className = "track";
+  bar.style.transform = `scaleX(${probabilities[digit]})`;
+  value.className = "value";
+  value.textContent = percent(probabilities[digit]);
+  track.append(bar);
+  certainty.append(track, value);
+  const told = solver ? setting({ ...solver, steps: solver.rtol === null ? solver.steps : null }) : "fixed depth";
+  row.append(name, cell("", told), answered, certainty, cell("number", solver ? String(solver.nfe) : "–"), cell("number", milliseconds(answer.service)));
+  return row;
+}
+
+/** @param {string} kind @param {string} words */
+function cell(kind, words) {
+  return Object.assign(document.createElement("td"), { className: kind, textContent: words });
+}

@@ -1,0 +1,32 @@
+/** Numbers as people read them. */
+
+const SUPERSCRIPTS = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
+
+/** @param {number} value @returns {string} two significant digits; powers of ten for what is small */
+export function number(value) {
+  if (value === 0) return "0";
+  if (Math.abs(value) >= 0.01) return String(Number(value.toPrecision(2)));
+  const [mantissa, exponent] = value.toExponential(1).split("e");
+  const power = `10${[...String(Number(exponent))].map((sign) => SUPERSCRIPTS[sign]).join("")}`;
+  return mantissa === "1.0" ? power : `${Number(mantissa)} × ${power}`;
+}
+
+/** @param {number} value 0..1 @returns {string} that says 100 % only of what is certain */
+export function percent(value) {
+  const shown = 100 * value;
+  if (shown > 99.9 && shown < 100) return shown >= 99.995 ? "> 99.99 %" : `${shown.toFixed(2)} %`;
+  if (shown > 0 && shown < 0.1) return "< 0.1 %";
+  return `${shown.toFixed(1)} %`;
+}
+
+/** @param {number} value @returns {string} */
+export const milliseconds = (value) => (Number.isNaN(value) ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
+
+/** @param {number} count @param {string} noun @returns {string} */
+export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+/** @param {{method: string, rtol: number | null, atol: number | null, steps: number | null}} solver */
+export function setting({ method, rtol, atol, steps }) {
+  if (rtol === null) return `${method}, ${counted(steps ?? 0, "step")}`;
+  return rtol === atol ? `${method} at ${number(rtol)}` : `${method} at ${number(rtol)} and ${number(atol ?? 0)}`;
+}

@@ -1,0 +1,38 @@
+/** Failures, told to people. */
+
+import { Refusal } from "./api.js";
+
+/**
+ * @param {Error} error
+ * @returns {string} what is wrong, and what one can do
+ */
+export function kindly(error) {
+  if (!(error instanceof Refusal)) return `Something went wrong in this page: ${error.message}`;
+  const field = error.errors[0];
+  const reason = field ? `${field.message}${field.value ? ` (it is ${field.value})` : ""}` : error.message;
+  switch (error.status) {
+    case 400:
+      return `That picture cannot be read: ${reason}. Another one may do, or draw the digit.`;
+    case 404:
+      return `That model is not served any more: ${reason}. Choose another one above.`;
+    case 413:
+      return `That picture is too large: ${reason}. A smaller one will do.`;
+    case 422:
+      return `The service does not take that: ${error.errors.map((each) => `${each.field} ${each.message}`).join("; ")}.`;
+    case 429:
+      return `The service is busy just now. Asking again in ${error.retryAfter ?? 1} s.`;
+    case 503:
+      return "The service is stopping. Asking again shortly.";
+    case 504:
+      return "No answer within that deadline. Give it a little longer.";
+    default:
+      return `The service failed to answer: ${reason}`;
+  }
+}
+
+/** @param {Error} error @returns {number | null} seconds after which to ask again; null where that is of no use */
+export function retryAfter(error) {
+  if (!(error instanceof Refusal)) return null;
+  if (error.status === 429) return error.retryAfter ?? 1;
+  return error.status === 503 ? 2 : null;
+}

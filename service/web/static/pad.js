@@ -1,0 +1,161 @@
+/** The drawing area: strokes of a pointer, or a picture, and the way back. */
+
+/**
+ * @typedef {{x: number, y: number}[]} Stroke in parts of the side
+ * @typedef {{strokes: Stroke[], shown: CanvasImageSource | null, file: import("./api.js").Picture | null,
+ *   ink?: boolean}} Sheet strokes; or a picture, which is shown as it is, or if it is ink in the colour of that
+ */
+
+const SIDE = 280; // of the picture that is sent
+const PEN = 0.075; // of the side
+/** @type {Sheet} */
+const BLANK = { strokes: [], shown: null, file: null };
+const MOST = 100; // sheets to go back to
+
+export class Pad {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {() => void} changed called when there is something else on it
+   * @param {() => void} drawn called when the user has begun to draw
+   */
+  constructor(canvas, changed, drawn) {
+    this.canvas = canvas;
+    this.changed = changed;
+    this.drawn = drawn;
+    /** @type {Sheet[]} */
+    this.past = [];
+    this.sheet = BLANK;
+    /** @type {Stroke | null} */
+    this.stroke = null;
+    this.frame = 0;
+    canvas.addEventListener("pointerdown", (event) => this.#down(event));
+    canvas.addEventListener("pointermove", (event) => this.#move(event));
+    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => this.#up());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint());
+    this.paint();
+  }
+
+  get blank() {
+    return !this.sheet.strokes.length && !this.sheet.shown;
+  }
+
+  get undoable() {
+    return this.past.length > 0;
+  }
+
+  /** @param {Sheet} sheet */
+  put(sheet) {
+    this.past = [...this.past.slice(1 - MOST), this.sheet];
+    this.#turn(sheet);
+  }
+
+  clear() {
+    if (!this.blank) this.put(BLANK);
+  }
+
+  undo() {
+    const sheet = this.past.pop();
+    if (sheet) this.#turn(sheet);
+  }
+
+  /** @returns {Promise<import("./api.js").Picture | null>} what is on it; null where that is nothing */
+  async picture() {
+    if (this.blank) return null;
+    if (this.sheet.file) return this.sheet.file;
+    const canvas = new OffscreenCanvas(SIDE, SIDE);
+    const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    context.fillRect(0, 0, SIDE, SIDE);
+    write(context, this.sheet.strokes, SIDE, "white");
+    return { body: await canvas.convertToBlob({ type: "image/png" }), label: null };
+  }
+
+  /** Paint what is on it, in the colours of the page. */
+  paint() {
+    const side = this.canvas.width;
+    const context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
+    context.clearRect(0, 0, side, side);
+    if (this.sheet.shown) contain(context, this.sheet.shown, side);
+    const colour = getComputedStyle(this.canvas).color;
+    if (this.sheet.ink) {
+      Object.assign(context, { globalCompositeOperation: "source-in", fillStyle: colour });
+      context.fillRect(0, 0, side, side);
+      context.globalCompositeOperation = "source-over";
+    }
+    write(context, this.sheet.strokes, side, colour);
+  }
+
+  /** @param {Sheet} sheet */
+  #turn(sheet) {
+    this.sheet = sheet;
+    this.paint();
+    this.changed();
+  }
+
+  /** @param {PointerEvent} event */
+  #down(event) {
+    if (event.button !== 0 || this.stroke) return;
+    event.preventDefault();
+    this.canvas.setPointerCapture(event.pointerId);
+    this.drawn();
+    this.stroke = [this.#place(event)];
+    this.put({ strokes: [...this.sheet.strokes, this.stroke], shown: null, file: null });
+  }
+
+  /** @param {PointerEvent} event */
+  #move(event) {
+    if (!this.stroke) return;
+    const events = event.getCoalescedEvents?.() ?? [];
+    for (const each of events.length ? events : [event]) this.stroke.push(this.#place(each));
+    this.frame ||= requestAnimationFrame(() => {
+      this.frame = 0;
+      this.paint();
+      this.changed();
+    });
+  }
+
+  #up() {
+    if (!this.stroke) return;
+    this.stroke = null;
+    this.changed();
+  }
+
+  /** @param {PointerEvent} event */
+  #place(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
+  }
+}
+
+/**
+ * @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context
+ * @param {Stroke[]} strokes
+ * @param {number} side
+ * @param {string} colour
+ */
+function write(context, strokes, side, colour) {
+  Object.assign(context, { lineWidth: PEN * side, lineCap: "round", lineJoin: "round", strokeStyle: colour });
+  for (const stroke of strokes) {
+    const at = stroke.map(({ x, y }) => ({ x: x * side, y: y * side }));
+    context.beginPath();
+    context.moveTo(at[0].x, at[0].y);
+    // Through the middles between the points, with the points as controls: that has no corners.
+    for (let i = 1; i < at.length; i++) {
+      context.quadraticCurveTo(at[i - 1].x, at[i - 1].y, (at[i - 1].x + at[i].x) / 2, (at[i - 1].y + at[i].y) / 2);
+    }
+    const last = at[at.length - 1];
+    context.lineTo(last.x, last.y);
+    context.stroke();
+  }
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {CanvasImageSource} image
+ * @param {number} side
+ */
+function contain(context, image, side) {
+  const { width, height } = /** @type {{width: number, height: number}} */ (image);
+  const scale = side / Math.max(width, height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(image, (side - width * scale) / 2, (side - height * scale) / 2, width * scale, height * scale);
+}

@@ -1,0 +1,58 @@
+/** Digits to pick: tiles of one picture, as radio buttons. */
+
+const SIDE = 28;
+
+/**
+ * Fill a fieldset with the digits.
+ *
+ * @param {HTMLElement} fieldset
+ * @param {(sheet: import("./pad.js").Sheet) => void} take called with the one that is picked
+ * @returns {Promise<{pick: (number: number) => void, leave: () => void}>} to pick one, and to have none picked
+ */
+export async function offer(fieldset, take) {
+  const source = new URL("digits.png", import.meta.url).href;
+  const told = await (await fetch(new URL("digits.json", import.meta.url))).json();
+  const sprite = await createImageBitmap(await (await fetch(source)).blob());
+  const rows = sprite.height / SIDE;
+  /** @type {HTMLInputElement[]} */
+  const inputs = told.labels.map((/** @type {number} */ label, /** @type {number} */ number) => {
+    const [column, row] = [number % told.columns, Math.floor(number / told.columns)];
+    const tile = document.createElement("label");
+    const input = document.createElement("input");
+    const picture = document.createElement("span");
+    const name = `Digit ${label}${number < told.easy ? "" : ", hard to read"}`;
+    Object.assign(input, { type: "radio", name: "sample", value: String(number), title: name });
+    input.setAttribute("aria-label", name);
+    picture.className = "tile";
+    picture.style.backgroundImage = `url("${source}")`;
+    picture.style.backgroundSize = `${100 * told.columns}% ${100 * rows}%`;
+    picture.style.backgroundPosition = `${(100 * column) / (told.columns - 1)}% ${(100 * row) / (rows - 1)}%`;
+    input.addEventListener("change", () => take(sheet(sprite, column * SIDE, row * SIDE, label)));
+    tile.append(input, picture);
+    fieldset.append(tile);
+    return input;
+  });
+  return {
+    pick: (number) => inputs[number].click(),
+    leave: () => inputs.forEach((input) => (input.checked = false)),
+  };
+}
+
+/**
+ * @param {ImageBitmap} sprite
+ * @param {number} x
+ * @param {number} y
+ * @param {number} label
+ * @returns {import("./pad.js").Sheet} whose very pixels are sent
+ */
+function sheet(sprite, x, y, label) {
+  const canvas = new OffscreenCanvas(SIDE, SIDE);
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.drawImage(sprite, -x, -y);
+  const pixels = context.getImageData(0, 0, SIDE, SIDE);
+  const levels = pixels.data.filter((_, place) => place % 4 === 0);
+  pixels.data.forEach((level, place) => place % 4 === 0 && (pixels.data[place + 3] = level));
+  context.putImageData(pixels, 0, 0);
+  const file = { body: new Blob([levels], { type: "application/octet-stream" }), label };
+  return { strokes: [], shown: canvas, ink: true, file };
+}

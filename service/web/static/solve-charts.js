@@ -1,0 +1,91 @@
+/** A solve as a picture: its steps, and what would be answered along the depth. */
+
+import { counted, number, percent } from "./format.js";
+import { apart, Chart, decades, element, linear, logarithmic, path, round, rule, text } from "./svg.js";
+
+const LEFT = 44;
+const RIGHT = 56;
+const FEW = 40; // readings that are marked one by one
+
+/** @typedef {import("./api.js").Prediction} Prediction */
+
+/** @param {number} width @returns {(t: number) => number} */
+const depth = (width) => linear(0, 1, LEFT, width - RIGHT);
+
+/** @param {HTMLElement} host @returns {Chart<Prediction>} the steps along t, by their sizes */
+export const stepsChart = (host) => new Chart(host, 150, drawSteps);
+
+/** @param {HTMLElement} host @returns {Chart<Prediction>} the ten logits along t */
+export const logitsChart = (host) => new Chart(host, 250, drawLogits);
+
+/** @param {Prediction} prediction @param {number} width @param {number} height */
+function drawSteps({ trace }, width, height) {
+  const attempts = trace?.attempts ?? [];
+  const [x, top, bottom] = [depth(width), 22, height - 10];
+  const smallest = Math.min(0.1, ...attempts.map(({ size }) => size));
+  const low = 10 ** Math.floor(Math.log10(smallest) + 1e-9);
+  const y = logarithmic(low, 1, bottom, top);
+  const grid = decades(low, 1).map((size) =>
+    element("g", {}, rule([LEFT, y(size)], [width - RIGHT, y(size)]), text(LEFT - 8, y(size) + 4, number(size), "end")),
+  );
+  const accepted = attempts.filter((attempt) => attempt.accepted);
+  const rejected = attempts.filter((attempt) => !attempt.accepted);
+  const spans = (/** @type {typeof attempts} */ some) =>
+    some.map(({ t, size }) => path([[x(t), y(size)], [x(t + size), y(size)]])).join("");
+  const fills = accepted.map(({ t, size }) => path([[x(t), bottom], [x(t), y(size)], [x(t + size), y(size)], [x(t + size), bottom]])).join("");
+  const summary =
+    `${counted(accepted.length, "accepted step")}, ${rejected.length} rejected` +
+    (attempts.length ? `; sizes from ${number(Math.min(...attempts.map((a) => a.size)))} to ${number(Math.max(...attempts.map((a) => a.size)))}` : "");
+  const parts = [
+    text(LEFT - 36, 10, "step size", "start"),
+    ...grid,
+    element("path", { d: fills || "M0 0", class: "step-fill" }),
+    element("path", { d: spans(accepted) || "M0 0", class: "step" }),
+    element("path", { d: spans(rejected) || "M0 0", class: "step rejected" }),
+  ];
+  if (rejected.length) parts.push(text(width - RIGHT, 10, `${rejected.length} rejected, tried again smaller`, "end", "label warn"));
+  return { parts, summary: `Steps of the solve: ${summary}` };
+}
+
+/** @param {Prediction} prediction @param {number} width @param {number} height */
+function drawLogits({ trace, digit, probabilities }, width, height) {
+  const readings = trace?.depth ?? [];
+  const [x, top, bottom] = [depth(width), 22, height - 34];
+  const all = readings.flatMap(({ logits }) => logits).filter(Number.isFinite);
+  const [least, most] = [Math.floor(Math.min(0, ...all)), Math.ceil(Math.max(1, ...all))];
+  const y = linear(least, most, bottom, top);
+  const last = readings[readings.length - 1].logits;
+  const second = probabilities.map((_, each) => each).filter((each) => each !== digit).sort((a, b) => last[b] - last[a])[0];
+  const rank = (/** @type {number} */ each) => (each === digit ? "first" : each === second ? "second" : "other");
+  const labels = apart(last.map(y), 13, top, bottom + 4);
+  // The winner is drawn last, over the others.
+  const order = last.map((_, each) => each).sort((a, b) => Number(a === digit) - Number(b === digit) || Number(a === second) - Number(b === second));
+  const lines = order.map((each) => {
+    const points = readings.map(({ t, logits }) => [x(t), y(logits[each])]);
+    const few = readings.length <= FEW;
+    const marks = few ? points.map(([cx, cy]) => element("circle", { cx: round(cx), cy: round(cy), r: each === digit ? 3 : 2 })) : [];
+    const name = each === digit ? `${each} · ${percent(probabilities[each]).replace(" %", "%")}` : String(each);
+    return element(
+      "g",
+      { class: `logit ${rank(each)}` },
+      element("path", { d: path(points) }),
+      ...marks,
+      text(width - RIGHT + 8, labels[each] + 4, name, "start"),
+    );
+  });
+  const ticks = [0, 0.25, 0.5, 0.75, 1].map((t) =>
+    element("g", {}, element("path", { d: path([[x(t), bottom + 8], [x(t), bottom + 13]]), class: "axis" }), text(x(t), bottom + 27, String(t), "middle")),
+  );
+  const start = readings[0].logits;
+  const parts = [
+    text(LEFT - 36, 10, "logit", "start"),
+    rule([LEFT, y(0)], [width - RIGHT, y(0)]),
+    text(LEFT - 8, y(0) + 4, "0", "end"),
+    element("path", { d: path([[LEFT, bottom + 8], [width - RIGHT, bottom + 8]]), class: "axis" }),
+    ...ticks,
+    text(width - RIGHT + 8, bottom + 27, "t", "start"),
+    ...lines,
+  ];
+  const begin = start.indexOf(Math.max(...start));
+  return { parts, summary: `The ten logits along the depth: ${begin} leads at t = 0, ${digit} at t = 1, before ${second}` };
+}

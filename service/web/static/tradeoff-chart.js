@@ -1,0 +1,78 @@
+/** The measured trade-off of a model, and where in it the present setting lies. */
+
+import { counted, number, percent, setting } from "./format.js";
+import { apart, Chart, decades, element, logarithmic, path, round, rule, text } from "./svg.js";
+
+const LEFT = 44;
+const RIGHT = 66;
+
+/**
+ * @typedef {{solver: {method: string, rtol: number | null, atol: number | null, steps: number | null}, error: number,
+ *   agreement: number, logit_deviation: number, nfe: {mean: number}}} Point
+ * @typedef {{rows: number, points: Point[], reference: Point["solver"]}} Profile
+ * @typedef {{profile: Profile, solver: import("./api.js").Solver}} Shown
+ */
+
+/** @param {HTMLElement} host @returns {Chart<Shown>} */
+export const tradeoffChart = (host) => new Chart(host, 300, draw);
+
+/**
+ * The measured point of a method that is nearest to what an image was solved by.
+ *
+ * @param {Profile} profile
+ * @param {import("./api.js").Solver} solver
+ * @returns {Point}
+ */
+export function nearest({ points }, { method, rtol, atol, steps }) {
+  const distance = (/** @type {Point} */ point) =>
+    rtol === null
+      ? Math.abs(Math.log((point.solver.steps ?? 1) / steps))
+      : Math.abs(Math.log((point.solver.rtol ?? 1) / Math.max(rtol, atol ?? rtol)));
+  const own = points.filter((point) => point.solver.method === method);
+  return own.reduce((best, point) => (distance(point) < distance(best) ? point : best));
+}
+
+/** @param {Shown} shown @param {number} width @param {number} height */
+function draw({ profile, solver }, width, height) {
+  const points = profile.points.filter((point) => point.logit_deviation > 0);
+  const [top, bottom] = [22, height - 40];
+  const deviations = points.map((point) => point.logit_deviation);
+  const costs = points.map((point) => point.nfe.mean);
+  const x = logarithmic(1, Math.max(...costs), LEFT, width - RIGHT);
+  const y = logarithmic(Math.min(...deviations), Math.max(...deviations), bottom, top);
+  const methods = [...new Set(points.map((point) => point.solver.method))];
+  const curves = methods.map((method) => points.filter((point) => point.solver.method === method).sort((a, b) => a.nfe.mean - b.nfe.mean));
+  const ends = curves.map((curve) => curve[curve.length - 1]);
+  const labels = spread(ends.map((end) => [x(end.nfe.mean), y(end.logit_deviation)]));
+  const order = methods.map((_, each) => each).sort((a, b) => Number(methods[a] === solver.method) - Number(methods[b] === solver.method));
+  const lines = order.map((each) => {
+    const places = curves[each].map((point) => [x(point.nfe.mean), y(point.logit_deviation)]);
+    return element(
+      "g",
+      { class: `curve ${methods[each] === solver.method ? "first" : "other"}` },
+      element("path", { d: path(places) }),
+      ...places.map(([cx, cy]) => element("circle", { cx: round(cx), cy: round(cy), r: 2 })),
+      text(labels[each][0] + 7, labels[each][1] + 4, methods[each], "start"),
+    );
+  });
+  const here = nearest(profile, solver);
+  const place = [x(Math.max(1, here.nfe.mean)), y(Math.max(here.logit_deviation, Math.min(...deviations)))];
+  const parts = [
+    text(LEFT - 36, 10, "distance of the logits", "start"),
+    ...decades(Math.min(...deviations), Math.max(...deviations)).map((tick) => element("g", {}, rule([LEFT, y(tick)], [width - RIGHT, y(tick)]), text(LEFT - 8, y(tick) + 4, number(tick), "end"))),
+    ...decades(1, Math.max(...costs)).map((tick) => element("g", {}, rule([x(tick), top], [x(tick), bottom + 6]), text(x(tick), bottom + 20, String(tick), "middle"))),
+    text(width - RIGHT, height - 4, "evaluations (NFE)", "end"),
+    ...lines,
+    element("circle", { cx: round(place[0]), cy: round(place[1]), r: 8, class: "here" }),
+  ];
+  const summary =
+    `By ${setting(here.solver)}: ${counted(Number(here.nfe.mean.toPrecision(3)), "evaluation")}, logits ` +
+    `${number(here.logit_deviation)} from those of a tight solve, ${percent(here.error)} of the digits wrong`;
+  return { parts, summary };
+}
+
+/** @param {number[][]} places of labels @returns {number[][]} where those that lie in one column are moved apart */
+function spread(places) {
+  const moved = apart(places.map(([, y]) => y), 12, 0, Infinity);
+  return places.map(([x, y], each) => [x, places.some(([other, height], number) => number !== each && Math.abs(other - x) < 50 && Math.abs(height - y) < 12) ? moved[each] : y]);
+}
