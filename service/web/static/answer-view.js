@@ -33,7 +33,7 @@ export class AnswerView {
   /** Show that there is nothing to be read. */
   clear() {
     for (const id of ["digit", "nfe", "steps", "error", "time"]) this.part(id).textContent = "–";
-    for (const id of ["certainty", "truth", "by", "rejected", "outcome", "trip"]) this.part(id).textContent = "\u00a0";
+    for (const id of ["certainty", "truth", "by", "rejected", "outcome", "trip", "brief"]) this.part(id).textContent = "\u00a0";
     for (const { row, bar, value } of this.bars) {
       row.className = "";
       bar.style.transform = "scaleX(0)";
@@ -50,7 +50,7 @@ export class AnswerView {
     this.part("digit").textContent = String(digit);
     this.part("certainty").textContent = `${percent(certainty)} certain`;
     this.part("answer").classList.toggle("unsure", certainty < SURE);
-    this.part("truth").textContent = label === null ? "\u00a0" : label === digit ? `labelled ${label}, too` : `labelled ${label}, though`;
+    this.part("truth").textContent = label === null ? "\u00a0" : `${label === digit ? "right" : "wrong"}: labelled ${label}`;
     this.bars.forEach(({ row, bar, value }, each) => {
       row.className = each === digit ? "first" : "";
       bar.style.transform = `scaleX(${probabilities[each]})`;
@@ -59,6 +59,8 @@ export class AnswerView {
     this.part("time").textContent = milliseconds(service);
     this.part("trip").textContent = `${milliseconds(trip)} there and back`;
     if (solver) this.#showSolve(solver);
+    const brief = `${percent(certainty)}${solver ? ` · ${solver.nfe} NFE` : ""}`;
+    this.part("brief").replaceChildren(Object.assign(document.createElement("b"), { textContent: digit }), brief);
     const cost = solver ? `, ${counted(solver.nfe, "evaluation")}` : "";
     this.#say(`${digit}, ${percent(certainty)} certain${cost}`);
   }

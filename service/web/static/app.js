@@ -116,7 +116,7 @@ async function chooseModel() {
   const { name, methods } = /** @type {typeof models[0]} */ (models.find((model) => model.name === part("model").value));
   if (!profiles.has(name)) profiles.set(name, (await getModel(name)).profile);
   controls.offer(methods);
-  part("tradeoff-lead").textContent = `How far the logits of ${name} are from those of a tight solve, against evaluations: means over ${profiles.get(name).rows.toLocaleString("en")} digits. The ring is the present setting.`;
+  part("tradeoff-lead").textContent = `How far the logits are from those of a tight solve: the mean over ${profiles.get(name).rows.toLocaleString("en")} digits, as measured for ${name}. The ring is the present setting.`;
   changed();
 }
 

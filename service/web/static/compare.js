@@ -72,11 +72,9 @@ function verdict(rows, name) {
 function show({ model, answer }) {
   const { digit, probabilities, solver } = answer.prediction;
   const row = document.createElement("tr");
-  const name = document.createElement("th");
-  name.scope = "row";
-  name.textContent = model;
-  const answered = cell("number", String(digit));
-  const other = Object.assign(document.createElement("span"), { className: "other", textContent: "differs", hidden: true });
+  const by = Object.assign(document.createElement("th"), { scope: "row", textContent: solver ? setting(solver) : `${model}, fixed depth` });
+  const answered = cell("number given", String(digit));
+  const other = Object.assign(document.createElement("span"), { className: "other", textContent: "≠ ", title: "differs", hidden: true });
   answered.prepend(other);
   const certainty = cell("certain", "");
   const [track, bar, value] = ["span", "i", "span"].map((tag) => document.createElement(tag));
@@ -86,8 +84,7 @@ function show({ model, answer }) {
   value.textContent = percent(probabilities[digit]);
   track.append(bar);
   certainty.append(track, value);
-  const told = solver ? setting({ ...solver, steps: solver.rtol === null ? solver.steps : null }) : "fixed depth";
-  row.append(name, cell("", told), answered, certainty, cell("number", solver ? String(solver.nfe) : "–"), cell("number", milliseconds(answer.service)));
+  row.append(by, answered, certainty, cell("number", solver ? String(solver.nfe) : "–"), cell("number time", milliseconds(answer.service)));
   return row;
 }
 

@@ -45,7 +45,7 @@ const SCALES = {
   },
 };
 const FIXED = ["euler", "midpoint", "rk4"];
-const ANY = "fewest evaluations";
+const ANY = "fewest NFE";
 
 export class Controls {
   /**

@@ -2,7 +2,7 @@
 
 const TAKEN = ["image/png", "image/jpeg"];
 const LARGEST = 2 * 2 ** 20; // bytes that are sent as they are
-const SIDE = 1600; // to which larger pictures are scaled down
+const SIDE = 1000; // to which larger pictures are scaled down
 
 /**
  * Call with each picture that the user gives.

@@ -1,10 +1,10 @@
 /** A solve as a picture: its steps, and what would be answered along the depth. */
 
 import { counted, number, percent } from "./format.js";
-import { apart, Chart, decades, element, linear, logarithmic, path, round, rule, text } from "./svg.js";
+import { apart, Chart, decades, element, linear, logarithmic, path, round, rule, steps, text } from "./svg.js";
 
 const LEFT = 44;
-const RIGHT = 56;
+const RIGHT = 76;
 const FEW = 40; // readings that are marked one by one
 
 /** @typedef {import("./api.js").Prediction} Prediction */
@@ -79,8 +79,7 @@ function drawLogits({ trace, digit, probabilities }, width, height) {
   const start = readings[0].logits;
   const parts = [
     text(LEFT - 36, 10, "logit", "start"),
-    rule([LEFT, y(0)], [width - RIGHT, y(0)]),
-    text(LEFT - 8, y(0) + 4, "0", "end"),
+    ...steps(least, most).map((tick) => element("g", {}, rule([LEFT, y(tick)], [width - RIGHT, y(tick)]), text(LEFT - 8, y(tick) + 4, number(tick).replace("-", "−"), "end"))),
     element("path", { d: path([[LEFT, bottom + 8], [width - RIGHT, bottom + 8]]), class: "axis" }),
     ...ticks,
     text(width - RIGHT + 8, bottom + 27, "t", "start"),

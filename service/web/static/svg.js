@@ -47,6 +47,13 @@ export function decades(low, high) {
   return Array.from({ length: Math.max(0, last - first + 1) }, (_, place) => 10 ** (first + place));
 }
 
+/** @param {number} low @param {number} high @returns {number[]} a few round numbers between them, 0 among them */
+export function steps(low, high) {
+  const size = [1, 2, 5, 10, 20, 50, 100, 200].find((each) => (high - low) / each <= 5) ?? 500;
+  const first = Math.ceil(low / size);
+  return Array.from({ length: Math.floor(high / size) - first + 1 }, (_, place) => (first + place) * size);
+}
+
 /**
  * Move labels apart, as little as need be.
  *

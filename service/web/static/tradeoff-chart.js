@@ -1,10 +1,11 @@
 /** The measured trade-off of a model, and where in it the present setting lies. */
 
 import { counted, number, percent, setting } from "./format.js";
-import { apart, Chart, decades, element, logarithmic, path, round, rule, text } from "./svg.js";
+import { Chart, decades, element, logarithmic, path, round, rule, text } from "./svg.js";
 
 const LEFT = 44;
 const RIGHT = 66;
+const LABEL = [58, 13]; // the room of a label
 
 /**
  * @typedef {{solver: {method: string, rtol: number | null, atol: number | null, steps: number | null}, error: number,
@@ -14,7 +15,7 @@ const RIGHT = 66;
  */
 
 /** @param {HTMLElement} host @returns {Chart<Shown>} */
-export const tradeoffChart = (host) => new Chart(host, 300, draw);
+export const tradeoffChart = (host) => new Chart(host, 390, draw);
 
 /**
  * The measured point of a method that is nearest to what an image was solved by.
@@ -43,7 +44,7 @@ function draw({ profile, solver }, width, height) {
   const methods = [...new Set(points.map((point) => point.solver.method))];
   const curves = methods.map((method) => points.filter((point) => point.solver.method === method).sort((a, b) => a.nfe.mean - b.nfe.mean));
   const ends = curves.map((curve) => curve[curve.length - 1]);
-  const labels = spread(ends.map((end) => [x(end.nfe.mean), y(end.logit_deviation)]));
+  const labels = free(ends.map((end) => [x(end.nfe.mean), y(end.logit_deviation)]), methods.indexOf(solver.method));
   const order = methods.map((_, each) => each).sort((a, b) => Number(methods[a] === solver.method) - Number(methods[b] === solver.method));
   const lines = order.map((each) => {
     const places = curves[each].map((point) => [x(point.nfe.mean), y(point.logit_deviation)]);
@@ -71,8 +72,22 @@ function draw({ profile, solver }, width, height) {
   return { parts, summary };
 }
 
-/** @param {number[][]} places of labels @returns {number[][]} where those that lie in one column are moved apart */
-function spread(places) {
-  const moved = apart(places.map(([, y]) => y), 12, 0, Infinity);
-  return places.map(([x, y], each) => [x, places.some(([other, height], number) => number !== each && Math.abs(other - x) < 50 && Math.abs(height - y) < 12) ? moved[each] : y]);
+/**
+ * Where labels go beside the ends of curves: as near as may be, and none over another.
+ *
+ * @param {number[][]} ends
+ * @param {number} first the number of the one that goes where it likes
+ * @returns {number[][]} in the order of the ends
+ */
+function free(ends, first) {
+  /** @type {number[][]} */
+  const placed = [];
+  const isFree = (/** @type {number} */ x, /** @type {number} */ y) =>
+    placed.every((other) => !other || Math.abs(other[0] - x) > LABEL[0] || Math.abs(other[1] - y) >= LABEL[1]);
+  for (const each of [first, ...ends.keys()]) {
+    const [x, y] = ends[each];
+    const shift = Array.from({ length: 20 }, (_, place) => Math.ceil(place / 2) * (place % 2 ? -4 : 4)).find((by) => isFree(x, y + by));
+    placed[each] ??= [x, y + (shift ?? 0)];
+  }
+  return placed;
 }

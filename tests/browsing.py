@@ -1,0 +1,78 @@
+"""The service's page in a real browser, watched for what goes wrong in it."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 20_000
+"""Milliseconds after which what a test waits for is not going to happen."""
+
+MACHINE = "ERR_NETWORK_CHANGED"
+"""What Chromium ends its connections by, if an interface of the machine comes or goes meanwhile."""
+
+TRIES = 5
+ANY_DIGIT = re.compile(r"^\d$")
+
+expect.set_options(timeout=PATIENCE)
+
+
+class Visit:
+    """A page, and what went wrong in it.
+
+    Attributes:
+        page: that was opened.
+        troubles: errors and warnings of the console, violations of the policy among them, and uncaught exceptions.
+        cut: whether the machine has cut a connection since it was last opened.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.troubles: list[str] = []
+        self.cut = False
+        page.on("console", self._told)
+        page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        page.on("requestfailed", self._failed)
+
+    def open(self, url: str) -> None:
+        """Open the service's page, and wait for its first answer."""
+        for _ in range(TRIES):
+            self.cut = False
+            self.page.goto(url)
+            self.page.wait_for_load_state("networkidle")
+            if not self.cut:
+                break
+        expect(self.page.locator("#digit")).to_have_text(ANY_DIGIT)
+
+    def _told(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and MACHINE not in message.text:
+            self.troubles.append(message.text)
+
+    def _failed(self, request: Request) -> None:
+        self.cut = self.cut or MACHINE in str(request.failure)
+
+
+@contextmanager
+def visiting(browser: Browser, url: str, expected: str = "nothing", **options: Any) -> Iterator[Page]:
+    """The page, opened; in the end nothing has gone wrong in it but what is expected."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(PATIENCE)
+    try:
+        visit = Visit(context.new_page())
+        visit.open(url)
+        yield visit.page
+        assert [trouble for trouble in visit.troubles if expected not in trouble] == []
+    finally:
+        context.close()

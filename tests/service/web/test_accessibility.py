@@ -1,0 +1,123 @@
+"""The page for those who see it otherwise, or do not: axe, the keyboard, every width, no motion."""
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browsing import visiting
+from tests.serving import Running
+
+WIDTHS = {"phone": 360, "tablet": 768, "desktop": 1280, "wide": 2200}
+
+SPILT = """(id) => {
+    const within = document.querySelector(`#${id}-chart svg`).getBoundingClientRect();
+    const places = [...document.querySelectorAll(`#${id}-chart text`)].map((text) => text.getBoundingClientRect());
+    const sideways = ({ left, right }) => left < within.left - 1 || right > within.right + 1;
+    const upwards = ({ top, bottom }) => top < within.top - 2 || bottom > within.bottom + 2;
+    return places.filter((place) => sideways(place) || upwards(place)).length;
+}"""
+"""How many labels of a chart go over its edge."""
+
+in_light_and_dark = pytest.mark.parametrize("scheme", ["light", "dark"])
+at_every_width = pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
+
+
+@in_light_and_dark
+@pytest.mark.parametrize("width", [WIDTHS["phone"], WIDTHS["desktop"]], ids=["phone", "desktop"])
+def test_axe_finds_nothing(browser: Browser, service: Running, scheme: Any, width: int) -> None:
+    """The policy is set aside for this alone: axe is run in the page by way of eval."""
+    options: dict[str, Any] = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}, "bypass_csp": True}
+    with visiting(browser, service.url, expected="400", **options) as page:
+        page.get_by_role("button", name="Compare").click()
+        expect(page.locator("#compare-note")).to_contain_text("answer otherwise")
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        assert len(found.response["passes"]) > 20
+        page.locator("#file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"none"})
+        expect(page.locator("#notice")).to_be_visible()
+        page.evaluate("() => { document.getElementById('offline').hidden = false; }")
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+
+
+def focused(page: Page) -> str:
+    """What has the focus: its id, or else its name."""
+    name = page.evaluate(
+        """() => {
+            const at = document.activeElement;
+            return at.id || at.name || at.dataset.copy || at.textContent.trim();
+        }"""
+    )
+    assert isinstance(name, str)
+    return name
+
+
+def test_all_is_reached_by_the_tab_key_in_the_order_of_the_page(page: Page) -> None:
+    names = list[str]()
+    page.locator("body").focus()
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        names.append(focused(page))
+    expected = [
+        "Skip to the controls",
+        "model",
+        "API",
+        "undo",
+        "clear",
+        "file",
+        "sample",
+        "mode",
+        "method",
+        "slider",
+        "compare",
+        "curl",
+        "python",
+    ]
+    assert [name for name in dict.fromkeys(names) if name in expected] == expected
+
+
+def test_the_focus_is_seen(page: Page) -> None:
+    for key in range(8):
+        page.keyboard.press("Tab")
+        shown = page.evaluate(
+            """() => {
+                const at = document.activeElement;
+                const seen = at.classList.contains("sr") || at.type === "radio" ? at.nextElementSibling : at;
+                return getComputedStyle(seen).outlineStyle;
+            }"""
+        )
+        assert shown == "solid", f"{focused(page)}, after {key + 1}"
+
+
+@at_every_width
+def test_nothing_is_wider_than_the_window(browser: Browser, service: Running, width: int) -> None:
+    with visiting(browser, service.url, viewport={"width": width, "height": 760}) as page:
+        page.get_by_role("button", name="Compare").click()
+        expect(page.locator("#compare-note")).to_contain_text("answer otherwise")
+        assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
+        for chart in ("steps", "logits", "tradeoff"):
+            spilt = page.evaluate(SPILT, chart)
+            assert spilt == 0, chart
+
+
+def test_on_a_phone_the_slider_is_at_hand_from_the_first(browser: Browser, service: Running) -> None:
+    with visiting(browser, service.url, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True) as page:
+        for part in ("#ink", "#slider", "#brief"):
+            expect(page.locator(part)).to_be_in_viewport(ratio=1)
+        page.locator("#logits-chart").scroll_into_view_if_needed()
+        expect(page.locator("#slider")).to_be_in_viewport(ratio=1)
+
+
+@in_light_and_dark
+def test_the_colours_are_those_that_one_prefers(browser: Browser, service: Running, scheme: Any) -> None:
+    with visiting(browser, service.url, color_scheme=scheme) as page:
+        paper = page.evaluate("() => getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number)")
+        assert (sum(paper) > 3 * 128) == (scheme == "light")
+
+
+def test_who_prefers_no_motion_gets_none(browser: Browser, service: Running) -> None:
+    with visiting(browser, service.url, reduced_motion="reduce") as page:
+        moving = page.evaluate("() => getComputedStyle(document.querySelector('.track i')).transitionDuration")
+        assert moving == "0s"

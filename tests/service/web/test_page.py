@@ -1,0 +1,314 @@
+"""What people do with the page, in a real browser on the real service."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browsing import ANY_DIGIT, visiting
+from tests.digits import encoded, load_test_set, seven
+from tests.serving import Running
+
+NOTHING = "\N{EN DASH}"
+Strokes = list[list[tuple[float, float]]]
+ONE: Strokes = [[(0.5, 0.15), (0.5, 0.85)]]
+SEVEN: Strokes = [[(0.28, 0.22), (0.72, 0.22), (0.45, 0.82)]]
+FOUR: Strokes = [[(0.35, 0.18), (0.28, 0.52), (0.72, 0.52)], [(0.64, 0.2), (0.6, 0.85)]]
+
+
+def draw(page: Page, strokes: Strokes) -> None:
+    """Draw with the mouse, the corners given in parts of the side."""
+    box = page.locator("#ink").bounding_box()
+    assert box is not None
+    for stroke in strokes:
+        (x, y), *others = ((box["x"] + u * box["width"], box["y"] + v * box["height"]) for u, v in stroke)
+        page.mouse.move(x, y)
+        page.mouse.down()
+        for x, y in others:
+            page.mouse.move(x, y, steps=12)
+        page.mouse.up()
+
+
+def nfe(page: Page) -> int:
+    return int(page.locator("#nfe").inner_text())
+
+
+def give(page: Page, content: bytes, name: str = "picture.png", media_type: str = "image/png") -> None:
+    """Choose a file."""
+    page.locator("#file").set_input_files({"name": name, "mimeType": media_type, "buffer": content})
+
+
+def drop(page: Page, content: bytes, event: str = "drop") -> None:
+    """Drop, or paste, a PNG."""
+    page.evaluate(
+        """([bytes, event]) => {
+            const given = new DataTransfer();
+            given.items.add(new File([new Uint8Array(bytes)], "picture.png", { type: "image/png" }));
+            const how = { dataTransfer: given, clipboardData: given, bubbles: true, cancelable: true };
+            const Kind = event === "drop" ? DragEvent : ClipboardEvent;
+            document.getElementById("ink").dispatchEvent(new Kind(event, how));
+        }""",
+        [list(content), event],
+    )
+
+
+def set_slider(page: Page, key: str, times: int = 1) -> None:
+    """By keyboard."""
+    page.locator("#slider").focus()
+    for _ in range(times):
+        page.keyboard.press(key)
+
+
+# Draw.
+
+
+@pytest.mark.parametrize(("strokes", "digit"), [(ONE, "1"), (SEVEN, "7"), (FOUR, "4")], ids=["1", "7", "4"])
+def test_a_digit_that_is_drawn_by_mouse_is_recognised(page: Page, strokes: Strokes, digit: str) -> None:
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#digit")).to_have_text(NOTHING)
+    draw(page, strokes)
+    expect(page.locator("#digit")).to_have_text(digit)
+    expect(page.locator("#truth")).to_have_text("\u00a0")
+
+
+def test_a_digit_that_is_drawn_by_finger_is_recognised(browser: Browser, service: Running) -> None:
+    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+    with visiting(browser, service.url, **phone) as page:
+        page.get_by_role("button", name="Clear").tap()
+        box = page.locator("#ink").bounding_box()
+        assert box is not None
+        devtools = page.context.new_cdp_session(page)
+        corners = [(0.5, 0.15 + 0.07 * step) for step in range(11)]
+        for number, (u, v) in enumerate(corners):
+            place = {"x": box["x"] + u * box["width"], "y": box["y"] + v * box["height"]}
+            event = {"type": "touchMove" if number else "touchStart", "touchPoints": [place]}
+            devtools.send("Input.dispatchTouchEvent", event)
+        devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        expect(page.locator("#digit")).to_have_text("1")
+
+
+def test_the_answer_comes_while_one_draws(page: Page) -> None:
+    page.get_by_role("button", name="Clear").click()
+    box = page.locator("#ink").bounding_box()
+    assert box is not None
+    x, y, side = box["x"], box["y"], box["width"]
+    page.mouse.move(x + 0.5 * side, y + 0.2 * side)
+    page.mouse.down()
+    page.mouse.move(x + 0.5 * side, y + 0.8 * side, steps=10)
+    expect(page.locator("#digit")).to_have_text(ANY_DIGIT)
+    page.mouse.up()
+
+
+def test_undo_and_clear_go_back(page: Page) -> None:
+    page.get_by_role("button", name="Clear").click()
+    undo, clear = page.get_by_role("button", name="Undo"), page.get_by_role("button", name="Clear")
+    draw(page, FOUR[:1])
+    draw(page, FOUR[1:])
+    expect(page.locator("#digit")).to_have_text("4")
+    undo.click()
+    expect(page.locator("#digit")).not_to_have_text("4")
+    undo.click()
+    expect(page.locator("#digit")).to_have_text(NOTHING)
+    expect(clear).to_be_disabled()
+    draw(page, FOUR)
+    clear.click()
+    expect(page.locator("#hint")).to_be_visible()
+    undo.click()
+    expect(page.locator("#digit")).to_have_text("4")
+
+
+# Pick, drop, paste, choose.
+
+
+def test_a_digit_may_be_picked_by_keyboard(page: Page) -> None:
+    page.get_by_role("radio", name="Digit 3", exact=True).focus()
+    page.keyboard.press("Space")
+    expect(page.locator("#digit")).to_have_text("3")
+    expect(page.locator("#truth")).to_have_text("right: labelled 3")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#digit")).to_have_text("4")
+    expect(page.locator("#status")).to_have_text(re.compile(r"^4, .+ certain, 2 evaluations$"))
+
+
+def test_the_digits_to_pick_are_what_they_are_called_and_the_plain_ones_are_read_so(page: Page) -> None:
+    for label in range(10):
+        page.get_by_role("radio", name=f"Digit {label}", exact=True).check()
+        expect(page.locator("#truth")).to_have_text(f"right: labelled {label}")
+
+
+@pytest.mark.parametrize("event", ["drop", "paste"])
+def test_a_picture_may_be_dropped_or_pasted(page: Page, event: str) -> None:
+    drop(page, encoded(255 - seven().repeat(12, 0).repeat(12, 1)), event)
+    expect(page.locator("#digit")).to_have_text("7")
+    expect(page.locator("#samples input:checked")).to_have_count(0)
+
+
+def test_a_picture_may_be_chosen_and_one_that_the_service_would_not_take_is_made_over(page: Page) -> None:
+    """It takes a million pixels here, and PNG and JPEG alone."""
+    large = encoded(255 - seven().repeat(60, 0).repeat(60, 1), "WEBP")
+    give(page, large, "picture.webp", "image/webp")
+    expect(page.locator("#digit")).to_have_text("7")
+
+
+def test_what_the_network_sees_is_shown(page: Page) -> None:
+    image = load_test_set()[0][4]
+    give(page, encoded(image))
+    expect(page.locator("#digit")).to_have_text("4")
+    shown = page.evaluate(
+        """() => {
+            const { data } = document.getElementById("seen").getContext("2d").getImageData(0, 0, 28, 28);
+            return Array.from(data).filter((_, place) => place % 4 === 0);
+        }"""
+    )
+    assert shown == image.ravel().tolist()
+
+
+# Choose how precisely.
+
+
+def test_the_slider_changes_what_it_costs_and_here_the_answer(page: Page) -> None:
+    expect(page.locator("#truth")).to_have_text("wrong: labelled 7")
+    set_slider(page, "Home")
+    expect(page.locator("#nfe")).to_have_text("2")
+    loose = page.locator("#error").inner_text()
+    set_slider(page, "End")
+    expect(page.locator("#by")).to_have_text("dopri5 at 10⁻⁶")
+    expect(page.locator("#truth")).to_have_text("right: labelled 7")
+    assert nfe(page) > 50
+    assert page.locator("#error").inner_text() != loose
+    expect(page.locator("#setting")).to_have_text("10⁻⁶")
+    assert page.locator("#slider").get_attribute("aria-valuetext") == "10⁻⁶"
+
+
+def test_the_slider_may_be_dragged(page: Page) -> None:
+    box = page.locator("#slider").bounding_box()
+    assert box is not None
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 7, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, y, steps=20)
+    page.mouse.up()
+    expect(page.locator("#nfe")).not_to_have_text("2")
+    assert nfe(page) > 10
+
+
+def test_a_fixed_step_method_takes_the_steps_of_the_slider(page: Page) -> None:
+    page.get_by_role("radio", name="Steps").check()
+    page.get_by_label("Method").select_option("rk4")
+    set_slider(page, "Home")
+    set_slider(page, "ArrowRight", 4)
+    expect(page.locator("#by")).to_have_text("rk4, 5 steps")
+    expect(page.locator("#nfe")).to_have_text("20")
+    expect(page.locator("#error")).to_have_text("none")
+
+
+def test_a_deadline_buys_a_tolerance(page: Page) -> None:
+    page.get_by_role("radio", name="Deadline").check()
+    set_slider(page, "End")
+    expect(page.locator("#setting")).to_have_text("320 ms")
+    expect(page.locator("#by")).to_have_text(re.compile(r"^\w+ at 10⁻.$"))
+    page.get_by_label("Method").select_option("bosh3")
+    expect(page.locator("#by")).to_have_text(re.compile(r"^bosh3 at "))
+
+
+def test_another_model_may_be_asked(page: Page) -> None:
+    page.get_by_label("Model").select_option("rknet")
+    expect(page.locator("#tradeoff-lead")).to_contain_text("as measured for rknet")
+    expect(page.locator("#curl")).to_contain_text('"model":"rknet"')
+
+
+# The pictures of the solve.
+
+
+def test_the_solve_is_drawn_with_its_accepted_and_rejected_steps(page: Page) -> None:
+    page.get_by_label("Method").select_option("dopri5")
+    set_slider(page, "End")
+    expect(page.locator("#by")).to_have_text("dopri5 at 10⁻⁶")
+    accepted = int(page.locator("#steps").inner_text())
+    told = re.search(r"and (\d+) rejected", page.locator("#rejected").inner_text())
+    assert told is not None, "this digit has some at this tolerance"
+    rejected = int(told[1])
+    name = page.locator("#steps-chart svg").get_attribute("aria-label") or ""
+    assert f"{accepted} accepted steps, {rejected} rejected" in name
+    for kind, count in ((":not(.rejected)", accepted), (".rejected", rejected)):
+        path = page.locator(f"#steps-chart path.step{kind}").get_attribute("d") or ""
+        assert path.count("M") == count
+
+
+def test_the_logits_are_drawn_along_the_depth_with_the_winner_before_the_others(page: Page) -> None:
+    page.get_by_role("radio", name="Digit 5", exact=True).check()
+    set_slider(page, "ArrowRight", 12)
+    expect(page.locator("#by")).to_have_text("bosh3 at 10⁻³")
+    accepted = int(page.locator("#steps").inner_text())
+    lines = page.locator("#logits-chart .logit")
+    expect(lines).to_have_count(10)
+    expect(page.locator("#logits-chart .logit.first text")).to_contain_text("5 · ")
+    expect(page.locator("#logits-chart .logit.first circle")).to_have_count(accepted + 1)
+    expect(page.locator("#logits-chart svg")).to_have_attribute("aria-label", re.compile(r"5 at t = 1"))
+
+
+def test_the_trade_off_has_the_present_setting_in_it(page: Page, client: httpx.Client) -> None:
+    points = client.get("/models/odenet-mnist").json()["profile"]["points"]
+    measured = [point for point in points if point["logit_deviation"] > 0]
+    expect(page.locator("#tradeoff-chart .curve circle")).to_have_count(len(measured))
+    ring = page.locator("#tradeoff-chart .here")
+    places = []
+    for key in ("Home", "End"):
+        set_slider(page, key)
+        expect(page.locator("#tradeoff-chart svg")).to_have_attribute(
+            "aria-label", re.compile("at 10:" if key == "Home" else "at 10⁻⁶:")
+        )
+        places.append(float(ring.get_attribute("cx") or "nan"))
+    assert places[0] < places[1], "a tighter solve costs more"
+
+
+# Compare.
+
+
+def test_settings_and_networks_are_compared_and_what_differs_is_marked(page: Page) -> None:
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator("#compare-note")).to_have_text(
+        re.compile(r"\d of 9 answer otherwise than the tightest solve, 7\.")
+    )
+    rows = page.locator("#compare-table tbody tr")
+    told = {row.locator("th").inner_text(): row for row in rows.all()}
+    assert {"euler, 1 step", "heun2 at 1", "dopri5 at 10⁻⁵", "mlp, fixed depth", "resnet, fixed depth"} <= told.keys()
+    for row in told.values():
+        answer = row.locator(".given").inner_text()
+        assert answer in {"7", f"≠ {answer[-1]}"}
+        assert ("differs" in (row.get_attribute("class") or "")) == (answer != "7")
+    assert told["heun2 at 1"].locator(".given").inner_text() == "≠ 9"
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#compare-table")).to_be_hidden()
+
+
+# Ask the same from a program.
+
+
+@pytest.mark.parametrize("language", ["curl", "python"])
+def test_what_is_copied_runs_and_gets_the_answer_of_the_page(browser: Browser, service: Running, language: str) -> None:
+    with visiting(browser, service.url, permissions=["clipboard-read", "clipboard-write"]) as page:
+        set_slider(page, "ArrowRight", 4)
+        expect(page.locator("#by")).to_have_text("heun2 at 0.1")
+        page.get_by_role("button", name=f"Copy as {language}", exact=False).click()
+        expect(page.locator("#copied")).to_have_text("Copied")
+        program = page.evaluate("() => navigator.clipboard.readText()")
+        assert program == page.locator(f"#{language}").text_content()
+        shown = page.locator("#digit").inner_text(), nfe(page)
+    if language == "curl":
+        curl, url, _, header, _, body = shlex.split(program.replace("\\\n", " "))
+        name, _, value = header.partition(": ")
+        prediction: Any = httpx.post(url, content=body, headers={name: value}).json()["predictions"][0]
+        assert (curl, url) == ("curl", f"{service.url}/predict")
+        assert (str(prediction["digit"]), prediction["solver"]["nfe"]) == shown
+        json.loads(body)
+    else:
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+        assert f"'digit': {shown[0]}" in ran.stdout
+        assert f"'nfe': {shown[1]}" in ran.stdout

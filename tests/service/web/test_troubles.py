@@ -1,0 +1,132 @@
+"""What the page says when something is wrong, and that it goes on by itself."""
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from threading import Event
+from urllib.parse import urlsplit
+
+import httpx
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browsing import visiting
+from tests.digits import encoded, load_test_set
+from tests.pictures import on_paper
+from tests.serving import Running, running
+
+LONG = {"method": "heun2", "tolerance": "1e-6", "priority": "high"}
+TRIES = 100
+
+
+@contextmanager
+def busy(url: str, callers: int, images: int) -> Iterator[None]:
+    """Let callers ask for long solves, again and again."""
+    content, over = load_test_set()[0][:images].tobytes(), Event()
+
+    def call() -> None:
+        with httpx.Client(base_url=url, timeout=60) as client:
+            while not over.is_set():
+                client.post("/predict", params=LONG, content=content)
+
+    with ThreadPoolExecutor(callers) as pool:
+        calls = [pool.submit(call) for _ in range(callers)]
+        try:
+            yield
+        finally:
+            over.set()
+    for each in calls:
+        each.result()
+
+
+def give(page: Page, content: bytes) -> None:
+    """Choose a file that is called a PNG."""
+    page.locator("#file").set_input_files({"name": "picture.png", "mimeType": "image/png", "buffer": content})
+
+
+def test_a_file_that_is_no_picture(browser: Browser, service: Running) -> None:
+    with visiting(browser, service.url, expected="400") as page:
+        give(page, b"a letter, not a digit")
+        expect(page.locator("#notice")).to_contain_text("That picture cannot be read")
+        expect(page.locator("#notice")).to_contain_text("neither a PNG nor a JPEG")
+        page.get_by_role("radio", name="Digit 2", exact=True).check()
+        expect(page.locator("#notice")).to_be_hidden()
+        expect(page.locator("#digit")).to_have_text("2")
+
+
+def test_a_picture_that_is_too_large(browser: Browser, service: Running) -> None:
+    digit = load_test_set()[0][0]
+    page_of_paper = on_paper(digit, 100, 200).repeat(2, 0).repeat(2, 1)
+    with visiting(browser, service.url, expected="413") as page:
+        give(page, encoded(page_of_paper))
+        expect(page.locator("#notice")).to_contain_text("That picture is too large")
+        expect(page.locator("#notice")).to_contain_text("at most 1,000,000")
+
+
+def test_a_field_that_is_out_of_range(browser: Browser, service: Running) -> None:
+    """The page itself keeps within the limits; so its modules are asked."""
+    with visiting(browser, service.url, expected="422") as page:
+        told = page.evaluate(
+            """async () => {
+                const base = document.querySelector("script").src.replace("app.js", "");
+                const [api, messages] = await Promise.all([import(base + "api.js"), import(base + "messages.js")]);
+                const picture = { body: new Blob([new Uint8Array(784)]), label: null };
+                return api.predict(picture, { tolerance: 1000 }).catch(messages.kindly);
+            }"""
+        )
+    assert told == "The service does not take that: tolerance Input should be less than or equal to 10."
+
+
+def test_a_busy_service_is_asked_again_by_itself(browser: Browser) -> None:
+    with (
+        running("--queue-rows", "1", "--max-images", "1") as service,
+        visiting(browser, service.url, expected="429") as page,
+    ):
+        with busy(service.url, callers=40, images=1):
+            page.get_by_role("radio", name="Digit 6", exact=True).check()
+            for _ in range(TRIES):
+                with page.expect_response(re.compile("/predict")) as answer:
+                    page.locator("#slider").press("ArrowRight")
+                if answer.value.status == 429:
+                    break
+            expect(page.locator("#notice")).to_have_text(
+                re.compile(r"The service is busy just now\. Asking again in \d+ s\.")
+            )
+        expect(page.locator("#notice")).to_be_hidden()
+        expect(page.locator("#digit")).to_have_text("6")
+
+
+def test_a_deadline_that_passes(browser: Browser, service: Running) -> None:
+    with (
+        visiting(browser, service.url, expected="504") as page,
+        busy(service.url, callers=4, images=50),
+    ):
+        page.get_by_role("radio", name="Deadline").check()
+        slider = page.locator("#slider")
+        for number in range(TRIES):
+            with page.expect_response(re.compile("/predict")) as answer:
+                slider.press("Home" if number % 2 == 0 else "ArrowRight")
+            if answer.value.status == 504:
+                break
+        expect(page.locator("#notice")).to_have_text("No answer within that deadline. Give it a little longer.")
+
+
+def test_a_service_that_goes_and_comes_back(browser: Browser) -> None:
+    with ExitStack() as first, ExitStack() as then:
+        service = first.enter_context(running())
+        page = then.enter_context(visiting(browser, service.url, expected="ERR_CONNECTION_REFUSED"))
+        expect(page.locator("#offline")).to_be_hidden()
+        first.close()
+        page.get_by_role("radio", name="Digit 8", exact=True).check()
+        expect(page.locator("#offline")).to_be_visible()
+        first.enter_context(running("--port", str(urlsplit(service.url).port)))
+        expect(page.locator("#offline")).to_be_hidden()
+        expect(page.locator("#digit")).to_have_text("8")
+
+
+def test_a_service_that_goes_is_missed_without_being_asked(browser: Browser) -> None:
+    with ExitStack() as first, ExitStack() as then:
+        service = first.enter_context(running())
+        page = then.enter_context(visiting(browser, service.url, expected="ERR_CONNECTION_REFUSED"))
+        first.close()
+        expect(page.locator("#offline")).to_be_visible()
