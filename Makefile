@@ -3,7 +3,7 @@ PYTHON ?= python3
 SERVE  := .venv/serve
 DEV    := .venv/dev
 
-.PHONY: serve test lint types test-gpu fit export table figures time-to-error bench bench-swap observability image clean
+.PHONY: serve test lint types test-gpu fit export table figures time-to-error page bench bench-swap observability image clean
 
 serve: $(SERVE)/.installed  ## the service, without torch, on http://127.0.0.1:8000 or ODENET_PORT
 	$(SERVE)/bin/python -m service $(ARGS)
@@ -38,6 +38,10 @@ figures: $(DEV)/.installed  ## the figures of docs/, measured anew
 
 time-to-error: $(DEV)/.installed  ## the fit against torchdiffeq's example; more than half an hour
 	$(DEV)/bin/python -m benchmarks.time_to_error
+
+page: $(DEV)/.installed  ## the digits that the page offers, and its picture in docs/; needs Chromium
+	$(DEV)/bin/python -m benchmarks.sprite
+	$(DEV)/bin/python -m benchmarks.page
 
 bench: $(DEV)/.installed  ## the service under load, beside its kernels and what one would write first; a quarter of an hour
 	$(DEV)/bin/python -m benchmarks.serving

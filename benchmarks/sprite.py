@@ -36,7 +36,7 @@ def main() -> None:
     first = [int(np.flatnonzero(labels == digit)[0]) for digit in range(CLASSES)]
     hard = np.argsort(answer.probabilities.max(axis=1), kind="stable")[:HARD].tolist()
     chosen = [*first, *hard]
-    rows = [np.hstack(images[chosen[start : start + COLUMNS]]) for start in range(0, len(chosen), COLUMNS)]
+    rows = [np.hstack(list(images[chosen[start : start + COLUMNS]])) for start in range(0, len(chosen), COLUMNS)]
     Image.fromarray(np.vstack(rows)).save(STATIC / "digits.png", optimize=True)
     told = {"columns": COLUMNS, "labels": labels[chosen].tolist(), "easy": len(first)}
     (STATIC / "digits.json").write_text(json.dumps(told) + "\n", encoding="utf-8")

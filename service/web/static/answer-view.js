@@ -3,6 +3,7 @@
 import { counted, milliseconds, number, percent, setting } from "./format.js";
 
 const SURE = 0.9;
+/** @type {Record<string, string>} */
 const OUTCOMES = {
   converged: "within the tolerance",
   max_nfe: "cut short by max_nfe",
@@ -33,7 +34,9 @@ export class AnswerView {
   /** Show that there is nothing to be read. */
   clear() {
     for (const id of ["digit", "nfe", "steps", "error", "time"]) this.part(id).textContent = "–";
-    for (const id of ["certainty", "truth", "by", "rejected", "outcome", "trip", "brief"]) this.part(id).textContent = "\u00a0";
+    for (const id of ["certainty", "truth", "by", "rejected", "outcome", "trip", "brief"]) {
+      this.part(id).textContent = "\u00a0";
+    }
     for (const { row, bar, value } of this.bars) {
       row.className = "";
       bar.style.transform = "scaleX(0)";
@@ -50,7 +53,8 @@ export class AnswerView {
     this.part("digit").textContent = String(digit);
     this.part("certainty").textContent = `${percent(certainty)} certain`;
     this.part("answer").classList.toggle("unsure", certainty < SURE);
-    this.part("truth").textContent = label === null ? "\u00a0" : `${label === digit ? "right" : "wrong"}: labelled ${label}`;
+    const verdict = label === digit ? "right" : "wrong";
+    this.part("truth").textContent = label === null ? "\u00a0" : `${verdict}: labelled ${label}`;
     this.bars.forEach(({ row, bar, value }, each) => {
       row.className = each === digit ? "first" : "";
       bar.style.transform = `scaleX(${probabilities[each]})`;
@@ -68,11 +72,12 @@ export class AnswerView {
   /** @param {import("./api.js").Solver} solver */
   #showSolve(solver) {
     this.part("nfe").textContent = String(solver.nfe);
-    this.part("by").textContent = solver.rtol === null ? setting(solver) : `${setting(solver)}${solver.degraded ? ", as it is busy" : ""}`;
+    this.part("by").textContent = setting(solver) + (solver.degraded ? ", as it is busy" : "");
     this.part("steps").textContent = String(solver.steps - solver.rejected);
     this.part("rejected").textContent = solver.rejected ? `and ${solver.rejected} rejected` : "none rejected";
     this.part("error").textContent = solver.error_estimate === null ? "none" : number(solver.error_estimate);
-    this.part("outcome").textContent = solver.rtol === null ? "fixed steps make none" : (OUTCOMES[solver.outcome] ?? solver.outcome);
+    const outcome = OUTCOMES[solver.outcome] ?? solver.outcome;
+    this.part("outcome").textContent = solver.rtol === null ? "fixed steps make none" : outcome;
   }
 
   /** @param {string} words to a screen reader, once nothing changes any more */

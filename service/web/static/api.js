@@ -36,7 +36,7 @@ export class Unreachable extends Error {}
  * @returns {Promise<Response>} of a success
  * @throws {Refusal | Unreachable | DOMException} the last where it was aborted
  */
-async function ask(path, options = {}) {
+export async function ask(path, options = {}) {
   let answer;
   try {
     answer = await fetch(path, options);
@@ -70,7 +70,8 @@ export async function predict(picture, fields, signal) {
 
 /** The models that are served, and all that is known of one of them. */
 export const listModels = async () => (await ask("models")).json();
-export const getModel = async (/** @type {string} */ name) => (await ask(`models/${encodeURIComponent(name)}`)).json();
+/** @param {string} name */
+export const getModel = async (name) => (await ask(`models/${encodeURIComponent(name)}`)).json();
 
 /** Whether the service answers at all. */
 export async function isLive() {

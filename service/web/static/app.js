@@ -12,14 +12,14 @@ import { Pad } from "./pad.js";
 import { read, watch } from "./pictures.js";
 import { offer } from "./samples.js";
 import { logitsChart, stepsChart } from "./solve-charts.js";
-import { tradeoffChart } from "./tradeoff-chart.js";
+import { methodsOf, tradeoffChart } from "./tradeoff-chart.js";
 
 const FIRST = 11; // of the digits to pick: a loose solve reads it otherwise than a tight one
 
 const part = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 /** @type {{name: string, methods: string[], default: boolean}[]} */
 let models = [];
-/** @type {Map<string, any>} */
+/** @type {Map<string, import("./tradeoff-chart.js").Profile>} */
 const profiles = new Map();
 let retry = 0;
 let comparison = new AbortController();
@@ -27,16 +27,27 @@ let comparison = new AbortController();
 let samples = null;
 
 const view = new AnswerView(part);
-const charts = { steps: stepsChart(part("steps-chart")), logits: logitsChart(part("logits-chart")), tradeoff: tradeoffChart(part("tradeoff-chart")) };
-const connection = new Connection(part("offline"), () => (models.length ? ask() : start()));
+const charts = {
+  steps: stepsChart(part("steps-chart")),
+  logits: logitsChart(part("logits-chart")),
+  tradeoff: tradeoffChart(part("tradeoff-chart")),
+};
+const connection = new Connection(part("offline"), resume);
 const live = new Live(send, show, fail);
 const pad = new Pad(part("ink"), changed, () => samples?.leave());
 const controls = new Controls(
-  { modes: part("modes"), method: part("method"), slider: part("slider"), setting: part("setting"), leftEnd: part("left-end"), rightEnd: part("right-end") },
+  {
+    modes: part("modes"),
+    method: part("method"),
+    slider: part("slider"),
+    setting: part("setting"),
+    leftEnd: part("left-end"),
+    rightEnd: part("right-end"),
+  },
   ask,
 );
 
-/** @typedef {{picture: import("./api.js").Picture, model: string, fields: import("./api.js").Fields}} Question */
+/** @typedef {{model: string, fields: import("./api.js").Fields}} Question */
 
 function ask() {
   clearTimeout(retry);
@@ -44,14 +55,14 @@ function ask() {
   live.ask({ model: part("model").value, fields: controls.fields });
 }
 
-/** @param {{model: string, fields: import("./api.js").Fields}} question @param {AbortSignal} signal */
+/** @param {Question} question @param {AbortSignal} signal */
 async function send({ model, fields }, signal) {
   const picture = await pad.picture();
   if (!picture) throw new DOMException("nothing is drawn", "AbortError");
   return { picture, answer: await predict(picture, { model, ...fields, trace: true }, signal) };
 }
 
-/** @param {Awaited<ReturnType<typeof send>>} told @param {{model: string, fields: import("./api.js").Fields}} question */
+/** @param {Awaited<ReturnType<typeof send>>} told @param {Question} question */
 function show({ picture, answer }, { model, fields }) {
   part("notice").hidden = true;
   const { prediction } = answer;
@@ -59,7 +70,8 @@ function show({ picture, answer }, { model, fields }) {
   showImage(part("seen"), prediction.image);
   charts.steps.show(prediction);
   charts.logits.show(prediction);
-  charts.tradeoff.show({ profile: profiles.get(model), solver: prediction.solver });
+  const [profile, solver] = [profiles.get(model), prediction.solver];
+  charts.tradeoff.show(profile && solver ? { profile, solver } : null);
   const { curl, python } = programs(base64(part("seen")), { model, ...fields });
   part("curl").textContent = curl;
   part("python").textContent = python;
@@ -75,7 +87,13 @@ function fail(error) {
   part("notice").textContent = kindly(error);
   part("notice").hidden = false;
   const seconds = retryAfter(error);
-  if (seconds) retry = setTimeout(ask, 1000 * seconds);
+  if (seconds) retry = setTimeout(resume, 1000 * seconds);
+}
+
+/** Go on where it was broken off. */
+function resume() {
+  if (models.length) ask();
+  else start();
 }
 
 /** Something else is on the pad. */
@@ -113,10 +131,13 @@ async function compareAll() {
 }
 
 async function chooseModel() {
-  const { name, methods } = /** @type {typeof models[0]} */ (models.find((model) => model.name === part("model").value));
+  const name = part("model").value;
   if (!profiles.has(name)) profiles.set(name, (await getModel(name)).profile);
-  controls.offer(methods);
-  part("tradeoff-lead").textContent = `How far the logits are from those of a tight solve: the mean over ${profiles.get(name).rows.toLocaleString("en")} digits, as measured for ${name}. The ring is the present setting.`;
+  const profile = /** @type {import("./tradeoff-chart.js").Profile} */ (profiles.get(name));
+  controls.offer(methodsOf(profile));
+  part("tradeoff-lead").textContent =
+    `How far the logits are from those of a tight solve: the mean over ${profile.rows.toLocaleString("en")} digits, ` +
+    `as measured for ${name}. The ring is the present setting.`;
   changed();
 }
 

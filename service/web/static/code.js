@@ -24,8 +24,8 @@ export function programs(image, fields) {
   };
 }
 
-/** @param {object} value @returns {string} as Python writes it */
-const python = (value) => JSON.stringify(value, null, 4).replace(/^(\s*"[^"]+": )(true|false)/gm, (_, name, truth) => name + (truth === "true" ? "True" : "False"));
+/** @param {object} value of texts and numbers @returns {string} as Python writes it */
+const python = (value) => JSON.stringify(value, null, 4);
 
 /** @param {HTMLCanvasElement} canvas @returns {string} what is in it, as a PNG in base64 */
 export const base64 = (canvas) => canvas.toDataURL("image/png").split(",")[1];

@@ -15,7 +15,8 @@ function questions({ name, methods }, all) {
   const euler = methods.includes("euler") ? [{ method: "euler", steps: 1 }] : [];
   const settings = [...euler, ...TOLERANCES.map((tolerance) => ({ tolerance }))];
   const fixed = all.filter((each) => !each.methods.length).map((each) => each.name);
-  return [...settings.map((fields) => ({ model: name, fields })), ...fixed.map((each) => ({ model: each, fields: {} }))];
+  const own = settings.map((fields) => ({ model: name, fields }));
+  return [...own, ...fixed.map((each) => ({ model: each, fields: {} }))];
 }
 
 /**
@@ -65,16 +66,19 @@ function mark(rows, name) {
 function verdict(rows, name) {
   const reference = digit(tightest(rows, name));
   const others = rows.filter((row) => digit(row) !== reference).length;
-  return others ? `${others} of ${rows.length} answer otherwise than the tightest solve, ${reference}.` : `All ${rows.length} answer ${reference}.`;
+  if (!others) return `All ${rows.length} answer ${reference}.`;
+  return `${others} of ${rows.length} answer otherwise than the tightest solve, ${reference}.`;
 }
 
 /** @param {Row} row @returns {HTMLTableRowElement} */
 function show({ model, answer }) {
   const { digit, probabilities, solver } = answer.prediction;
   const row = document.createElement("tr");
-  const by = Object.assign(document.createElement("th"), { scope: "row", textContent: solver ? setting(solver) : `${model}, fixed depth` });
+  const by = Object.assign(document.createElement("th"), { scope: "row" });
+  by.textContent = solver ? setting(solver) : `${model}, fixed depth`;
   const answered = cell("number given", String(digit));
-  const other = Object.assign(document.createElement("span"), { className: "other", textContent: "≠ ", title: "differs", hidden: true });
+  const other = Object.assign(document.createElement("span"), { className: "other", title: "differs", hidden: true });
+  other.textContent = "≠ ";
   answered.prepend(other);
   const certainty = cell("certain", "");
   const [track, bar, value] = ["span", "i", "span"].map((tag) => document.createElement(tag));
@@ -84,7 +88,8 @@ function show({ model, answer }) {
   value.textContent = percent(probabilities[digit]);
   track.append(bar);
   certainty.append(track, value);
-  row.append(by, answered, certainty, cell("number", solver ? String(solver.nfe) : "–"), cell("number time", milliseconds(answer.service)));
+  const nfe = cell("number", solver ? String(solver.nfe) : "–");
+  row.append(by, answered, certainty, nfe, cell("number time", milliseconds(answer.service)));
   return row;
 }
 

@@ -44,7 +44,6 @@ const SCALES = {
     field: "deadline_ms",
   },
 };
-const FIXED = ["euler", "midpoint", "rk4"];
 const ANY = "fewest NFE";
 
 export class Controls {
@@ -55,8 +54,8 @@ export class Controls {
    */
   constructor(parts, changed) {
     this.parts = parts;
-    /** @type {string[]} */
-    this.methods = [];
+    /** @type {{adaptive: string[], fixed: string[]}} */
+    this.methods = { adaptive: [], fixed: [] };
     /** @type {Mode} */
     this.mode = "tolerance";
     this.places = Object.fromEntries(Object.entries(SCALES).map(([mode, scale]) => [mode, scale.start]));
@@ -72,7 +71,7 @@ export class Controls {
     parts.method.addEventListener("change", changed);
   }
 
-  /** @param {string[]} methods of the model */
+  /** @param {{adaptive: string[], fixed: string[]}} methods of the model */
   offer(methods) {
     this.methods = methods;
     this.#turn(this.mode);
@@ -93,8 +92,7 @@ export class Controls {
     Object.assign(slider, { min, max, step, value: this.places[mode] });
     slider.setAttribute("aria-label", name);
     [leftEnd.textContent, rightEnd.textContent] = ends;
-    const offered = this.methods.filter((each) => FIXED.includes(each) === (mode === "steps"));
-    const values = mode === "steps" ? offered : ["", ...offered];
+    const values = mode === "steps" ? this.methods.fixed : ["", ...this.methods.adaptive];
     const kept = values.includes(method.value) ? method.value : values[0];
     method.replaceChildren(...values.map((each) => new Option(each || ANY, each)));
     method.value = kept;

@@ -1,13 +1,14 @@
 /** Numbers as people read them. */
 
-const SUPERSCRIPTS = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
+const DIGITS = "-0123456789";
+const RAISED = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹";
 
 /** @param {number} value @returns {string} two significant digits; powers of ten for what is small */
 export function number(value) {
   if (value === 0) return "0";
   if (Math.abs(value) >= 0.01) return String(Number(value.toPrecision(2)));
   const [mantissa, exponent] = value.toExponential(1).split("e");
-  const power = `10${[...String(Number(exponent))].map((sign) => SUPERSCRIPTS[sign]).join("")}`;
+  const power = `10${[...String(Number(exponent))].map((sign) => RAISED[DIGITS.indexOf(sign)]).join("")}`;
   return mantissa === "1.0" ? power : `${Number(mantissa)} × ${power}`;
 }
 
@@ -20,7 +21,8 @@ export function percent(value) {
 }
 
 /** @param {number} value @returns {string} */
-export const milliseconds = (value) => (Number.isNaN(value) ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
+export const milliseconds = (value) =>
+  Number.isNaN(value) ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 
 /** @param {number} count @param {string} noun @returns {string} */
 export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;

@@ -18,7 +18,7 @@ export function kindly(error) {
     case 413:
       return `That picture is too large: ${reason}. A smaller one will do.`;
     case 422:
-      return `The service does not take that: ${error.errors.map((each) => `${each.field} ${each.message}`).join("; ")}.`;
+      return `The service does not take that: ${error.message}.`;
     case 429:
       return `The service is busy just now. Asking again in ${error.retryAfter ?? 1} s.`;
     case 503:

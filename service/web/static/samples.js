@@ -1,5 +1,7 @@
 /** Digits to pick: tiles of one picture, as radio buttons. */
 
+import { ask } from "./api.js";
+
 const SIDE = 28;
 
 /**
@@ -11,8 +13,8 @@ const SIDE = 28;
  */
 export async function offer(fieldset, take) {
   const source = new URL("digits.png", import.meta.url).href;
-  const told = await (await fetch(new URL("digits.json", import.meta.url))).json();
-  const sprite = await createImageBitmap(await (await fetch(source)).blob());
+  const told = await (await ask(new URL("digits.json", import.meta.url).href)).json();
+  const sprite = await createImageBitmap(await (await ask(source)).blob());
   const rows = sprite.height / SIDE;
   /** @type {HTMLInputElement[]} */
   const inputs = told.labels.map((/** @type {number} */ label, /** @type {number} */ number) => {

@@ -32,18 +32,24 @@ function drawSteps({ trace }, width, height) {
   const rejected = attempts.filter((attempt) => !attempt.accepted);
   const spans = (/** @type {typeof attempts} */ some) =>
     some.map(({ t, size }) => path([[x(t), y(size)], [x(t + size), y(size)]])).join("");
-  const fills = accepted.map(({ t, size }) => path([[x(t), bottom], [x(t), y(size)], [x(t + size), y(size)], [x(t + size), bottom]])).join("");
+  const fills = accepted.map(({ t, size }) => {
+    const [from, to] = [x(t), x(t + size)];
+    return path([[from, bottom], [from, y(size)], [to, y(size)], [to, bottom]]);
+  });
+  const largest = Math.max(...attempts.map(({ size }) => size));
   const summary =
-    `${counted(accepted.length, "accepted step")}, ${rejected.length} rejected` +
-    (attempts.length ? `; sizes from ${number(Math.min(...attempts.map((a) => a.size)))} to ${number(Math.max(...attempts.map((a) => a.size)))}` : "");
+    `${counted(accepted.length, "accepted step")}, ${rejected.length} rejected; ` +
+    `sizes from ${number(Math.min(...attempts.map(({ size }) => size)))} to ${number(largest)}`;
   const parts = [
     text(LEFT - 36, 10, "step size", "start"),
     ...grid,
-    element("path", { d: fills || "M0 0", class: "step-fill" }),
+    element("path", { d: fills.join("") || "M0 0", class: "step-fill" }),
     element("path", { d: spans(accepted) || "M0 0", class: "step" }),
     element("path", { d: spans(rejected) || "M0 0", class: "step rejected" }),
   ];
-  if (rejected.length) parts.push(text(width - RIGHT, 10, `${rejected.length} rejected, tried again smaller`, "end", "label warn"));
+  if (rejected.length) {
+    parts.push(text(width - RIGHT, 10, `${rejected.length} rejected, tried again smaller`, "end", "label warn"));
+  }
   return { parts, summary: `Steps of the solve: ${summary}` };
 }
 
@@ -55,15 +61,15 @@ function drawLogits({ trace, digit, probabilities }, width, height) {
   const [least, most] = [Math.floor(Math.min(0, ...all)), Math.ceil(Math.max(1, ...all))];
   const y = linear(least, most, bottom, top);
   const last = readings[readings.length - 1].logits;
-  const second = probabilities.map((_, each) => each).filter((each) => each !== digit).sort((a, b) => last[b] - last[a])[0];
+  const second = [...probabilities.keys()].filter((each) => each !== digit).sort((a, b) => last[b] - last[a])[0];
   const rank = (/** @type {number} */ each) => (each === digit ? "first" : each === second ? "second" : "other");
   const labels = apart(last.map(y), 13, top, bottom + 4);
-  // The winner is drawn last, over the others.
-  const order = last.map((_, each) => each).sort((a, b) => Number(a === digit) - Number(b === digit) || Number(a === second) - Number(b === second));
+  const order = [...last.keys()].filter((each) => each !== digit && each !== second).concat(second, digit);
   const lines = order.map((each) => {
     const points = readings.map(({ t, logits }) => [x(t), y(logits[each])]);
-    const few = readings.length <= FEW;
-    const marks = few ? points.map(([cx, cy]) => element("circle", { cx: round(cx), cy: round(cy), r: each === digit ? 3 : 2 })) : [];
+    const r = each === digit ? 3 : 2;
+    const marked = readings.length <= FEW ? points : [];
+    const marks = marked.map(([cx, cy]) => element("circle", { cx: round(cx), cy: round(cy), r }));
     const name = each === digit ? `${each} · ${percent(probabilities[each]).replace(" %", "%")}` : String(each);
     return element(
       "g",
@@ -73,18 +79,24 @@ function drawLogits({ trace, digit, probabilities }, width, height) {
       text(width - RIGHT + 8, labels[each] + 4, name, "start"),
     );
   });
-  const ticks = [0, 0.25, 0.5, 0.75, 1].map((t) =>
-    element("g", {}, element("path", { d: path([[x(t), bottom + 8], [x(t), bottom + 13]]), class: "axis" }), text(x(t), bottom + 27, String(t), "middle")),
-  );
+  const ticks = [0, 0.25, 0.5, 0.75, 1].map((t) => {
+    const mark = element("path", { d: path([[x(t), bottom + 8], [x(t), bottom + 13]]), class: "axis" });
+    return element("g", {}, mark, text(x(t), bottom + 27, String(t), "middle"));
+  });
+  const grid = steps(least, most).map((tick) => {
+    const name = number(tick).replace("-", "−");
+    return element("g", {}, rule([LEFT, y(tick)], [width - RIGHT, y(tick)]), text(LEFT - 8, y(tick) + 4, name, "end"));
+  });
   const start = readings[0].logits;
   const parts = [
     text(LEFT - 36, 10, "logit", "start"),
-    ...steps(least, most).map((tick) => element("g", {}, rule([LEFT, y(tick)], [width - RIGHT, y(tick)]), text(LEFT - 8, y(tick) + 4, number(tick).replace("-", "−"), "end"))),
+    ...grid,
     element("path", { d: path([[LEFT, bottom + 8], [width - RIGHT, bottom + 8]]), class: "axis" }),
     ...ticks,
     text(width - RIGHT + 8, bottom + 27, "t", "start"),
     ...lines,
   ];
   const begin = start.indexOf(Math.max(...start));
-  return { parts, summary: `The ten logits along the depth: ${begin} leads at t = 0, ${digit} at t = 1, before ${second}` };
+  const summary = `The ten logits along the depth: ${begin} leads at t = 0, ${digit} at t = 1, before ${second}`;
+  return { parts, summary };
 }

@@ -34,7 +34,12 @@ export const path = (points) => `M${points.map(([x, y]) => `${round(x)} ${round(
 /** @param {number[]} from @param {number[]} to */
 export const rule = (from, to) => element("path", { d: path([from, to]), class: "rule" });
 
-/** @param {number} x @param {number} y @param {string} words @param {"start" | "middle" | "end"} anchor @param {string} [kind] */
+/**
+ * @param {number} x @param {number} y
+ * @param {string} words
+ * @param {"start" | "middle" | "end"} anchor
+ * @param {string} [kind]
+ */
 export const text = (x, y, words, anchor, kind = "label") =>
   element("text", { x: round(x), y: round(y), "text-anchor": anchor, class: kind }, words);
 
@@ -110,7 +115,8 @@ export class Chart {
 
   #paint() {
     if (!this.width) return;
-    const { parts, summary } = this.data ? this.draw(this.data, this.width, this.height) : { parts: [], summary: "Nothing yet" };
+    const nothing = { parts: [], summary: "Nothing yet" };
+    const { parts, summary } = this.data ? this.draw(this.data, this.width, this.height) : nothing;
     const size = { viewBox: `0 0 ${this.width} ${this.height}`, width: this.width, height: this.height };
     this.host.replaceChildren(element("svg", { ...size, role: "img", "aria-label": summary }, ...parts));
   }

@@ -17,6 +17,14 @@ const LABEL = [58, 13]; // the room of a label
 /** @param {HTMLElement} host @returns {Chart<Shown>} */
 export const tradeoffChart = (host) => new Chart(host, 390, draw);
 
+/** @param {Profile} profile @returns {{adaptive: string[], fixed: string[]}} the methods that were measured */
+export function methodsOf({ points }) {
+  const named = (/** @type {boolean} */ fixed) => [
+    ...new Set(points.filter(({ solver }) => (solver.steps !== null) === fixed).map(({ solver }) => solver.method)),
+  ];
+  return { adaptive: named(false), fixed: named(true) };
+}
+
 /**
  * The measured point of a method that is nearest to what an image was solved by.
  *
@@ -42,15 +50,18 @@ function draw({ profile, solver }, width, height) {
   const x = logarithmic(1, Math.max(...costs), LEFT, width - RIGHT);
   const y = logarithmic(Math.min(...deviations), Math.max(...deviations), bottom, top);
   const methods = [...new Set(points.map((point) => point.solver.method))];
-  const curves = methods.map((method) => points.filter((point) => point.solver.method === method).sort((a, b) => a.nfe.mean - b.nfe.mean));
+  const curves = methods.map((method) =>
+    points.filter((point) => point.solver.method === method).sort((a, b) => a.nfe.mean - b.nfe.mean),
+  );
   const ends = curves.map((curve) => curve[curve.length - 1]);
-  const labels = free(ends.map((end) => [x(end.nfe.mean), y(end.logit_deviation)]), methods.indexOf(solver.method));
-  const order = methods.map((_, each) => each).sort((a, b) => Number(methods[a] === solver.method) - Number(methods[b] === solver.method));
+  const own = methods.indexOf(solver.method);
+  const labels = free(ends.map((end) => [x(end.nfe.mean), y(end.logit_deviation)]), own);
+  const order = [...methods.keys()].filter((each) => each !== own).concat(own); // the last on top
   const lines = order.map((each) => {
     const places = curves[each].map((point) => [x(point.nfe.mean), y(point.logit_deviation)]);
     return element(
       "g",
-      { class: `curve ${methods[each] === solver.method ? "first" : "other"}` },
+      { class: `curve ${each === own ? "first" : "other"}` },
       element("path", { d: path(places) }),
       ...places.map(([cx, cy]) => element("circle", { cx: round(cx), cy: round(cy), r: 2 })),
       text(labels[each][0] + 7, labels[each][1] + 4, methods[each], "start"),
@@ -60,8 +71,14 @@ function draw({ profile, solver }, width, height) {
   const place = [x(Math.max(1, here.nfe.mean)), y(Math.max(here.logit_deviation, Math.min(...deviations)))];
   const parts = [
     text(LEFT - 36, 10, "distance of the logits", "start"),
-    ...decades(Math.min(...deviations), Math.max(...deviations)).map((tick) => element("g", {}, rule([LEFT, y(tick)], [width - RIGHT, y(tick)]), text(LEFT - 8, y(tick) + 4, number(tick), "end"))),
-    ...decades(1, Math.max(...costs)).map((tick) => element("g", {}, rule([x(tick), top], [x(tick), bottom + 6]), text(x(tick), bottom + 20, String(tick), "middle"))),
+    ...decades(Math.min(...deviations), Math.max(...deviations)).flatMap((tick) => [
+      rule([LEFT, y(tick)], [width - RIGHT, y(tick)]),
+      text(LEFT - 8, y(tick) + 4, number(tick), "end"),
+    ]),
+    ...decades(1, Math.max(...costs)).flatMap((tick) => [
+      rule([x(tick), top], [x(tick), bottom + 6]),
+      text(x(tick), bottom + 20, String(tick), "middle"),
+    ]),
     text(width - RIGHT, height - 4, "evaluations (NFE)", "end"),
     ...lines,
     element("circle", { cx: round(place[0]), cy: round(place[1]), r: 8, class: "here" }),
@@ -86,7 +103,8 @@ function free(ends, first) {
     placed.every((other) => !other || Math.abs(other[0] - x) > LABEL[0] || Math.abs(other[1] - y) >= LABEL[1]);
   for (const each of [first, ...ends.keys()]) {
     const [x, y] = ends[each];
-    const shift = Array.from({ length: 20 }, (_, place) => Math.ceil(place / 2) * (place % 2 ? -4 : 4)).find((by) => isFree(x, y + by));
+    const shifts = Array.from({ length: 20 }, (_, place) => Math.ceil(place / 2) * (place % 2 ? -4 : 4));
+    const shift = shifts.find((by) => isFree(x, y + by));
     placed[each] ??= [x, y + (shift ?? 0)];
   }
   return placed;

@@ -87,12 +87,14 @@ class Driver:
         model: ServedModel | None = None,
         priority: Priority = Priority.normal,
         floor: float = 0.99,
+        traced: bool = False,
         **fields: Any,
     ) -> Job:
         """A request for digits of the test set that has just arrived."""
         model = model or self.model
         terms = settle(SolverFields(**fields), model, floor)
-        return Job(model, DIGITS[list(digits)], terms, self.clock.now, self.clock.now, priority, self.ended.append)
+        images, now = DIGITS[list(digits)], self.clock.now
+        return Job(model, images, terms, now, now, priority, self.ended.append, traced=traced)
 
     def ask(self, digits: Sequence[int], **asked: Any) -> Job:
         """Let a request in, as `job` makes it."""

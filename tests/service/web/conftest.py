@@ -1,23 +1,22 @@
 import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browsing import FLAGS, NAMES, visiting
+from benchmarks.browser import FLAGS, MISSING, find
+from tests.browsing import visiting
 from tests.serving import Running
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium; started for each module anew, as an event loop runs beside the tests for as long as it does."""
-    path = next(filter(None, map(shutil.which, NAMES)), None)
+    path = find()
     if path is None:
-        message = "there is no Chromium on PATH; on Debian: apt-get install chromium"
         if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser

@@ -78,7 +78,7 @@ def test_a_digit_that_is_drawn_by_mouse_is_recognised(page: Page, strokes: Strok
 
 
 def test_a_digit_that_is_drawn_by_finger_is_recognised(browser: Browser, service: Running) -> None:
-    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+    phone: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
     with visiting(browser, service.url, **phone) as page:
         page.get_by_role("button", name="Clear").tap()
         box = page.locator("#ink").bounding_box()
