@@ -15,7 +15,7 @@ from models import artifact as artifacts
 from models.artifact import newest
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
-from training.data import CLASSES, load
+from training.data import CLASSES, Split, load
 
 ROOT = Path(__file__).parents[1]
 FITTED = ROOT / "models" / "fitted" / "odenet-mnist"
@@ -24,21 +24,26 @@ HARD = 14
 COLUMNS = 12
 
 
-def main() -> None:
-    """Choose the digits, and write ``digits.png`` and ``digits.json`` into the page's files."""
+def choose(split: Split) -> tuple[list[int], list[int]]:
+    """The rows of the first of each digit, and of those that the network is least certain of."""
     folder = newest(FITTED)
     if folder is None:
         raise FileNotFoundError(f"{FITTED}: no version of the network is there")
-    split = load().validation
-    images, labels = split.images.numpy(), split.labels.numpy()
     manifest = artifacts.read(folder).manifest
-    answer = classify(OnnxBackend(folder, manifest.methods), images, manifest.default_solver)
-    first = [int(np.flatnonzero(labels == digit)[0]) for digit in range(CLASSES)]
-    hard = np.argsort(answer.probabilities.max(axis=1), kind="stable")[:HARD].tolist()
+    answer = classify(OnnxBackend(folder, manifest.methods), split.images.numpy(), manifest.default_solver)
+    first = [int(np.flatnonzero(split.labels.numpy() == digit)[0]) for digit in range(CLASSES)]
+    return first, np.argsort(answer.probabilities.max(axis=1), kind="stable")[:HARD].tolist()
+
+
+def main() -> None:
+    """Choose the digits, and write ``digits.png`` and ``digits.json`` into the page's files."""
+    split = load().validation
+    first, hard = choose(split)
     chosen = [*first, *hard]
-    rows = [np.hstack(list(images[chosen[start : start + COLUMNS]])) for start in range(0, len(chosen), COLUMNS)]
+    images = split.images.numpy()[chosen]
+    rows = [np.hstack(list(images[start : start + COLUMNS])) for start in range(0, len(chosen), COLUMNS)]
     Image.fromarray(np.vstack(rows)).save(STATIC / "digits.png", optimize=True)
-    told = {"columns": COLUMNS, "labels": labels[chosen].tolist(), "easy": len(first)}
+    told = {"columns": COLUMNS, "labels": split.labels[chosen].tolist(), "easy": len(first)}
     (STATIC / "digits.json").write_text(json.dumps(told) + "\n", encoding="utf-8")
 
 

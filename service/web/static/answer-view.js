@@ -5,7 +5,7 @@ import { counted, milliseconds, number, percent, setting } from "./format.js";
 const SURE = 0.9;
 /** @type {Record<string, string>} */
 const OUTCOMES = {
-  converged: "within the tolerance",
+  converged: "every step within tolerance",
   max_nfe: "cut short by max_nfe",
   deadline: "cut short by the deadline",
   max_steps: "given up before t = 1",
@@ -43,7 +43,12 @@ export class AnswerView {
       value.textContent = "";
     }
     this.#say("");
-    this.part("answer").classList.remove("unsure");
+    this.part("answer").className = "card answer blank";
+  }
+
+  /** Show that this is the answer to an earlier question. */
+  dim() {
+    this.part("answer").classList.add("stale");
   }
 
   /** @param {import("./api.js").Answer} answer @param {number | null} label what the digit is known to be */
@@ -52,7 +57,7 @@ export class AnswerView {
     const certainty = probabilities[digit];
     this.part("digit").textContent = String(digit);
     this.part("certainty").textContent = `${percent(certainty)} certain`;
-    this.part("answer").classList.toggle("unsure", certainty < SURE);
+    this.part("answer").className = `card answer ${certainty < SURE ? "unsure" : ""}`;
     const verdict = label === digit ? "right" : "wrong";
     this.part("truth").textContent = label === null ? "\u00a0" : `${verdict}: labelled ${label}`;
     this.bars.forEach(({ row, bar, value }, each) => {

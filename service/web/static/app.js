@@ -7,7 +7,7 @@ import { compare } from "./compare.js";
 import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
 import { Live } from "./live.js";
-import { kindly, retryAfter } from "./messages.js";
+import { isOfPicture, kindly, retryAfter } from "./messages.js";
 import { Pad } from "./pad.js";
 import { read, watch } from "./pictures.js";
 import { offer } from "./samples.js";
@@ -84,6 +84,8 @@ function fail(error) {
     connection.lost();
     return;
   }
+  if (isOfPicture(error)) forget();
+  else view.dim();
   part("notice").textContent = kindly(error);
   part("notice").hidden = false;
   const seconds = retryAfter(error);
@@ -107,14 +109,19 @@ function changed() {
   if (pad.blank) {
     live.cancel();
     clearTimeout(retry);
-    view.clear();
+    forget();
     samples?.leave();
     part("notice").hidden = true;
-    part("seen").getContext("2d").clearRect(0, 0, 28, 28);
-    charts.steps.show(null);
-    charts.logits.show(null);
   }
   ask();
+}
+
+/** Show no answer any more. */
+function forget() {
+  view.clear();
+  part("seen").getContext("2d").clearRect(0, 0, 28, 28);
+  charts.steps.show(null);
+  charts.logits.show(null);
 }
 
 async function compareAll() {

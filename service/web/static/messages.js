@@ -30,6 +30,9 @@ export function kindly(error) {
   }
 }
 
+/** @param {Error} error @returns {boolean} whether the picture is what is wrong */
+export const isOfPicture = (error) => error instanceof Refusal && [400, 413].includes(error.status);
+
 /** @param {Error} error @returns {number | null} seconds after which to ask again; null where that is of no use */
 export function retryAfter(error) {
   if (!(error instanceof Refusal)) return null;

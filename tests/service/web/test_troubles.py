@@ -51,6 +51,7 @@ def test_a_file_that_is_no_picture(browser: Browser, service: Running) -> None:
         give(page, b"a letter, not a digit")
         expect(page.locator("#notice")).to_contain_text("That picture cannot be read")
         expect(page.locator("#notice")).to_contain_text("neither a PNG nor a JPEG")
+        expect(page.locator("#digit")).to_have_text("\N{EN DASH}")
         page.get_by_role("radio", name="Digit 2", exact=True).check()
         expect(page.locator("#notice")).to_be_hidden()
         expect(page.locator("#digit")).to_have_text("2")
@@ -111,6 +112,7 @@ def test_a_deadline_that_passes(browser: Browser, service: Running) -> None:
             if answer.value.status == 504:
                 break
         expect(page.locator("#notice")).to_have_text("No answer within that deadline. Give it a little longer.")
+        expect(page.locator("#answer")).to_have_class(re.compile("stale"))
 
 
 def test_a_service_that_goes_and_comes_back(browser: Browser) -> None:
