@@ -45,8 +45,9 @@ STATUS = {
     StoppingError: HTTPStatus.SERVICE_UNAVAILABLE,
     DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,
 }
-CHALLENGE = 'Bearer realm="odenet", Basic realm="odenet", charset="UTF-8"'
-"""How to show an API key (RFC 9110, WWW-Authenticate)."""
+CHALLENGES = ('Bearer realm="odenet"', 'Basic realm="odenet", charset="UTF-8"')
+"""How to show an API key (RFC 9110, WWW-Authenticate), each in a header of its own: of several in one, Chromium sees
+the first alone, and would not ask its user for a key."""
 
 CLIENT_CLOSED_REQUEST = 499
 """What is logged and counted where the caller has left; nobody reads it."""
@@ -63,22 +64,21 @@ class Failure:
         detail: in a sentence.
         fields: what is wrong, where that can be told by fields.
         headers: of the answer.
+        challenges: by which to authenticate oneself.
     """
 
     status: HTTPStatus
     detail: str
     fields: list[FieldError] = field(default_factory=list)
     headers: Mapping[str, str] | None = None
+    challenges: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, error: RequestError) -> "Failure":
         """Why a request cannot be served."""
-        headers = None
-        if isinstance(error, OverloadedError):
-            headers = {"retry-after": str(error.retry_after)}
-        if isinstance(error, UnauthenticatedError):
-            headers = {"www-authenticate": CHALLENGE}
-        return cls(STATUS[type(error)], str(error), error.errors, headers)
+        headers = {"retry-after": str(error.retry_after)} if isinstance(error, OverloadedError) else None
+        challenges = CHALLENGES if isinstance(error, UnauthenticatedError) else ()
+        return cls(STATUS[type(error)], str(error), error.errors, headers, challenges)
 
 
 Teller = Callable[[Failure], Response]
@@ -101,7 +101,10 @@ def install(
     """
 
     def tell(path: str, failure: Failure) -> Response:
-        return tellers.get(path.partition("/")[2].partition("/")[0], otherwise)(failure)
+        answer = tellers.get(path.partition("/")[2].partition("/")[0], otherwise)(failure)
+        for challenge in failure.challenges:
+            answer.headers.append("www-authenticate", challenge)
+        return answer
 
     def refuse(path: str, error: RequestError) -> Response:
         on_refusal(error)

@@ -13,6 +13,9 @@ export function kindly(error) {
   switch (error.status) {
     case 400:
       return `That picture cannot be read: ${reason}. Another one may do, or draw the digit.`;
+    case 401:
+    case 403:
+      return `The service asks for an API key: ${reason}.`;
     case 404:
       return `That model is not served any more: ${reason}. Choose another one above.`;
     case 413:
@@ -20,6 +23,7 @@ export function kindly(error) {
     case 422:
       return `The service does not take that: ${error.message}.`;
     case 429:
+      if (field?.field !== "queue") return `Too many questions for now: ${reason}.`; // for an API key
       return `The service is busy just now. Asking again in ${error.retryAfter ?? 1} s.`;
     case 503:
       return "The service is stopping. Asking again shortly.";

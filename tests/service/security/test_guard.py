@@ -64,7 +64,10 @@ def test_every_route_but_health_needs_a_key(guarded: Guarded) -> None:
         for key in (None, "odenet_wrong"):
             answer = guarded.ask(method, path, key)
             assert answer.status_code == 401, f"{method} {path} with {key}"
-            assert "Bearer" in answer.headers["www-authenticate"]
+            assert [challenge.split()[0] for challenge in answer.headers.get_list("www-authenticate")] == [
+                "Bearer",
+                "Basic",
+            ]
             told = answer.json()
             assert ("error" in told) == path.startswith("/v2"), "each protocol has its form"
             assert "odenet_wrong" not in answer.text

@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
 
 import httpx
 from playwright.sync_api import Browser, Page, expect
 
+from service.security.keys import Scope, make_key
 from tests.browsing import visiting
 from tests.digits import encoded, load_test_set
 from tests.pictures import on_paper
@@ -78,6 +80,19 @@ def test_a_field_that_is_out_of_range(browser: Browser, service: Running) -> Non
             }"""
         )
     assert told == "The service does not take that: tolerance: Input should be less than or equal to 10."
+
+
+def test_a_browser_with_a_key_is_answered(browser: Browser, tmp_path: Path) -> None:
+    """It asks its user for one by itself, and sends it along with all that the page asks."""
+    secret, entry = make_key("page", frozenset({Scope.predict}))
+    path = tmp_path / "keys.toml"
+    path.write_text(entry)
+    with running("--api-key-file", str(path)) as service:
+        assert httpx.get(service.url).status_code == 401
+        credentials = {"username": "anybody", "password": secret}
+        with visiting(browser, service.url, expected="401", http_credentials=credentials) as page:
+            page.get_by_role("radio", name="Digit 3", exact=True).check()
+            expect(page.locator("#digit")).to_have_text("3")
 
 
 def test_a_busy_service_is_asked_again_by_itself(browser: Browser) -> None:
