@@ -23,7 +23,7 @@ FEW = 16
 
 MOST_TRACED = 16
 """Images of a request whose solves are told step by step. Each may take `models.solvers.solve.MAX_STEPS` attempts, of
-which a quarter of a megabyte of JSON is made."""
+which a third of a megabyte of JSON is made."""
 
 Result = TypeVar("Result")
 
