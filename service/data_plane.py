@@ -10,7 +10,7 @@ from models.solvers.solve import Outcome
 from service.engine.compute import Workers
 from service.engine.engine import Engine
 from service.engine.job import Job, Priority
-from service.engine.policy import SolverFields
+from service.engine.policy import MOST_TRACED, SolverFields
 from service.engine.terms import settle
 from service.errors import FieldError, InvalidError, UnknownModelError
 from service.registry import ServedModel
@@ -20,10 +20,6 @@ from service.telemetry import context
 
 FEW = 16
 """Images whose answers are told within the event loop."""
-
-MOST_TRACED = 16
-"""Images of a request whose solves are told step by step. Each may take `models.solvers.solve.MAX_STEPS` attempts, of
-which a third of a megabyte of JSON is made."""
 
 Result = TypeVar("Result")
 

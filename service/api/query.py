@@ -7,8 +7,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import Field, ValidationError
 
-from service.data_plane import MOST_TRACED
-from service.engine.policy import SolverFields
+from service.engine.policy import MOST_TRACED, SolverFields
 from service.errors import MOST_ERRORS, FieldError, InvalidError, invalid, shortened
 
 LONGEST_KEPT = 256

@@ -12,6 +12,10 @@ from service.registry import ServedModel
 LARGEST_NFE = 10_000
 """What the most attempts of the method of the most stages come to, and more."""
 
+MOST_TRACED = 16
+"""Images of a request whose solves are told step by step. Each may take `models.solvers.solve.MAX_STEPS` attempts, of
+which a third of a megabyte of JSON is made."""
+
 ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
 FIXED = [name for name, method in METHODS.items() if not method.adaptive]
 
