@@ -3,7 +3,7 @@ PYTHON ?= python3
 SERVE  := .venv/serve
 DEV    := .venv/dev
 
-.PHONY: serve test lint types test-gpu fit export table figures time-to-error page bench bench-swap observability image clean
+.PHONY: serve test lint types test-gpu fit export table figures time-to-error page bench bench-swap observability docs docs-serve image clean
 
 serve: $(SERVE)/.installed  ## the service, without torch, on http://127.0.0.1:8000 or ODENET_PORT
 	$(SERVE)/bin/python -m service $(ARGS)
@@ -54,11 +54,17 @@ observability:  ## check and test what is in deploy/prometheus; needs promtool o
 	promtool check rules deploy/prometheus/alerts.yml
 	promtool test rules deploy/prometheus/alerts_test.yml
 
+docs: $(DEV)/.installed  ## the site of docs/, into site/; a warning is an error
+	$(DEV)/bin/python -m mkdocs build --strict
+
+docs-serve: $(DEV)/.installed  ## the same on http://127.0.0.1:8001, built anew when a page changes
+	$(DEV)/bin/python -m mkdocs serve --dev-addr 127.0.0.1:8001
+
 image:  ## the container image of the service
 	docker build --target service --tag odenet .
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(SERVE)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(SERVE)

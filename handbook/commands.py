@@ -1,0 +1,64 @@
+"""The reference of the command lines, out of the programs."""
+
+import io
+import re
+from contextlib import redirect_stdout, suppress
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, CliApp
+from typer import Context
+from typer.cli import get_docs_for_click
+from typer.main import get_command
+
+from handbook.schema import table
+from service.commands import COMMANDS
+from service.settings import Settings
+from training.cli import app
+
+HEAD = """# Command lines
+
+Out of the programs; each tells the same by `--help`. They run from the root of the repository.
+
+## `make`
+
+"""
+SERVICE = """
+## `python -m service`
+
+Serves, by the [settings](settings.md). With one of these words first it does something else.
+
+"""
+MAKEFILE = Path(__file__).parents[1] / "Makefile"
+TARGET = re.compile(r"^([a-z-]+):.*##\s+(.*)$", re.MULTILINE)
+
+
+def page() -> str:
+    """The page, in Markdown."""
+    told = table(("target", ""), [(f"`{target}`", text) for target, text in targets().items()])
+    service = [_command(name, command) for name, command in COMMANDS.items()]
+    return "".join([HEAD, told, SERVICE, *service, _training()])
+
+
+def targets() -> dict[str, str]:
+    """The targets of the Makefile, with what they are for."""
+    return dict(TARGET.findall(MAKEFILE.read_text(encoding="utf-8")))
+
+
+def _command(name: str, command: type[BaseSettings]) -> str:
+    if issubclass(command, Settings):
+        told = f"{command.__doc__} It takes the same settings."
+    else:
+        told = f"```text\n{_help(command)}\n```"
+    return f"### `python -m service {name}`\n\n{told}\n\n"
+
+
+def _help(command: type[BaseSettings]) -> str:
+    """What a command says of itself by ``--help``."""
+    with redirect_stdout(io.StringIO()) as told, suppress(SystemExit):
+        CliApp.run(command, cli_args=["--help"])
+    return told.getvalue().strip()
+
+
+def _training() -> str:
+    command = get_command(app)
+    return get_docs_for_click(obj=command, ctx=Context(command), indent=1, name="python -m training")

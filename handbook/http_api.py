@@ -1,0 +1,62 @@
+"""The reference of the HTTP interface, out of the service's OpenAPI document."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from handbook.schema import kind, prose, sections, table
+from service.app import create_app
+from service.settings import Settings
+
+HEAD = """# HTTP interface
+
+Out of the OpenAPI document, which a running service gives at `/openapi.json`; at `/docs` it lets each route be tried.
+How to ask is told in the [tutorial](../tutorial.md) and in [protocols](../protocols.md).
+
+"""
+SMALLEST = "mlp"
+"""The model that loads the fastest. The document is the same whichever are served."""
+
+
+def page() -> str:
+    """The page, in Markdown."""
+    document = openapi()
+    routes = [
+        _route(method, path, route) for path, methods in document["paths"].items() for method, route in methods.items()
+    ]
+    return f"{HEAD}## Routes\n\n{''.join(routes)}## Schemas\n\n{''.join(sections(document['components']['schemas']))}"
+
+
+def openapi() -> dict[str, Any]:
+    """The document."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / SMALLEST).symlink_to(Path(Settings.model_fields["models"].default) / SMALLEST)
+        return create_app(Settings(models=Path(folder), model=SMALLEST, workers=1)).openapi()
+
+
+def _route(method: str, path: str, route: dict[str, Any]) -> str:
+    parts = [f"### `{method.upper()} {path}`\n\n{route['summary']}.\n"]
+    if "description" in route:
+        parts.append(prose(route["description"]) + "\n")
+    if parameters := route.get("parameters"):
+        rows = [
+            (f"`{each['name']}`", f"{each['in']}, {kind(each['schema'])}", _description(each)) for each in parameters
+        ]
+        parts.append(table(("parameter", "", ""), rows))
+    if body := route.get("requestBody"):
+        rows = [(f"`{media}`", kind(told.get("schema", {}))) for media, told in body["content"].items()]
+        parts.append(table(("body", ""), rows))
+    answers = [
+        (f"`{status}`", ", ".join(_answer(answer)), answer["description"])
+        for status, answer in sorted(route["responses"].items())
+    ]
+    parts.append(table(("answer", "", ""), answers))
+    return "\n".join(parts) + "\n"
+
+
+def _description(parameter: dict[str, Any]) -> str:
+    return prose(parameter.get("description") or parameter["schema"].get("description", ""))
+
+
+def _answer(answer: dict[str, Any]) -> list[str]:
+    return [f"`{media}`: {kind(told.get('schema', {}))}" for media, told in answer.get("content", {}).items()]

@@ -1,0 +1,43 @@
+"""The reference of the metrics, out of ``service.telemetry.metrics``."""
+
+from prometheus_client import Counter, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+from handbook.schema import table
+from service.telemetry.metrics import Metrics
+
+HEAD = """# Metrics
+
+Of `GET /metrics`, out of `service/telemetry/metrics.py`. How to watch them is told in
+[observability](../observability.md). A histogram `NAME` is the series `NAME_bucket`, `NAME_sum` and `NAME_count`.
+
+"""
+
+
+def page() -> str:
+    """The page, in Markdown."""
+    rows = [
+        (f"`{name(each)}`", str(each._type), ", ".join(f"`{label}`" for label in each._labelnames), _text(each))
+        for each in metrics()
+    ]
+    return HEAD + table(("metric", "type", "labels", ""), rows)
+
+
+def metrics() -> list[MetricWrapperBase]:
+    """All of them. What the library tells by its public face leaves out the labels of those that were never used."""
+    found = vars(Metrics()).values()
+    flat = [each for value in found for each in (value if isinstance(value, list) else [value])]
+    return [each for each in flat if isinstance(each, MetricWrapperBase)]
+
+
+def name(metric: MetricWrapperBase) -> str:
+    """As it is asked for."""
+    return f"{metric._name}_total" if isinstance(metric, Counter) else metric._name
+
+
+def _text(metric: MetricWrapperBase) -> str:
+    text = metric._documentation
+    if isinstance(metric, Histogram):
+        bounds = [f"{bound:g}" for bound in metric._upper_bounds[:-1]]
+        text += f" Buckets up to {', '.join(bounds)}."
+    return text

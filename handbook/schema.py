@@ -1,0 +1,100 @@
+"""JSON Schema, as pydantic writes it, told in Markdown."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from docstring_parser import parse
+
+Schema = Mapping[str, Any]
+
+BOUNDS = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most", "exclusiveMaximum": "less than"}
+
+
+def sections(schemas: Mapping[str, Schema]) -> Iterator[str]:
+    """A section for each schema, by name: what it is, and its fields."""
+    for name, schema in sorted(schemas.items(), key=lambda item: title(item[0]).lower()):
+        yield f"### {title(name)}\n\n{section(schema)}\n"
+
+
+def section(schema: Schema) -> str:
+    """What an object is, and a table of its fields."""
+    text, told = _docstring(schema)
+    if "properties" not in schema:
+        return f"{text}\n\n{kind(schema)}\n"
+    required = schema.get("required", ())
+    rows = [
+        (
+            f"`{name}`" + (", required" if name in required else ""),
+            kind(field) + default(field),
+            prose(field.get("description") or told.get(name, "")),
+        )
+        for name, field in schema["properties"].items()
+    ]
+    return f"{text.strip()}\n\n{table(('field', 'type', ''), rows)}"
+
+
+def prose(text: str) -> str:
+    """A description, with nothing in it that Markdown takes for a tag."""
+    return text.replace("<", "&lt;")
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+
+
+def kind(schema: Schema) -> str:
+    """The type of what a schema describes, with its limits."""
+    if "$ref" in schema:
+        name = title(schema["$ref"].rpartition("/")[2])
+        return f"[{name}](#{name.lower()})"
+    if "enum" in schema:
+        return " or ".join(f"`{value}`" for value in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if choices := schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"):
+        return " or ".join(dict.fromkeys(map(kind, choices)))
+    text = _base(schema)
+    limits = [f"{word} {schema[bound]:,}" for bound, word in BOUNDS.items() if bound in schema]
+    if "maxLength" in schema:
+        limits.append(f"of at most {schema['maxLength']} characters")
+    if "pattern" in schema:
+        limits.append(f"that matches `{schema['pattern'].replace('|', chr(92) + '|')}`")
+    return ", ".join([text, *limits])
+
+
+def default(schema: Schema) -> str:
+    """What a field is where it is left out, if that is a value."""
+    return f"; default `{schema['default']}`" if schema.get("default") not in (None, [], ()) else ""
+
+
+def title(name: str) -> str:
+    """The name of a schema; of those that share one, pydantic names the module too."""
+    module, _, own = name.rpartition("__")
+    return f"{own}-{module.replace('__', '-')}" if module else own
+
+
+def _base(schema: Schema) -> str:
+    match schema.get("type"):
+        case "array" if "prefixItems" in schema:
+            return f"list of {len(schema['prefixItems'])}: {', '.join(map(kind, schema['prefixItems']))}"
+        case "array":
+            return f"list of {kind(schema.get('items', {}))}"
+        case "object" if isinstance(schema.get("additionalProperties"), dict):
+            return f"object, each value {kind(schema['additionalProperties'])}"
+        case str(name):
+            return str(schema.get("format", name))
+        case _:
+            return "anything"
+
+
+def _docstring(schema: Schema) -> tuple[str, dict[str, str]]:
+    """A description without its section of attributes, and those."""
+    told = parse(schema.get("description", ""))
+    attributes = {each.arg_name: " ".join((each.description or "").split()) for each in told.params}
+    return told.description or "", attributes
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split())

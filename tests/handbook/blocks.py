@@ -1,0 +1,50 @@
+"""The fenced blocks of the README and of docs/, and what is said of them.
+
+A block of ``sh``, ``python`` or ``diff`` is run, unless the line before it says ``<!-- not run: why -->``.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+FENCE = re.compile(
+    r"^(?:<!-- not run: (?P<excuse>[^\n]+) -->\n)?```(?P<language>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+RUN = {"sh", "python", "diff"}
+SHOWN = {"json", "text", "toml", "nginx"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block.
+
+    Attributes:
+        language: as the fence names it.
+        text: what stands in it.
+        excuse: why it is not run; None for one that is.
+    """
+
+    language: str
+    text: str
+    excuse: str | None
+
+
+def blocks(page: Path) -> list[Block]:
+    """The blocks of a page, in order."""
+    found = FENCE.finditer(page.read_text(encoding="utf-8"))
+    return [Block(block["language"], block["text"], block["excuse"]) for block in found]
+
+
+def name(page: Path) -> str:
+    """A page as a test is called by it."""
+    return str(page.relative_to(ROOT))
+
+
+def commands(text: str) -> list[str]:
+    """The commands of a block of ``sh``: lines, put together where they go on, without comments."""
+    lines = text.replace("\\\n", " ").splitlines()
+    stripped = (re.sub(r"(^|\s)#\s.*$", "", line).strip() for line in lines)
+    return [line for line in stripped if line]

@@ -1,0 +1,63 @@
+"""A copy of the repository to do in what the pages say, small enough for that to end soon."""
+
+import gzip
+import shutil
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import trustme
+
+from tests.handbook.blocks import ROOT
+from training.data import MNIST, VALIDATION_ROWS, parse_idx
+
+FILES = ("Makefile", "constraints.txt", "docker-compose.yml", "pyproject.toml")
+FOLDERS = ("benchmarks", "docs", "models", "service", "tests", "training")
+LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "ablations", "odenet", "odenet-mnist-fast", "resnet", "rknet")
+"""Of the models those that no page asks for, among them."""
+
+DIGITS = {"train": VALIDATION_ROWS + 640, "t10k": 100}
+"""How many of each file are left; no fit goes without those of the validation."""
+
+
+def scratch(folder: Path) -> Path:
+    """Make it.
+
+    Its environments are the one that runs the tests, and a certificate lies there for those who are to have one.
+    """
+    folder.mkdir()
+    for name in FILES:
+        shutil.copy(ROOT / name, folder)
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, folder / name, ignore=LEFT_OUT)
+    _few_digits(folder / MNIST.relative_to(ROOT))
+    for environment in ("dev", "serve"):
+        _environment(folder / ".venv" / environment)
+    certificate = trustme.CA().issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(folder / "certificate.pem")
+    return folder
+
+
+def _environment(folder: Path) -> None:
+    """A folder that is taken for the virtual environment in which the tests run."""
+    folder.mkdir(parents=True)
+    for path in Path(sys.prefix).iterdir():
+        if path.name != ".installed":
+            (folder / path.name).symlink_to(path)
+    (folder / ".installed").touch()  # after pyproject.toml, so that make does not make it anew
+
+
+def _few_digits(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for prefix, rows in DIGITS.items():
+        for kind in ("images-idx3", "labels-idx1"):
+            name = f"{prefix}-{kind}-ubyte.gz"
+            array = parse_idx(gzip.decompress((MNIST / name).read_bytes()))[-rows:]
+            (folder / name).write_bytes(gzip.compress(_idx(array), compresslevel=1))
+
+
+def _idx(array: npt.NDArray[np.uint8]) -> bytes:
+    return struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()

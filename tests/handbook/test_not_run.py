@@ -1,0 +1,105 @@
+"""What cannot be run here is checked as far as it can be: there is such a target, profile, setting, flag, package."""
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from service.settings import PREFIX, Settings
+from tests.handbook.blocks import PAGES, ROOT, blocks, commands, name
+
+Words = list[str]
+
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+PACKAGES = {line.partition("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+
+INDENTED = re.compile(r"^ {4}(python -m .*|make .*)$", re.MULTILINE)
+"""A command beside a figure, in docs/measurements.md."""
+
+
+def not_run() -> Iterator[tuple[Path, str]]:
+    for page in PAGES:
+        excused = [block.text for block in blocks(page) if block.excuse is not None]
+        for text in (*excused, *INDENTED.findall(page.read_text(encoding="utf-8"))):
+            yield from ((page, command) for command in commands(text))
+
+
+@cache
+def told_by(*command: str) -> str:
+    """What a program says of itself."""
+    done = subprocess.run([sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def check_make(words: Words) -> None:
+    subprocess.run(["make", "--dry-run", "--always-make", words[0]], cwd=ROOT, capture_output=True, check=True)  # noqa: S607
+
+
+def check_module(words: Words) -> None:
+    module, *arguments = words
+    command = [each for each in arguments[:1] if not each.startswith("-")] if module == "training" else []
+    help_ = told_by("-m", module, *command)
+    for flag in (word.partition("=")[0] for word in arguments if word.startswith("--")):
+        assert re.search(rf"{flag}\b", help_), f"{module} knows no {flag}"
+
+
+def check_compose(words: Words) -> None:
+    profiles = {words[at + 1] for at, word in enumerate(words) if word == "--profile"}
+    assert profiles <= {profile for service in COMPOSE["services"].values() for profile in service.get("profiles", [])}
+    command, *services = [word for word in words if word != "--profile" and word not in profiles]
+    assert command in {"up", "restart"}
+    assert set(services) <= set(COMPOSE["services"]) | profiles
+
+
+def check_build(words: Words) -> None:
+    target = words[words.index("--target") + 1]
+    assert re.search(rf"^FROM \S+ AS {target}$", DOCKERFILE, re.MULTILINE)
+
+
+def check_run(words: Words) -> None:
+    for variable in (words[at + 1] for at, word in enumerate(words) if word == "-e"):
+        setting = variable.partition("=")[0].removeprefix(PREFIX).lower()
+        assert setting in Settings.model_fields
+    for published in (words[at + 1] for at, word in enumerate(words) if word == "-p"):
+        assert re.search(rf"^EXPOSE {published.rpartition(':')[2]}$", DOCKERFILE, re.MULTILINE)
+
+
+def check_install(words: Words) -> None:
+    for word in words:
+        if word == "constraints.txt":
+            assert (ROOT / word).is_file()
+        elif extras := re.fullmatch(r"\.\[([a-z,]+)\]", word):
+            assert set(extras[1].split(",")) <= set(EXTRAS)
+        elif not word.startswith("-"):
+            assert word.partition("[")[0].lower() in PACKAGES
+
+
+CHECKS: dict[tuple[str, ...], Callable[[Words], None]] = {
+    ("make",): check_make,
+    ("docker", "compose"): check_compose,
+    ("docker", "build"): check_build,
+    ("docker", "run"): check_run,
+    ("pip", "install"): check_install,
+    (".venv/serve/bin/pip", "install"): check_install,
+    ("python", "-m"): check_module,
+    (".venv/dev/bin/python", "-m"): check_module,
+}
+
+
+@pytest.mark.parametrize(
+    ("page", "command"), [pytest.param(page, command, id=f"{name(page)}: {command}") for page, command in not_run()]
+)
+def test_a_command_that_is_not_run_is_one_that_could_be(page: Path, command: str) -> None:
+    words = shlex.split(command)
+    begins = next((begin for begin in CHECKS if tuple(words[: len(begin)]) == begin), None)
+    assert begins is not None, f"{command}: how to check it is not known"
+    CHECKS[begins](words[len(begins) :])

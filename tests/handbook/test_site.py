@@ -1,0 +1,136 @@
+"""The site is whole, is read without a network, and its reference is that of the code."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from handbook import http_api
+from handbook.metrics import metrics
+from handbook.metrics import name as name_of
+from models.solvers.methods import METHODS
+from service.settings import PREFIX, Settings
+from tests.handbook.blocks import ROOT
+from tests.handbook.test_not_run import told_by
+from training.cli import app
+
+FETCHED = {
+    "audio": "src", "embed": "src", "iframe": "src", "img": "src", "input": "src", "link": "href", "object": "data",
+    "script": "src", "source": "src", "track": "src", "video": "src",
+}  # fmt: skip
+"""What a browser fetches by itself, and where it stands."""
+
+OF_CSS = re.compile(r"@import\s+[\"']?([^\"';]+)|url\(\s*[\"']?([^\"')]+)")
+
+
+class Fetches(HTMLParser):
+    """What a page has fetched, and the styles and scripts that stand in it."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = dict(attrs)
+        if tag in FETCHED and (url := told.get(FETCHED[tag])):
+            self.urls.append(url)
+        for url in (told.get("srcset") or "").split(","):
+            self.urls.extend(url.split()[:1])
+        self.urls.extend(first or second for first, second in OF_CSS.findall(told.get("style") or ""))
+        if tag == "a" and (url := told.get("href")):
+            self.links.append(url)
+        if told.get("id"):
+            self.ids.add(str(told["id"]))
+
+
+def pages(site: Path) -> list[Path]:
+    return sorted(site.rglob("*.html"))
+
+
+def text_of(site: Path, page: str) -> str:
+    return (site / page).read_text(encoding="utf-8")
+
+
+def test_every_page_of_the_contents_is_there(site: Path) -> None:
+    contents = re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    assert len(contents) > 10
+    for page in contents:
+        assert (site / page).with_suffix(".html").is_file()
+
+
+def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
+    for page in pages(site):
+        for url in Fetches(page).urls:
+            parts = urlsplit(url)
+            assert (parts.scheme, parts.netloc) in {("", ""), ("data", "")}, f"{page}: {url}"
+            if not parts.scheme and page.name != "404.html":  # which is served at any depth
+                assert (page.parent / unquote(parts.path)).exists(), f"{page}: {url}"
+    for sheet in site.rglob("*.css"):
+        for url in filter(None, sum(OF_CSS.findall(sheet.read_text(encoding="utf-8")), ())):
+            assert urlsplit(url).scheme in {"", "data"}, f"{sheet}: {url}"
+            assert not urlsplit(url).netloc, f"{sheet}: {url}"
+
+
+def test_every_link_within_the_site_leads_somewhere(site: Path) -> None:
+    ids = {page: Fetches(page).ids for page in pages(site)}
+    for page in pages(site):
+        for link in Fetches(page).links:
+            parts = urlsplit(link)
+            if parts.scheme or page.name == "404.html":
+                continue
+            target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            target = target / "index.html" if target.is_dir() else target
+            assert target.exists(), f"{page}: {link}"
+            if parts.fragment and target in ids:
+                assert unquote(parts.fragment) in ids[target] | {"__skip"}, f"{page}: {link}"
+
+
+def test_formulas_are_mathml(site: Path) -> None:
+    page = text_of(site, "explanation/mathematics.html")
+    source = (ROOT / "docs" / "explanation" / "mathematics.md").read_text(encoding="utf-8")
+    displayed = source.count("$$") // 2
+    assert page.count('display="block"') == displayed > 5
+    assert page.count("<math") == displayed + len(re.findall(r"\$[^$\n]+\$", source.replace("$$", "")))
+    assert "arithmatex" not in page
+    assert "\\" not in "".join(re.findall(r"<math.*?</math>", page, re.DOTALL))
+
+
+def test_every_setting_is_told_of_as_the_service_tells_of_it(site: Path) -> None:
+    page, help_ = text_of(site, "reference/settings.html"), told_by("-m", "service")
+    for name in Settings.model_fields:
+        flag = f"--{name.replace('_', '-')}"
+        assert flag in help_
+        assert f"<code>{flag}</code>" in page
+        assert f"<code>{PREFIX}{name.upper()}</code>" in page
+    assert str(ROOT) not in page
+
+
+def test_every_route_and_schema_is_told_of(site: Path) -> None:
+    page, document = text_of(site, "reference/http-api.html"), http_api.openapi()
+    for path, methods in document["paths"].items():
+        for method in methods:
+            assert f"<code>{method.upper()} {path}</code>" in page
+    assert {method for method in METHODS if method in page} == set(METHODS)
+
+
+def test_every_metric_is_told_of_here_and_in_observability(site: Path) -> None:
+    generated = text_of(site, "reference/metrics.html")
+    rows = re.findall(r"^\| (`odenet_[^|]*)\|([^|]*)\|", (ROOT / "docs" / "observability.md").read_text(), re.MULTILINE)
+    told = {metric: labels.strip() for names, labels in rows for metric in re.findall(r"odenet_\w+", names)}
+    assert told == {name_of(each): ", ".join(each._labelnames) for each in metrics()}
+    for metric in told:
+        assert f"<code>{metric}</code>" in generated
+
+
+def test_every_command_is_told_of(site: Path) -> None:
+    page = text_of(site, "reference/commands.html")
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert f"python -m training {command.callback.__name__}" in page
+    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert targets is not None
+    for target in set(targets[1].split()) - {"lint", "types", "clean"}:
+        assert f"<code>{target}</code>" in page
