@@ -1,6 +1,6 @@
 """The reference of an artifact's files, out of ``models.artifact``."""
 
-from handbook.schema import section, sections
+from handbook.schema import Schema, section, sections
 from models.artifact import Manifest, Profile
 
 HEAD = """# Artifact
@@ -24,7 +24,7 @@ model](../howto/add-a-model.md) tells how one is made.
 
 def page() -> str:
     """The page, in Markdown."""
-    parts, shared = [HEAD], {}
+    parts, shared = [HEAD], dict[str, Schema]()
     for file, form in (("manifest.json", Manifest), ("profile.json", Profile)):
         schema = form.model_json_schema()
         shared |= schema.get("$defs", {})

@@ -5,7 +5,8 @@ import re
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
-from pydantic_settings import BaseSettings, CliApp
+from pydantic import BaseModel
+from pydantic_settings import CliApp
 from typer import Context
 from typer.cli import get_docs_for_click
 from typer.main import get_command
@@ -44,7 +45,7 @@ def targets() -> dict[str, str]:
     return dict(TARGET.findall(MAKEFILE.read_text(encoding="utf-8")))
 
 
-def _command(name: str, command: type[BaseSettings]) -> str:
+def _command(name: str, command: type[BaseModel]) -> str:
     if issubclass(command, Settings):
         told = f"{command.__doc__} It takes the same settings."
     else:
@@ -52,7 +53,7 @@ def _command(name: str, command: type[BaseSettings]) -> str:
     return f"### `python -m service {name}`\n\n{told}\n\n"
 
 
-def _help(command: type[BaseSettings]) -> str:
+def _help(command: type[BaseModel]) -> str:
     """What a command says of itself by ``--help``."""
     with redirect_stdout(io.StringIO()) as told, suppress(SystemExit):
         CliApp.run(command, cli_args=["--help"])

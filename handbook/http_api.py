@@ -44,8 +44,8 @@ def _route(method: str, path: str, route: dict[str, Any]) -> str:
         ]
         parts.append(table(("parameter", "", ""), rows))
     if body := route.get("requestBody"):
-        rows = [(f"`{media}`", kind(told.get("schema", {}))) for media, told in body["content"].items()]
-        parts.append(table(("body", ""), rows))
+        bodies = [(f"`{media}`", kind(told.get("schema", {}))) for media, told in body["content"].items()]
+        parts.append(table(("body", ""), bodies))
     answers = [
         (f"`{status}`", ", ".join(_answer(answer)), answer["description"])
         for status, answer in sorted(route["responses"].items())

@@ -56,7 +56,12 @@ class Reader:
             name: value for name, value in os.environ.items() if not name.startswith(("ODENET_", "MAKE", "MFLAGS"))
         }
         # With this PYTHON, make makes no environment, whatever it takes to be missing.
-        self._environment = inherited | {"ODENET_WORKERS": "1", "PYTHON": "false", "NO_PROXY": "*", "NO_COLOR": "1"}
+        self._environment = inherited | {
+            "ODENET_WORKERS": "1",
+            "PYTHON": "false",
+            "NO_PROXY": "*",
+            "OMP_NUM_THREADS": "1",
+        }
 
     def __enter__(self) -> Self:
         return self
@@ -68,6 +73,7 @@ class Reader:
         """Do what a block says; what it printed, and what the service that it asked wrote to its log."""
         match block.language:
             case "python":
+                self._ask_somebody(block.text)
                 return self._run([sys.executable, "-c", self._changed(block.text)])
             case "diff":
                 (self.folder / "change.diff").write_text(block.text, encoding="utf-8")
@@ -82,13 +88,17 @@ class Reader:
             if line is not None and not starts:
                 waiting.append(line)
             elif waiting:
-                if self._service is None and any(HERE in each for each in waiting):
-                    self._start("make serve")
+                self._ask_somebody("\n".join(waiting))
                 output.append(self._run(["bash", "-c", PRELUDE + self._changed("\n".join(waiting))]))
                 waiting.clear()
             if line is not None and starts:
                 self._start(line)
         return "".join(output) + (self.log.read_text(encoding="utf-8") if self.log.exists() else "")
+
+    def _ask_somebody(self, text: str) -> None:
+        """Start a service for commands that ask one, where the page has yet to start one."""
+        if self._service is None and HERE in text:
+            self._start("make serve")
 
     def _changed(self, text: str) -> str:
         for pattern, instead in CHANGES:

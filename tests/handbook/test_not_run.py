@@ -7,13 +7,17 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from handbook.http_api import openapi
 from service.settings import PREFIX, Settings
 from tests.handbook.blocks import PAGES, ROOT, blocks, commands, name
+from training.cli import app
 
 Words = list[str]
 
@@ -21,6 +25,7 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 PACKAGES = {line.partition("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+TRAINING = {command.callback.__name__ for command in app.registered_commands if command.callback is not None}
 
 INDENTED = re.compile(r"^ {4}(python -m .*|make .*)$", re.MULTILINE)
 """A command beside a figure, in docs/measurements.md."""
@@ -41,15 +46,21 @@ def told_by(*command: str) -> str:
 
 
 def check_make(words: Words) -> None:
+    for word in (word for word in words if word.startswith("ARGS=")):
+        for flag in re.findall(r"--([a-z-]+)", word):
+            assert flag.replace("-", "_") in Settings.model_fields
     subprocess.run(["make", "--dry-run", "--always-make", words[0]], cwd=ROOT, capture_output=True, check=True)  # noqa: S607
 
 
 def check_module(words: Words) -> None:
     module, *arguments = words
-    command = [each for each in arguments[:1] if not each.startswith("-")] if module == "training" else []
-    help_ = told_by("-m", module, *command)
+    assert find_spec(f"{module}.__main__" if (ROOT / module.replace(".", "/")).is_dir() else module), (
+        f"there is no {module}"
+    )
+    command = arguments[:1] if module == "training" else []
+    assert set(command) <= TRAINING, f"training does no {command}"
     for flag in (word.partition("=")[0] for word in arguments if word.startswith("--")):
-        assert re.search(rf"{flag}\b", help_), f"{module} knows no {flag}"
+        assert re.search(rf"{flag}\b", told_by("-m", module, *command)), f"{module} knows no {flag}"
 
 
 def check_compose(words: Words) -> None:
@@ -73,6 +84,13 @@ def check_run(words: Words) -> None:
         assert re.search(rf"^EXPOSE {published.rpartition(':')[2]}$", DOCKERFILE, re.MULTILINE)
 
 
+def check_curl(words: Words) -> None:
+    """That a route is there which has such a path."""
+    path = urlsplit(next(word for word in words if word.startswith("http"))).path
+    routes = [re.sub(r"\{\w+\}", "[^/]+", route) for route in openapi()["paths"]]
+    assert any(re.fullmatch(route, path) for route in routes)
+
+
 def check_install(words: Words) -> None:
     for word in words:
         if word == "constraints.txt":
@@ -88,6 +106,7 @@ CHECKS: dict[tuple[str, ...], Callable[[Words], None]] = {
     ("docker", "compose"): check_compose,
     ("docker", "build"): check_build,
     ("docker", "run"): check_run,
+    ("curl",): check_curl,
     ("pip", "install"): check_install,
     (".venv/serve/bin/pip", "install"): check_install,
     ("python", "-m"): check_module,
