@@ -12,6 +12,7 @@ from typer.cli import get_docs_for_click
 from typer.main import get_command
 
 from handbook.schema import table
+from service.client.arguments import parser
 from service.commands import COMMANDS
 from service.settings import Settings
 from training.cli import app
@@ -36,8 +37,9 @@ TARGET = re.compile(r"^([a-z-]+):.*##\s+(.*)$", re.MULTILINE)
 def page() -> str:
     """The page, in Markdown."""
     told = table(("target", ""), [(f"`{target}`", text) for target, text in targets().items()])
+    predict = f"### `python -m service predict`\n\n```text\n{parser().format_help().strip()}\n```\n\n"
     service = [_command(name, command) for name, command in COMMANDS.items()]
-    return "".join([HEAD, told, SERVICE, *service, _training()])
+    return "".join([HEAD, told, SERVICE, predict, *service, _training()])
 
 
 def targets() -> dict[str, str]:

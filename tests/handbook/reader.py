@@ -19,7 +19,7 @@ from tests.handbook.blocks import Block
 HERE = "127.0.0.1:8000"
 """Where the pages have the service."""
 
-SERVES = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:make serve|\.venv/serve/bin/python -m service(?! +(?:config|key)\b))\b.*$")
+SERVES = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:make serve|\S*python -m service(?! +(?:config|key|predict)\b))\b.*$")
 """A line that starts a service; the one before it, if there is one, is ended."""
 
 CHANGES = (
@@ -31,7 +31,7 @@ CHANGES = (
 
 PRELUDE = """
 set -euo pipefail
-curl() { command curl --silent --show-error --fail-with-body "$@"; }
+curl() { command curl --silent --show-error --fail "$@"; }
 """
 """A command that fails, or an answer that is an error, fails its block."""
 
@@ -51,13 +51,18 @@ class Reader:
         self.folder = folder
         self.log = folder / "service.log"
         self._service: subprocess.Popen[bytes] | None = None
-        self._address = HERE
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self._address = f"127.0.0.1:{port}"
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("ODENET_", "MAKE", "MFLAGS"))
         }
         # With this PYTHON, make makes no environment, whatever it takes to be missing.
         self._environment = inherited | {
+            "ODENET_PORT": str(port),
             "ODENET_WORKERS": "1",
+            "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",  # for `python` alone
             "PYTHON": "false",
             "NO_PROXY": "*",
             "OMP_NUM_THREADS": "1",
@@ -123,15 +128,11 @@ class Reader:
     def _start(self, line: str) -> None:
         """Start a service as a line says, and wait until it is ready."""
         self._stop()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self._address = f"127.0.0.1:{port}"
         with self.log.open("wb") as log:
             self._service = subprocess.Popen(
                 ["bash", "-c", line],  # noqa: S607
                 cwd=self.folder,
-                env=self._environment | {"ODENET_PORT": str(port)},
+                env=self._environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -151,7 +152,7 @@ class Reader:
         service, self._service = self._service, None
         alive = service.poll() is None
         with suppress(ProcessLookupError):
-            os.killpg(service.pid, signal.SIGTERM)
+            os.killpg(service.pid, signal.SIGINT)  # unlike SIGTERM it asks for no time of grace
         service.wait(PATIENCE)
         assert alive, f"the service ended by itself\n{self.log.read_text()}"
 

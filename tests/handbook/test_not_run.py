@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tomllib
@@ -91,6 +92,10 @@ def check_curl(words: Words) -> None:
     assert any(re.fullmatch(route, path) for route in routes)
 
 
+def check_kill(words: Words) -> None:
+    assert f"SIG{words[0].removeprefix('-')}" in signal.Signals.__members__
+
+
 def check_install(words: Words) -> None:
     for word in words:
         if word == "constraints.txt":
@@ -107,6 +112,7 @@ CHECKS: dict[tuple[str, ...], Callable[[Words], None]] = {
     ("docker", "build"): check_build,
     ("docker", "run"): check_run,
     ("curl",): check_curl,
+    ("kill",): check_kill,
     ("pip", "install"): check_install,
     (".venv/serve/bin/pip", "install"): check_install,
     ("python", "-m"): check_module,
