@@ -59,12 +59,27 @@ class PixelNormalisation(_Frozen):
     std: float = Field(gt=0)
 
 
+class Calibration(_Frozen):
+    """How far probabilities are from the shares of the rows that are right.
+
+    Attributes:
+        nll: the mean negative logarithm of the probability of the right class.
+        ece: the expected calibration error (Guo et al. 2017, arXiv 1706.04599) in 15 bins of equal width: the mean
+            difference, over the rows, of the greatest probability and the share of right rows in its bin.
+    """
+
+    nll: float = Field(ge=0)
+    ece: float = Field(ge=0, le=1)
+
+
 class MeasuredError(_Frozen):
     """Errors on a split at one setting of the solver, with Wilson's 95 % interval of the rate.
 
     Attributes:
         solver: None for a network without an ODE.
         nfe: mean of function evaluations a row.
+        uncalibrated: at temperature 1; None, as the next, for an artifact of form 2 (`Manifest.schema_version`).
+        calibrated: at the manifest's temperature.
     """
 
     split: Literal["validation", "test"]
@@ -74,13 +89,15 @@ class MeasuredError(_Frozen):
     rows: int = Field(ge=1)
     rate: float = Field(ge=0, le=1)
     interval: tuple[float, float]
+    uncalibrated: Calibration | None = None
+    calibrated: Calibration | None = None
 
 
 class Manifest(_Frozen):
     """What an artifact says of itself.
 
     Attributes:
-        schema_version: of this form.
+        schema_version: of this form; 2 was without what is said of calibration.
         name: what callers ask for.
         version: a whole number as text; the greatest is the one served by default.
         network: which; together with the weights that is all there is to it.
@@ -92,12 +109,14 @@ class Manifest(_Frozen):
         methods: those for which the artifact has a step; none for a network without an ODE.
         default_solver: what a request without solver fields gets; also what `solve.onnx` holds the method of. None for
             a network without an ODE.
+        temperature: what logits are divided by before they become probabilities; fitted on the validation split at
+            the default solver. The graphs give logits as they are.
         recipe: how the network was fitted.
         metrics: its measured errors at the default solver.
         files: the SHA-256 of every other file.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[2, 3] = 3
     name: Name
     version: Version
     network: NetworkName
@@ -108,6 +127,7 @@ class Manifest(_Frozen):
     state_shape: list[int]
     methods: list[str]
     default_solver: SolverSettings | None
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     recipe: dict[str, Any]
     metrics: list[MeasuredError]
     files: dict[FileName, Sha256]

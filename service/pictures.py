@@ -15,6 +15,8 @@ from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from service.ink import WORKING, find_ink, grey_of, light_at_border
+
 Levels = npt.NDArray[np.float32]  # [height, width], 0..255 unless said otherwise
 Digit = npt.NDArray[np.uint8]  # [28, 28]
 
@@ -22,8 +24,7 @@ SIDE = 28  # of a picture of MNIST
 BOX = 20  # the side of the box that the ink is fitted to
 CENTRE = 14  # where the centre of mass goes: over MNIST's test pictures it lies at 14.0 of 0..27, both ways
 BLANK = 16  # a picture whose levels span less than this has no ink
-GRAIN = 0.1  # the part of the ink's contrast that is taken for grain of the paper
-STRAY = 0.002  # the part of the ink that may lie beyond each side of its box, as specks and noise do
+GREYS = ("1", "L", "LA")
 
 START_OF_SCAN = b"\xff\xda"
 READERS = {b"\x89PNG\r\n\x1a\n": PngImageFile, b"\xff\xd8\xff": JpegImageFile}  # by the first bytes of the content
@@ -42,6 +43,10 @@ class PictureTooLargeError(PictureError):
     """The picture has more pixels than may be decoded."""
 
 
+class BlankPictureError(PictureError):
+    """There is no ink on the picture."""
+
+
 def decode(content: bytes, max_pixels: int) -> Digit:
     """Decode a PNG or JPEG and bring it to MNIST's form; safe to call from many threads.
 
@@ -55,6 +60,7 @@ def decode(content: bytes, max_pixels: int) -> Digit:
     Raises:
         UndecodablePictureError: if the content is neither PNG nor JPEG, or damaged.
         PictureTooLargeError: if there are more pixels than ``max_pixels``, or more scans than any camera makes.
+        BlankPictureError: if nothing stands out from the paper.
     """
     reader = next((reader for magic, reader in READERS.items() if content.startswith(magic)), None)
     if reader is None:
@@ -65,35 +71,46 @@ def decode(content: bytes, max_pixels: int) -> Digit:
         # The readers themselves, for Image.open has a pixel limit of its own and may go on to other formats.
         with reader(io.BytesIO(content)) as picture:
             _check_size(*picture.size, max_pixels)
+            # A JPEG is decoded at an eighth, a quarter or half of its size where that leaves what is looked at.
+            picture.draft(picture.mode, (2 * WORKING, 2 * WORKING))
             picture.load()
             ImageOps.exif_transpose(picture, in_place=True)
-            grey = np.asarray(_grey(picture))
+            levels = np.asarray(_opaque(picture))
     except PictureError:
         raise
     except Exception as error:  # damaged content makes Pillow raise nearly anything
         raise UndecodablePictureError(f"the {reader.format} is damaged and cannot be decoded") from error
-    return to_mnist(grey)
+    digit = to_mnist(levels)
+    if not digit.any():
+        raise BlankPictureError("the picture shows no ink: nothing on it stands out clearly from its paper")
+    return digit
 
 
-def to_mnist(grey: npt.NDArray[np.uint8] | npt.NDArray[np.floating[Any]]) -> Digit:
-    """Bring a grey picture to MNIST's form: size, place, polarity and contrast.
+def to_mnist(picture: npt.NDArray[np.uint8] | npt.NDArray[np.floating[Any]]) -> Digit:
+    """Bring a picture to MNIST's form: size, place, polarity and contrast.
 
-    A picture of 28x28 is taken to be in that form already, but for its polarity. A blank one becomes all zeros.
+    A picture of 28x28 is taken to be in that form already, but for its colours and its polarity. One without ink
+    becomes all zeros.
 
     Args:
-        grey: ``[height, width]`` of any size, dark ink on light paper or light on dark; levels of 0..255, to which
-            floating ones are clipped.
+        picture: grey ``[height, width]``, or in colours ``[height, width, 3]``, of any size, dark ink on light paper
+            or light on dark; levels of 0..255, to which floating ones are clipped.
 
     Returns:
         uint8 ``[28, 28]``, white ink on black.
     """
-    levels = np.nan_to_num(np.clip(grey, 0, 255)).astype(np.float32)
+    levels = picture.astype(np.uint8) if picture.dtype.kind == "u" else _rounded(picture)
     if levels.size == 0 or np.ptp(levels) < BLANK:
         return np.zeros((SIDE, SIDE), np.uint8)
-    levels = _light_on_dark(levels)
-    if levels.shape == (SIDE, SIDE):
-        return np.rint(levels).astype(np.uint8)
-    return _centred(_fitted(_ink(levels)))
+    if levels.shape[:2] == (SIDE, SIDE):
+        grey = grey_of(levels)
+        return 255 - grey if light_at_border(grey) else grey
+    ink = find_ink(levels)
+    return np.zeros((SIDE, SIDE), np.uint8) if ink is None else _centred(_fitted(ink))
+
+
+def _rounded(levels: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
+    return np.rint(np.nan_to_num(np.clip(levels, 0, 255))).astype(np.uint8)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -103,14 +120,17 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise PictureTooLargeError(f"the picture has {size}; at most {max_pixels:,} are decoded")
 
 
-def _grey(picture: Image.Image) -> Image.Image:
-    """The first frame of a loaded picture in 8-bit grey, on a paper where it is transparent."""
+def _opaque(picture: Image.Image) -> Image.Image:
+    """The first frame of a loaded picture in 8 bits, grey or RGB, on a paper where it is transparent."""
     if picture.mode == "I;16":  # Pillow would clip 16 bits to 8; this rounds, and 257 * level becomes level
         return Image.fromarray(((np.asarray(picture, np.uint32) + 128) // 257).astype(np.uint8))
+    colours = "L" if picture.mode in GREYS else "RGB"
     if picture.has_transparency_data:
-        grey, alpha = picture.convert("LA").split()
-        return Image.composite(grey, Image.new("L", grey.size, _paper_behind(grey, alpha)), alpha)
-    return picture.convert("L")
+        alpha = picture.convert("RGBA").getchannel("A")
+        paper = _paper_behind(picture.convert("LA").getchannel("L"), alpha)
+        drawing = picture.convert("RGBA").convert(colours)
+        return Image.composite(drawing, Image.new("L", drawing.size, paper).convert(colours), alpha)
+    return picture.convert(colours)
 
 
 def _paper_behind(grey: Image.Image, alpha: Image.Image) -> int:
@@ -124,37 +144,6 @@ def _paper_behind(grey: Image.Image, alpha: Image.Image) -> int:
     if visible.size > opacity.size / 2 and np.ptp(visible) >= BLANK:
         return int(np.median(visible))
     return 255 if visible.mean() < 128 else 0
-
-
-def _border(levels: Levels) -> float:
-    """The median level along the four sides, which is the paper's."""
-    return float(np.median(np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])))
-
-
-def _light_on_dark(levels: Levels) -> Levels:
-    """Invert the levels if the paper is lighter than the ink, the ink being what is farthest from the paper."""
-    paper = _border(levels)
-    return 255 - levels if paper - levels.min() > levels.max() - paper else levels
-
-
-def _ink(levels: Levels) -> Levels:
-    """How much ink each pixel has, 0..1, cropped to the box of those that have more than half.
-
-    Full ink is the median over the pixels of more than half the greatest contrast with the paper, so that a few
-    stray pixels do not set it.
-    """
-    contrast = levels - _border(levels)
-    full = np.median(contrast[contrast > contrast.max() / 2])
-    ink: Levels = np.clip((contrast / full - GRAIN) / (1 - GRAIN), 0, 1)
-    inked = ink > 0.5
-    return np.ascontiguousarray(ink[_extent(inked.sum(axis=1)), _extent(inked.sum(axis=0))])
-
-
-def _extent(profile: npt.NDArray[np.int_]) -> slice:
-    """From where to where the ink goes along a side, given the number of inked pixels along it."""
-    until, stray = profile.cumsum(), STRAY * profile.sum()
-    within = np.flatnonzero((until > stray) & (until - profile < until[-1] - stray))
-    return slice(within[0], within[-1] + 1)
 
 
 def _fitted(ink: Levels) -> Levels:

@@ -8,12 +8,14 @@ import numpy.typing as npt
 Images = npt.NDArray[np.uint8]
 """Pixels of 0..255, ``[rows, 28, 28]``."""
 
+Floats = npt.NDArray[np.float32]
+
 
 class Answer(NamedTuple):
     """The answer to a batch of images, in NumPy arrays.
 
     Attributes:
-        logits: ``[rows, classes]`` of float32.
+        logits: ``[rows, classes]`` of float32, as the network gives them.
         steps: attempted steps, ``[rows]``.
         rejected: rejected steps, ``[rows]``.
         nfe: function evaluations, ``[rows]``.
@@ -42,11 +44,15 @@ class Answer(NamedTuple):
         for column, values in zip(columns, told, strict=True):
             column[row] = values[place]
 
-    @property
-    def probabilities(self) -> npt.NDArray[np.float32]:
-        """The softmax of the logits, ``[rows, classes]``."""
-        exponentials = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
-        shares: npt.NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    def probabilities(self, temperature: float) -> Floats:
+        """The softmax of the logits over a temperature, ``[rows, classes]``.
+
+        Args:
+            temperature: that of the manifest makes them calibrated (Guo et al. 2017, arXiv 1706.04599); any leaves the
+                digits as they are.
+        """
+        exponentials = np.exp((self.logits - self.logits.max(axis=1, keepdims=True)) / np.float32(temperature))
+        shares: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
         return shares
 
     @property

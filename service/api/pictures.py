@@ -4,8 +4,8 @@ import base64
 import binascii
 
 from models.backends.answer import Images
-from service.errors import FieldError, MalformedError, TooLargeError
-from service.pictures import PictureTooLargeError, UndecodablePictureError, decode
+from service.errors import FieldError, InvalidError, MalformedError, TooLargeError
+from service.pictures import BlankPictureError, PictureTooLargeError, UndecodablePictureError, decode
 from service.settings import Settings
 
 
@@ -20,6 +20,7 @@ def picture(field: str, content: bytes, settings: Settings) -> Images:
     Raises:
         MalformedError: it cannot be decoded.
         TooLargeError: it has too many pixels.
+        InvalidError: there is no ink on it.
     """
     try:
         return decode(content, settings.max_pixels)
@@ -27,6 +28,8 @@ def picture(field: str, content: bytes, settings: Settings) -> Images:
         raise MalformedError(FieldError(field, str(error))) from error
     except PictureTooLargeError as error:
         raise TooLargeError(FieldError(field, str(error))) from error
+    except BlankPictureError as error:
+        raise InvalidError(FieldError(field, str(error))) from error
 
 
 def base64_picture(field: str, text: str) -> bytes:

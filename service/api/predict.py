@@ -90,7 +90,7 @@ class Prediction(BaseModel):
     """The answer to one image."""
 
     digit: int = Field(description="The most probable digit.")
-    probabilities: list[float] = Field(description="Of the digits 0 to 9.", min_length=10, max_length=10)
+    probabilities: list[float] = Field(description="Of the digits 0 to 9, calibrated.", min_length=10, max_length=10)
     solver: Solve | None = Field(description="Null for a model without an ODE.")
     image: list[list[int]] | None = Field(
         default=None, description="What the network saw: 28 rows of 28 grey levels. Only where trace is asked."
@@ -151,7 +151,7 @@ def route(plane: DataPlane) -> APIRoute:
 
         The body is JSON, a PNG, a JPEG, raw pixels, or a form of such files. For JSON the solver fields may stand in
         the body; for every other body they stand in the query. A picture of another size than 28x28 is brought to
-        MNIST's form: grey, white on black, cropped to the ink, fitted to 20x20, its centre of mass in the middle.
+        MNIST's form: the ink alone, white on black, fitted to 20x20, its centre of mass in the middle.
         """
         plane.check(expected_images(request, settings.max_images), Priority[query.priority])
         parts = await read(request)
@@ -189,7 +189,7 @@ def _written(job: Job, told: dict[str, float], *, trace: bool) -> bytes:
     """A `PredictAnswer`, written without building one, which would check what is known to be right."""
     answer, columns = job.answer, solves(job)
     rows = zip(*columns.values(), strict=True) if columns else [None] * len(job.images)
-    predictions = zip(answer.digits.tolist(), answer.probabilities.tolist(), rows, strict=True)
+    predictions = zip(answer.digits.tolist(), job.probabilities.tolist(), rows, strict=True)
     written = [
         {
             "digit": digit,

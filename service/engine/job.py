@@ -4,7 +4,7 @@ from collections.abc import Callable
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
-from models.backends.answer import Answer, Images
+from models.backends.answer import Answer, Floats, Images
 from models.backends.trace import Trace
 from service.engine.terms import Rung, Terms
 from service.registry import ServedModel
@@ -104,6 +104,11 @@ class Job:
         traced = traced and terms.rungs[0].solver is not None
         self.traces = [Trace() if traced else None for _ in range(rows)]
         self._unanswered = rows
+
+    @property
+    def probabilities(self) -> Floats:
+        """Of the classes, for each of its images, at the model's temperature."""
+        return self.answer.probabilities(self.model.artifact.manifest.temperature)
 
     @property
     def deadline(self) -> float | None:

@@ -98,7 +98,7 @@ def written(job: Job, outputs: Iterable[Wanted], request_id: str | None) -> tupl
     """
     outputs, known = list(outputs), outputs_of(job.model)
     columns: dict[str, Any] = {
-        "probabilities": job.answer.probabilities,
+        "probabilities": job.probabilities,
         "digit": job.answer.digits,
         **solves(job),
     }

@@ -1,0 +1,70 @@
+"""Drawings as ink: how much of it each pixel has, 0..1, at the size of a picture."""
+
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from scipy.ndimage import distance_transform_edt
+
+Ink = npt.NDArray[np.float64]  # [height, width], 0..1
+Digit = npt.NDArray[np.uint8]  # [28, 28], as MNIST has them
+
+FACES = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Italic")
+FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+CRISP = 3  # how many times steeper the edge of a stroke is than an enlarged digit's
+SMALL = 112  # the side at which strokes are thinned
+
+
+def handwritten(digit: Digit, side: int) -> Ink:
+    """A digit of MNIST enlarged to a side of so many pixels, its strokes with their own width and crisp edges."""
+    large = np.asarray(Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC), float)
+    return np.clip((large / 255 - 0.5) * CRISP + 0.5, 0, 1)
+
+
+def penned(digit: Digit, side: int, pen: float) -> Ink:
+    """A digit of MNIST drawn anew along the middle of its strokes.
+
+    Args:
+        digit: of MNIST.
+        side: in pixels.
+        pen: the width of the stroke, as a part of the side.
+    """
+    middle = Image.fromarray(thinned(handwritten(digit, SMALL) > 0.5)).resize((side, side), Image.Resampling.NEAREST)
+    soft = np.asarray(middle.convert("L").filter(ImageFilter.GaussianBlur(side / SMALL)), float)
+    path = soft > 0.3 * soft.max()
+    grown = (pen * side - side / SMALL) / 2  # the path has a width of its own
+    return np.clip(grown - distance_transform_edt(~path) + 1, 0, 1)
+
+
+def thinned(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The middle of strokes, a pixel wide (Zhang and Suen 1984, *A fast parallel algorithm for thinning*)."""
+    mask = np.pad(mask, 1)
+    while True:
+        before = mask.sum()
+        for first in (True, False):
+            p = [np.roll(mask, shift, (0, 1)) for shift in AROUND]
+            count = np.sum(p, axis=0)
+            turns = sum((~p[i] & p[(i + 1) % 8]).astype(int) for i in range(8))
+            north, east, south, west = p[0], p[2], p[4], p[6]
+            kept = (north & east & south, east & south & west) if first else (north & east & west, north & south & west)
+            mask = mask & ~((count >= 2) & (count <= 6) & (turns == 1) & ~kept[0] & ~kept[1])
+        if mask.sum() == before:
+            return mask[1:-1, 1:-1]
+
+
+AROUND = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))  # clockwise from the north
+
+
+def printed(text: str, face: str, side: int) -> Ink:
+    """A character of a font that matplotlib brings, in the middle of a square."""
+    canvas = Image.new("L", (side, side))
+    ImageDraw.Draw(canvas).text((side / 2, side / 2), text, fill=255, font=_font(face, round(side * 0.9)), anchor="mm")
+    return np.asarray(canvas, float) / 255
+
+
+@cache
+def _font(face: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(FONTS / f"{face}.ttf", size)

@@ -1,0 +1,135 @@
+"""Scenes: ink on a paper, under a light, before a camera, as a PNG or JPEG."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from benchmarks.pictures.ink import Ink
+
+Colour = tuple[int, int, int]
+Levels = npt.NDArray[np.float64]  # [height, width, 3], 0..255
+
+WHITE: Colour = (238, 236, 230)
+BLACK: Colour = (40, 40, 48)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a picture is like; where there is a choice or a range, each picture draws its own.
+
+    Attributes:
+        size: height and width of the picture.
+        height: from and to what part of the picture's height the drawing is high.
+        angle: it is turned by up to so many degrees.
+        papers: the colours of the paper.
+        inks: the colours of the ink.
+        opaque: how much of the paper the ink hides.
+        shade: how much darker the darkest corner is than the lightest, by a gradient and a vignette.
+        shadow: how much darker it is beyond a shadow's edge.
+        table: whether there is a dark table around the paper.
+        grid: lines on the paper: none, across, or both ways.
+        noise: standard deviation of the sensor's noise, in levels.
+        quality: of the JPEG; None for a PNG.
+    """
+
+    size: tuple[int, int] = (480, 640)
+    height: tuple[float, float] = (0.35, 0.75)
+    angle: float = 0
+    papers: tuple[Colour, ...] = (WHITE,)
+    inks: tuple[Colour, ...] = (BLACK,)
+    opaque: float = 1
+    shade: float = 0
+    shadow: float = 0
+    table: bool = False
+    grid: int = 0
+    noise: float = 0
+    quality: int | None = None
+
+
+def encode(picture: Image.Image, quality: int | None = None) -> bytes:
+    """A picture as the bytes of a PNG, or of a JPEG of a quality."""
+    file = io.BytesIO()
+    if quality is None:
+        picture.save(file, "PNG", compress_level=1)
+    else:
+        picture.save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def photograph(ink: Ink, look: Look, rng: np.random.Generator) -> bytes:
+    """The file of a scene.
+
+    Args:
+        ink: of the drawing; it is enlarged or reduced to the height that the look asks for.
+        look: of the scene.
+        rng: for what it leaves open.
+    """
+    height, width = look.size
+    paper, colour = (np.array(choices[rng.integers(len(choices))], float) for choices in (look.papers, look.inks))
+    scene = np.broadcast_to(paper, (height, width, 3)).copy()
+    for across in range(look.grid):
+        scene = _ruled(scene, across, rng)
+    cover = look.opaque * _placed(ink, look, rng)[..., np.newaxis]
+    scene = scene * (1 - cover) + colour * cover
+    if look.table:
+        scene = _on_table(scene, rng)
+    scene *= _light(look, rng)[..., np.newaxis]
+    scene += rng.normal(0, look.noise, scene.shape) if look.noise else 0
+    return encode(Image.fromarray(np.clip(scene, 0, 255).round().astype(np.uint8)), look.quality)
+
+
+def _placed(ink: Ink, look: Look, rng: np.random.Generator) -> Ink:
+    """The drawing, turned, scaled and somewhere in the picture, wholly inside."""
+    height, width = look.size
+    side = round(rng.uniform(*look.height) * height)
+    drawing = Image.fromarray(np.pad(ink, len(ink) // 5).astype(np.float32)).resize(
+        (round(1.4 * side),) * 2, Image.Resampling.HAMMING
+    )
+    turned = np.asarray(drawing.rotate(rng.uniform(-look.angle, look.angle), Image.Resampling.BILINEAR))
+    rows, columns = (np.flatnonzero(turned.max(axis=axis) > 0.01) for axis in (1, 0))
+    turned = turned[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if rows.size else turned[:1, :1]
+    margin = 0.12 if look.table else 0.02
+    top, left = (
+        round(rng.uniform(margin * whole, max((1 - margin) * whole - part, margin * whole)))
+        for whole, part in zip(look.size, turned.shape, strict=True)
+    )
+    placed = np.zeros(look.size)
+    turned = turned[: height - top, : width - left]
+    placed[top : top + turned.shape[0], left : left + turned.shape[1]] = turned
+    return np.clip(placed, 0, 1)
+
+
+def _ruled(scene: Levels, across: int, rng: np.random.Generator) -> Levels:
+    """Pale blue lines on the paper, a twelfth of its height apart."""
+    height = scene.shape[0]
+    apart, wide = height / 12, max(1, round(height / 300))
+    for line in np.arange(rng.uniform(0, apart), scene.shape[across], apart).round().astype(int):
+        np.moveaxis(scene, across, 0)[line : line + wide] *= (0.72, 0.82, 0.93)
+    return scene
+
+
+def _on_table(scene: Levels, rng: np.random.Generator) -> Levels:
+    """The paper turned a little on a brown table, which shows on two sides at least."""
+    height, width = scene.shape[:2]
+    table = np.array((88, 62, 44)) + rng.normal(0, 6, (height, 1, 1))  # with a grain along it
+    y, x = np.mgrid[:height, :width] / height
+    slope = rng.uniform(-0.06, 0.06)
+    edges = [x + slope * y, width / height - x - slope * y, y - slope * x, 1 - y + slope * x]
+    shown = rng.permutation([rng.uniform(0.04, 0.1), rng.uniform(0.04, 0.1), rng.uniform(0, 0.1), 0])
+    on_paper = np.all([edge > at for edge, at in zip(edges, shown, strict=True)], axis=0)
+    return np.where(on_paper[..., np.newaxis], scene, table)
+
+
+def _light(look: Look, rng: np.random.Generator) -> Ink:
+    """How bright each place is: a gradient and a vignette, and a shadow with an edge that is not quite sharp."""
+    height, width = look.size
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    turn = rng.uniform(0, 2 * np.pi)
+    gradient = (x * np.cos(turn) + y * np.sin(turn)) / 2**0.5
+    light = 1 - look.shade * ((gradient + 1) / 2 * 0.7 + (x**2 + y**2) / 2 * 0.3)
+    turn, at = rng.uniform(0, 2 * np.pi), rng.uniform(-0.4, 0.4)
+    dark = Image.fromarray(((x * np.cos(turn) + y * np.sin(turn)) > at).astype(np.uint8) * 255)
+    return light * (1 - look.shadow * np.asarray(dark.filter(ImageFilter.GaussianBlur(height / 80)), float) / 255)
