@@ -1,6 +1,6 @@
 """Where the ink is in a picture, and how much: by pens of any colour, under uneven light, on a paper on a table."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,8 @@ from PIL import Image
 Pixels = npt.NDArray[np.uint8]  # [height, width] or [height, width, channels]
 Levels = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Array = TypeVar("Array", Pixels, Levels)
+Counted = TypeVar("Counted", Pixels, Mask)
 
 WORKING = 256  # a picture whose longer side is twice that or more is reduced first, which averages its noise too
 WIDEST = 3  # strokes are narrower than this part of the longer side; wider differences are light, shadow and table
@@ -55,7 +57,7 @@ def find_ink(picture: Pixels) -> Levels | None:
 def _cut_out(levels: Pixels, *, ink_is_dark: bool) -> Strokes | None:
     """The ink of an even picture that has little else, most of its border being paper."""
     signed = levels.astype(np.float32)
-    paper = np.median(border(signed), axis=0)
+    paper = np.median(_border(signed), axis=0)
     return _strokes(paper - signed if ink_is_dark else signed - paper)
 
 
@@ -64,14 +66,14 @@ def grey_of(picture: Pixels) -> Pixels:
     return picture if picture.ndim == 2 else np.asarray(Image.fromarray(picture).convert("L"))
 
 
-def border(levels: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def _border(levels: Array) -> Array:
     """The pixels along the four sides, one after another."""
     return np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
 
 
 def light_at_border(grey: Pixels) -> bool:
     """Whether ink, what is farthest from the level along the border, is darker than that."""
-    paper = float(np.median(border(grey)))
+    paper = float(np.median(_border(grey)))
     return bool(paper - grey.min() > grey.max() - paper)
 
 
@@ -97,7 +99,7 @@ def _black_top_hat(levels: Pixels) -> Levels:
     return (filled - levels).astype(np.float32)
 
 
-def _slid(levels: Pixels, width: int, axis: int, extreme: np.ufunc) -> Pixels:
+def _slid(levels: Counted, width: int, axis: int, extreme: np.ufunc) -> Counted:
     """The extreme over each window of a width, in as many steps as the width has bits."""
     levels, done = np.moveaxis(levels, axis, 0), 1
     while done < width:
@@ -125,7 +127,7 @@ def _strokes(contrast: Levels) -> Strokes | None:
     mask = _digit(contrast > full / 2)
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    edge = _grown(mask, max(1, max(np.ptp(rows), np.ptp(columns)) // MARGIN))
+    edge = _grown(mask, max(1, max(map(len, (rows, columns))) // MARGIN))
     ink: Levels = np.clip((contrast / full - GRAIN) / (1 - GRAIN), 0, 1) * edge
     sides = sum(bool(side.any()) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
     return Strokes(np.ascontiguousarray(ink[box], np.float32), sides)

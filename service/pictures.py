@@ -99,18 +99,18 @@ def to_mnist(picture: npt.NDArray[np.uint8] | npt.NDArray[np.floating[Any]]) -> 
     Returns:
         uint8 ``[28, 28]``, white ink on black.
     """
-    levels = picture.astype(np.uint8) if picture.dtype.kind == "u" else _rounded(picture)
+    levels = _levels(picture)
     if levels.size == 0 or np.ptp(levels) < BLANK:
         return np.zeros((SIDE, SIDE), np.uint8)
     if levels.shape[:2] == (SIDE, SIDE):
         grey = grey_of(levels)
-        return 255 - grey if light_at_border(grey) else grey
+        return ~grey if light_at_border(grey) else grey
     ink = find_ink(levels)
     return np.zeros((SIDE, SIDE), np.uint8) if ink is None else _centred(_fitted(ink))
 
 
-def _rounded(levels: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
-    return np.rint(np.nan_to_num(np.clip(levels, 0, 255))).astype(np.uint8)
+def _levels(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    return picture if picture.dtype == np.uint8 else np.rint(np.nan_to_num(np.clip(picture, 0, 255))).astype(np.uint8)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

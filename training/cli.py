@@ -1,4 +1,4 @@
-"""The command line of training: ``python -m training fit|evaluate|profile|export|table``."""
+"""The command line of training: ``python -m training fit|evaluate|profile|export|calibrate|table``."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +29,7 @@ from training.data import MNIST, VALIDATION_ROWS, DataError
 from training.data import load as load_dataset
 from training.evaluate import error_rate
 from training.export.agreement import DisagreementError
+from training.export.calibrate import calibrate as calibrate_artifact
 from training.export.write import ExportError, Source
 from training.export.write import export as write_artifact
 from training.fit import Fit
@@ -201,6 +202,28 @@ def export(
         for measured in written.manifest.metrics:
             low, high = measured.interval
             console.print(f"{measured.split} error {measured.rate:.2%} ({low:.2%} to {high:.2%})")
+
+
+@app.command()
+def calibrate(
+    targets: Annotated[
+        list[Path], typer.Argument(metavar="ARTIFACT...", help="The folders of artifacts, or of their newest versions.")
+    ],
+    data: DataOption = MNIST,
+) -> None:
+    """Fit the temperature of exported artifacts anew, on the validation split, and write it into manifest and card.
+
+    An export does the same. No graph, weight or digit changes, so that the version stays.
+    """
+    with _failures():
+        dataset = load_dataset(data)
+        for target in targets:
+            manifest = calibrate_artifact(artifacts.read(artifacts.newest(target) or target), dataset).manifest
+            for measured in manifest.metrics:
+                before, after = measured.uncalibrated, measured.calibrated
+                if before and after:
+                    change = f"{measured.split} ECE {before.ece:.2%} to {after.ece:.2%}"
+                    console.print(f"{manifest.name} at {manifest.temperature:g}: {change}", highlight=False)
 
 
 @app.command()

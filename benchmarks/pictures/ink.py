@@ -21,7 +21,8 @@ SMALL = 112  # the side at which strokes are thinned
 def handwritten(digit: Digit, side: int) -> Ink:
     """A digit of MNIST enlarged to a side of so many pixels, its strokes with their own width and crisp edges."""
     large = np.asarray(Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC), float)
-    return np.clip((large / 255 - 0.5) * CRISP + 0.5, 0, 1)
+    ink: Ink = np.clip((large / 255 - 0.5) * CRISP + 0.5, 0, 1)
+    return ink
 
 
 def penned(digit: Digit, side: int, pen: float) -> Ink:
@@ -36,7 +37,8 @@ def penned(digit: Digit, side: int, pen: float) -> Ink:
     soft = np.asarray(middle.convert("L").filter(ImageFilter.GaussianBlur(side / SMALL)), float)
     path = soft > 0.3 * soft.max()
     grown = (pen * side - side / SMALL) / 2  # the path has a width of its own
-    return np.clip(grown - distance_transform_edt(~path) + 1, 0, 1)
+    ink: Ink = np.clip(grown - distance_transform_edt(~path) + 1, 0, 1)
+    return ink
 
 
 def thinned(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from benchmarks.pictures.ink import FACES, Digit, Ink, handwritten, penned, printed
-from benchmarks.pictures.scenes import BLACK, WHITE, Colour, Look, encode, photograph
+from benchmarks.pictures.scenes import BLACK, Colour, Look, encode, photograph
 
 SIDE = 280  # of a drawing, before it is brought to a scene's size
 Make = Callable[[Digit, int, np.random.Generator], bytes]

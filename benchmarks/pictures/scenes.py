@@ -129,7 +129,8 @@ def _light(look: Look, rng: np.random.Generator) -> Ink:
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     turn = rng.uniform(0, 2 * np.pi)
     gradient = (x * np.cos(turn) + y * np.sin(turn)) / 2**0.5
-    light = 1 - look.shade * ((gradient + 1) / 2 * 0.7 + (x**2 + y**2) / 2 * 0.3)
+    light: Ink = 1 - look.shade * ((gradient + 1) / 2 * 0.7 + (x**2 + y**2) / 2 * 0.3)
     turn, at = rng.uniform(0, 2 * np.pi), rng.uniform(-0.4, 0.4)
     dark = Image.fromarray(((x * np.cos(turn) + y * np.sin(turn)) > at).astype(np.uint8) * 255)
-    return light * (1 - look.shadow * np.asarray(dark.filter(ImageFilter.GaussianBlur(height / 80)), float) / 255)
+    light *= 1 - look.shadow * np.asarray(dark.filter(ImageFilter.GaussianBlur(height / 80)), float) / 255
+    return light

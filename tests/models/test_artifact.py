@@ -117,7 +117,7 @@ def test_a_field_that_is_missing_is_named(artifact_copy: Path, field: str) -> No
 
 
 CHANGES: dict[str, tuple[Json, str]] = {
-    "a later form": ({"schema_version": 3}, "schema_version"),
+    "a later form": ({"schema_version": 4}, "schema_version"),
     "a field of a later form": ({"licence": "none"}, "licence"),
     "a name that leads elsewhere": ({"name": "../small"}, "name"),
     "no name": ({"name": ""}, "name"),
@@ -130,9 +130,21 @@ CHANGES: dict[str, tuple[Json, str]] = {
         {"default_solver": {"method": "dopri5", "rtol": 0, "atol": 0}},
         r"default_solver\.rtol",
     ),
+    "no temperature to divide by": ({"temperature": 0}, "temperature"),
     "an unknown method": ({"methods": ["dopri5", "rk45"]}, r"none is called rk45"),
     "a default that is no method of it": ({"methods": ["euler"]}, r"is not by one of methods"),
 }
+
+
+def test_the_form_before_calibration_is_read_as_uncalibrated(artifact_copy: Path) -> None:
+    def older(manifest: Json) -> None:
+        manifest["schema_version"] = 2
+        del manifest["temperature"]
+        for measured in manifest["metrics"]:
+            del measured["uncalibrated"], measured["calibrated"]
+
+    rewrite(artifact_copy / MANIFEST, older)
+    assert read(artifact_copy).manifest.temperature == 1
 
 
 @pytest.mark.parametrize("change", CHANGES)

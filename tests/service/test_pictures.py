@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.pictures import decode, to_mnist
+from service.pictures import BlankPictureError, decode, to_mnist
 from tests.digits import encoded
 from tests.pictures import (
     DIGITS,
@@ -116,7 +116,8 @@ def test_a_transparent_palette_entry_is_transparent() -> None:
 
 def test_a_wholly_transparent_picture_is_blank() -> None:
     picture = Image.merge("LA", (Image.fromarray(SEVEN), Image.new("L", (28, 28), 0)))
-    assert not decode(encoded(picture), MAX_PIXELS).any()
+    with pytest.raises(BlankPictureError):
+        decode(encoded(picture), MAX_PIXELS)
 
 
 @pytest.mark.parametrize("orientation", TURNED)
@@ -177,10 +178,12 @@ def test_the_first_picture_of_a_multi_picture_jpeg_is_taken() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (28, 28), (300, 200)])
 @pytest.mark.parametrize("level", [0, 1, 128, 254, 255])
-def test_a_blank_picture_is_all_zeros(shape: tuple[int, int], level: int) -> None:
-    answer = decode(encoded(np.full(shape, level, np.uint8)), MAX_PIXELS)
-    assert is_digit(answer)
-    assert not answer.any()
+def test_a_blank_picture_is_told_as_such(shape: tuple[int, int], level: int) -> None:
+    blank = np.full(shape, level, np.uint8)
+    with pytest.raises(BlankPictureError, match="shows no ink"):
+        decode(encoded(blank), MAX_PIXELS)
+    assert is_digit(to_mnist(blank))
+    assert not to_mnist(blank).any()
 
 
 def test_nearly_blank_is_blank() -> None:

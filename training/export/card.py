@@ -28,7 +28,14 @@ def write_card(manifest: Manifest, profile: Profile | None) -> str:
         profile: of the artifact; None for a network without an ODE.
     """
     trade_off = [] if profile is None else [_trade_off(manifest, profile)]
-    sections = (_head(manifest), _errors(manifest), *trade_off, _limits(manifest), _recipe(manifest))
+    sections = (
+        _head(manifest),
+        _errors(manifest),
+        _calibration(manifest),
+        *trade_off,
+        _limits(manifest),
+        _recipe(manifest),
+    )
     return "\n".join(sections)
 
 
@@ -65,6 +72,23 @@ def _error_row(measured: MeasuredError) -> str:
     )
 
 
+def _calibration(manifest: Manifest) -> str:
+    rows = "\n".join(
+        f"| {measured.split} | {before.ece:.2%} | {after.ece:.2%} | {before.nll:.4f} | {after.nll:.4f} |"
+        for measured in manifest.metrics
+        if (before := measured.uncalibrated) and (after := measured.calibrated)
+    )
+    at_default = " at the default solver" if manifest.methods else ""
+    return (
+        f"## Calibration\n\nThe service divides the logits by a temperature of {manifest.temperature:g} (Guo et al. "
+        f"2017, arXiv 1706.04599), fitted on the validation split{at_default} by the least negative log-likelihood "
+        "(NLL). That changes no digit; the graphs give the logits as they are. ECE is the expected calibration error "
+        "in 15 bins of equal width.\n\n"
+        "| split | ECE at temperature 1 | ECE | NLL at temperature 1 | NLL |\n| --- | --- | --- | --- | --- |\n"
+        f"{rows}\n"
+    )
+
+
 def _trade_off(manifest: Manifest, profile: Profile) -> str:
     rows = "\n".join(_point_row(point, manifest.default_solver) for point in profile.points)
     return (
@@ -88,15 +112,15 @@ def _point_row(point: ProfilePoint, default: SolverSettings | None) -> str:
 
 def _limits(manifest: Manifest) -> str:
     of_any = dedent("""\
-        - It knows the ten digits and nothing else: a letter, a blank or noise gets a digit too, and a high probability
-          says little there. The probabilities are not calibrated.
+        - It knows the ten digits and nothing else: a letter, a shape or noise gets a digit too. Its probability is
+          lower as a rule, but nothing is calibrated there, and some are taken for digits with certainty.
         - It was fitted on single digits, centred and scaled as MNIST's are; the service brings pictures to that form.
         """)
     of_solves = dedent("""\
         - The evaluations count calls of f for one image; stem and head cost as much at every tolerance.
-        - A looser tolerance rarely changes the digit, but it does change the probabilities: compare those of answers at
-          different tolerances with care. The error estimate of an answer is the sum of the local estimates of its
-          steps, no bound on the error of the solution.
+        - A looser tolerance rarely changes the digit, but it does change the probabilities, which are calibrated at
+          the default solver: compare those of answers at different tolerances with care. The error estimate of an
+          answer is the sum of the local estimates of its steps, no bound on the error of the solution.
         """)
     return f"## Limits\n\n{of_any}{of_solves if manifest.methods else ''}"
 

@@ -30,7 +30,7 @@ from models.artifact import (
     sha256,
 )
 from models.backends.onnx import OnnxBackend
-from models.backends.protocol import Backend, classify
+from models.backends.protocol import Backend
 from models.backends.torch import TorchBackend
 from models.networks.network import Network
 from models.networks.odenet import ODENet
@@ -38,10 +38,11 @@ from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from training import profile
 from training.data import CLASSES, VALIDATION_ROWS, Dataset, Split
-from training.evaluate import error_rate
 from training.export import agreement, graphs
+from training.export.calibrate import written
 from training.export.card import write_card
 from training.export.figure import FIGURE, draw
+from training.export.measure import measure
 from training.export.weights import share
 from training.run import RunConfig
 
@@ -140,7 +141,7 @@ def _write(source: Source, folder: Path, name: str, version: str, report: Report
     report(f"comparing torch with ONNX on {AGREEMENT_ROWS:,} digits")
     methods = list(METHODS) if isinstance(network, ODENet) else []
     reference, backend = TorchBackend(network), OnnxBackend(folder, methods)
-    validation, test = source.dataset.validation, source.dataset.test
+    validation = source.dataset.validation
     images = validation.images[:AGREEMENT_ROWS].numpy()
     for part, difference in agreement.check(reference, backend, images, methods).items():
         report(f"{part}: no logit differs by more than {difference:.1e}")
@@ -156,12 +157,12 @@ def _write(source: Source, folder: Path, name: str, version: str, report: Report
         (folder / PROFILE).write_text(measured.model_dump_json(indent=1) + "\n")
         draw(measured, default, folder / FIGURE)
 
-    metrics = [measure_error(backend, "validation", validation, default), measure_error(backend, "test", test, default)]
-    manifest = _manifest(source, name, version, methods, default, metrics)
+    temperature, metrics = measure(backend, source.dataset, default)
+    manifest = _manifest(source, name, version, methods, default, temperature, metrics)
     (folder / CARD).write_text(write_card(manifest, measured))
     files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     manifest = manifest.model_copy(update={"files": files})
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
+    (folder / MANIFEST).write_text(written(manifest))
 
 
 def _write_graph(model: onnx.ModelProto, path: Path, tensors: dict[str, Tensor]) -> None:
@@ -180,29 +181,13 @@ def _measure_trade_off(backend: Backend, split: Split, report: Report) -> Profil
     return profile.collect(points, len(split.labels))
 
 
-def measure_error(backend: Backend, name: str, split: Split, solver: SolverSettings | None) -> MeasuredError:
-    """The error of a backend on a split, as a manifest says it."""
-    answer = classify(backend, split.images.numpy(), solver)
-    measured = error_rate(answer.digits, split.labels.numpy())
-    return MeasuredError.model_validate(
-        {
-            "split": name,
-            "solver": solver,
-            "errors": measured.errors,
-            "rows": measured.rows,
-            "rate": measured.rate,
-            "interval": measured.interval,
-            "nfe": answer.nfe.mean(),
-        }
-    )
-
-
 def _manifest(
     source: Source,
     name: str,
     version: str,
     methods: list[str],
     default: SolverSettings | None,
+    temperature: float,
     metrics: list[MeasuredError],
 ) -> Manifest:
     """The manifest, but for the checksums."""
@@ -218,6 +203,7 @@ def _manifest(
         state_shape=list(network.stem(source.dataset.validation.images[:1]).shape[1:]),
         methods=methods,
         default_solver=default,
+        temperature=temperature,
         recipe={"seed": config.seed, **config.recipe.model_dump(mode="json", exclude_none=True)},
         metrics=metrics,
         files={},

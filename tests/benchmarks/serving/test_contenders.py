@@ -64,7 +64,7 @@ def test_it_answers_as_the_service_would(
     if create_app is torchdiffeq.create_app:
         return  # it has a solver of its own
     assert [prediction["solver"]["nfe"] for prediction in told] == expected.nfe.tolist()
-    assert np.allclose([prediction["probabilities"] for prediction in told], expected.probabilities, atol=1e-4)
+    assert np.allclose([prediction["probabilities"] for prediction in told], expected.probabilities(1.0), atol=1e-4)
 
 
 def test_each_row_of_a_batch_has_its_own_tolerance(backend: OnnxBackend, digits: Digits) -> None:

@@ -80,8 +80,8 @@ def test_neighbours_change_nothing(backend: Backend, digits: Images, solver: Sol
 @every_setting
 def test_the_answer_has_its_types_and_shapes(backend: Backend, digits: Images, solver: SolverSettings) -> None:
     answer = classify(backend, digits[:5], solver, batch_size=2)
-    assert answer.logits.shape == answer.probabilities.shape == (5, 10)
-    assert answer.logits.dtype == answer.probabilities.dtype == answer.error_estimate.dtype == np.float32
+    assert answer.logits.shape == answer.probabilities(1.0).shape == (5, 10)
+    assert answer.logits.dtype == answer.probabilities(1.0).dtype == answer.error_estimate.dtype == np.float32
     for name in COUNTS:
         assert getattr(answer, name).shape == (5,)
         assert getattr(answer, name).dtype == np.int64
@@ -110,19 +110,23 @@ def test_both_tolerances_are_heeded(backend: Backend, digits: Images) -> None:
     assert loose < absolute
 
 
-def test_probabilities_are_the_softmax(backend: Backend, digits: Images) -> None:
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_probabilities_are_the_softmax_over_the_temperature(
+    backend: Backend, digits: Images, temperature: float
+) -> None:
     answer = classify(backend, digits, SETTINGS[0])
-    assert_allclose(answer.probabilities.sum(axis=1), np.ones(len(digits)), rtol=1e-5)
-    ratios = np.log(answer.probabilities) - answer.logits
+    probabilities = answer.probabilities(temperature)
+    assert_allclose(probabilities.sum(axis=1), np.ones(len(digits)), rtol=1e-5)
+    ratios = np.log(probabilities) - answer.logits / temperature
     assert_allclose(ratios, np.broadcast_to(ratios[:, :1], ratios.shape), atol=1e-5)
-    assert_array_equal(answer.probabilities.argmax(axis=1), answer.digits)
+    assert_array_equal(probabilities.argmax(axis=1), answer.digits)
 
 
 def test_probabilities_of_great_logits_are_finite() -> None:
     logits = np.array([[1000, -1000], [0, 88.8]], np.float32)
     zeros = np.zeros(2, np.int64)
     answer = Answer(logits, zeros, zeros, zeros, np.zeros(2, np.float32), zeros)
-    assert_allclose(answer.probabilities, [[1, 0], [0, 1]], atol=1e-6)
+    assert_allclose(answer.probabilities(0.05), [[1, 0], [0, 1]], atol=1e-6)
     assert answer.digits.tolist() == [0, 1]
 
 
