@@ -32,7 +32,7 @@ def choose(split: Split) -> tuple[list[int], list[int]]:
     manifest = artifacts.read(folder).manifest
     answer = classify(OnnxBackend(folder, manifest.methods), split.images.numpy(), manifest.default_solver)
     first = [int(np.flatnonzero(split.labels.numpy() == digit)[0]) for digit in range(CLASSES)]
-    return first, np.argsort(answer.probabilities.max(axis=1), kind="stable")[:HARD].tolist()
+    return first, np.argsort(answer.probabilities(manifest.temperature).max(axis=1), kind="stable")[:HARD].tolist()
 
 
 def main() -> None:

@@ -65,25 +65,22 @@ def main(
     typer.echo(f"| pictures | right, of {rows} | refused as blank |\n| --- | --- | --- |")
     everything = []
     for name, make in DIGITS.items():
-        files = [
-            make(*shown, np.random.default_rng([1, row]))
-            for row, shown in enumerate(zip(images, labels.tolist(), strict=True))
-        ]
-        digits, confidence = read(files)
+        shown = enumerate(zip(images, labels.tolist(), strict=True))
+        digits, confidence = read([make(*each, np.random.default_rng([1, row])) for row, each in shown])
         everything.append(confidence)
         typer.echo(f"| {name} | {(digits == labels).mean():.1%} | {(digits < 0).sum()} |")
     of_digits = np.concatenate(everything)
     typer.echo("\n| pictures | refused as blank | greatest probability, median | above 0.9 | AUROC |")
     typer.echo("| --- | --- | --- | --- | --- |")
-    typer.echo(
-        f"| all the digits above | {(of_digits == 0).mean():.1%} | {np.median(of_digits):.3f} | {(of_digits > 0.9).mean():.1%} | |"
-    )
+    typer.echo(f"| all the digits above | {_told(of_digits)} | |")
     for name, outlier in OUTLIERS.items():
         _, confidence = read([outlier(np.random.default_rng([2, row])) for row in range(rows)])
-        typer.echo(
-            f"| {name} | {(confidence == 0).mean():.1%} | {np.median(confidence):.3f} | {(confidence > 0.9).mean():.1%} "
-            f"| {auroc(of_digits, confidence):.3f} |"
-        )
+        typer.echo(f"| {name} | {_told(confidence)} | {auroc(of_digits, confidence):.3f} |")
+
+
+def _told(confidence: Floats) -> str:
+    """The cells of pictures, of which those of no confidence were refused."""
+    return f"{(confidence == 0).mean():.1%} | {np.median(confidence):.3f} | {(confidence > 0.9).mean():.1%}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw
 
-from benchmarks.pictures.ink import FACES, Digit, Ink, handwritten, penned, printed
+from benchmarks.pictures.ink import FACES, Digit, handwritten, penned, printed
 from benchmarks.pictures.scenes import BLACK, Colour, Look, encode, photograph
 
 SIDE = 280  # of a drawing, before it is brought to a scene's size

@@ -82,7 +82,8 @@ class SolveTrace(BaseModel):
         f"a solve is given up after {MAX_STEPS:,}."
     )
     depth: list[Reading] = Field(
-        description="At t = 0 and after each accepted step. The probabilities are the softmax of the last."
+        description="At t = 0 and after each accepted step. The probabilities are the softmax of the last, "
+        "divided by the model's temperature."
     )
 
 

@@ -85,7 +85,7 @@ def test_an_answer_is_the_same_alone_and_beside_others(here: Here) -> None:
     for fields, jobs in zip((TIGHT, loose), np.reshape(np.array(here.run(at_once), object), (2, 3)), strict=True):
         alone = here.job(1, fields)
         for job in jobs:
-            np.testing.assert_array_equal(job.answer.probabilities[0], alone.answer.probabilities[0])
+            np.testing.assert_array_equal(job.probabilities[0], alone.probabilities[0])
 
 
 def test_what_is_asked_wrongly_never_begins(here: Here) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 
 import httpx
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from models.solvers.methods import METHODS
 from tests.digits import encoded, load_test_set, seven
+from tests.serving import SHIPPED
 
 ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
 FIXED = [name for name, method in METHODS.items() if not method.adaptive]
@@ -65,6 +67,27 @@ def test_a_picture_of_another_size_is_brought_to_the_form_of_mnist(client: httpx
     page[50:330, 10:290] -= np.kron(seven(), np.ones((10, 10), np.uint8)) // 2
     headers = {"content-type": "image/png"}
     assert only(client.post("/predict", content=encoded(page), headers=headers))["digit"] == 7
+
+
+def test_a_blank_picture_is_told_as_such_and_where_it_is(client: httpx.Client) -> None:
+    blank = base64.b64encode(encoded(np.full((300, 200), 240, np.uint8))).decode()
+    answer = client.post("/predict", json={"images": [SEVEN_BASE64, blank]})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["field"] == "images.1"
+    assert "shows no ink" in error["message"]
+
+
+def test_the_probabilities_are_those_of_the_models_temperature(client: httpx.Client) -> None:
+    """By way of the portable graph, which gives logits as they are."""
+    manifest = client.get("/models/odenet-mnist").json()["manifest"]
+    solver = manifest["default_solver"]
+    session = ort.InferenceSession(SHIPPED / "solve.onnx", providers=["CPUExecutionProvider"])
+    tolerances = {name: np.array([solver[name]], np.float32) for name in ("rtol", "atol")}
+    (logits,) = session.run(["logits"], {"image": seven()[np.newaxis], **tolerances})
+    scaled = np.exp((logits[0] - logits[0].max()) / manifest["temperature"])
+    prediction = only(client.post("/predict", json={"images": [seven().tolist()]}))
+    assert prediction["probabilities"] == pytest.approx((scaled / scaled.sum()).tolist(), abs=1e-5)
 
 
 def test_the_answer_says_what_it_is_and_what_it_cost(client: httpx.Client) -> None:

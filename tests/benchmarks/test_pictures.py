@@ -1,0 +1,79 @@
+"""Pictures of every kind are read, by the shipped model; what shows no digit is refused or told with less certainty."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.pictures.__main__ import Reader, auroc
+from benchmarks.pictures.ink import penned, thinned
+from benchmarks.pictures.kinds import DIGITS, OUTLIERS
+from tests.pictures import DIGITS as IMAGES
+from tests.pictures import LABELS
+
+ROWS = 12
+HARD = {"thick strokes", "thin strokes", "cut out along its box"}
+
+
+@pytest.fixture(scope="module")
+def read() -> Reader:
+    return Reader()
+
+
+def made(kind: str, seed: int = 0) -> list[bytes]:
+    return [DIGITS[kind](IMAGES[row], int(LABELS[row]), np.random.default_rng([seed, row])) for row in range(ROWS)]
+
+
+@pytest.mark.parametrize("kind", DIGITS)
+def test_pictures_of_a_kind_are_read(read: Reader, kind: str) -> None:
+    digits, _ = read(made(kind))
+    assert (digits != LABELS[:ROWS]).sum() <= (2 if kind in HARD else 1)
+
+
+def test_a_large_photograph_is_read_as_a_small_one(read: Reader) -> None:
+    """Of some 12 megapixels, as a PNG and as a JPEG, which is decoded in part."""
+    photographs = []
+    for content in made("all of it: a photograph")[:3]:
+        with Image.open(io.BytesIO(content)) as small:
+            large = small.resize((4_000, 3_000), Image.Resampling.BICUBIC)
+        for form in ("PNG", "JPEG"):
+            file = io.BytesIO()
+            large.save(file, form, **({"compress_level": 1} if form == "PNG" else {"quality": 80}))
+            photographs.append(file.getvalue())
+    digits, _ = read(photographs)
+    assert digits.tolist() == np.repeat(LABELS[:3], 2).tolist()
+
+
+def test_blank_paper_is_refused_as_such(read: Reader) -> None:
+    digits, _ = read([OUTLIERS["blank paper"](np.random.default_rng([3, row])) for row in range(30)])
+    assert (digits == -1).mean() >= 0.85
+
+
+@pytest.mark.parametrize("kind", ["letters", "shapes", "parts of a portrait"])
+def test_what_is_no_digit_is_less_certain(read: Reader, kind: str) -> None:
+    _, of_digits = read(made("even paper") + made("all of it: a photograph"))
+    _, of_others = read([OUTLIERS[kind](np.random.default_rng([4, row])) for row in range(40)])
+    assert auroc(of_digits, of_others) > 0.9
+
+
+def test_the_same_seed_makes_the_same_picture() -> None:
+    assert made("all of it: a photograph") == made("all of it: a photograph")
+    assert made("all of it: a photograph") != made("all of it: a photograph", seed=1)
+
+
+def test_thinning_leaves_lines_a_pixel_wide() -> None:
+    block = np.zeros((20, 40), bool)
+    block[7:12, 5:35] = True
+    middle = thinned(block)
+    assert (middle.sum(axis=0) <= 1).all()
+    assert middle[:, 10:30].any(axis=0).all()
+
+
+def test_a_wider_pen_makes_more_ink() -> None:
+    fine, broad = (penned(IMAGES[0], 280, pen).sum() for pen in (0.03, 0.12))
+    assert broad > 2 * fine > 0
+
+
+def test_auroc_of_two_by_two() -> None:
+    assert auroc(np.array([0.9, 0.5], np.float32), np.array([0.5, 0.1], np.float32)) == 0.875
