@@ -48,13 +48,14 @@ def test_the_answer_is_the_same_to_the_last_bit(traced: httpx.Client, fields: di
 def test_it_tells_every_attempt_and_what_would_be_answered_along_the_depth(
     client: httpx.Client, fields: dict[str, Any]
 ) -> None:
+    temperature = client.get("/models/odenet-mnist").json()["manifest"]["temperature"]
     for prediction in ask(client, 5, trace=True, **fields):
         solver, attempts, depth = prediction["solver"], prediction["trace"]["attempts"], prediction["trace"]["depth"]
         assert len(attempts) == solver["steps"]
         assert sum(not attempt["accepted"] for attempt in attempts) == solver["rejected"]
         assert len(depth) == 1 + solver["steps"] - solver["rejected"]
         assert (depth[0]["t"], depth[-1]["t"], attempts[0]["t"]) == (0, 1, 0)
-        exponentials = np.exp(depth[-1]["logits"])
+        exponentials = np.exp(np.array(depth[-1]["logits"]) / temperature)
         assert prediction["probabilities"] == pytest.approx(exponentials / exponentials.sum(), abs=1e-6)
         errors = [attempt["error"] for attempt in attempts if attempt["accepted"]]
         if fields.get("steps"):
