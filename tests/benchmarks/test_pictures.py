@@ -12,7 +12,7 @@ from benchmarks.pictures.kinds import DIGITS, OUTLIERS
 from tests.pictures import DIGITS as IMAGES
 from tests.pictures import LABELS
 
-ROWS = 12
+ROWS = 8
 HARD = {"thick strokes", "thin strokes", "cut out along its box"}
 
 
@@ -34,7 +34,7 @@ def test_pictures_of_a_kind_are_read(read: Reader, kind: str) -> None:
 def test_a_large_photograph_is_read_as_a_small_one(read: Reader) -> None:
     """Of some 12 megapixels, as a PNG and as a JPEG, which is decoded in part."""
     photographs = []
-    for content in made("all of it: a photograph")[:3]:
+    for content in made("all of it: a photograph")[:1]:
         with Image.open(io.BytesIO(content)) as small:
             large = small.resize((4_000, 3_000), Image.Resampling.BICUBIC)
         for form in ("PNG", "JPEG"):
@@ -42,7 +42,7 @@ def test_a_large_photograph_is_read_as_a_small_one(read: Reader) -> None:
             large.save(file, form, **({"compress_level": 1} if form == "PNG" else {"quality": 80}))
             photographs.append(file.getvalue())
     digits, _ = read(photographs)
-    assert digits.tolist() == np.repeat(LABELS[:3], 2).tolist()
+    assert digits.tolist() == np.repeat(LABELS[:1], 2).tolist()
 
 
 def test_blank_paper_is_refused_as_such(read: Reader) -> None:
