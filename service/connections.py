@@ -49,6 +49,9 @@ class Connection(HttpToolsProtocol):
         """Wait for nothing."""
         self._stop(self._sending)
         self._stop(self._taking)
+        if self._answered is not None:  # uvicorn tells the request that was read last, which may wait behind it
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -81,6 +84,7 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if self._sending is not None:
             self._unset_keepalive_if_required()
+        self._see_off()
 
     def pause_writing(self) -> None:
         """Wait for the client to take what was written."""
@@ -91,6 +95,7 @@ class Connection(HttpToolsProtocol):
         """Go on, as it has."""
         super().resume_writing()
         self._stop(self._taking)
+        self._see_off()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection that idles, even where its client has not taken the last answer."""
@@ -130,6 +135,13 @@ class Connection(HttpToolsProtocol):
             answered.disconnected = True
             answered.message_event.set()
         self.transport.close()
+        self._see_off()
+
+    def _see_off(self) -> None:
+        """Wait no longer for a client that does not take the last of what a closing connection has for it."""
+        if self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self._stop(self._taking)
+            self._taking = self.loop.call_later(self.config.client_seconds, self.transport.abort)
 
     @staticmethod
     def _stop(timer: TimerHandle | None) -> None:

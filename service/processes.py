@@ -135,14 +135,20 @@ class Processes(Multiprocess):
         """Replace each process by another, which serves before it ends."""
         for place in self._places:
             before, since = place.worker, place.ready_since
-            if before is None or place.listening is None or self.should_exit.is_set():
+            if self._ended_by is not None:
+                return
+            if before is None or place.listening is None:
                 continue
             self._start(place)
-            if place.worker is None or not place.worker.wait_until_ready(LONGEST_START, self.should_exit):
+            if (
+                self._ended_by is not None
+                or place.worker is None
+                or not place.worker.wait_until_ready(LONGEST_START, self.should_exit)
+            ):
                 if place.worker is not None:
                     self._bury(place.worker)
                 place.worker, place.ready_since = before, since
-                if not self.should_exit.is_set():
+                if self._ended_by is None:
                     logger.error("A new worker process does not start; [%s] and those after it stay", before.pid)
                 return
             before.tell(signal.SIGTERM)
