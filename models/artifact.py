@@ -295,7 +295,7 @@ def read(folder: Path) -> Artifact:
     for name, expected in manifest.files.items():
         path = folder / name
         try:
-            actual = sha256(path)
+            actual = sha256(_regular(path))
         except OSError as error:
             raise ArtifactError(f"{path}: listed in {MANIFEST} and cannot be read ({error.strerror})") from error
         if actual != expected:
@@ -316,6 +316,13 @@ def _read_profile(path: Path, methods: list[str]) -> Profile:
     return profile
 
 
+def _regular(path: Path) -> Path:
+    """A path that is no pipe or device, of which reading might never end."""
+    if path.exists() and not path.is_file():
+        raise ArtifactError(f"{path}: cannot be read, as it is no regular file")
+    return path
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
@@ -324,7 +331,7 @@ def sha256(path: Path) -> str:
 
 def _parse(model: type[Model], path: Path) -> Model:
     try:
-        return model.model_validate_json(path.read_bytes())
+        return model.model_validate_json(_regular(path).read_bytes())
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:

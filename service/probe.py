@@ -31,4 +31,6 @@ def ready(port: int, *, tls: bool) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(not ready(int(os.environ.get("ODENET_PORT", "8000")), tls="ODENET_TLS_CERTIFICATE" in os.environ))
+    # An empty variable is none, as for the service's settings.
+    port, certificate = os.environ.get("ODENET_PORT") or "8000", os.environ.get("ODENET_TLS_CERTIFICATE")
+    sys.exit(not ready(int(port), tls=bool(certificate)))

@@ -293,6 +293,8 @@ def serve(config: uvicorn.Config, grace_seconds: float) -> None:
 def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
     """A socket at an address, which others may share with it or not."""
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    if bound.family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as asyncio has it for a process alone
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
     bound.bind((host, port))
     bound.set_inheritable(True)

@@ -85,19 +85,34 @@ class Repository:
     ) -> Self:
         """Load, check and warm what the roster lists; without one, of every name the greatest version.
 
+        What cannot be loaded is passed over for the greatest version that can, or left out, and tried again while
+        serving: a process that takes the place of another starts whatever has become of the folder meanwhile.
+
         Raises:
-            ArtifactError: an artifact is corrupt, or without a roster the default model is not there.
+            ArtifactError: no version of the default model can be loaded.
             ValueError: the backend or the device is not to be had.
         """
         if roster is None:
             roster = Roster.alone()
             for artifact in newest(settings):
                 roster.put(artifact.manifest.name, artifact.manifest.version)
-        registry, seen = Registry([], settings.model), roster.token
+        registry, seen, failed = Registry([], settings.model), roster.token, dict[tuple[str, str], str]()
         for name, order in roster.read().items():
-            registry.put(load(settings.models / name / order.version, settings))
-            logger.info("serving %s version %s by %s", name, order.version, settings.backend)
-        return cls(settings, registry, roster, seen, on_change, on_failure)
+            others = [folder.name for folder in reversed(artifacts.versions(settings.models / name))]
+            for version in dict.fromkeys([order.version, *others]):
+                try:
+                    registry.put(load(settings.models / name / version, settings))
+                except ArtifactError as error:
+                    failed[name, version] = str(error)
+                    logger.error("%s version %s is passed over: %s", name, version, error)  # noqa: TRY400
+                else:
+                    logger.info("serving %s version %s by %s", name, version, settings.backend)
+                    break
+            if name == settings.model and name not in registry.versions:
+                raise ArtifactError(failed[name, order.version])
+        repository = cls(settings, registry, roster, seen, on_change, on_failure)
+        repository._failed |= failed
+        return repository
 
     def __iter__(self) -> Iterator[ServedModel]:
         """The models that this process serves, by their names."""
@@ -301,24 +316,24 @@ def newest(settings: Settings) -> list[Artifact]:
     """Of each name in the folder the greatest version whose files are as they should be; the default model among them.
 
     Raises:
-        ArtifactError: of a name there is none, or the default one is missing.
+        ArtifactError: the default model is missing.
     """
-    found = [_newest(artifacts.versions(folder)) for folder in _folders(settings)]
+    found = [artifact for folder in _folders(settings) if (artifact := _newest(artifacts.versions(folder)))]
     if settings.model not in {artifact.manifest.name for artifact in found}:
-        raise ArtifactError(f"{settings.models / settings.model}: no such model, and it is to be the default")
+        raise ArtifactError(
+            f"{settings.models / settings.model}: no such model that can be read, and it is to be the default"
+        )
     return found
 
 
-def _newest(versions: list[Path]) -> Artifact:
+def _newest(versions: list[Path]) -> Artifact | None:
     """The last of some versions whose files are as they should be; of those after it, the log says what is not."""
-    *before, last = versions
-    try:
-        return read(last)
-    except ArtifactError as error:
-        if not before:
-            raise
-        logger.error("%s version %s is passed over: %s", last.parent.name, last.name, error)  # noqa: TRY400
-        return _newest(before)
+    for folder in reversed(versions):
+        try:
+            return read(folder)
+        except ArtifactError as error:
+            logger.error("%s version %s is passed over: %s", folder.parent.name, folder.name, error)  # noqa: TRY400
+    return None
 
 
 def check(settings: Settings) -> dict[str, str]:
@@ -328,7 +343,7 @@ def check(settings: Settings) -> dict[str, str]:
         The versions that are to be served, by the models' names.
 
     Raises:
-        ArtifactError: one is corrupt, or the default one is missing.
+        ArtifactError: the default model is missing or corrupt.
         ValueError: the backend or the device is not to be had.
     """
     found = newest(settings)

@@ -78,12 +78,14 @@ class Server(uvicorn.Server):
         with super().capture_signals():
             if self._supervised:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which waited for a handler
+            elif signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup has it ignored
+                signal.signal(signal.SIGHUP, self.handle_exit)
             yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (signal gives it)
         """Begin to end; uvicorn, which would raise the signal anew in the end, is not told of it."""
         if not self.started:
-            raise SystemExit(0)
+            os._exit(0)  # nothing has begun that would have to end; to raise would be told as a failure to start
         if self._until is not None and not self._supervised:
             os._exit(SIGNALLED + sig)
         self._stop(0 if sig == signal.SIGINT else self._grace_seconds)

@@ -134,7 +134,7 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise ValueError(f"api_key_file: {path}: {told}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"api_key_file: {path}: {error}") from error
 
 

@@ -219,7 +219,10 @@ class Metrics:
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics, and the media type of the form that an Accept header prefers."""
-        encode, media_type = choose_encoder(accept)
+        try:
+            encode, media_type = choose_encoder(accept)
+        except ValueError:  # it names a version that is none
+            encode, media_type = choose_encoder("")
         return encode(self._everywhere()), media_type
 
     def statistics(self, model: str, version: str) -> Statistics:

@@ -57,7 +57,7 @@ class Caller:
             number = len(self.answers) % EASY
             try:
                 self.connect(connection)
-            except ConnectionRefusedError:
+            except ConnectionError:  # refused, or reset before it was accepted
                 return
             port = self.port
             try:

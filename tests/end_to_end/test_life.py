@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from models.artifact import newest, sha256
 from tests.digits import load_test_set
+from tests.end_to_end.versions import put, rewrite
 from tests.serving import FITTED, SHIPPED, running, start
 
 PIXELS = "application/octet-stream"
@@ -120,17 +122,14 @@ def test_settings_come_from_the_environment_and_flags_override_them() -> None:
 
 
 def test_processes_that_fail_to_start_are_no_success(tmp_path: Path) -> None:
-    for name in ("odenet-mnist", "mlp"):
-        source = newest(FITTED / name)
-        assert source is not None
-        shutil.copytree(source, tmp_path / name / source.name)
-    broken = next((tmp_path / "mlp").glob("*/stem.onnx"))
-    broken.write_bytes(b"no graph")
-    manifest = broken.with_name("manifest.json")
-    told = json.loads(manifest.read_text())
-    told["files"]["stem.onnx"] = sha256(broken)
-    manifest.write_text(json.dumps(told))
-    ended_badly(start("--models", str(tmp_path), "--workers", "2", "--port", "0"), "stem.onnx")
+    """The graphs of the default model load, as the first process sees, and answer nonsense."""
+    source = newest(FITTED / "mlp")
+    assert source is not None
+    weights = (source / "weights.safetensors").read_bytes()
+    nonsense = weights[:-4096] + np.full(1024, np.nan, np.float32).tobytes()
+    put(tmp_path, "mlp", "mlp", "1", rewrite("weights.safetensors", nonsense))
+    flags = ["--models", str(tmp_path), "--model", "mlp", "--workers", "2", "--port", "0"]
+    ended_badly(start(*flags), "is no finite number")
 
 
 @pytest.mark.parametrize(("flags", "named"), CASES.values(), ids=CASES.keys())

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from models.artifact import newest
+from tests.artifacts import MLP, put
 from tests.digits import load_test_set
 from tests.end_to_end.callers import HANG, PIXELS, calling, ports_of, until, workers
 from tests.serving import FITTED, Running, running
@@ -38,10 +39,11 @@ def test_a_killed_process_is_replaced_and_only_its_own_requests_fail(models: Pat
         assert {port for port, _ in callers.lost} <= its_own
         assert len(callers.lost) <= len(its_own)
         assert f"Worker process [{victim}] was killed by SIGKILL; another is started now" in "".join(service.log)
-        service.process.send_signal(signal.SIGTERM)
+        callers.stop.set()
         callers.end()
-        assert service.process.wait(HANG) == 0
         assert {port for port, _ in callers.lost} <= its_own
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(HANG) == 0
 
 
 def test_a_process_that_cannot_start_again_leaves_the_others_alone(models: Path) -> None:
@@ -103,3 +105,38 @@ def test_a_hangup_replaces_each_process_and_nothing_is_lost(models: Path) -> Non
         assert callers.lost == []
         ended = re.findall(r"Finished server process \[(\d+)\]", "".join(service.log))
         assert {int(process) for process in ended} == set(before)
+
+
+@pytest.mark.parametrize("line", ["Started server process", "startup complete"], ids=["starting", "started"])
+def test_sigterm_during_a_hangup_ends_all_in_good_order(models: Path, line: str) -> None:
+    """It comes when the first of the new processes is there, and the old ones are yet to end."""
+    with running("--models", str(models), "--model", "mlp", "--grace-seconds", "1", ODENET_WORKERS="2") as service:
+        service.process.send_signal(signal.SIGHUP)
+        until(lambda: "".join(service.log).count(line) == 3)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(HANG) == 0
+    log = "".join(service.log)
+    assert "Traceback" not in log
+    assert "ERROR" not in log
+    assert log.count("Finished server process") >= 2
+
+
+def test_a_process_is_replaced_whatever_has_become_of_the_folder(models: Path) -> None:
+    """A version that has come while the service runs is altered, and the one before is still whole."""
+    put(models, "mlp", "2", MLP)
+    with running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service:
+        (models / "mlp" / "2" / "README.md").write_text("altered")
+        for victim in workers(service):
+            os.kill(victim, signal.SIGKILL)
+        until(lambda: len(workers(service)) == 4)
+        assert asked(service) == 200
+        assert httpx.get(f"{service.url}/models", trust_env=False).json()[0]["version"] == "1"
+    assert "mlp version 2 is passed over" in "".join(service.log)
+
+
+def test_a_hangup_ends_a_service_of_one_process_in_good_order(models: Path) -> None:
+    with running("--models", str(models), "--model", "mlp", "--grace-seconds", "0") as service:
+        assert asked(service) == 200
+        service.process.send_signal(signal.SIGHUP)
+        assert service.process.wait(HANG) == 0
+    assert "Finished server process" in "".join(service.log)

@@ -1,6 +1,7 @@
 """The artifact on disk: what is accepted, and that whatever is amiss is named."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -181,3 +182,12 @@ def test_a_profile_that_is_no_json_is_named(artifact_copy: Path) -> None:
     (artifact_copy / PROFILE).write_text("points")
     reseal(artifact_copy, PROFILE)
     refused(artifact_copy, PROFILE, "Invalid JSON")
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused(artifact_copy: Path) -> None:
+    """To read it would never end."""
+    for name in ("README.md", "manifest.json"):
+        (artifact_copy / name).unlink()
+        os.mkfifo(artifact_copy / name)
+        with pytest.raises(ArtifactError, match=f"{name}: cannot be read, as it is no regular file"):
+            read(artifact_copy)

@@ -18,6 +18,7 @@ def test_it_succeeds_while_the_service_is_ready() -> None:
     with running() as service:
         port = str(httpx.URL(service.url).port)
         assert probe(ODENET_PORT=port) == 0
+        assert probe(ODENET_PORT=port, ODENET_TLS_CERTIFICATE="") == 0, "an empty variable is none"
         assert probe(ODENET_PORT=port, ODENET_TLS_CERTIFICATE="certificate.pem") == 1
     assert probe(ODENET_PORT=port) == 1
 

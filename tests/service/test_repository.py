@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import logging
+import shutil
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -46,10 +48,38 @@ def test_a_default_that_is_missing_is_refused(tmp_path: Path) -> None:
         load(tmp_path, "two")
 
 
-def test_an_artifact_in_the_wrong_folder_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_loaded_is_passed_over_and_tried_again_but_for_the_default(tmp_path: Path) -> None:
+    """As for a process that takes the place of another, after the folder has changed."""
+    for name, version in (("one", "1"), ("one", "2"), ("two", "1"), ("three", "1")):
+        put(tmp_path, name, version, MLP)
+    roster = Roster.alone()
+    for name, version in (("one", "2"), ("two", "1"), ("three", "1")):
+        roster.put(name, version)
+    altered = tmp_path / "one" / "2" / "README.md"
+    card = altered.read_text()
+    altered.write_text("altered")
+    shutil.rmtree(tmp_path / "two")
+    settings = Settings(models=tmp_path, model="three")
+    models = Repository.open(settings, roster)
+    assert models.versions == {"one": "1", "three": "1"}
+    altered.write_text(card)
+    asyncio.run(models.catch_up(again=True))
+    assert models.versions == {"one": "2", "three": "1"}
+    with pytest.raises(ArtifactError, match="two/1"):
+        Repository.open(Settings(models=tmp_path, model="two"), roster)
+
+
+def test_a_folder_that_holds_no_whole_version_yet_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    put(tmp_path, "one", "1", MLP)
+    (tmp_path / "two" / "1").mkdir(parents=True)
+    assert load(tmp_path, "one").versions == {"one": "1"}
+
+
+def test_an_artifact_in_the_wrong_folder_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     put(tmp_path, "one", "1").rename(tmp_path / "one" / "2")
-    with pytest.raises(ArtifactError, match=r"manifest\.json: says one version 1"):
+    with caplog.at_level(logging.ERROR), pytest.raises(ArtifactError, match="one: no such model that can be read"):
         load(tmp_path, "one")
+    assert "manifest.json: says one version 1" in caplog.text
 
 
 def test_a_graph_that_onnxruntime_cannot_load_is_named(tmp_path: Path) -> None:

@@ -120,7 +120,9 @@ def router(plane: DataPlane, metrics: Metrics, server: Server) -> APIRouter:
     @routes.get("/models/stats", summary="What all models have done")
     async def get_all_statistics() -> ModelStatistics:
         await plane.repository.follow()
-        return ModelStatistics(model_stats=[_statistics(model, metrics) for model in plane.repository])
+        models = list(plane.repository)
+        told = await plane.beside(True, lambda: [_statistics(model, metrics) for model in models])
+        return ModelStatistics(model_stats=told)
 
     for path, suffix in (("/models/{name}", ""), ("/models/{name}/versions/{version}", "_by_version")):
 
@@ -164,7 +166,8 @@ def router(plane: DataPlane, metrics: Metrics, server: Server) -> APIRouter:
         )
         async def get_statistics(name: str, version: str | None = None) -> ModelStatistics:
             model = await plane.repository.get(name, version)
-            return ModelStatistics(model_stats=[_statistics(model, metrics)])
+            told = await plane.beside(True, lambda: _statistics(model, metrics))
+            return ModelStatistics(model_stats=[told])
 
     return routes
 

@@ -36,6 +36,7 @@ WRONG = {
     "a misspelt field": (entry(scope='["predict"]'), "key.0.scope: Extra"),
     "a name twice": (entry() + entry(sha256=f'"{sha256(b"b").hexdigest()}"'), "the name alice is there 2 times"),
     "a hash twice": (entry() + entry(name='"bob"'), "two have the same hash"),
+    "too deep": ("a = " + "[" * 10_000, ""),
     "too long": ("#" * (LARGEST_FILE + 1), "larger than 1,048,576 bytes"),
 }
 

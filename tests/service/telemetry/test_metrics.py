@@ -126,6 +126,13 @@ def test_a_known_run_adds_up(workers: int) -> None:
     assert (stats["inference_count"], stats["inference_stats"]["success"]["count"]) == (48, 12)
 
 
+@pytest.mark.parametrize("version", ["1.0.0", "1.x.0", "abc", ""])
+def test_whatever_form_is_asked_for_the_metrics_are_told(client: httpx.Client, version: str) -> None:
+    answer = client.get("/metrics", headers={"accept": f"application/openmetrics-text;version={version}"})
+    assert answer.status_code == 200
+    assert "odenet_models_loaded" in answer.text
+
+
 # More than can be computed.
 
 
