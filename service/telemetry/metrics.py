@@ -221,7 +221,7 @@ class Metrics:
         """All metrics, and the media type of the form that an Accept header prefers."""
         try:
             encode, media_type = choose_encoder(accept)
-        except ValueError:  # it names a version that is none
+        except (TypeError, ValueError):  # it names a version that is none
             encode, media_type = choose_encoder("")
         return encode(self._everywhere()), media_type
 

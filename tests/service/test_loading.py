@@ -35,7 +35,8 @@ def test_an_answer_for_other_classes_is_refused() -> None:
 
 def test_the_thread_that_loads_stands_back_for_all_others(tmp_path: Path) -> None:
     put(tmp_path, "one", "1", MLP)
-    model = asyncio.run(Loader(Settings(models=tmp_path, model="one")).load("one", "1"))
+    loader = Loader(Settings(models=tmp_path, model="one"))  # kept, as its thread ends with it
+    model = asyncio.run(loader.load("one", "1"))
     assert (model.name, model.version) == ("one", "1")
     own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     niceness = {
