@@ -17,6 +17,7 @@ POLICY = (
 
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "no-cache"
+METHODS = ["GET", "HEAD"]
 
 
 def router() -> APIRouter:
@@ -31,14 +32,14 @@ def router() -> APIRouter:
     etag = f'"{hashlib.sha256(page).hexdigest()[:16]}"'
     files = StaticFiles(directory=FOLDER)
 
-    @routes.get("/")
+    @routes.api_route("/", methods=METHODS)
     async def get_page(request: Request) -> Response:
         headers = {"content-security-policy": POLICY, "cache-control": ASK_AGAIN, "etag": etag}
         if etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         return Response(page, headers=headers, media_type="text/html")
 
-    @routes.get("/static/{version}/{name}")
+    @routes.api_route("/static/{version}/{name}", methods=METHODS)
     async def get_file(request: Request, version: str, name: str) -> Response:
         if version != digest:
             raise HTTPException(404)

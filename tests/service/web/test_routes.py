@@ -49,6 +49,13 @@ def test_nothing_else_is(client: httpx.Client, name: str) -> None:
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+def test_of_all_of_it_the_head_alone_may_be_asked(client: httpx.Client) -> None:
+    for path in ("", *files(client)):
+        whole, head = client.get(f"/{path}"), client.head(f"/{path}")
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == str(len(whole.content))
+
+
 def test_files_of_another_version_are_not_sent_for_those_of_this_one(client: httpx.Client) -> None:
     assert client.get("/static/0123456789abcdef/app.js").status_code == 404
 
