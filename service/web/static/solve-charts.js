@@ -4,7 +4,7 @@ import { counted, number, percent } from "./format.js";
 import { apart, Chart, decades, element, linear, logarithmic, path, round, rule, steps, text } from "./svg.js";
 
 const LEFT = 44;
-const RIGHT = 76;
+const RIGHT = 96; // room for the winner's label, "9 · > 99.99%" at the longest
 const FEW = 40; // readings that are marked one by one
 
 /** @typedef {import("./api.js").Prediction} Prediction */
@@ -48,7 +48,7 @@ function drawSteps({ trace }, width, height) {
     element("path", { d: spans(rejected) || "M0 0", class: "step rejected" }),
   ];
   if (rejected.length) {
-    parts.push(text(width - RIGHT, 10, `${rejected.length} rejected, tried again smaller`, "end", "label warn"));
+    parts.push(text(width, 10, `${rejected.length} rejected, tried again smaller`, "end", "label warn"));
   }
   return { parts, summary: `Steps of the solve: ${summary}` };
 }

@@ -83,9 +83,12 @@ function draw({ profile, solver }, width, height) {
     ...lines,
     element("circle", { cx: round(place[0]), cy: round(place[1]), r: 8, class: "here" }),
   ];
+  const distance = here.logit_deviation
+    ? `logits ${number(here.logit_deviation)} from those of a tight solve`
+    : "the tight solve from which the distance of the others is measured";
   const summary =
-    `By ${setting(here.solver)}: ${counted(Number(here.nfe.mean.toPrecision(3)), "evaluation")}, logits ` +
-    `${number(here.logit_deviation)} from those of a tight solve, ${percent(here.error)} of the digits wrong`;
+    `By ${setting(here.solver)}: ${counted(Number(here.nfe.mean.toPrecision(3)), "evaluation")}, ${distance}, ` +
+    `${percent(here.error)} of the digits wrong`;
   return { parts, summary };
 }
 

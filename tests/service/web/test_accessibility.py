@@ -9,7 +9,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browsing import visiting
 from tests.serving import Running
 
-WIDTHS = {"phone": 360, "tablet": 768, "desktop": 1280, "wide": 2200}
+WIDTHS = {"small phone": 320, "phone": 360, "tablet": 768, "desktop": 1280, "wide": 2200}
+CHARTS = ("steps", "logits", "tradeoff")
 
 SPILT = """(id) => {
     const within = document.querySelector(`#${id}-chart svg`).getBoundingClientRect();
@@ -97,9 +98,11 @@ def test_nothing_is_wider_than_the_window(browser: Browser, service: Running, wi
         page.get_by_role("button", name="Compare").click()
         expect(page.locator("#compare-note")).to_contain_text("answer otherwise")
         assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
-        for chart in ("steps", "logits", "tradeoff"):
-            spilt = page.evaluate(SPILT, chart)
-            assert spilt == 0, chart
+        assert [page.evaluate(SPILT, chart) for chart in CHARTS] == [0, 0, 0]
+        page.get_by_role("radio", name="Digit 0", exact=True).check()
+        page.locator("#slider").press("End")
+        expect(page.locator("#logits-chart .first text")).to_have_text("0 · > 99.99%")  # no label is longer
+        assert [page.evaluate(SPILT, chart) for chart in CHARTS] == [0, 0, 0]
 
 
 def test_on_a_phone_the_slider_is_at_hand_from_the_first(browser: Browser, service: Running) -> None:
