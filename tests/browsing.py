@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect
 
 PATIENCE = 20_000
 """Milliseconds after which what a test waits for is not going to happen."""
+
+GLANCE = 20
+"""Milliseconds between two looks at what has no event to wait for."""
 
 MACHINE = "ERR_NETWORK_CHANGED"
 """What Chromium ends its connections by, if an interface of the machine comes or goes meanwhile."""
@@ -52,6 +55,35 @@ class Visit:
 
     def _failed(self, request: Request) -> None:
         self.cut = self.cut or MACHINE in str(request.failure)
+
+
+class Held:
+    """The requests of a page that match a pattern: counted, and kept from the service until they are let go."""
+
+    def __init__(self, page: Page, pattern: str) -> None:
+        self._page = page
+        self._held: list[Route] = []
+        page.route(pattern, self._hold)
+
+    @property
+    def count(self) -> int:
+        """Of those that were made."""
+        return len(self._held)
+
+    def wait_until(self, count: int) -> None:
+        """Wait until as many were made."""
+        for _ in range(PATIENCE // GLANCE):
+            if self.count >= count:
+                return
+            self._page.wait_for_timeout(GLANCE)
+        raise AssertionError(f"{self.count} of {count} were made")
+
+    def release(self, number: int) -> None:
+        """Let one go; the first is 0."""
+        self._held[number].continue_()
+
+    def _hold(self, route: Route) -> None:
+        self._held.append(route)
 
 
 @contextmanager

@@ -9,7 +9,7 @@
  *   trace: {attempts: Attempt[], depth: Reading[]} | null}} Prediction
  * @typedef {{body: Blob, label: number | null}} Picture the body of a request, and the digit it is known to be
  * @typedef {Record<string, string | number | boolean>} Fields what stands in the query
- * @typedef {{prediction: Prediction, model: string, service: number, trip: number}} Answer with milliseconds
+ * @typedef {{prediction: Prediction, service: number, trip: number}} Answer with milliseconds
  */
 
 /** The service answered, and not with what was asked. */
@@ -63,18 +63,28 @@ export async function predict(picture, fields, signal) {
   const started = performance.now();
   const headers = { "content-type": picture.body.type || "application/octet-stream" };
   const answer = await ask(`predict?${query}`, { method: "POST", body: picture.body, headers, signal });
-  const told = await answer.json();
+  const told = await json(answer);
   const trip = performance.now() - started;
-  return { prediction: told.predictions[0], model: told.model, service: total(answer), trip };
+  return { prediction: told.predictions[0], service: total(answer), trip };
+}
+
+/** @param {Response} answer @returns {Promise<any>} @throws {Refusal} if it is not JSON, and so not the service's */
+async function json(answer) {
+  try {
+    return await answer.json();
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new Refusal(answer.status, { detail: "its answer is not JSON" }, null);
+    throw error;
+  }
 }
 
 /** The models that are served, and all that is known of one of them. */
-export const listModels = async () => (await ask("models")).json();
+export const listModels = async () => json(await ask("models"));
 /** @param {string} name */
-export const getModel = async (name) => (await ask(`models/${encodeURIComponent(name)}`)).json();
+export const getModel = async (name) => json(await ask(`models/${encodeURIComponent(name)}`));
 
-/** Whether the service answers at all. */
-export async function isLive() {
+/** Whether the service is ready to be asked. */
+export async function isReady() {
   return ask("health/ready", { cache: "no-store" }).then(() => true, () => false);
 }
 

@@ -3,7 +3,7 @@
 import { AnswerView, showImage } from "./answer-view.js";
 import { getModel, listModels, predict, Unreachable } from "./api.js";
 import { base64, copying, programs } from "./code.js";
-import { compare } from "./compare.js";
+import { Comparison } from "./compare.js";
 import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
 import { Live } from "./live.js";
@@ -22,7 +22,6 @@ let models = [];
 /** @type {Map<string, import("./tradeoff-chart.js").Profile>} */
 const profiles = new Map();
 let retry = 0;
-let comparison = new AbortController();
 /** @type {Awaited<ReturnType<typeof offer>> | null} */
 let samples = null;
 
@@ -34,7 +33,8 @@ const charts = {
 };
 const connection = new Connection(part("offline"), resume);
 const live = new Live(send, show, fail);
-const pad = new Pad(part("ink"), changed, () => samples?.leave());
+const comparison = new Comparison(part("compare-table"), part("compare-note"), () => connection.lost());
+const pad = new Pad(part("ink"), changed, ask);
 const controls = new Controls(
   {
     modes: part("modes"),
@@ -50,13 +50,13 @@ const controls = new Controls(
 /** @typedef {{model: string, fields: import("./api.js").Fields}} Question */
 
 function ask() {
-  clearTimeout(retry);
-  if (!models.length || pad.blank) return;
-  live.ask({ model: part("model").value, fields: controls.fields });
+  const model = part("model").value;
+  if (profiles.has(model) && !pad.blank) live.ask({ model, fields: controls.fields });
 }
 
 /** @param {Question} question @param {AbortSignal} signal */
 async function send({ model, fields }, signal) {
+  clearTimeout(retry);
   const picture = await pad.picture();
   if (!picture) throw new DOMException("nothing is drawn", "AbortError");
   return { picture, answer: await predict(picture, { model, ...fields, trace: true }, signal) };
@@ -80,12 +80,12 @@ function show({ picture, answer }, { model, fields }) {
 /** @param {Error} error */
 function fail(error) {
   if (error.name === "AbortError") return;
+  if (isOfPicture(error)) forget();
+  else view.dim();
   if (error instanceof Unreachable) {
     connection.lost();
     return;
   }
-  if (isOfPicture(error)) forget();
-  else view.dim();
   part("notice").textContent = kindly(error);
   part("notice").hidden = false;
   const seconds = retryAfter(error);
@@ -94,8 +94,10 @@ function fail(error) {
 
 /** Go on where it was broken off. */
 function resume() {
-  if (models.length) ask();
-  else start();
+  if (!models.length) start();
+  else if (!profiles.has(part("model").value)) chooseModel();
+  else ask();
+  comparison.resume();
 }
 
 /** Something else is on the pad. */
@@ -103,14 +105,12 @@ function changed() {
   part("hint").hidden = !pad.blank;
   part("undo").disabled = !pad.undoable;
   part("clear").disabled = part("compare").disabled = pad.blank;
-  comparison.abort();
-  part("compare-table").hidden = true;
-  part("compare-note").textContent = "";
+  comparison.drop();
+  samples?.mark(pad.sheet);
+  live.cancel();
   if (pad.blank) {
-    live.cancel();
     clearTimeout(retry);
     forget();
-    samples?.leave();
     part("notice").hidden = true;
   }
   ask();
@@ -124,29 +124,27 @@ function forget() {
   charts.logits.show(null);
 }
 
-async function compareAll() {
-  comparison.abort();
-  const { signal } = (comparison = new AbortController());
-  const picture = await pad.picture();
+function compareAll() {
   const model = models.find(({ name }) => name === part("model").value);
-  if (!picture || !model) return;
-  try {
-    part("compare-note").textContent = await compare(picture, model, models, part("compare-table"), signal);
-  } catch (error) {
-    if (!signal.aborted) fail(/** @type {Error} */ (error));
-  }
+  if (model) comparison.begin(pad.picture(), model, models);
 }
 
-async function chooseModel() {
+/** Learn what is known of the model that is chosen, and turn to it. */
+async function turn() {
   const name = part("model").value;
+  live.cancel();
   if (!profiles.has(name)) profiles.set(name, (await getModel(name)).profile);
+  if (part("model").value !== name) return; // another was chosen meanwhile
   const profile = /** @type {import("./tradeoff-chart.js").Profile} */ (profiles.get(name));
   controls.offer(methodsOf(profile));
   part("tradeoff-lead").textContent =
     `How far the logits are from those of a tight solve: the mean over ${profile.rows.toLocaleString("en")} digits, ` +
-    `as measured for ${name}. The ring is the present setting.`;
+    `as measured for ${name}. The ring is about the point measured that is nearest to the present setting.`;
   changed();
 }
+
+/** Turn to the model that is chosen, and tell if that fails. */
+const chooseModel = () => turn().catch(fail);
 
 /** Learn what is served, and begin. */
 async function start() {
@@ -155,7 +153,7 @@ async function start() {
     const solving = models.filter(({ methods }) => methods.length);
     const chosen = solving.find((model) => model.default) ?? solving[0];
     part("model").replaceChildren(...solving.map(({ name }) => new Option(name, name, false, name === chosen.name)));
-    await chooseModel();
+    await turn();
     if (!samples) {
       samples = await offer(part("samples"), (sheet) => pad.put(sheet));
       samples.pick(FIRST);
@@ -169,10 +167,7 @@ async function start() {
 part("undo").addEventListener("click", () => pad.undo());
 part("clear").addEventListener("click", () => pad.clear());
 part("compare").addEventListener("click", compareAll);
-part("model").addEventListener("change", () => chooseModel().catch(fail));
-watch(part("pad"), [part("file"), part("camera")], async (file) => {
-  samples?.leave();
-  pad.put(await read(file));
-});
+part("model").addEventListener("change", chooseModel);
+watch(part("pad"), [part("file"), part("camera")], async (file) => pad.put(await read(file)));
 copying(document.querySelectorAll("[data-copy]"), part("copied"));
 start();

@@ -1,7 +1,8 @@
 /** The same digit by several settings and networks, side by side. */
 
-import { predict } from "./api.js";
+import { predict, Unreachable } from "./api.js";
 import { milliseconds, percent, setting } from "./format.js";
+import { kindly, retryAfter } from "./messages.js";
 
 const TOLERANCES = [10, 1, 0.1, 0.01, 1e-3, 1e-5];
 
@@ -19,6 +20,64 @@ function questions({ name, methods }, all) {
   return [...own, ...fixed.map((each) => ({ model: each, fields: {} }))];
 }
 
+/** A comparison on the page; one that fails is told of, and begun again once that is of use. */
+export class Comparison {
+  /**
+   * @param {HTMLTableElement} table
+   * @param {HTMLElement} note where is told what came of it
+   * @param {() => void} lost called when the service does not answer
+   */
+  constructor(table, note, lost) {
+    this.table = table;
+    this.note = note;
+    this.lost = lost;
+    this.flight = new AbortController();
+    /** @type {(() => void) | null} */
+    this.again = null;
+    this.timer = 0;
+  }
+
+  /**
+   * @param {Promise<import("./api.js").Picture | null>} drawn
+   * @param {Model} model whose settings are compared
+   * @param {Model[]} all that are served
+   */
+  async begin(drawn, model, all) {
+    this.drop();
+    const { signal } = (this.flight = new AbortController());
+    try {
+      const picture = await drawn;
+      if (picture) this.note.textContent = await compare(picture, model, all, this.table, signal);
+    } catch (error) {
+      if (!signal.aborted) this.#fail(/** @type {Error} */ (error), () => this.begin(drawn, model, all));
+    }
+  }
+
+  /** Begin again what has failed, if anything has. */
+  resume() {
+    this.again?.();
+  }
+
+  /** Show none any more. */
+  drop() {
+    this.flight.abort();
+    clearTimeout(this.timer);
+    this.again = null;
+    this.table.hidden = true;
+    this.note.textContent = "";
+  }
+
+  /** @param {Error} error @param {() => void} again */
+  #fail(error, again) {
+    this.again = again;
+    this.table.hidden = !this.table.tBodies[0].rows.length;
+    this.note.textContent = kindly(error);
+    const seconds = retryAfter(error);
+    if (seconds) this.timer = setTimeout(again, 1000 * seconds);
+    if (error instanceof Unreachable) this.lost();
+  }
+}
+
 /**
  * Ask one after another, and show each answer as it comes.
  *
@@ -26,10 +85,10 @@ function questions({ name, methods }, all) {
  * @param {Model} model whose settings are compared
  * @param {Model[]} all that are served
  * @param {HTMLTableElement} table
- * @param {AbortSignal} signal
+ * @param {AbortSignal} signal by which it fails
  * @returns {Promise<string>} what came of it, in a sentence
  */
-export async function compare(picture, model, all, table, signal) {
+async function compare(picture, model, all, table, signal) {
   const body = table.tBodies[0];
   body.replaceChildren();
   table.hidden = false;
@@ -37,7 +96,6 @@ export async function compare(picture, model, all, table, signal) {
   const rows = [];
   for (const question of questions(model, all)) {
     const answer = await predict(picture, { model: question.model, ...question.fields }, signal);
-    if (signal.aborted) return "";
     const cells = show({ ...question, answer });
     rows.push({ ...question, answer, cells });
     body.append(cells);

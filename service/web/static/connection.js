@@ -1,6 +1,6 @@
 /** Whether the service is there: a banner while it is not. */
 
-import { isLive } from "./api.js";
+import { isReady } from "./api.js";
 
 const WATCH = 5000; // milliseconds between looks while all is well
 const RETRY = 1000; // and while it is not
@@ -35,12 +35,12 @@ export class Connection {
 
   async #look() {
     if (!document.hidden) {
-      const live = await isLive();
-      if (live && this.away) {
+      const ready = await isReady();
+      if (ready && this.away) {
         this.away = false;
         this.banner.hidden = true;
         this.back();
-      } else if (!live) {
+      } else if (!ready) {
         this.lost();
       }
     }

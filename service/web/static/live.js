@@ -1,11 +1,11 @@
-/** Questions that follow each other quickly: the newest is asked, one at a time, and stale answers are dropped. */
+/** Questions that follow each other quickly: one at a time is asked, and of those that wait the newest alone. */
 
 const PATIENCE = 40; // milliseconds for which changes are gathered
 
 /** @template Question, Answer */
 export class Live {
   /**
-   * @param {(question: Question, signal: AbortSignal) => Promise<Answer>} send
+   * @param {(question: Question, signal: AbortSignal) => Promise<Answer>} send which fails once it is aborted
    * @param {(answer: Answer, question: Question) => void} show
    * @param {(error: Error, question: Question) => void} fail
    */
@@ -20,13 +20,17 @@ export class Live {
     this.timer = 0;
   }
 
-  /** @param {Question} question replaces whichever has not been answered yet */
+  /**
+   * The question in flight is let finish: were it dropped for each that follows, a slow connection would answer none.
+   *
+   * @param {Question} question replaces whichever has not been asked yet
+   */
   ask(question) {
     this.wanted = question;
-    if (!this.timer) this.timer = setTimeout(() => this.#begin(), PATIENCE);
+    if (!this.timer && !this.flight) this.timer = setTimeout(() => this.#begin(), PATIENCE);
   }
 
-  /** Drop what is asked. */
+  /** Drop what is asked, and what would be. */
   cancel() {
     clearTimeout(this.timer);
     this.timer = 0;
@@ -38,15 +42,15 @@ export class Live {
   async #begin() {
     this.timer = 0;
     const question = /** @type {Question} */ (this.wanted);
-    this.flight?.abort();
+    this.wanted = null;
     const flight = (this.flight = new AbortController());
     try {
-      const answer = await this.send(question, flight.signal);
-      if (!flight.signal.aborted) this.show(answer, question);
+      this.show(await this.send(question, flight.signal), question);
     } catch (error) {
       if (!flight.signal.aborted) this.fail(/** @type {Error} */ (error), question);
-    } finally {
-      if (this.flight === flight) this.flight = null;
     }
+    if (this.flight !== flight) return; // it was cancelled
+    this.flight = null;
+    if (this.wanted) this.ask(this.wanted);
   }
 }

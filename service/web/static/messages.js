@@ -1,18 +1,20 @@
 /** Failures, told to people. */
 
-import { Refusal } from "./api.js";
+import { Refusal, Unreachable } from "./api.js";
 
 /**
  * @param {Error} error
  * @returns {string} what is wrong, and what one can do
  */
 export function kindly(error) {
+  if (error instanceof Unreachable) return "The service does not answer. This goes on as soon as it does.";
   if (!(error instanceof Refusal)) return `Something went wrong in this page: ${error.message}`;
   const field = error.errors[0];
   const reason = field ? `${field.message}${field.value ? ` (it is ${field.value})` : ""}` : error.message;
+  if (isOfPicture(error) && error.status !== 413) {
+    return `That picture cannot be read: ${reason}. Another one may do, or draw the digit.`;
+  }
   switch (error.status) {
-    case 400:
-      return `That picture cannot be read: ${reason}. Another one may do, or draw the digit.`;
     case 401:
     case 403:
       return `The service asks for an API key: ${reason}.`;
@@ -35,7 +37,9 @@ export function kindly(error) {
 }
 
 /** @param {Error} error @returns {boolean} whether the picture is what is wrong */
-export const isOfPicture = (error) => error instanceof Refusal && [400, 413].includes(error.status);
+export const isOfPicture = (error) =>
+  error instanceof Refusal &&
+  ([400, 413].includes(error.status) || (error.status === 422 && error.errors[0]?.field === "body"));
 
 /** @param {Error} error @returns {number | null} seconds after which to ask again; null where that is of no use */
 export function retryAfter(error) {

@@ -16,21 +16,24 @@ export class Pad {
   /**
    * @param {HTMLCanvasElement} canvas
    * @param {() => void} changed called when there is something else on it
-   * @param {() => void} drawn called when the user has begun to draw
+   * @param {() => void} grown called when the stroke on it has grown
    */
-  constructor(canvas, changed, drawn) {
+  constructor(canvas, changed, grown) {
     this.canvas = canvas;
     this.changed = changed;
-    this.drawn = drawn;
+    this.grown = grown;
     /** @type {Sheet[]} */
     this.past = [];
     this.sheet = BLANK;
     /** @type {Stroke | null} */
     this.stroke = null;
+    /** @type {number | null} the pointer that makes it; others, as of a palm, do not count meanwhile */
+    this.pointer = null;
     this.frame = 0;
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
-    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => this.#up());
+    canvas.addEventListener("pointerup", (event) => this.#up(event));
+    canvas.addEventListener("pointercancel", (event) => this.#up(event));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint());
     this.paint();
   }
@@ -96,27 +99,28 @@ export class Pad {
     if (event.button !== 0 || this.stroke) return;
     event.preventDefault();
     this.canvas.setPointerCapture(event.pointerId);
-    this.drawn();
+    this.pointer = event.pointerId;
     this.stroke = [this.#place(event)];
     this.put({ strokes: [...this.sheet.strokes, this.stroke], shown: null, file: null });
   }
 
   /** @param {PointerEvent} event */
   #move(event) {
-    if (!this.stroke) return;
+    if (!this.stroke || event.pointerId !== this.pointer) return;
     const events = event.getCoalescedEvents?.() ?? [];
     for (const each of events.length ? events : [event]) this.stroke.push(this.#place(each));
     this.frame ||= requestAnimationFrame(() => {
       this.frame = 0;
       this.paint();
-      this.changed();
+      this.grown();
     });
   }
 
-  #up() {
-    if (!this.stroke) return;
-    this.stroke = null;
-    this.changed();
+  /** @param {PointerEvent} event */
+  #up(event) {
+    if (event.pointerId !== this.pointer) return;
+    this.stroke = this.pointer = null;
+    this.grown();
   }
 
   /** @param {PointerEvent} event */
@@ -143,7 +147,7 @@ function write(context, strokes, side, colour) {
       context.quadraticCurveTo(at[i - 1].x, at[i - 1].y, (at[i - 1].x + at[i].x) / 2, (at[i - 1].y + at[i].y) / 2);
     }
     const last = at[at.length - 1];
-    context.lineTo(last.x, last.y);
+    context.lineTo(last.x + 0.01, last.y); // a line without a length, as of a mere touch, would not be seen
     context.stroke();
   }
 }

@@ -1,7 +1,8 @@
 /** Pictures that are dropped, pasted, chosen or photographed. */
 
 const TAKEN = ["image/png", "image/jpeg"];
-const LARGEST = 2 * 2 ** 20; // bytes that are sent as they are
+const LARGEST = 2 * 2 ** 20; // bytes that are sent as they are,
+const MOST = 1e6; // and pixels
 const SIDE = 1000; // to which larger pictures are scaled down
 
 /**
@@ -46,8 +47,8 @@ export function watch(area, inputs, take) {
 export async function read(file) {
   const type = TAKEN.includes(file.type) ? file.type : "image/png";
   const shown = await createImageBitmap(file).catch(() => null);
-  const small = type === file.type && file.size <= LARGEST;
-  const body = shown && !small ? await scaled(shown) : new Blob([file], { type });
+  const small = file.size <= LARGEST && shown && shown.width * shown.height <= MOST;
+  const body = shown && !(small && type === file.type) ? await scaled(shown) : new Blob([file], { type });
   return { strokes: [], shown: shown ?? document.createElement("canvas"), file: { body, label: null } };
 }
 

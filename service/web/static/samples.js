@@ -9,13 +9,16 @@ const SIDE = 28;
  *
  * @param {HTMLElement} fieldset
  * @param {(sheet: import("./pad.js").Sheet) => void} take called with the one that is picked
- * @returns {Promise<{pick: (number: number) => void, leave: () => void}>} to pick one, and to have none picked
+ * @returns {Promise<{pick: (number: number) => void, mark: (sheet: import("./pad.js").Sheet) => void}>}
+ *   to pick one, and to have that one picked, if any, which a sheet was made from
  */
 export async function offer(fieldset, take) {
   const source = new URL("digits.png", import.meta.url).href;
   const told = await (await ask(new URL("digits.json", import.meta.url).href)).json();
   const sprite = await createImageBitmap(await (await ask(source)).blob());
   const rows = sprite.height / SIDE;
+  /** @type {WeakMap<import("./pad.js").Sheet, HTMLInputElement>} */
+  const origins = new WeakMap();
   /** @type {HTMLInputElement[]} */
   const inputs = told.labels.map((/** @type {number} */ label, /** @type {number} */ number) => {
     const [column, row] = [number % told.columns, Math.floor(number / told.columns)];
@@ -29,14 +32,18 @@ export async function offer(fieldset, take) {
     picture.style.backgroundImage = `url("${source}")`;
     picture.style.backgroundSize = `${100 * told.columns}% ${100 * rows}%`;
     picture.style.backgroundPosition = `${(100 * column) / (told.columns - 1)}% ${(100 * row) / (rows - 1)}%`;
-    input.addEventListener("change", () => take(sheet(sprite, column * SIDE, row * SIDE, label)));
+    input.addEventListener("change", () => {
+      const picked = sheet(sprite, column * SIDE, row * SIDE, label);
+      origins.set(picked, input);
+      take(picked);
+    });
     tile.append(input, picture);
     fieldset.append(tile);
     return input;
   });
   return {
     pick: (number) => inputs[number].click(),
-    leave: () => inputs.forEach((input) => (input.checked = false)),
+    mark: (sheet) => inputs.forEach((input) => (input.checked = origins.get(sheet) === input)),
   };
 }
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browsing import ANY_DIGIT, visiting
+from tests.browsing import ANY_DIGIT, Held, visiting
 from tests.digits import encoded, load_test_set, seven
 from tests.serving import Running
 
@@ -20,6 +20,14 @@ Strokes = list[list[tuple[float, float]]]
 ONE: Strokes = [[(0.5, 0.15), (0.5, 0.85)]]
 SEVEN: Strokes = [[(0.28, 0.22), (0.72, 0.22), (0.45, 0.82)]]
 FOUR: Strokes = [[(0.35, 0.18), (0.28, 0.52), (0.72, 0.52)], [(0.64, 0.2), (0.6, 0.85)]]
+
+INKED_COLUMNS = """() => {
+    const { width, height } = document.getElementById("ink");
+    const { data } = document.getElementById("ink").getContext("2d").getImageData(0, 0, width, height);
+    const columns = Array.from({ length: width }, (_, x) => x);
+    return columns.filter((x) => columns.some((y) => data[4 * (y * width + x) + 3]));
+}"""
+"""Which columns of the drawing area have ink."""
 
 
 def draw(page: Page, strokes: Strokes) -> None:
@@ -93,6 +101,35 @@ def test_a_digit_that_is_drawn_by_finger_is_recognised(browser: Browser, service
         expect(page.locator("#digit")).to_have_text("1")
 
 
+def test_a_second_finger_or_a_palm_leaves_the_stroke_alone(browser: Browser, service: Running) -> None:
+    """It comes down, wanders and goes while the first one draws."""
+    phone: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+    with visiting(browser, service.url, **phone) as page:
+        page.get_by_role("button", name="Clear").tap()
+        box = page.locator("#ink").bounding_box()
+        assert box is not None
+        devtools = page.context.new_cdp_session(page)
+
+        def touch(kind: str, **places: tuple[float, float]) -> None:
+            points = [
+                {"id": int(name[1:]), "x": box["x"] + u * box["width"], "y": box["y"] + v * box["height"]}
+                for name, (u, v) in places.items()
+            ]
+            devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        touch("touchStart", _0=(0.5, 0.15))
+        touch("touchMove", _0=(0.5, 0.3))
+        touch("touchStart", _0=(0.5, 0.3), _1=(0.1, 0.6))
+        for step in range(5):
+            touch("touchMove", _0=(0.5, 0.3 + 0.05 * step), _1=(0.1 + 0.2 * step, 0.6))
+        touch("touchEnd", _0=(0.5, 0.5))
+        touch("touchMove", _0=(0.5, 0.85))
+        touch("touchEnd")
+        expect(page.locator("#digit")).to_have_text("1")
+        columns = page.evaluate(INKED_COLUMNS)
+    assert 0 < len(columns) < 60, "of 560: a stroke downwards, and nothing else"
+
+
 def test_the_answer_comes_while_one_draws(page: Page) -> None:
     page.get_by_role("button", name="Clear").click()
     box = page.locator("#ink").bounding_box()
@@ -126,6 +163,17 @@ def test_undo_and_clear_go_back(page: Page) -> None:
 # Pick, drop, paste, choose.
 
 
+def test_what_is_picked_is_what_is_on_the_pad(page: Page) -> None:
+    three, four = (page.get_by_role("radio", name=f"Digit {digit}", exact=True) for digit in (3, 4))
+    three.check()
+    four.check()
+    page.get_by_role("button", name="Undo").click()
+    expect(three).to_be_checked()
+    expect(page.locator("#truth")).to_have_text("right: labelled 3")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#samples input:checked")).to_have_count(0)
+
+
 def test_a_digit_may_be_picked_by_keyboard(page: Page) -> None:
     page.get_by_role("radio", name="Digit 3", exact=True).focus()
     page.keyboard.press("Space")
@@ -153,6 +201,13 @@ def test_a_picture_may_be_chosen_and_one_that_the_service_would_not_take_is_made
     """It takes a million pixels here, and PNG and JPEG alone."""
     large = encoded(255 - seven().repeat(60, 0).repeat(60, 1), "WEBP")
     give(page, large, "picture.webp", "image/webp")
+    expect(page.locator("#digit")).to_have_text("7")
+
+
+def test_a_small_file_of_many_pixels_is_made_over_as_well(page: Page) -> None:
+    large = encoded(255 - seven().repeat(60, 0).repeat(60, 1))
+    assert len(large) < 100_000
+    give(page, large)
     expect(page.locator("#digit")).to_have_text("7")
 
 
@@ -221,6 +276,19 @@ def test_another_model_may_be_asked(page: Page) -> None:
     page.get_by_label("Model").select_option("rknet")
     expect(page.locator("#tradeoff-lead")).to_contain_text("as measured for rknet")
     expect(page.locator("#curl")).to_contain_text('"model":"rknet"')
+
+
+def test_the_model_that_is_chosen_last_stays_whichever_is_told_of_last(page: Page) -> None:
+    held = Held(page, "**/models/rknet")
+    page.get_by_label("Model").select_option("rknet")
+    held.wait_until(1)
+    page.get_by_label("Model").select_option("odenet-mnist")
+    with page.expect_response("**/models/rknet"):
+        held.release(0)
+    set_slider(page, "End")
+    expect(page.locator("#by")).to_have_text("dopri5 at 10⁻⁶")
+    expect(page.locator("#tradeoff-lead")).to_contain_text("as measured for odenet-mnist")
+    expect(page.locator("#curl")).to_contain_text('"model":"odenet-mnist"')
 
 
 # The pictures of the solve.

@@ -9,12 +9,13 @@ from threading import Event
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
 from playwright.sync_api import Browser, Page, expect
 
 from service.security.keys import Scope, make_key
 from tests.browsing import visiting
 from tests.digits import encoded, load_test_set
-from tests.pictures import on_paper
+from tests.pictures import png_of
 from tests.serving import Running, running
 
 PIXELS = {"content-type": "application/octet-stream"}
@@ -60,12 +61,21 @@ def test_a_file_that_is_no_picture(browser: Browser, service: Running) -> None:
 
 
 def test_a_picture_that_is_too_large(browser: Browser, service: Running) -> None:
-    digit = load_test_set()[0][0]
-    page_of_paper = on_paper(digit, 100, 200).repeat(2, 0).repeat(2, 1)
+    """And that the page cannot scale down, as the browser does not read it."""
     with visiting(browser, service.url, expected="413") as page:
-        give(page, encoded(page_of_paper))
+        give(page, png_of(2000, 2000))
         expect(page.locator("#notice")).to_contain_text("That picture is too large")
         expect(page.locator("#notice")).to_contain_text("at most 1,000,000")
+
+
+def test_a_picture_that_is_blank(browser: Browser, service: Running) -> None:
+    with visiting(browser, service.url, expected="422") as page:
+        give(page, encoded(np.full((200, 200), 230, np.uint8)))
+        expect(page.locator("#notice")).to_have_text(
+            "That picture cannot be read: the picture shows no ink: nothing on it stands out clearly from its paper. "
+            "Another one may do, or draw the digit."
+        )
+        expect(page.locator("#digit")).to_have_text("\N{EN DASH}")
 
 
 def test_a_field_that_is_out_of_range(browser: Browser, service: Running) -> None:
@@ -141,6 +151,42 @@ def test_a_service_that_goes_and_comes_back(browser: Browser) -> None:
         first.enter_context(running("--port", str(urlsplit(service.url).port)))
         expect(page.locator("#offline")).to_be_hidden()
         expect(page.locator("#digit")).to_have_text("8")
+
+
+def test_a_model_that_is_chosen_while_the_service_is_away_is_turned_to_when_it_is_back(browser: Browser) -> None:
+    with ExitStack() as first, ExitStack() as then:
+        service = first.enter_context(running())
+        page = then.enter_context(visiting(browser, service.url, expected="ERR_CONNECTION_REFUSED"))
+        first.close()
+        page.get_by_label("Model").select_option("rknet")
+        expect(page.locator("#offline")).to_be_visible()
+        expect(page.locator("#answer")).to_have_class(re.compile("stale"))
+        first.enter_context(running("--port", str(urlsplit(service.url).port)))
+        expect(page.locator("#curl")).to_contain_text('"model":"rknet"')
+        expect(page.locator("#tradeoff-lead")).to_contain_text("as measured for rknet")
+        expect(page.locator("#tradeoff-chart svg")).to_have_attribute("aria-label", re.compile("^By "))
+
+
+def test_a_comparison_that_fails_is_told_of_beside_it_and_begun_again(browser: Browser) -> None:
+    with ExitStack() as first, ExitStack() as then:
+        service = first.enter_context(running())
+        page = then.enter_context(visiting(browser, service.url, expected="ERR_CONNECTION_REFUSED"))
+        first.close()
+        page.get_by_role("button", name="Compare").click()
+        note, table = page.locator("#compare-note"), page.locator("#compare-table")
+        expect(note).to_have_text("The service does not answer. This goes on as soon as it does.")
+        expect(table).to_be_hidden()
+        first.enter_context(running("--port", str(urlsplit(service.url).port)))
+        expect(note).to_have_text(re.compile("of 9 answer otherwise"))
+        expect(table).to_be_visible()
+
+
+def test_an_answer_that_is_not_the_service_s_is_told_as_such(browser: Browser, service: Running) -> None:
+    """As of a proxy that has its users sign in first."""
+    with visiting(browser, service.url) as page:
+        page.route("**/predict?*", lambda route: route.fulfill(content_type="text/html", body="<p>Sign in</p>"))
+        page.locator("#slider").press("End")
+        expect(page.locator("#notice")).to_have_text("The service failed to answer: its answer is not JSON")
 
 
 def test_a_service_that_goes_is_missed_without_being_asked(browser: Browser) -> None:
