@@ -44,7 +44,9 @@ def find_ink(picture: Pixels) -> Levels | None:
         picture = np.asarray(Image.fromarray(picture).reduce(longer // WORKING))
     levels, grey = np.atleast_3d(picture), grey_of(picture)
     mostly_light, light_border = _mostly_light(grey), light_at_border(grey)
-    dark = levels if mostly_light else 255 - levels
+    # In each channel by itself: a blue pen on yellow paper is darker in red and green, and lighter in blue.
+    lights = [_mostly_light(channel) for channel in np.moveaxis(levels, 2, 0)]
+    dark = np.where(lights, levels, 255 - levels)
     found = _strokes(_black_top_hat(dark)) or _strokes(_black_top_hat(255 - dark))
     if found is None or found.sides or mostly_light != light_border:
         cut_out = _cut_out(levels, ink_is_dark=light_border)
@@ -77,9 +79,9 @@ def light_at_border(grey: Pixels) -> bool:
     return bool(paper - grey.min() > grey.max() - paper)
 
 
-def _mostly_light(grey: Pixels) -> bool:
+def _mostly_light(channel: Pixels) -> bool:
     """Whether what is farthest from most of the picture is darker than that; in logarithms, as light multiplies."""
-    low, paper, high = np.log(np.array([grey.min(), np.median(grey), grey.max()]) + 16.0)
+    low, paper, high = np.log(np.array([channel.min(), np.median(channel), channel.max()]) + 16.0)
     return bool(paper - low > high - paper)
 
 

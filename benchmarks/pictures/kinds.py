@@ -16,8 +16,10 @@ SIDE = 280  # of a drawing, before it is brought to a scene's size
 Make = Callable[[Digit, int, np.random.Generator], bytes]
 """The file of a picture, from a digit of MNIST and its label."""
 
+BLUE: Colour = (30, 60, 200)
 PENS: tuple[Colour, ...] = ((30, 50, 160), (190, 30, 40), (20, 120, 60), (110, 40, 140))
 LIGHT_PENS: tuple[Colour, ...] = ((250, 225, 60), (250, 170, 60), (245, 160, 190), (130, 215, 240), (150, 220, 120))
+NOTES: tuple[Colour, ...] = ((250, 225, 60), (250, 160, 60), (250, 150, 180), (170, 230, 120), (200, 40, 50))
 BOARDS: tuple[Colour, ...] = ((36, 60, 48), (38, 40, 44))
 CHALKS: tuple[Colour, ...] = ((225, 225, 220), (235, 220, 140))
 EVEN = Look()
@@ -71,6 +73,7 @@ DIGITS: dict[str, Make] = {
     "thick strokes": _scene(EVEN, pen=0.18),
     "coloured pens": _scene(replace(EVEN, inks=PENS, quality=80)),
     "light pens": _scene(replace(EVEN, inks=LIGHT_PENS, noise=2, quality=80)),
+    "coloured paper": _scene(replace(EVEN, papers=NOTES, inks=(BLACK, BLUE), noise=2, quality=80), pen=0.04),
     "chalk on a board": _scene(replace(EVEN, papers=BOARDS, inks=CHALKS, opaque=0.8, shade=0.3, noise=4)),
     "uneven light": _scene(replace(EVEN, shade=0.75, noise=2)),
     "a shadow's edge": _scene(replace(EVEN, shadow=0.5, noise=2)),

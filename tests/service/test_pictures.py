@@ -147,6 +147,16 @@ def test_palette_and_colour_are_turned_to_grey() -> None:
         assert np.array_equal(decode(encoded(picture.convert(mode)), MAX_PIXELS), SEVEN)
 
 
+@pytest.mark.parametrize("paper", [(250, 225, 60), (250, 160, 60), (200, 40, 50)])
+def test_a_blue_pen_on_coloured_paper_is_seen_as_a_black_one_on_white(paper: tuple[int, int, int]) -> None:
+    """Though it is lighter than the paper in one of the colours."""
+    for digit in DIGITS[:10]:
+        scene = on_paper(digit, 100, 150, paper=255, ink=0)
+        cover = 1 - scene[..., np.newaxis] / 255
+        coloured = np.rint(paper * (1 - cover) + (30, 60, 200) * cover).astype(np.uint8)
+        assert correlation(to_mnist(coloured), to_mnist(scene)) > 0.97
+
+
 def test_1_bit_is_black_and_white() -> None:
     bilevel = np.where(SEVEN > 127, np.uint8(255), np.uint8(0))
     assert np.array_equal(decode(encoded(Image.fromarray(bilevel).convert("1")), MAX_PIXELS), bilevel)
