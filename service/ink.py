@@ -9,6 +9,7 @@ from PIL import Image
 Pixels = npt.NDArray[np.uint8]  # [height, width] or [height, width, channels]
 Levels = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Runs = npt.NDArray[np.int_]  # one number for each run of a mask
 Array = TypeVar("Array", Pixels, Levels)
 Counted = TypeVar("Counted", Pixels, Mask)
 
@@ -150,17 +151,33 @@ def _grown(mask: Mask, by: int) -> Mask:
 
 
 def _digit(mask: Mask) -> Mask:
-    """The largest connected piece of a mask, and what is not much smaller."""
+    """The largest connected piece of a mask, and what is not much smaller; no line across the whole picture."""
     starts, ends, pieces = _pieces(mask)
     areas = np.bincount(pieces, ends - starts, len(pieces))
-    kept = areas[pieces] >= PIECE * areas.max()
+    large = areas >= PIECE * areas.max()
+    sides = _sides(mask.shape, starts, ends, pieces)
+    across = (sides[0] & sides[1]) | (sides[2] & sides[3])
+    # As a notebook's margin is. A digit cut out along its box may reach as far, but then the rest of it has a side too.
+    if (large & ~across).any() and not (large & ~across & sides.any(axis=0)).any():
+        areas = np.where(across, 0, areas)
+        large = areas >= PIECE * areas.max()
     digit = np.zeros_like(mask)
-    digit[mask] = np.repeat(kept, ends - starts)
+    digit[mask] = np.repeat(large[pieces], ends - starts)
     return digit
 
 
-def _pieces(mask: Mask) -> tuple[npt.NDArray[np.int_], ...]:
+def _sides(shape: tuple[int, int], starts: Runs, ends: Runs, pieces: Runs) -> npt.NDArray[np.bool_]:
+    """Whether each piece of a mask of a shape reaches the top, the bottom, the left, the right: [4, pieces]."""
+    rows, columns = shape
+    row, start = np.divmod(starts, columns + 1)
+    reached = (row == 0, row == rows - 1, start == 0, ends - starts + start == columns)
+    return np.stack([np.bincount(pieces, side, len(pieces)) > 0 for side in reached])
+
+
+def _pieces(mask: Mask) -> tuple[Runs, ...]:
     """The runs of a mask along its rows: where each starts and ends, and the number of its connected piece.
+
+    Places count along the rows, each of which has a column more than the mask.
 
     Pieces touch at corners too. Each run takes the lowest number among itself and those that it touches in the next
     row, over and over, and each number then that of the run which it names, so that few rounds suffice.

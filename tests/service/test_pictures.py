@@ -73,6 +73,28 @@ def test_specks_do_not_move_the_digit() -> None:
     assert correlation(to_mnist(specked), to_mnist(clean)) > 0.99
 
 
+@pytest.mark.parametrize("across", [False, True])
+def test_a_notebooks_margin_line_is_no_part_of_the_digit(across: bool) -> None:
+    correlations = []
+    for digit in DIGITS[:20]:
+        clean = on_paper(digit, 100, 200)
+        lined = clean.copy()
+        (lined if across else lined.T)[60:64] = 40
+        correlations.append(correlation(to_mnist(lined), to_mnist(clean)))
+    assert np.mean(correlations) > 0.97
+    assert min(correlations) > 0.8  # where the digit lies a pixel beside
+
+
+def test_a_digit_that_is_cut_out_along_its_box_keeps_all_its_strokes() -> None:
+    """A five whose upper stroke is apart; the other one goes from top to bottom."""
+    canvas = np.zeros((100, 70), np.uint8)
+    canvas[:, 10:22] = canvas[45:57, 10:60] = canvas[57:, 50:60] = canvas[88:, :60] = 255
+    apart = canvas.copy()
+    apart[:12, 30:] = 255
+    assert np.array_equal(to_mnist(255 - apart), to_mnist(np.pad(255 - apart, 20, constant_values=255)))
+    assert not np.array_equal(to_mnist(apart), to_mnist(canvas))
+
+
 def test_the_aspect_ratio_is_kept() -> None:
     canvas = np.zeros((300, 300), np.uint8)
     canvas[100:200, 40:80] = 255
