@@ -19,6 +19,7 @@ FAINT = 24  # levels of contrast that ink has at least, as grey; light that fall
 CERTAIN = 5  # and so many standard deviations of the paper's noise
 GRAIN = 0.1  # the part of the ink's contrast that is taken for grain of the paper
 PIECE = 0.08  # a piece of ink that has less than this part of the largest one's area is a speck
+DUST = 0.02  # ink whose box has less than this part of the picture's longer side is dust on a blank paper
 MARGIN = 10  # ink's soft edge is within this part of its box's longer side
 
 
@@ -130,6 +131,8 @@ def _strokes(contrast: Levels) -> Strokes | None:
     mask = _digit(contrast > full / 2)
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    if max(side.stop - side.start for side in box) < DUST * max(mask.shape):
+        return None
     edge = _grown(mask, max(1, max(map(len, (rows, columns))) // MARGIN))
     ink: Levels = np.clip((contrast / full - GRAIN) / (1 - GRAIN), 0, 1) * edge
     sides = sum(bool(side.any()) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))

@@ -230,9 +230,17 @@ def test_a_picture_without_pixels_is_blank(shape: tuple[int, int]) -> None:
     assert not answer.any()
 
 
-def test_one_pixel_of_ink_fills_the_box() -> None:
-    canvas = np.full((90, 50), 255, np.uint8)
-    canvas[70, 5] = 0
+@pytest.mark.parametrize("level", [0, 90])
+def test_a_speck_of_dust_on_blank_paper_is_no_ink(level: int) -> None:
+    dusty = np.full((480, 640), 230, np.uint8)
+    dusty[300:306, 200:206] = level
+    assert not to_mnist(dusty).any()
+    assert not to_mnist(255 - dusty).any()
+
+
+def test_one_pixel_of_ink_in_a_small_picture_fills_the_box() -> None:
+    canvas = np.full((45, 25), 255, np.uint8)
+    canvas[35, 5] = 0
     expected = np.zeros((28, 28), np.uint8)
     expected[4:24, 4:24] = 255
     assert np.array_equal(to_mnist(canvas), expected)
