@@ -39,7 +39,12 @@ ANY: Answers = {"default": {"description": "Whatever is wrong is told as problem
 
 def documented(*errors: type[RequestError]) -> Answers:
     """The answers to these errors, for a route's OpenAPI."""
-    return {int(STATUS[error]): {"description": error.__doc__, "content": CONTENT} for error in errors}
+    return {int(STATUS[error]): {"description": described(error), "content": CONTENT} for error in errors}
+
+
+def described(error: type[RequestError]) -> str:
+    """What an error says, in a sentence; what its arguments are is for whoever raises it."""
+    return (error.__doc__ or "").partition("\n")[0]
 
 
 def tell(failure: Failure) -> Response:

@@ -6,6 +6,7 @@ from fastapi import Response
 from pydantic import BaseModel, Field
 
 from service.api.errors import STATUS, Failure
+from service.api.problems import described
 from service.errors import FieldError, RequestError
 
 Answers = dict[int | str, dict[str, Any]]
@@ -23,7 +24,7 @@ ANY: Answers = {"default": {"description": "Whatever is wrong is told in a sente
 
 def documented(*errors: type[RequestError]) -> Answers:
     """The answers to these errors, for a route's OpenAPI."""
-    return ANY | {int(STATUS[error]): {"description": error.__doc__, "model": ErrorAnswer} for error in errors}
+    return ANY | {int(STATUS[error]): {"description": described(error), "model": ErrorAnswer} for error in errors}
 
 
 def tell(failure: Failure) -> Response:

@@ -51,6 +51,14 @@ def test_every_answer_that_can_be_is_documented(client: httpx.Client) -> None:
     assert "HTTPValidationError" not in schema(client)["components"]["schemas"]
 
 
+def test_answers_are_described_to_callers_and_not_to_whoever_raises_them(client: httpx.Client) -> None:
+    document = schema(client)
+    routes = [route for methods in document["paths"].values() for route in methods.values()]
+    descriptions = [answer["description"] for route in routes for answer in route["responses"].values()]
+    assert document["paths"]["/predict"]["post"]["responses"]["429"]["description"] == "The queue is full."
+    assert not [each for each in descriptions if "\n" in each or "Args:" in each]
+
+
 def test_the_page_needs_nothing_from_elsewhere(client: httpx.Client) -> None:
     page = client.get("/docs")
     assert page.status_code == 200
