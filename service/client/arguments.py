@@ -83,6 +83,8 @@ def read(parser: ArgumentParser, arguments: Sequence[str]) -> Asked:
         query = QueryFields.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         parser.error("; ".join(map(line, field_errors(list(error.errors(include_url=False))))))
+    if query.trace and not told.json:
+        parser.error("--trace: the table does not show it; give --json too")
     key = os.environ.get(KEY, "").strip() or None
     if key is not None and not re.fullmatch(r"[!-~]+", key):
         parser.error(f"{KEY}: must be an API key, which has no spaces and nothing but ASCII")

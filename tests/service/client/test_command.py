@@ -108,6 +108,14 @@ def test_the_table_says_what_the_service_answers(service: Running, client: httpx
     assert float(row[-1]) > 0
 
 
+def test_a_trace_is_printed_as_it_comes_and_refused_for_the_table(service: Running) -> None:
+    done = predict(SEVEN, "--trace", "--json", "--url", service.url)
+    assert answers(done)[0][0]["trace"]
+    done = predict(SEVEN, "--trace", "--url", NOWHERE)
+    assert done.returncode == 2
+    assert "--trace: the table does not show it; give --json too" in done.stderr
+
+
 def test_each_image_of_each_file_has_a_line_and_the_columns_are_aligned(service: Running, tmp_path: Path) -> None:
     images, labels = load_test_set()
     (tmp_path / "two.raw").write_bytes(images[1:3].tobytes())
