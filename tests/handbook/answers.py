@@ -1,6 +1,7 @@
-"""Answers in JSON, and whether one that is shown is of the form of one that was given."""
+"""Answers in JSON and in the command's table, and whether one that is shown is as one that was given."""
 
 import json
+import re
 from typing import Any
 
 
@@ -15,6 +16,11 @@ def documents(text: str) -> list[Any]:
             end = at + 1
         at = text.find("{", end)
     return found
+
+
+def cells(text: str) -> list[list[str]]:
+    """The cells of the lines of a table, which two spaces or more part, less the last one, a time."""
+    return [re.split(r"\s{2,}", line.strip())[:-1] for line in text.splitlines()]
 
 
 def form(value: Any) -> Any:

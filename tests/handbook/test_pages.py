@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.handbook.answers import documents, form
+from service.client.printed import COLUMNS
+from tests.handbook.answers import cells, documents, form
 from tests.handbook.blocks import PAGES, RUN, SHOWN, blocks, name
 from tests.handbook.reader import Reader
 from tests.handbook.scratch import scratch
+
+HEADING = list(COLUMNS)[:-1]
+"""Of the command's table, as far as it is compared."""
 
 RUNNABLE = [page for page in PAGES if any(block.language in RUN and block.excuse is None for block in blocks(page))]
 
@@ -21,6 +25,7 @@ needs_tools = pytest.mark.skipif(
 def test_blocks_are_found() -> None:
     languages = [block.language for page in PAGES for block in blocks(page)]
     assert {"sh", "python", "json", "diff"} <= set(languages)
+    assert HEADING in [line for page in PAGES for block in blocks(page) for line in cells(block.text)]
     fences = sum(line.startswith("```") for page in PAGES for line in page.read_text().splitlines())
     assert fences == 2 * len(languages), "none has another form than those that are found"
 
@@ -42,5 +47,7 @@ def test_what_a_page_says_can_be_done(page: Path, tmp_path: Path) -> None:
             if block.language == "json":
                 forms = [form(document) for document in documents(output)]
                 assert form(json.loads(block.text)) in forms, f"{block.text}\nis not among\n{forms}"
+            elif block.language == "text" and HEADING in (shown := cells(block.text)):
+                assert [line for line in shown if line not in cells(output)] == [], output
             elif block.language in RUN and block.excuse is None:
                 output = reader.run(block)

@@ -8,7 +8,10 @@ from urllib.parse import unquote, urlsplit
 from handbook import http_api
 from handbook.metrics import metrics
 from handbook.metrics import name as name_of
+from handbook.schema import title
 from models.solvers.methods import METHODS
+from service.client.arguments import parser
+from service.commands import COMMANDS
 from service.settings import PREFIX, Settings
 from tests.handbook.blocks import ROOT
 from tests.handbook.test_not_run import told_by
@@ -114,6 +117,8 @@ def test_every_route_and_schema_is_told_of(site: Path) -> None:
         for method in methods:
             assert f"<code>{method.upper()} {path}</code>" in page
     assert {method for method in METHODS if method in page} == set(METHODS)
+    for schema in document["components"]["schemas"]:
+        assert re.search(rf"<h3[^>]*>{re.escape(title(schema))}<", page)
 
 
 def test_every_metric_is_told_of_here_and_in_observability(site: Path) -> None:
@@ -130,6 +135,10 @@ def test_every_command_is_told_of(site: Path) -> None:
     for command in app.registered_commands:
         assert command.callback is not None
         assert f"python -m training {command.callback.__name__}" in page
+    for word in ("predict", *COMMANDS):
+        assert f"python -m service {word}</code>" in page
+    for option in re.findall(r"--[\w-]+", parser().format_help()):
+        assert option in page
     targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert targets is not None
     for target in set(targets[1].split()) - {"lint", "types", "clean"}:
