@@ -2,7 +2,7 @@
 
 import { counted, milliseconds, number, percent, setting } from "./format.js";
 
-const SURE = 0.9; // a calibrated certainty: of answers with less, one in ten or more is wrong
+const SURE = 0.9; // a calibrated certainty: with less, one answer in ten or more is expected to be wrong
 /** @type {Record<string, string>} */
 const OUTCOMES = {
   converged: "every step within tolerance",
