@@ -5,8 +5,16 @@ import pytest
 from models.artifact import Artifact
 from models.backends.answer import Images
 from models.backends.onnx import OnnxBackend
+from models.backends.protocol import Backend
 from models.solvers.methods import METHODS
+from tests.models.backends.shipped import backend_of
 from training.data import Dataset
+
+
+@pytest.fixture(params=["onnxruntime", "torch"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each of them, with the network that ships."""
+    return backend_of(request.param)
 
 
 @pytest.fixture(scope="session")

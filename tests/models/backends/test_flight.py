@@ -1,7 +1,6 @@
 """Rows in flight: whoever else joins, leaves or is dropped, each gets the answer that it gets alone."""
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 import pytest
@@ -19,7 +18,8 @@ from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from models.solvers.solve import MAX_STEPS, Outcome
 from tests.digits import load_test_set
-from tests.serving import FITTED, SHIPPED
+from tests.models.backends.shipped import backend_of
+from tests.serving import FITTED
 
 DIGITS = load_test_set()[0]
 CAPACITY = 6
@@ -29,19 +29,6 @@ FIXED = [name for name, method in METHODS.items() if not method.adaptive]
 every_method = pytest.mark.parametrize("method", METHODS)
 every_adaptive_method = pytest.mark.parametrize("method", ADAPTIVE)
 every_fixed_step_method = pytest.mark.parametrize("method", FIXED)
-
-
-@cache
-def backend_of(name: str) -> Backend:
-    if name == "onnxruntime":
-        return OnnxBackend(SHIPPED, METHODS)
-    return TorchBackend(load_network(artifacts.read(SHIPPED)))
-
-
-@pytest.fixture(params=["onnxruntime", "torch"])
-def backend(request: pytest.FixtureRequest) -> Backend:
-    """Each of them, with the network that ships."""
-    return backend_of(request.param)
 
 
 def alone(backend: Backend, digit: int, solver: SolverSettings | None) -> Answer:

@@ -1,23 +1,18 @@
 """A trace tells what a solve went through, and changes nothing about it."""
 
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from models import artifact as artifacts
 from models.backends.answer import Answer
-from models.backends.onnx import OnnxBackend
 from models.backends.protocol import Backend
-from models.backends.torch import TorchBackend, load_network
 from models.backends.trace import Trace
-from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from models.solvers.solve import MAX_STEPS, Outcome, solve
 from tests.digits import load_test_set
-from tests.serving import SHIPPED
+from tests.models.backends.shipped import backend_of
 
 DIGITS = load_test_set()[0][:8]
 CAPACITY = 6
@@ -30,18 +25,6 @@ SOLVERS = {
 }
 
 every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
-
-
-@cache
-def backend_of(name: str) -> Backend:
-    if name == "onnxruntime":
-        return OnnxBackend(SHIPPED, METHODS)
-    return TorchBackend(load_network(artifacts.read(SHIPPED)))
-
-
-@pytest.fixture(params=["onnxruntime", "torch"])
-def backend(request: pytest.FixtureRequest) -> Backend:
-    return backend_of(request.param)
 
 
 def flown(
