@@ -103,8 +103,7 @@ class Ours:
 
     def validate(self) -> float:
         """The error rate, by the recipe's validation solver."""
-        error, _ = self._fit.validate()
-        return error
+        return self._fit.validate().error
 
 
 class Convolution(nn.Module):

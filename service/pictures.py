@@ -1,10 +1,4 @@
-"""From the bytes of a PNG or JPEG to the form that MNIST's pictures have.
-
-MNIST's own pictures were size-normalised to fit a box of 20x20 pixels with their aspect ratio kept, which brought in
-the grey levels, and then placed in 28x28 with their centre of mass at the centre (LeCun, Bottou, Bengio and Haffner
-1998, *Gradient-Based Learning Applied to Document Recognition*, section III). The ink is white, 255, the
-paper black, 0.
-"""
+"""From the bytes of a PNG or JPEG to the form that MNIST's pictures have."""
 
 import io
 from typing import Any
@@ -15,14 +9,9 @@ from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from models.form import SIDE, Digit, to_form
 from service.ink import WORKING, find_ink, grey_of, light_at_border
 
-Levels = npt.NDArray[np.float32]  # [height, width], 0..255 unless said otherwise
-Digit = npt.NDArray[np.uint8]  # [28, 28]
-
-SIDE = 28  # of a picture of MNIST
-BOX = 20  # the side of the box that the ink is fitted to
-CENTRE = 14  # where the centre of mass goes: over MNIST's test pictures it lies at 14.0 of 0..27, both ways
 BLANK = 16  # a picture whose levels span less than this has no ink
 GREYS = ("1", "L", "LA")
 
@@ -106,7 +95,7 @@ def to_mnist(picture: npt.NDArray[np.uint8] | npt.NDArray[np.floating[Any]]) -> 
         grey = grey_of(levels)
         return ~grey if light_at_border(grey) else grey
     ink = find_ink(levels)
-    return np.zeros((SIDE, SIDE), np.uint8) if ink is None else _centred(_fitted(ink))
+    return np.zeros((SIDE, SIDE), np.uint8) if ink is None else to_form(ink)
 
 
 def _levels(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -144,28 +133,3 @@ def _paper_behind(grey: Image.Image, alpha: Image.Image) -> int:
     if visible.size > opacity.size / 2 and np.ptp(visible) >= BLANK:
         return int(np.median(visible))
     return 255 if visible.mean() < 128 else 0
-
-
-def _fitted(ink: Levels) -> Levels:
-    """Scale the ink so that its longer side is that of the box and its strongest level 255.
-
-    The filter averages over the area that a pixel shrinks from, and has no negative weight to ring with.
-    """
-    height, width = (max(1, round(side * BOX / max(ink.shape))) for side in ink.shape)
-    fitted: Levels = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.HAMMING))
-    return fitted * (255 / float(fitted.max()))
-
-
-def _centred(box: Levels) -> Digit:
-    """Place the box in 28x28 with its centre of mass at the centre, as far as it stays inside."""
-    places = tuple(_place(box.sum(axis=axis)) for axis in (1, 0))
-    digit = np.zeros((SIDE, SIDE), np.uint8)
-    digit[places] = np.rint(box)
-    return digit
-
-
-def _place(profile: Levels) -> slice:
-    """Where a side of the box goes, given the ink along it."""
-    centre_of_mass = np.average(np.arange(len(profile)), weights=profile)
-    start = int(np.clip(round(CENTRE - centre_of_mass), 0, SIDE - len(profile)))
-    return slice(start, start + len(profile))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from models.backends.answer import Answer
 from models.backends.protocol import classify
 from models.backends.torch import TorchBackend
 from models.networks.network import Network
@@ -19,9 +20,26 @@ from training import checkpoint, processes
 from training.augment import augment
 from training.data import CLASSES, Dataset
 from training.loss import training_loss
+from training.outliers import outliers
 from training.recipe import Recipe
 
 VALIDATION_BATCH = 500
+OUTLIERS = 12_000  # made for a fit, which moves them anew each time
+VALIDATION_OUTLIERS = 1_200
+
+
+class Validation(NamedTuple):
+    """What is measured after an epoch.
+
+    Attributes:
+        error: the error rate on the validation split.
+        nfe: the mean NFE there.
+        outlier_confidence: the mean over outliers of the greatest probability; None for a fit without any.
+    """
+
+    error: float
+    nfe: float
+    outlier_confidence: float | None
 
 
 @dataclass
@@ -46,9 +64,12 @@ class Fit:
 
     def __post_init__(self) -> None:
         torch.manual_seed(self.seed)
-        rows = min(self.recipe.batch_size, len(self.dataset.fit.labels))
-        if rows % processes.count():
-            raise ValueError(f"batch_size: {rows} rows do not part among {processes.count()} processes")
+        rows = {"batch_size": min(self.recipe.batch_size, len(self.dataset.fit.labels))}
+        if self.recipe.outliers:
+            rows["outliers.rows"] = self.recipe.outliers.rows
+        for field, count in rows.items():
+            if count % processes.count():
+                raise ValueError(f"{field}: {count} rows do not part among {processes.count()} processes")
         self.network = NETWORKS[self.recipe.network](self.dataset.normalisation, CLASSES).to(self.device)
         self.parallel = DistributedDataParallel(self.network) if processes.count() > 1 else self.network
         moving_average = get_ema_multi_avg_fn(self.recipe.average_decay)  # type: ignore[no-untyped-call]
@@ -68,6 +89,9 @@ class Fit:
         )
         self.epoch = 0
         self.fit_split = self.dataset.fit.to(self.device)
+        if self.recipe.outliers:
+            self.outliers = outliers(self.dataset.fit, OUTLIERS, self.seed).to(self.device)
+            self.validation_outliers = outliers(self.dataset.validation, VALIDATION_OUTLIERS, self.seed + 1)
 
     @property
     def batches(self) -> int:
@@ -84,6 +108,8 @@ class Fit:
             # All processes draw the same, so that how many there are changes nothing.
             images = augment(self.fit_split.images[rows], self.recipe.augmentation, generator)[share]
             labels = self.fit_split.labels[rows][share]
+            if self.recipe.outliers:
+                images = torch.cat([images, self._draw_outliers(self.recipe.outliers.rows, generator)[share]])
             loss, logits = training_loss(self.parallel, self.recipe, images, labels, generator)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -93,14 +119,26 @@ class Fit:
             yield len(labels), loss.detach(), (logits.argmax(1) != labels).sum()
         self.epoch += 1
 
-    def validate(self) -> tuple[float, float]:
-        """The error rate and the mean NFE of the averaged network on the validation split."""
+    def _draw_outliers(self, rows: int, generator: torch.Generator) -> Tensor:
+        drawn = torch.randint(OUTLIERS, (rows,), generator=generator, device=self.device)
+        return augment(self.outliers[drawn], self.recipe.augmentation, generator)
+
+    def validate(self) -> Validation:
+        """Measure the averaged network on the validation split, and on outliers that it was not fitted on."""
+        images, labels = self.dataset.validation
+        answer = self._answer(images)
+        confidence = None
+        if self.recipe.outliers:
+            probabilities = self._answer(self.validation_outliers).probabilities(temperature=1)
+            confidence = float(probabilities.max(axis=1).mean())
+        return Validation(float((answer.digits != labels.numpy()).mean()), float(answer.nfe.mean()), confidence)
+
+    def _answer(self, images: Tensor) -> Answer:
+        """What the averaged network says of images, by the validation solver."""
         told = self.recipe.validation
         solver = None if told is None else SolverSettings.adaptive(told.method, told.tolerance)
-        images, labels = self.dataset.validation
         backend = TorchBackend(cast(Network, self.average.module), self.device.type)
-        answer = classify(backend, images.numpy(), solver, VALIDATION_BATCH)
-        return float((answer.digits != labels.numpy()).mean()), float(answer.nfe.mean())
+        return classify(backend, images.numpy(), solver, VALIDATION_BATCH)
 
     def state(self) -> checkpoint.State:
         """All that the next epoch depends on."""

@@ -1,5 +1,6 @@
 """What a fit makes small: the cross entropy, with what the training solver adds."""
 
+import math
 from typing import Any
 
 import torch
@@ -14,14 +15,17 @@ from training.recipe import AdjointGradient, Recipe, SolverGradient
 def training_loss(
     network: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """The loss of a batch as the recipe has it, to be differentiated, and the logits ``[rows, classes]`` of float32.
+    """The loss of a batch as the recipe has it, to be differentiated, and the logits of its digits.
 
     Args:
         network: that of the recipe, or a wrapper that is called as it is.
         recipe: with the training solver, the precision and the smoothing.
-        images: ``[rows, 28, 28]`` of 0..255.
-        labels: ``[rows]``.
+        images: ``[rows, 28, 28]`` of 0..255, digits and then outliers.
+        labels: of the digits.
         generator: draws the number of steps.
+
+    Returns:
+        A scalar, and ``[digits, classes]``, both float32.
     """
     penalty = torch.zeros((), device=images.device)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
@@ -34,8 +38,16 @@ def training_loss(
                 drawn = torch.randint(len(solver.steps), (), generator=generator, device=generator.device)
                 logits, energy = _through_solver(network, images, solver.method, solver.steps[int(drawn)])
                 penalty = solver.kinetic_penalty * energy
-    logits = logits.float()
-    return F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing) + penalty, logits
+    logits, of_outliers = logits.float().tensor_split([len(labels)])
+    loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing) + penalty
+    if recipe.outliers:
+        loss = loss + recipe.outliers.weight * _divergence_from_uniform(of_outliers)
+    return loss, logits
+
+
+def _divergence_from_uniform(logits: Tensor) -> Tensor:
+    """The mean Kullback-Leibler divergence of the answers from the uniform distribution, that one given; 0 at best."""
+    return -F.log_softmax(logits, dim=1).mean() - math.log(logits.shape[1])
 
 
 def _through_solver(network: nn.Module, images: Tensor, method: str, steps: int) -> tuple[Tensor, Tensor]:

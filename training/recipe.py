@@ -71,6 +71,18 @@ class ValidationSolver(_Frozen):
     tolerance: Tolerance
 
 
+class OutlierExposure(_Frozen):
+    """Pictures of no digit, of which the network is to be unsure (Hendrycks et al. 2019, arXiv 1812.04606).
+
+    Attributes:
+        rows: of them beside the digits of each batch.
+        weight: in the loss of the divergence of their answers from the uniform one.
+    """
+
+    rows: int = Field(ge=1)
+    weight: float = Field(gt=0)
+
+
 class Recipe(_Frozen):
     """How a network is fitted.
 
@@ -86,6 +98,7 @@ class Recipe(_Frozen):
         solver: the training solver; None for a network without an ODE.
         validation: the solver of the validation error; None likewise.
         augmentation: how far the pictures are moved.
+        outliers: pictures of no digit to be fitted on beside the digits; None for none.
     """
 
     network: NetworkName
@@ -99,6 +112,7 @@ class Recipe(_Frozen):
     solver: Annotated[SolverGradient | AdjointGradient, Field(discriminator="gradient")] | None = None
     validation: ValidationSolver | None = None
     augmentation: Augmentation
+    outliers: OutlierExposure | None = None
 
     @model_validator(mode="after")
     def _solvers_fit_the_network(self) -> Self:

@@ -148,17 +148,20 @@ def _run_epoch(fit: Fit, progress: Progress, task: TaskID) -> dict[str, float]:
 
     rows, loss, error = _train_epoch(fit, advance)
     seconds = time.perf_counter() - started
-    validation_error, validation_nfe = fit.validate()
-    return {
+    validation = fit.validate()
+    metrics = {
         "epoch": fit.epoch,
         "loss": loss,
         "error": error,
-        "validation_error": validation_error,
-        "validation_nfe": validation_nfe,
+        "validation_error": validation.error,
+        "validation_nfe": validation.nfe,
         "learning_rate": float(fit.schedule.get_last_lr()[0]),
         "images_per_second": rows / seconds,
         "seconds": seconds,
     }
+    if validation.outlier_confidence is not None:
+        metrics["outlier_confidence"] = validation.outlier_confidence
+    return metrics
 
 
 def _train_epoch(fit: Fit, advance: Callable[[int, float, float], None]) -> tuple[int, float, float]:

@@ -1,6 +1,5 @@
 """The kinds of pictures: of digits, each with its look, and of what is no digit."""
 
-import string
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from benchmarks.pictures.ink import FACES, Digit, handwritten, penned, printed
 from benchmarks.pictures.scenes import BLACK, Colour, Look, encode, photograph
+from training.outliers import LETTERS
 
 SIDE = 280  # of a drawing, before it is brought to a scene's size
 Make = Callable[[Digit, int, np.random.Generator], bytes]
@@ -90,7 +90,6 @@ DIGITS: dict[str, Make] = {
 }
 
 Outlier = Callable[[np.random.Generator], bytes]
-LETTERS = sorted(set(string.ascii_letters) - set("BDGIJOQSZbgijloqsz"))  # less those that look like digits
 SCENES = (replace(EVEN, noise=2), replace(PHOTOGRAPH, table=False))
 
 

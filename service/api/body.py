@@ -11,6 +11,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from models.backends.answer import Images
+from models.form import SIDE
 from service.api.lengths import length
 from service.api.numbers import numbers
 from service.api.pictures import base64_picture, picture
@@ -27,7 +28,7 @@ from service.errors import (
     invalid,
     shortened,
 )
-from service.pictures import READERS, SIDE
+from service.pictures import READERS
 from service.settings import Settings
 
 IMAGE_BYTES = SIDE * SIDE

@@ -13,7 +13,7 @@ from models.solvers.settings import SolverSettings
 from tests.training.fits import CPU, STILL, adjoint, penalised, recipe, same, without_ode
 from training.data import Dataset, Split
 from training.fit import Fit
-from training.recipe import Recipe
+from training.recipe import OutlierExposure, Recipe
 
 SYSTEMS = {
     "mlp": without_ode("mlp"),
@@ -53,9 +53,9 @@ def test_every_network_learns(digits: Dataset, system: str) -> None:
     means = [sum(epoch) / fit.batches for epoch in losses]
     assert max(means[1:]) < means[0]
     assert means[-1] < 0.8
-    error, nfe = fit.validate()
-    assert 0 < error <= 0.9
-    assert (nfe > 0) == (SYSTEMS[system].solver is not None)
+    measured = fit.validate()
+    assert 0 < measured.error <= 0.9
+    assert (measured.nfe > 0) == (SYSTEMS[system].solver is not None)
 
 
 def test_it_learns_a_few_digits_by_heart(digits: Dataset) -> None:
@@ -139,3 +139,24 @@ def test_bfloat16_trains_weights_of_single_precision(digits: Dataset) -> None:
     assert losses != expected
     assert losses[0] == pytest.approx(expected[0], rel=0.02)
     assert {parameter.dtype for parameter in fit.network.parameters()} == {torch.float32}
+
+
+def test_outliers_are_answered_with_less_certainty(digits: Dataset) -> None:
+    """By a network that is fitted on some, of others; and without them nothing is said of them."""
+    told = recipe(network="odenet-strided", epochs=8, learning_rate=1e-2, solver=penalised(0.01, 1))
+    exposed = told.model_copy(update={"outliers": OutlierExposure(rows=16, weight=1)})
+    plain, unsure = fitted(told, digits), fitted(exposed, digits)
+    assert plain.validate().outlier_confidence is None
+    now = unsure.validate().outlier_confidence
+    unsure.average.load_state_dict(plain.average.state_dict())
+    before = unsure.validate().outlier_confidence
+    assert now is not None
+    assert before is not None
+    assert 0.1 <= now < 0.75 * before
+
+
+def test_the_same_seed_draws_the_same_outliers(digits: Dataset) -> None:
+    told = recipe(epochs=1, outliers={"rows": 8, "weight": 0.5})
+    one, again, without = fitted(told, digits), fitted(told, digits), fitted(recipe(epochs=1), digits)
+    assert same(again.network, one.network)
+    assert not same(without.network, one.network)

@@ -1,9 +1,11 @@
 """The loss: cross entropy, and what the training solver adds to it."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from models.networks.odenet import ODENet
@@ -116,6 +118,28 @@ def test_by_the_adjoint_its_gradient_is_nearly_that_through_the_solver(digits: D
     )
     assert not torch.equal(one, other)
     assert float((one - other).norm() / one.norm()) < 0.15
+
+
+def test_outliers_add_the_divergence_of_their_answers_from_the_uniform_one(digits: Dataset) -> None:
+    """Of the last rows, which have no label and no place among the logits."""
+    torch.manual_seed(2)
+    told = without_ode("mlp", outliers={"rows": 16, "weight": 0.3})
+    network = NETWORKS[told.network](digits.normalisation)
+    answers, labels = network(digits.fit.images), digits.fit.labels[:80]
+    uniform = torch.full((16, 10), 0.1)
+    divergence = F.kl_div(F.log_softmax(answers[80:], dim=1), uniform, reduction="batchmean")
+    loss, logits = training_loss(network, told, digits.fit.images, labels, torch.Generator(CPU))
+    assert_close(logits, answers[:80])
+    assert_close(loss, F.cross_entropy(answers[:80], labels) + 0.3 * divergence)
+
+
+def test_no_certainty_of_outliers_costs_nothing(digits: Dataset) -> None:
+    told = without_ode("mlp", outliers={"rows": 16, "weight": 0.3})
+    network = NETWORKS[told.network](digits.normalisation)
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    loss, _ = training_loss(network, told, digits.fit.images, digits.fit.labels[:80], torch.Generator(CPU))
+    assert loss.item() == pytest.approx(math.log(10))
 
 
 @pytest.mark.parametrize(

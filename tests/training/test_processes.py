@@ -45,7 +45,7 @@ shear = 0.1
 shift = 1
 elastic = 0.5
 control_points = 4
-"""
+{outlier_lines}"""
 
 
 def two_processes(told: Recipe, data: Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -54,7 +54,10 @@ def two_processes(told: Recipe, data: Path, folder: Path) -> subprocess.Complete
     assert told.solver is not None
     fields = told.solver.model_dump(mode="json", exclude_none=True)
     solver_lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in fields.items())
-    path.write_text(TOML.format(**told.model_dump(), solver_lines=solver_lines))
+    outlier_lines = (
+        f"\n[outliers]\nrows = {told.outliers.rows}\nweight = {told.outliers.weight}\n" if told.outliers else ""
+    )
+    path.write_text(TOML.format(**told.model_dump(), solver_lines=solver_lines, outlier_lines=outlier_lines))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     fit = [
         "-m",
@@ -78,19 +81,20 @@ def two_processes(told: Recipe, data: Path, folder: Path) -> subprocess.Complete
     )
 
 
-SOLVERS: dict[str, dict[str, Any]] = {
-    "through the solver": penalised(0.01, 1, 2),
-    "by the adjoint": {"gradient": "adjoint", "method": "midpoint", "steps": 1},
+WAYS: dict[str, dict[str, Any]] = {
+    "through the solver": {"solver": penalised(0.01, 1, 2)},
+    "by the adjoint": {"solver": {"gradient": "adjoint", "method": "midpoint", "steps": 1}},
+    "with outliers": {"solver": penalised(0.01, 1), "outliers": {"rows": 4, "weight": 0.5}},
 }
 
 
-def cheap(batch_size: int, solver: dict[str, Any]) -> Recipe:
+def cheap(batch_size: int, **changes: Any) -> Recipe:
     return recipe(
         network="odenet-strided",
         epochs=1,
         batch_size=batch_size,
-        solver=solver,
         validation={"method": "heun2", "tolerance": 10},
+        **changes,
     )
 
 
@@ -105,10 +109,10 @@ def test_one_process_alone_is_the_first_and_only_one() -> None:
         assert processes.add_up(torch.tensor([1.0, 2.0])).tolist() == [1, 2]
 
 
-@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
-def test_two_processes_fit_as_one_does(data: Path, tmp_path: Path, solver: dict[str, Any]) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_two_processes_fit_as_one_does(data: Path, tmp_path: Path, way: str) -> None:
     """But for rounding: each takes half the rows of every batch. They write one run folder, and report once."""
-    told, folder = cheap(batch_size=8, solver=solver), tmp_path / "two"
+    told, folder = cheap(batch_size=8, **WAYS[way]), tmp_path / "two"
     done = two_processes(told, data, folder)
     assert done.returncode == 0, done.stderr
     assert [line.split("  ")[0] for line in done.stdout.splitlines() if "loss" in line] == ["epoch 1/1"]
@@ -125,8 +129,15 @@ def test_two_processes_fit_as_one_does(data: Path, tmp_path: Path, solver: dict[
     assert (after - expected).norm() < 1e-3 * (expected - before).norm()
 
 
-def test_a_batch_that_does_not_part_is_refused(data: Path, tmp_path: Path) -> None:
-    done = two_processes(cheap(batch_size=7, solver=penalised(0.01, 1)), data, tmp_path / "odd")
+@pytest.mark.parametrize(
+    ("field", "batch_size", "outliers"),
+    [("batch_size", 7, None), ("outliers.rows", 8, {"rows": 7, "weight": 1})],
+)
+def test_a_batch_that_does_not_part_is_refused(
+    data: Path, tmp_path: Path, field: str, batch_size: int, outliers: dict[str, float] | None
+) -> None:
+    told = cheap(batch_size, solver=penalised(0.01, 1), outliers=outliers)
+    done = two_processes(told, data, tmp_path / "odd")
     assert done.returncode != 0
-    assert "error: batch_size: 7 rows do not part among 2 processes" in done.stderr.splitlines()
+    assert f"error: {field}: 7 rows do not part among 2 processes" in done.stderr.splitlines()
     assert not (tmp_path / "odd").exists()

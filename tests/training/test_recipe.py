@@ -44,6 +44,8 @@ WRONG = {  # what takes the place of what, and the field that is complained of
     "tolerance too tight": ("tolerance = 1e-3", "tolerance = 1e-7", r"validation\.tolerance: "),
     "tolerance too loose": ("tolerance = 1e-3", "tolerance = 11", r"validation\.tolerance: "),
     "rotation beyond half a turn": ("rotation = 10", "rotation = 190", r"augmentation\.rotation: "),
+    "no outlier": ("rows = 8", "rows = 0", r"outliers\.rows: "),
+    "outliers of no weight": ("weight = 0.5", "weight = 0", r"outliers\.weight: "),
     "bad TOML": ("epochs = 2", "epochs = = 2", "line 2"),
     "a field twice": ("epochs = 2", "epochs = 2\nepochs = 3", "line 3"),
 }
@@ -75,6 +77,10 @@ shear = 0.1
 shift = 1.5
 elastic = 0.5
 control_points = 4
+
+[outliers]
+rows = 8
+weight = 0.5
 """
 
 SOLVER = """\
@@ -149,7 +155,14 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             "elastic": 0.5,
             "control_points": 4,
         },
+        "outliers": {"rows": 8, "weight": 0.5},
     }
+
+
+def test_a_recipe_may_do_without_outliers(tmp_path: Path) -> None:
+    told = read(tmp_path, VALID[: VALID.index("[outliers]")])
+    assert told.outliers is None
+    assert "outliers" not in told.model_dump(exclude_none=True), "nor is a word said of them in a manifest"
 
 
 def test_the_gradient_may_come_from_the_adjoint(tmp_path: Path) -> None:

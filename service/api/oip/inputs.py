@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.backends.answer import Images
+from models.form import SIDE
 from service.api.numbers import numbers
 from service.api.oip.body import InputTensor
 from service.api.pictures import base64_picture, picture
 from service.errors import FieldError, InvalidError, TooLargeError, shortened
-from service.pictures import SIDE
 from service.settings import Settings
 
 NAME = "image"
