@@ -1,6 +1,7 @@
 """One temperature that makes probabilities mean what they say (Guo et al. 2017, arXiv 1706.04599)."""
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,9 +35,18 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
 def calibration(logits: Logits, labels: Labels, temperature: float) -> Calibration:
     """How calibrated the softmax of logits over a temperature is."""
     logarithms = log_softmax(logits.astype(np.float64) / temperature, axis=1)
-    confidence = np.exp(logarithms.max(axis=1))
-    surplus = confidence - (logits.argmax(axis=1) == labels)
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.abs(np.bincount(bins, surplus))  # of each bin, times its rows
     nll = -logarithms[np.arange(len(labels)), labels].mean()
-    return Calibration(nll=float(nll), ece=float(gaps.sum() / len(labels)))
+    ece = calibration_error(np.exp(logarithms.max(axis=1)), logits.argmax(axis=1) == labels)
+    return Calibration(nll=float(nll), ece=ece)
+
+
+def calibration_error(confidence: npt.NDArray[np.floating[Any]], right: npt.NDArray[np.bool_]) -> float:
+    """The expected calibration error, in 15 bins of equal width.
+
+    Args:
+        confidence: the greatest probability of each answer.
+        right: whether that answer is right.
+    """
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = np.abs(np.bincount(bins, confidence - right))  # of each bin, times its rows
+    return float(gaps.sum() / len(right))

@@ -2,7 +2,8 @@
 
     python -m benchmarks.pictures
 
-Preprocessing was tuned on digits of the validation split; the test split is for reporting.
+Preprocessing was tuned on digits of the validation split; the test split is for reporting. The networks that are fitted
+on pictures of no digit have seen letters of other fonts, other curves and polygons, and no photograph.
 """
 
 from pathlib import Path
@@ -15,26 +16,34 @@ from scipy.stats import mannwhitneyu
 
 from benchmarks.pictures.kinds import DIGITS, OUTLIERS
 from models import artifact as artifacts
+from models.backends.answer import Images
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
 from service.pictures import BlankPictureError, decode
-from training.cli import SplitName
+from training.calibration import calibration_error
+from training.cli import MODELS, SplitName
 from training.data import load
 
 MAX_PIXELS = 16 * 2**20
-SHIPPED = Path(artifacts.__file__).parent / "fitted" / "odenet-mnist" / "2"
+SHIPPED = MODELS / "odenet-mnist"
 
+Digits = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 
 class Reader:
-    """Reads pictures as the service does, by the shipped model."""
+    """Reads pictures as the service does.
 
-    def __init__(self) -> None:
-        self._manifest = artifacts.read(SHIPPED).manifest
-        self._backend = OnnxBackend(SHIPPED, self._manifest.methods)
+    Args:
+        folder: of an artifact, or of its newest version.
+    """
 
-    def __call__(self, files: list[bytes]) -> tuple[npt.NDArray[np.int64], Floats]:
+    def __init__(self, folder: Path = SHIPPED) -> None:
+        opened = artifacts.read(artifacts.newest(folder) or folder)
+        self._manifest = opened.manifest
+        self._backend = OnnxBackend(opened.folder, self._manifest.methods)
+
+    def __call__(self, files: list[bytes]) -> tuple[Digits, Floats]:
         """The digits, -1 for a picture that is refused as blank, and their probabilities, 0 for that."""
         images = np.zeros((len(files), 28, 28), np.uint8)
         shown = np.ones(len(files), bool)
@@ -54,28 +63,47 @@ def auroc(positive: Floats, negative: Floats) -> float:
 
 
 def main(
+    artifact: Annotated[Path, typer.Argument(help="The folder of an artifact, or of its newest version.")] = SHIPPED,
     split: Annotated[SplitName, typer.Option(help="The test split is for reporting.")] = SplitName.test,
     rows: Annotated[int, typer.Option(min=1, help="Pictures of each kind.")] = 100,
 ) -> None:
-    """Print both tables."""
-    read, dataset = Reader(), load()
-    images, labels = (
-        column[:rows].numpy() for column in (dataset.test if split is SplitName.test else dataset.validation)
-    )
-    typer.echo(f"| pictures | right, of {rows} | refused as blank |\n| --- | --- | --- |")
-    everything = []
+    """Print both tables, and how calibrated the answers are."""
+    read, dataset = Reader(artifact), load()
+    images, labels = dataset.test if split is SplitName.test else dataset.validation
+    confidence, right = _read_digits(read, images[:rows].numpy(), labels[:rows].numpy())
+    of_others = _read_outliers(read, confidence, rows)
+    answered = confidence > 0
+    confidence, right, of_others = confidence[answered], right[answered], of_others[of_others > 0]
+    some = np.random.default_rng(3).permutation(len(right))[: len(of_others)]
+    mixed = np.concatenate([confidence[some], of_others]), np.concatenate([right[some], np.zeros_like(of_others, bool)])
+    typer.echo(f"\nECE over the answers to pictures of digits: {calibration_error(confidence, right):.1%}")
+    typer.echo(f"ECE over those and as many to what is no digit, all of them wrong: {calibration_error(*mixed):.1%}")
+
+
+def _read_digits(read: Reader, images: Images, labels: Digits) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Print the table of the digits; the confidence in each, and whether it is right."""
+    typer.echo(f"| pictures | right, of {len(labels)} | refused as blank |\n| --- | --- | --- |")
+    confidences, rightness = [], []
     for name, make in DIGITS.items():
         shown = enumerate(zip(images, labels.tolist(), strict=True))
         digits, confidence = read([make(*each, np.random.default_rng([1, row])) for row, each in shown])
-        everything.append(confidence)
+        confidences.append(confidence)
+        rightness.append(digits == labels)
         typer.echo(f"| {name} | {(digits == labels).mean():.1%} | {(digits < 0).sum()} |")
-    of_digits = np.concatenate(everything)
+    return np.concatenate(confidences), np.concatenate(rightness)
+
+
+def _read_outliers(read: Reader, of_digits: Floats, rows: int) -> Floats:
+    """Print the table of what is no digit, beside the confidence in digits; the confidence in each."""
     typer.echo("\n| pictures | refused as blank | greatest probability, median | above 0.9 | AUROC |")
     typer.echo("| --- | --- | --- | --- | --- |")
     typer.echo(f"| all the digits above | {_told(of_digits)} | |")
+    confidences = []
     for name, outlier in OUTLIERS.items():
         _, confidence = read([outlier(np.random.default_rng([2, row])) for row in range(rows)])
+        confidences.append(confidence)
         typer.echo(f"| {name} | {_told(confidence)} | {auroc(of_digits, confidence):.3f} |")
+    return np.concatenate(confidences)
 
 
 def _told(confidence: Floats) -> str:

@@ -61,9 +61,11 @@ AROUND = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1)) 
 
 
 def printed(text: str, face: str, side: int) -> Ink:
-    """A character of a font that matplotlib brings, in the middle of a square."""
+    """A character, or a few, of a font that matplotlib brings, in the middle of a square."""
     canvas = Image.new("L", (side, side))
-    ImageDraw.Draw(canvas).text((side / 2, side / 2), text, fill=255, font=_font(face, round(side * 0.9)), anchor="mm")
+    ImageDraw.Draw(canvas).text(
+        (side / 2, side / 2), text, fill=255, font=_font(face, round(side * 0.9 / len(text))), anchor="mm"
+    )
     return np.asarray(canvas, float) / 255
 
 

@@ -109,6 +109,12 @@ def _letter(rng: np.random.Generator) -> bytes:
     return photograph(printed(letter, FACES[rng.integers(len(FACES))], SIDE), SCENES[rng.integers(2)], rng)
 
 
+def _number(rng: np.random.Generator) -> bytes:
+    """Of two digits."""
+    number = str(rng.integers(10, 100))
+    return photograph(printed(number, FACES[rng.integers(len(FACES))], SIDE), SCENES[rng.integers(2)], rng)
+
+
 def _shape(rng: np.random.Generator) -> bytes:
     """A star, a triangle, a square, crossed lines or a scribble; circles and strokes could be digits."""
     canvas = Image.new("L", (SIDE, SIDE))
@@ -142,6 +148,7 @@ OUTLIERS: dict[str, Outlier] = {
     "blank paper": _blank,
     "noise": _noise,
     "letters": _letter,
+    "numbers of two digits": _number,
     "shapes": _shape,
     "parts of a portrait": _photograph,
 }

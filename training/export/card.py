@@ -18,6 +18,15 @@ SYSTEMS: dict[NetworkName, str] = {
     "odenet-strided": f"An ODE-Net (after Chen et al. 2018, arXiv 1806.07366): two strided convolutions, {ODE}",
     "stem-only": "The stem and the head of an ODE-Net (Chen et al. 2018, arXiv 1806.07366), without the ODE",
 }
+OF_NO_OUTLIERS = dedent("""\
+    - It knows the ten digits and nothing else: a letter, a shape or noise gets a digit too. Its probability is
+      lower as a rule, but nothing is calibrated there, and some are taken for digits with certainty.
+    """)
+OF_OUTLIERS = dedent("""\
+    - It knows the ten digits and nothing else: a letter, a shape or noise gets a digit too. It was fitted to be unsure
+      of such pictures (Hendrycks et al. 2019, arXiv 1812.04606), which were made by a program; some that are like
+      none of those are taken for digits with certainty all the same.
+    """)
 
 
 def write_card(manifest: Manifest, profile: Profile | None) -> str:
@@ -111,9 +120,8 @@ def _point_row(point: ProfilePoint, default: SolverSettings | None) -> str:
 
 
 def _limits(manifest: Manifest) -> str:
-    of_any = dedent("""\
-        - It knows the ten digits and nothing else: a letter, a shape or noise gets a digit too. Its probability is
-          lower as a rule, but nothing is calibrated there, and some are taken for digits with certainty.
+    of_others = OF_OUTLIERS if "outliers" in manifest.recipe else OF_NO_OUTLIERS
+    of_form = dedent("""\
         - It was fitted on single digits, centred and scaled as MNIST's are; the service brings pictures to that form.
         """)
     of_solves = dedent("""\
@@ -122,7 +130,7 @@ def _limits(manifest: Manifest) -> str:
           the default solver: compare those of answers at different tolerances with care. The error estimate of an
           answer is the sum of the local estimates of its steps, no bound on the error of the solution.
         """)
-    return f"## Limits\n\n{of_any}{of_solves if manifest.methods else ''}"
+    return f"## Limits\n\n{of_others}{of_form}{of_solves if manifest.methods else ''}"
 
 
 def _recipe(manifest: Manifest) -> str:

@@ -12,7 +12,7 @@ import schemathesis
 from schemathesis.engine import Status, events, from_schema
 
 from service.security.keys import Scope, make_key
-from tests.serving import Running, running
+from tests.serving import SHIPPED, Running, running
 
 CONFIG: dict[str, Any] = {
     "seed": 1806,
@@ -26,7 +26,7 @@ CONFIG: dict[str, Any] = {
         "not_a_server_error": {"enabled": False},
     },
 }
-SERVED = {"path.name": "odenet-mnist", "path.version": "2"}
+SERVED = {"path.name": "odenet-mnist", "path.version": SHIPPED.name}
 SPARE = {"path.name": "mlp"}
 """A model that no other operation needs while this is loaded and unloaded."""
 

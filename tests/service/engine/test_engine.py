@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from models.artifact import newest
 from service.engine.engine import Engine
 from service.engine.job import End, Job, Priority
 from service.engine.policy import SolverFields
@@ -15,7 +14,7 @@ from service.errors import AbandonedError, ComputationError, DeadlineError, Over
 from service.registry import ServedModel
 from tests.service.engine.driving import DIGITS, assert_answered_as_alone
 from tests.service.engine.failing import Device, FailingBackend
-from tests.serving import FITTED
+from tests.serving import SHIPPED
 
 LONG: dict[str, Any] = {"method": "heun2", "tolerance": 1e-6}
 """At which an image takes some eight hundred evaluations."""
@@ -198,10 +197,8 @@ def test_it_may_run_again(warm: ServedModel) -> None:
 
 @pytest.mark.parametrize("part", ["memory", "stem", "step", "head"])
 def test_a_computation_that_fails_ends_who_waits_for_it_and_the_next_is_served(model: ServedModel, part: str) -> None:
-    folder = newest(FITTED / "odenet-mnist")
-    assert folder is not None
     device = Device()
-    backend = FailingBackend(folder, model.artifact.manifest.methods, device)
+    backend = FailingBackend(SHIPPED, model.artifact.manifest.methods, device)
     warm = ServedModel.warm(model.artifact, backend)
 
     async def test() -> None:

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.digits import load_test_set
-from tests.serving import Running, running
+from tests.serving import SHIPPED, Running, running
 
 DIGITS = load_test_set()[0]
 PIXELS = {"content-type": "application/octet-stream"}
@@ -104,7 +104,7 @@ def test_a_known_run_adds_up(workers: int) -> None:
     for (route, status), count in requests.items():
         assert told.total("request_duration_seconds_count", route=route, status=status) == count
     assert told.total("inferences_total", end="answered") == told.total("inferences_total") == 48
-    assert told.total("rows_total", model="odenet-mnist", version="2") == 12 * (3 + 1 + 2)
+    assert told.total("rows_total", model="odenet-mnist", version=SHIPPED.name) == 12 * (3 + 1 + 2)
     assert told.total("rows_total", model="mlp") == 12 * 4
     each = solves(answers)
     assert told.total("solver_nfe_sum") == sum(solve["nfe"] for solve in each) + sum(outputs("nfe"))

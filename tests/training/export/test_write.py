@@ -226,3 +226,12 @@ def test_an_export_that_is_stopped_leaves_nothing(source: Source, tmp_path: Path
     with pytest.raises(KeyboardInterrupt):
         export(source, tmp_path, "small", "1", stop_at("exporting the parts"))
     assert list((tmp_path / "small").iterdir()) == []
+
+
+def test_the_card_says_whether_pictures_of_no_digit_were_shown(artifact: Artifact) -> None:
+    manifest = artifact.manifest
+    plain = {name: told for name, told in manifest.recipe.items() if name != "outliers"}
+    exposed = plain | {"outliers": {"rows": 32, "weight": 0.1}}
+    cards = [write_card(manifest.model_copy(update={"recipe": recipe}), None) for recipe in (plain, exposed)]
+    assert ["fitted to be unsure" in card for card in cards] == [False, True]
+    assert ["nothing is calibrated there" in card for card in cards] == [True, False]

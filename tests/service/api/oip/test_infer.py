@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.service.api.oip.asking import DIGITS, ENCODINGS, INFER, LENGTH, error, infer, outputs, post, tensor
+from tests.serving import SHIPPED
 
 ROWS = 3
 TIGHT: dict[str, Any] = {"tolerance": 1e-4}
@@ -71,13 +72,13 @@ def test_every_example_of_the_document_works(client: httpx.Client) -> None:
         examples = paths[path]["post"]["requestBody"]["content"]["application/json"]["examples"]
         assert len(examples) == 2
         for example in examples.values():
-            answer = client.post(path.format(name="odenet-mnist", version="2"), json=example["value"])
+            answer = client.post(path.format(name="odenet-mnist", version=SHIPPED.name), json=example["value"])
             assert answer.status_code == 200, answer.text
 
 
 def test_a_version_may_be_asked_for(client: httpx.Client) -> None:
     path = "/v2/models/odenet-mnist/versions/{}/infer"
-    assert outputs(infer(client, DIGITS[:1], path=path.format(2)))["digit"] == [7]
+    assert outputs(infer(client, DIGITS[:1], path=path.format(SHIPPED.name)))["digit"] == [7]
     answer = infer(client, DIGITS[:1], path=path.format(1))
     assert (answer.status_code, "no such version" in error(answer)) == (404, True)
 

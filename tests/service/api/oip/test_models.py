@@ -9,7 +9,7 @@ from models.artifact import read
 from tests.service.api.oip.asking import DIGITS, INFER, infer
 from tests.serving import FITTED, SHIPPED
 
-PATHS = ["/v2/models/odenet-mnist", "/v2/models/odenet-mnist/versions/2"]
+PATHS = ["/v2/models/odenet-mnist", f"/v2/models/odenet-mnist/versions/{SHIPPED.name}"]
 
 
 def told(client: httpx.Client, path: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def test_a_configuration_tells_the_default_solver(client: httpx.Client, path: st
 def test_statistics_count_images_and_requests(client: httpx.Client, path: str) -> None:
     def counts() -> dict[str, Any]:
         (model,) = told(client, f"{path}/stats")["model_stats"]
-        assert (model["name"], model["version"]) == ("odenet-mnist", "2")
+        assert (model["name"], model["version"]) == ("odenet-mnist", SHIPPED.name)
         assert isinstance(model, dict)
         return model
 

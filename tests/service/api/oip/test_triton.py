@@ -15,7 +15,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.digits import encoded
 from tests.service.api.oip.asking import DIGITS, MODEL
-from tests.serving import Running
+from tests.serving import SHIPPED, Running
 
 # An answer that comes before the body has been sent leaves the asynchronous client's connection to the collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -112,10 +112,10 @@ def test_bodies_may_be_compressed(server: Any, client: httpx.Client, algorithm: 
 
 def test_what_the_client_has_arguments_for(server: Any) -> None:
     answer = server.infer(
-        MODEL, given(), model_version="2", request_id="seven", priority=1, timeout=60_000_000, parameters=TIGHT
+        MODEL, given(), model_version=SHIPPED.name, request_id="seven", priority=1, timeout=60_000_000, parameters=TIGHT
     )
     told = answer.get_response()
-    assert (told["id"], told["model_name"], told["model_version"]) == ("seven", MODEL, "2")
+    assert (told["id"], told["model_name"], told["model_version"]) == ("seven", MODEL, SHIPPED.name)
 
 
 def test_tolerance_buys_accuracy(server: Any) -> None:
@@ -162,9 +162,9 @@ def test_health(server: Any) -> None:
 def test_descriptions(server: Any) -> None:
     assert server.get_server_metadata()["name"] == "odenet"
     metadata = server.get_model_metadata(MODEL)
-    assert (metadata["name"], metadata["versions"]) == (MODEL, ["2"])
+    assert (metadata["name"], metadata["versions"]) == (MODEL, [SHIPPED.name])
     assert metadata["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28]}]
-    config = server.get_model_config(MODEL, "2")
+    config = server.get_model_config(MODEL, SHIPPED.name)
     assert (config["max_batch_size"], config["input"][0]["dims"]) == (50, [28, 28])
     index = {(entry["name"], entry["state"]) for entry in server.get_model_repository_index()}
     assert {(MODEL, "READY"), ("mlp", "READY")} <= index
