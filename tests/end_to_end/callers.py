@@ -3,8 +3,7 @@
 import http.client
 import json
 import select
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,21 +12,11 @@ from typing import Any
 
 from tests.digits import load_test_set
 from tests.serving import Running
+from tests.waiting import HANG, until
 
 PIXELS = {"content-type": "application/octet-stream"}
-HANG = 60
-"""Seconds after which what should happen is taken never to."""
-
 EASY = 50
 """Digits of the test set that every model here knows."""
-
-
-def until(happened: Callable[[], object]) -> None:
-    """Wait for something that another thread or process does."""
-    given_up = time.monotonic() + HANG
-    while not happened():
-        assert time.monotonic() < given_up, "it does not happen"
-        time.sleep(1e-2)
 
 
 @dataclass

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from tests.digits import load_test_set
-from tests.end_to_end.callers import HANG
 from tests.serving import ROOT, Running, running
+from tests.waiting import HANG
 
 EXPECTING = (
     "POST /predict HTTP/1.1\r\nhost: here\r\nexpect: 100-continue\r\ncontent-length: 784\r\ncontent-type: {}\r\n\r\n"

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from models.artifact import newest, sha256
+from tests.artifacts import MLP, put, rewrite
 from tests.digits import load_test_set
-from tests.end_to_end.versions import put, rewrite
 from tests.serving import FITTED, SHIPPED, running, start
 
 PIXELS = "application/octet-stream"
@@ -127,7 +127,7 @@ def test_processes_that_fail_to_start_are_no_success(tmp_path: Path) -> None:
     assert source is not None
     weights = (source / "weights.safetensors").read_bytes()
     nonsense = weights[:-4096] + np.full(1024, np.nan, np.float32).tobytes()
-    put(tmp_path, "mlp", "mlp", "1", rewrite("weights.safetensors", nonsense))
+    put(tmp_path, "mlp", "1", MLP, rewrite("weights.safetensors", nonsense))
     flags = ["--models", str(tmp_path), "--model", "mlp", "--workers", "2", "--port", "0"]
     ended_badly(start(*flags), "is no finite number")
 

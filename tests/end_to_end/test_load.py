@@ -1,8 +1,7 @@
 """More is asked than can be computed: who is let in, who is refused, and what becomes of those who leave."""
 
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Thread
@@ -18,6 +17,7 @@ from service.engine.job import End, Priority
 from service.settings import Settings
 from tests.digits import encoded, load_test_set
 from tests.serving import Running, running
+from tests.waiting import HANG, until
 
 PIXELS = {"content-type": "application/octet-stream"}
 TIGHT = {"method": "heun2", "tolerance": "1e-6"}
@@ -27,17 +27,6 @@ TIGHT_NFE = 500
 QUEUE_ROWS = 128
 ROWS = 64
 """Images of a list that takes seconds when it is so tight."""
-
-HANG = 60
-"""Seconds after which what should happen is taken never to."""
-
-
-def until(happened: Callable[[], object]) -> None:
-    """Wait for something that another thread does."""
-    given_up = time.monotonic() + HANG
-    while not happened():
-        assert time.monotonic() < given_up, "it does not happen"
-        time.sleep(1e-3)
 
 
 def digits(rows: int) -> bytes:

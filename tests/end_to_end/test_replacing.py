@@ -12,8 +12,9 @@ import pytest
 from models.artifact import newest
 from tests.artifacts import MLP, put
 from tests.digits import load_test_set
-from tests.end_to_end.callers import HANG, PIXELS, calling, ports_of, until, workers
+from tests.end_to_end.callers import PIXELS, calling, ports_of, workers
 from tests.serving import FITTED, Running, running
+from tests.waiting import HANG, until
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from tests.digits import load_test_set
-from tests.end_to_end.callers import HANG, PIXELS, calling, until, workers
+from tests.end_to_end.callers import PIXELS, calling, workers
 from tests.serving import FITTED, Running, running, start
+from tests.waiting import HANG, until
 
 Serve = Callable[..., AbstractContextManager[Running]]
 

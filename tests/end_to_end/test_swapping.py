@@ -12,10 +12,11 @@ import httpx
 import pytest
 
 from models.artifact import newest
+from tests.artifacts import FAST, MLP, change, make, put, rewrite
 from tests.digits import load_test_set
-from tests.end_to_end.callers import EASY, PIXELS, Callers, calling, until
-from tests.end_to_end.versions import change, make, put, rewrite
+from tests.end_to_end.callers import EASY, PIXELS, Callers, calling
 from tests.serving import FITTED, Running, running
+from tests.waiting import until
 
 Serve = Callable[..., AbstractContextManager[Running]]
 Version = dict[str, Any]
@@ -23,7 +24,7 @@ Version = dict[str, Any]
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    put(tmp_path, "mlp", "digits", "1")
+    put(tmp_path, "digits", "1", MLP)
     return tmp_path
 
 
@@ -37,7 +38,7 @@ def serving(models: Path) -> Serve:
 def test_a_version_that_comes_takes_over_and_no_request_fails(serving: Serve, models: Path, processes: str) -> None:
     """The first version is one network, and the second another, so that their answers differ."""
     with serving(ODENET_WORKERS=processes) as service, calling(service) as callers:
-        put(models, "odenet-mnist-fast", "digits", "2")
+        put(models, "digits", "2", FAST)
         until(lambda: callers.versions() == {"2"})
         callers.answered(EASY)  # each digit once more, by the new version
         callers.stop.set()
@@ -69,13 +70,13 @@ def assert_versions_are_not_mixed(callers: Callers) -> None:
 
 
 def test_what_is_being_solved_ends_by_the_version_that_it_began_with(models: Path) -> None:
-    put(models, "odenet-mnist-fast", "digits", "2")
+    put(models, "digits", "2", FAST)
     flags = ("--models", str(models), "--model", "digits", "--watch-seconds", "0.1")
     with running(*flags) as service, service.client() as client, ThreadPoolExecutor(1) as pool:
         client.timeout = httpx.Timeout(None)
         long = pool.submit(ask, client, 64, method="heun2", tolerance="1e-6")
         until(lambda: metric(service, "odenet_rows_inflight") > 0)
-        put(models, "mlp", "digits", "3")
+        put(models, "digits", "3", MLP)
         until(lambda: ask(client, 1)["version"] == "3")
         assert not long.done()
         answer = long.result()
@@ -145,7 +146,7 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_spoilt_version_is_refused_and_the_one_before_goes_on(serving: Serve, models: Path, processes: str) -> None:
     with serving(ODENET_WORKERS=processes) as service, calling(service) as callers:
         for version, (spoil, reason) in enumerate(SPOILT.values(), start=2):
-            put(models, "mlp", "digits", str(version), spoil)
+            put(models, "digits", str(version), MLP, spoil)
             until(partial(refusal, service, str(version)))
             assert reason in refusal(service, str(version))
             assert str(models) not in refusal(service, str(version))
@@ -156,7 +157,7 @@ def test_a_spoilt_version_is_refused_and_the_one_before_goes_on(serving: Serve, 
         assert metric(service, "odenet_model_load_failures_total") == len(SPOILT)
         greatest = str(1 + len(SPOILT))
         shutil.rmtree(models / "digits" / greatest)
-        put(models, "mlp", "digits", greatest)
+        put(models, "digits", greatest, MLP)
         until(lambda: callers.versions() == {greatest})  # it is mended
         assert callers.lost == []
         assert refusal(service, greatest) == ""
@@ -171,7 +172,7 @@ def refusal(service: Running, version: str) -> str:
 
 def test_a_version_that_is_copied_in_parts_is_taken_when_it_is_whole(serving: Serve, models: Path) -> None:
     with serving() as service, calling(service) as callers:
-        source = make(models, "mlp", "digits", "2")
+        source = make(models, "digits", "2", MLP)
         target = models / "digits" / "2"
         target.mkdir()
         for file in ("manifest.json", "head.onnx"):
@@ -184,13 +185,13 @@ def test_a_version_that_is_copied_in_parts_is_taken_when_it_is_whole(serving: Se
 
 
 def test_when_the_version_that_is_served_is_removed_the_one_before_takes_over(serving: Serve, models: Path) -> None:
-    put(models, "mlp", "digits", "2")
+    put(models, "digits", "2", MLP)
     with serving() as service, calling(service) as callers:
         assert callers.versions() == {"2"}
         shutil.rmtree(models / "digits" / "2")
         until(lambda: callers.versions() == {"1"})
         shutil.rmtree(models / "digits")  # none is left to take over
-        put(models, "mlp", "other", "1")
+        put(models, "other", "1", MLP)
         with service.client() as client:
             until(lambda: [model["name"] for model in client.get("/models").json()] == ["digits", "other"])
         callers.answered()
@@ -200,18 +201,18 @@ def test_when_the_version_that_is_served_is_removed_the_one_before_takes_over(se
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_what_a_caller_has_unloaded_stays_so_until_one_loads_it(serving: Serve, models: Path, processes: str) -> None:
-    put(models, "mlp", "other", "1")
+    put(models, "other", "1", MLP)
     with serving("--model-control", ODENET_WORKERS=processes) as service, service.client() as client:
         control(client, "digits", "unload")
-        put(models, "mlp", "digits", "2")
-        put(models, "mlp", "other", "2")  # by which it is known that the folder has been looked at since
+        put(models, "digits", "2", MLP)
+        put(models, "other", "2", MLP)  # by which it is known that the folder has been looked at since
         until(lambda: "version 2 is served" in str(client.post("/v2/repository/index", json={}).json()))
         served = {model["name"]: model["version"] for model in client.get("/models").json()}
         assert served == {"other": "2"}
         assert client.get("/health/ready").status_code == 503
         control(client, "digits", "load")
         assert {ask(client, 1)["version"] for _ in range(10)} == {"2"}
-        put(models, "mlp", "digits", "3")
+        put(models, "digits", "3", MLP)
         until(lambda: ask(client, 1)["version"] == "3")
 
 
@@ -222,7 +223,7 @@ def control(client: httpx.Client, model: str, what: str) -> None:
 def test_a_folder_is_left_alone_where_the_settings_say_so(models: Path) -> None:
     flags = ("--models", str(models), "--model", "digits", "--watch-seconds", "0", "--model-control")
     with running(*flags) as service, service.client() as client:
-        put(models, "mlp", "digits", "2", flip)
+        put(models, "digits", "2", MLP, flip)
         answer = client.post("/v2/repository/models/digits/load", json={})
         assert answer.status_code == 409
         assert "weights.safetensors: altered" in answer.json()["error"]

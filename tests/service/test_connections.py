@@ -12,9 +12,7 @@ import pytest
 from service.connections import MOST_OVERHEAD
 from tests.digits import load_test_set, seven
 from tests.serving import Running, running
-
-HANG = 60
-"""Seconds after which what should happen is taken never to."""
+from tests.waiting import HANG
 
 LINE = b"POST /predict HTTP/1.1\r\nhost: here\r\n"
 DIGIT = LINE + b"content-type: application/octet-stream\r\ncontent-length: 784\r\n\r\n" + seven().tobytes()

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,7 @@ from service.roster import Roster
 from service.settings import Settings
 from service.watch import Watch
 from tests.artifacts import MLP, put
-
-HANG = 60
-"""Seconds after which what should happen is taken never to."""
+from tests.waiting import until_others
 
 
 @pytest.fixture
@@ -33,12 +30,6 @@ def process(folder: Path) -> tuple[Repository, Watch]:
     return repository, Watch(repository, models, 0.02, folder / "shared" / "watch")
 
 
-async def until(happened: Callable[[], object]) -> None:
-    async with asyncio.timeout(HANG):
-        while not happened():
-            await asyncio.sleep(1e-3)
-
-
 async def end(task: "asyncio.Task[None]") -> None:
     task.cancel()
     await asyncio.wait({task})
@@ -50,12 +41,12 @@ def test_when_the_process_that_looks_ends_another_does(folder: Path) -> None:
     async def run() -> None:
         looking = asyncio.create_task(first.run())
         put(folder / "models", "one", "2", MLP)
-        await until(lambda: one.versions == {"one": "2"})
+        await until_others(lambda: one.versions == {"one": "2"})
         following = asyncio.create_task(second.run())
-        await until(lambda: two.versions == {"one": "2"})
+        await until_others(lambda: two.versions == {"one": "2"})
         await end(looking)
         put(folder / "models", "one", "3", MLP)
-        await until(lambda: two.versions == {"one": "3"})
+        await until_others(lambda: two.versions == {"one": "3"})
         assert one.versions == {"one": "2"}
         await end(following)
 

@@ -1,7 +1,6 @@
 """An engine whose own thread fails: what that ends, and how it is seen from outside."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from threading import Event
 
@@ -17,6 +16,7 @@ from tests.service.engine.driving import assert_answered_as_alone, served
 from tests.service.engine.failing import Device, FailingBackend
 from tests.service.engine.test_engine import job_of, run, stays
 from tests.serving import SHIPPED
+from tests.waiting import until_others
 
 
 class Hanging(Device):
@@ -41,11 +41,6 @@ def on(device: Device) -> ServedModel:
     return served("odenet-mnist", FailingBackend(SHIPPED, METHODS, device))
 
 
-async def until(happened: Callable[[], object]) -> None:
-    while not happened():
-        await asyncio.sleep(1e-3)
-
-
 def test_a_thread_that_hangs_is_a_failure_until_it_goes_on() -> None:
     device = Hanging()
     model = on(device)
@@ -54,11 +49,11 @@ def test_a_thread_that_hangs_is_a_failure_until_it_goes_on() -> None:
         engine = Engine(queue_rows=8, longest_turn=0.05)
         async with engine.running():
             answer = asyncio.create_task(engine.answer(job := job_of(model), stays))
-            await until(lambda: engine.failure)
+            await until_others(lambda: engine.failure)
             assert engine.failure == "a turn of the engine takes longer than 0.05 s"
             device.free.set()
             await answer
-            await until(lambda: engine.failure is None)
+            await until_others(lambda: engine.failure is None)
             assert_answered_as_alone(job)
 
     run(test)
@@ -71,7 +66,7 @@ def test_an_engine_that_hangs_does_not_keep_the_process_from_ending() -> None:
         engine = Engine(queue_rows=8, longest_turn=0.05)
         async with engine.running():
             answer = asyncio.create_task(engine.answer(job_of(model), stays))
-            await until(lambda: engine.failure)
+            await until_others(lambda: engine.failure)
             answer.cancel()
             with pytest.raises(StoppingError):
                 await answer
@@ -98,7 +93,7 @@ def test_a_thread_that_has_died_is_a_failure() -> None:
         engine = Engine(queue_rows=8)
         async with engine.running():
             answer = asyncio.create_task(engine.answer(job_of(model), stays))
-            await until(lambda: engine.failure)
+            await until_others(lambda: engine.failure)
             assert engine.failure == "a thread of the engine has ended"
             answer.cancel()
             with pytest.raises(StoppingError):

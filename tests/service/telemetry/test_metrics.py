@@ -5,7 +5,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.digits import load_test_set
 from tests.serving import SHIPPED, Running, running
+from tests.waiting import HANG, until
 
 DIGITS = load_test_set()[0]
 PIXELS = {"content-type": "application/octet-stream"}
-HANG = 60
-"""Seconds after which what should happen is taken never to."""
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
@@ -48,14 +47,6 @@ def scrape(client: httpx.Client) -> Scrape:
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
     return Scrape(answer.text)
-
-
-def until(happened: Callable[[], bool]) -> None:
-    """Wait for another process, which counts an answer when it has been sent."""
-    given_up = time.monotonic() + HANG
-    while not happened():
-        assert time.monotonic() < given_up, "it does not happen"
-        time.sleep(1e-2)
 
 
 def predict(client: httpx.Client, rows: int, **query: object) -> httpx.Response:
