@@ -38,10 +38,10 @@ from torchdiffeq import odeint
 from benchmarks import figures
 from models.backends.protocol import classify
 from models.backends.torch import TorchBackend
+from models.form import SIDE
 from models.networks.layers import CHANNELS, GROUPS, Head, Normalisation
 from models.networks.network import Network
 from models.networks.odenet import Stem
-from training.augment import SIDE
 from training.data import CLASSES, Dataset, load
 from training.fit import VALIDATION_BATCH, Fit
 from training.recipe import RECIPES, RecipeError, read_recipe

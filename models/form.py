@@ -18,7 +18,14 @@ CENTRE = 14  # where the centre of mass goes: over MNIST's test pictures it lies
 
 
 def to_form(ink: Ink) -> Digit:
-    """Bring ink that is cropped to its box, and not blank, to MNIST's form."""
+    """Bring ink to MNIST's form.
+
+    Args:
+        ink: float32 ``[height, width]``, 0 for paper; cropped to its box, and not all of it 0.
+
+    Returns:
+        uint8 ``[28, 28]``.
+    """
     return _centred(_fitted(ink))
 
 

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-SIDE = 28
+from models.form import SIDE
+
 PIXEL = 2 / SIDE
 """The width of a pixel in the coordinates of `grid_sample`, where the picture is [-1, 1]."""
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from models.form import SIDE
 from models.networks.layers import Normalisation
 
 MNIST = Path(__file__).parents[1] / "data" / "mnist"
@@ -99,8 +100,8 @@ def parse_idx(content: bytes) -> npt.NDArray[np.uint8]:
 def _load_split(folder: Path, prefix: str) -> Split:
     images_name, labels_name = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
     images, labels = _load_array(folder, images_name), _load_array(folder, labels_name)
-    if images.shape[1:] != (28, 28) or len(images) == 0:
-        raise DataError(f"{folder / images_name}: of shape {images.shape}; expected images of 28x28")
+    if images.shape[1:] != (SIDE, SIDE) or len(images) == 0:
+        raise DataError(f"{folder / images_name}: of shape {images.shape}; expected images of {SIDE}x{SIDE}")
     if labels.shape != images.shape[:1]:
         raise DataError(f"{folder / labels_name}: of shape {labels.shape}; expected a label for each of {len(images)}")
     if labels.max() >= CLASSES:

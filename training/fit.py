@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, cast
 
 import torch
@@ -20,11 +21,11 @@ from training import checkpoint, processes
 from training.augment import augment
 from training.data import CLASSES, Dataset
 from training.loss import training_loss
-from training.outliers import outliers
+from training.outliers import make_outliers
 from training.recipe import Recipe
 
 VALIDATION_BATCH = 500
-OUTLIERS = 12_000  # made for a fit, which moves them anew each time
+OUTLIERS = 12_000  # made for a fit, which draws some for each batch and moves them; another number is another recipe
 VALIDATION_OUTLIERS = 1_200
 
 
@@ -34,7 +35,8 @@ class Validation(NamedTuple):
     Attributes:
         error: the error rate on the validation split.
         nfe: the mean NFE there.
-        outlier_confidence: the mean over outliers of the greatest probability; None for a fit without any.
+        outlier_confidence: the mean over outliers of the greatest probability, at temperature 1; None for a fit without
+            any.
     """
 
     error: float
@@ -54,7 +56,8 @@ class Fit:
         recipe: how to fit.
         dataset: what to fit.
         device: where to compute.
-        seed: of the initial weights, the order of the rows, the augmentation and the drawn numbers of steps.
+        seed: of the initial weights, the order of the rows, the outliers, the augmentation and the drawn numbers of
+            steps.
     """
 
     recipe: Recipe
@@ -89,9 +92,6 @@ class Fit:
         )
         self.epoch = 0
         self.fit_split = self.dataset.fit.to(self.device)
-        if self.recipe.outliers:
-            self.outliers = outliers(self.dataset.fit, OUTLIERS, self.seed).to(self.device)
-            self.validation_outliers = outliers(self.dataset.validation, VALIDATION_OUTLIERS, self.seed + 1)
 
     @property
     def batches(self) -> int:
@@ -99,7 +99,7 @@ class Fit:
         return max(1, len(self.dataset.fit.labels) // self.recipe.batch_size)
 
     def train_epoch(self) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Train for an epoch; after each batch, yield this process's rows, their mean loss and their errors."""
+        """Train for an epoch; after each batch, yield this process's digits, the loss, and the errors among them."""
         generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.fit_split.labels), generator=generator, device=self.device)
         share = slice(processes.rank(), None, processes.count())
@@ -120,16 +120,26 @@ class Fit:
         self.epoch += 1
 
     def _draw_outliers(self, rows: int, generator: torch.Generator) -> Tensor:
-        drawn = torch.randint(OUTLIERS, (rows,), generator=generator, device=self.device)
-        return augment(self.outliers[drawn], self.recipe.augmentation, generator)
+        drawn = torch.randint(len(self._outliers), (rows,), generator=generator, device=self.device)
+        return augment(self._outliers[drawn], self.recipe.augmentation, generator)
+
+    @cached_property
+    def _outliers(self) -> Tensor:
+        rows = min(OUTLIERS, len(self.dataset.fit.labels))
+        return make_outliers(self.dataset.fit, rows, self.seed).to(self.device)
+
+    @cached_property
+    def _validation_outliers(self) -> Tensor:
+        rows = min(VALIDATION_OUTLIERS, len(self.dataset.validation.labels))
+        return make_outliers(self.dataset.validation, rows, self.seed + 1)
 
     def validate(self) -> Validation:
-        """Measure the averaged network on the validation split, and on outliers that it was not fitted on."""
+        """Measure the averaged network on the validation split, and on outliers of another seed."""
         images, labels = self.dataset.validation
         answer = self._answer(images)
         confidence = None
         if self.recipe.outliers:
-            probabilities = self._answer(self.validation_outliers).probabilities(temperature=1)
+            probabilities = self._answer(self._validation_outliers).probabilities(temperature=1)
             confidence = float(probabilities.max(axis=1).mean())
         return Validation(float((answer.digits != labels.numpy()).mean()), float(answer.nfe.mean()), confidence)
 

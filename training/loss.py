@@ -1,4 +1,4 @@
-"""What a fit makes small: the cross entropy, with what the training solver adds."""
+"""What a fit makes small: the cross entropy, with what the training solver and outliers add."""
 
 import math
 from typing import Any
@@ -25,8 +25,13 @@ def training_loss(
         generator: draws the number of steps.
 
     Returns:
-        A scalar, and ``[digits, classes]``, both float32.
+        A scalar, and ``[digits, classes]``, both float32. The kinetic penalty is a mean over digits and outliers.
+
+    Raises:
+        ValueError: there are outliers though the recipe has none, or none though it has some.
     """
+    if (len(images) > len(labels)) != (recipe.outliers is not None):
+        raise ValueError(f"images: {len(images)} for {len(labels)} labels; the recipe's outliers: {recipe.outliers}")
     penalty = torch.zeros((), device=images.device)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         match recipe.solver:
@@ -46,7 +51,7 @@ def training_loss(
 
 
 def _divergence_from_uniform(logits: Tensor) -> Tensor:
-    """The mean Kullback-Leibler divergence of the answers from the uniform distribution, that one given; 0 at best."""
+    """The mean Kullback-Leibler divergence KL(uniform || answer); 0 for answers that are uniform."""
     return -F.log_softmax(logits, dim=1).mean() - math.log(logits.shape[1])
 
 

@@ -78,10 +78,11 @@ def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> No
                 file.write(json.dumps(metrics) + "\n")
             for name, value in metrics.items():
                 board.add_scalar(name, value, fit.epoch)
+            unsure = f"  outliers {metrics['outlier_confidence']:.2f}" if "outlier_confidence" in metrics else ""
             console.print(
                 f"epoch {fit.epoch}/{fit.recipe.epochs}  loss {metrics['loss']:.4f}  "
                 f"error {metrics['error']:.2%}  validation {metrics['validation_error']:.2%} "
-                f"at {metrics['validation_nfe']:.1f} NFE  {metrics['images_per_second']:,.0f} images/s"
+                f"at {metrics['validation_nfe']:.1f} NFE{unsure}  {metrics['images_per_second']:,.0f} images/s"
             )
 
 

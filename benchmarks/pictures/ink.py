@@ -1,19 +1,18 @@
 """Drawings as ink: how much of it each pixel has, 0..1, at the size of a picture."""
 
 from functools import cache
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from scipy.ndimage import distance_transform_edt
 
+from models.form import Digit
+from training.outliers import FONTS
+
 Ink = npt.NDArray[np.float64]  # [height, width], 0..1
-Digit = npt.NDArray[np.uint8]  # [28, 28], as MNIST has them
 
 FACES = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Italic")
-FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 CRISP = 3  # how many times steeper the edge of a stroke is than an enlarged digit's
 SMALL = 112  # the side at which strokes are thinned
 

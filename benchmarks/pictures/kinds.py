@@ -8,8 +8,9 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw
 
-from benchmarks.pictures.ink import FACES, Digit, handwritten, penned, printed
+from benchmarks.pictures.ink import FACES, handwritten, penned, printed
 from benchmarks.pictures.scenes import BLACK, Colour, Look, encode, photograph
+from models.form import Digit
 from training.outliers import LETTERS
 
 SIDE = 280  # of a drawing, before it is brought to a scene's size

@@ -2,10 +2,11 @@
 
 from torch import nn
 
+from models.form import SIDE
 from models.networks.layers import Normalisation, Normalise
 from models.networks.network import Network
 
-PIXELS = 28 * 28
+PIXELS = SIDE * SIDE
 HIDDEN = 300
 
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.pictures.__main__ import Reader, auroc
+from benchmarks.pictures.__main__ import Reader, auroc, main
 from benchmarks.pictures.ink import penned, thinned
 from benchmarks.pictures.kinds import DIGITS, OUTLIERS
+from tests.artifacts import MLP
 from tests.pictures import DIGITS as IMAGES
 from tests.pictures import LABELS
+from training.cli import SplitName
 
 ROWS = 8
 HARD = {"thick strokes", "thin strokes", "cut out along its box"}
@@ -50,7 +52,7 @@ def test_blank_paper_is_refused_as_such(read: Reader) -> None:
     assert (digits == -1).mean() >= 0.85
 
 
-@pytest.mark.parametrize("kind", ["letters", "shapes", "parts of a portrait"])
+@pytest.mark.parametrize("kind", ["letters", "numbers of two digits", "shapes", "parts of a portrait"])
 def test_what_is_no_digit_is_less_certain(read: Reader, kind: str) -> None:
     _, of_digits = read(made("even paper") + made("all of it: a photograph"))
     _, of_others = read([OUTLIERS[kind](np.random.default_rng([4, row])) for row in range(40)])
@@ -73,6 +75,18 @@ def test_thinning_leaves_lines_a_pixel_wide() -> None:
 def test_a_wider_pen_makes_more_ink() -> None:
     fine, broad = (penned(IMAGES[0], 280, pen).sum() for pen in (0.03, 0.12))
     assert broad > 2 * fine > 0
+
+
+def test_the_program_prints_a_row_for_each_kind_and_how_calibrated_the_answers_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main(MLP, SplitName.validation, rows=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines[2 : 2 + len(DIGITS)]] == list(DIGITS)
+    errors = [float(line.rpartition(": ")[2].rstrip("%")) for line in lines if line.startswith("ECE")]
+    assert len(errors) == 2
+    assert 0 <= errors[0] < errors[1] <= 100
+    assert all(any(line.startswith(f"| {kind} |") for line in lines) for kind in OUTLIERS)
 
 
 def test_auroc_of_two_by_two() -> None:

@@ -35,15 +35,9 @@ def test_ink_of_any_size_and_scale_is_fitted_and_centred(ink: Ink) -> None:
         along = np.flatnonzero(digit.any(axis=axis))
         assert np.ptp(along) < BOX
         centre = np.average(np.arange(SIDE), weights=digit.sum(axis=axis, dtype=float))
-        assert abs(centre - CENTRE) <= 1 or along[0] == 0 or along[-1] == SIDE - 1, "as far as it stays inside"
+        assert abs(centre - CENTRE) <= 0.55 or along[0] == 0 or along[-1] == SIDE - 1, "as far as it stays inside"
 
 
 @given(INK, st.sampled_from([0.25, 2, 8]))
 def test_the_scale_of_the_ink_changes_nothing(ink: Ink, factor: float) -> None:
     assert np.array_equal(to_form(ink), to_form(ink * np.float32(factor)))
-
-
-def test_a_block_keeps_its_aspect_ratio() -> None:
-    expected = np.zeros((SIDE, SIDE), np.uint8)
-    expected[4:24, 10:18] = 255
-    assert np.array_equal(to_form(np.ones((100, 40), np.float32)), expected)

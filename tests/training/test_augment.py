@@ -6,7 +6,8 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.testing import assert_close
 
-from training.augment import SIDE, Augmentation, augment
+from models.form import SIDE
+from training.augment import Augmentation, augment
 from training.data import Dataset
 
 NONE = Augmentation(rotation=0, scale=0, shear=0, shift=0, elastic=0, control_points=4)

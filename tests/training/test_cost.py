@@ -63,6 +63,10 @@ def test_by_the_adjoint_a_tighter_solve_costs_none(digits: Dataset) -> None:
     assert tight < memory(through_solver(2), digits)
 
 
+def test_outliers_cost_what_digits_do(digits: Dataset) -> None:
+    assert memory(recipe(outliers={"rows": 8, "weight": 1}), digits) == memory(recipe(), digits)
+
+
 def test_seconds_are_measured_and_gradients_cleared(digits: Dataset) -> None:
     network = ODENet(digits.normalisation)
     cost = training_cost(network, recipe(), digits.fit.images[:2], digits.fit.labels[:2])

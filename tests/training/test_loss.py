@@ -16,6 +16,8 @@ from training.data import Dataset
 from training.loss import training_loss
 from training.recipe import Recipe
 
+EXPOSURE = {"rows": 16, "weight": 0.3}
+
 
 def loss_of(network: torch.nn.Module, told: Recipe, dataset: Dataset, seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator(CPU).manual_seed(seed)
@@ -123,23 +125,44 @@ def test_by_the_adjoint_its_gradient_is_nearly_that_through_the_solver(digits: D
 def test_outliers_add_the_divergence_of_their_answers_from_the_uniform_one(digits: Dataset) -> None:
     """Of the last rows, which have no label and no place among the logits."""
     torch.manual_seed(2)
-    told = without_ode("mlp", outliers={"rows": 16, "weight": 0.3})
+    told = without_ode("mlp", outliers=EXPOSURE)
     network = NETWORKS[told.network](digits.normalisation)
     answers, labels = network(digits.fit.images), digits.fit.labels[:80]
     uniform = torch.full((16, 10), 0.1)
     divergence = F.kl_div(F.log_softmax(answers[80:], dim=1), uniform, reduction="batchmean")
     loss, logits = training_loss(network, told, digits.fit.images, labels, torch.Generator(CPU))
     assert_close(logits, answers[:80])
-    assert_close(loss, F.cross_entropy(answers[:80], labels) + 0.3 * divergence)
+    assert_close(loss, F.cross_entropy(answers[:80], labels) + EXPOSURE["weight"] * divergence)
 
 
 def test_no_certainty_of_outliers_costs_nothing(digits: Dataset) -> None:
-    told = without_ode("mlp", outliers={"rows": 16, "weight": 0.3})
+    told = without_ode("mlp", outliers=EXPOSURE)
     network = NETWORKS[told.network](digits.normalisation)
     for parameter in network.parameters():
         nn.init.zeros_(parameter)
     loss, _ = training_loss(network, told, digits.fit.images, digits.fit.labels[:80], torch.Generator(CPU))
     assert loss.item() == pytest.approx(math.log(10))
+
+
+def test_through_the_solver_the_energy_is_of_digits_and_outliers(few_digits: Dataset, network: ODENet) -> None:
+    """And a fit that is shown outliers needs some."""
+    plain, exposed = recipe(solver=penalised(0.3, 1)), recipe(solver=penalised(0.3, 1), outliers=EXPOSURE)
+    labels, generator = few_digits.fit.labels[:48], torch.Generator(CPU)
+    with torch.no_grad():
+        loss, logits = training_loss(network, exposed, few_digits.fit.images, labels, generator)
+        whole, all_logits = loss_of(network, plain, few_digits)
+        energy = whole - F.cross_entropy(all_logits, few_digits.fit.labels)
+        divergence = -F.log_softmax(all_logits[48:], dim=1).mean() - math.log(10)
+        assert_close(loss, F.cross_entropy(all_logits[:48], labels) + energy + EXPOSURE["weight"] * divergence)
+    assert_close(logits, all_logits[:48])
+
+
+@pytest.mark.parametrize("told", [without_ode(outliers=None), without_ode(outliers=EXPOSURE)], ids=["none", "some"])
+def test_images_that_are_not_what_the_recipe_has_are_refused(digits: Dataset, told: Recipe) -> None:
+    network = NETWORKS[told.network](digits.normalisation)
+    labels = digits.fit.labels if told.outliers else digits.fit.labels[:80]
+    with pytest.raises(ValueError, match=rf"images: 96 for {len(labels)} labels; the recipe's outliers: "):
+        training_loss(network, told, digits.fit.images, labels, torch.Generator(CPU))
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,12 @@ def test_an_interrupted_fit_goes_on_exactly_as_it_would_have(
 
 @pytest.mark.parametrize(
     "told",
-    [recipe(solver=adjoint(), batch_size=48), without_ode("mlp", precision="bfloat16")],
-    ids=["odenet by the adjoint", "mlp in bfloat16"],
+    [
+        recipe(solver=adjoint(), batch_size=48),
+        without_ode("mlp", precision="bfloat16"),
+        without_ode("mlp", outliers={"rows": 8, "weight": 0.5}),
+    ],
+    ids=["odenet by the adjoint", "mlp in bfloat16", "mlp with outliers"],
 )
 def test_it_does_so_whatever_is_fitted(digits: Dataset, tmp_path: Path, told: Recipe) -> None:
     straight = Fit(told, digits, CPU, seed=3)
@@ -156,6 +160,26 @@ def test_tensorboard_reads_the_metrics(done: tuple[Fit, Path]) -> None:
         assert [scalar.value for scalar in scalars] == pytest.approx(expected, rel=1e-6), name
 
 
+def test_with_outliers_metrics_and_progress_tell_how_sure_of_them_it_is(digits: Dataset, tmp_path: Path) -> None:
+    console = silent()
+    fit = Fit(without_ode("mlp", epochs=1, outliers={"rows": 8, "weight": 0.5}), digits, CPU, seed=3)
+    run(fit, tmp_path, console)
+    confidence = metrics_of(tmp_path)[0]["outlier_confidence"]
+    assert 0.1 <= confidence <= 1
+    assert confidence == fit.validate().outlier_confidence
+    assert isinstance(console.file, io.StringIO)
+    assert f"outliers {confidence:.2f}" in " ".join(console.file.getvalue().split())
+
+
+def test_a_run_from_before_there_were_outliers_is_resumed(digits: Dataset, tmp_path: Path) -> None:
+    run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
+    config = json.loads((tmp_path / CONFIG).read_text())
+    del config["recipe"]["outliers"]
+    (tmp_path / CONFIG).write_text(json.dumps(config))
+    run(Fit(recipe(), digits, CPU, seed=3), tmp_path, silent(), resume=True)
+    assert len(metrics_of(tmp_path)) == 2
+
+
 def test_a_new_fit_does_not_overwrite_an_old_one(digits: Dataset, tmp_path: Path) -> None:
     run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -166,7 +190,13 @@ def test_a_new_fit_does_not_overwrite_an_old_one(digits: Dataset, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("changed", "other"),
-    [("recipe", {"epochs": 3}), ("recipe", {"learning_rate": 1e-3}), ("recipe", {"solver": adjoint()}), ("seed", {})],
+    [
+        ("recipe", {"epochs": 3}),
+        ("recipe", {"learning_rate": 1e-3}),
+        ("recipe", {"solver": adjoint()}),
+        ("recipe", {"outliers": {"rows": 8, "weight": 1}}),
+        ("seed", {}),
+    ],
 )
 def test_a_fit_is_not_resumed_as_another(digits: Dataset, tmp_path: Path, changed: str, other: dict[str, Any]) -> None:
     run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)

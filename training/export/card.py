@@ -24,8 +24,8 @@ OF_NO_OUTLIERS = dedent("""\
     """)
 OF_OUTLIERS = dedent("""\
     - It knows the ten digits and nothing else: a letter, a shape or noise gets a digit too. It was fitted to be unsure
-      of such pictures (Hendrycks et al. 2019, arXiv 1812.04606), which were made by a program; some that are like
-      none of those are taken for digits with certainty all the same.
+      of such pictures, which a program made (Hendrycks et al. 2019, arXiv 1812.04606), so that its probability is low
+      as a rule, but nothing is calibrated there, and some may be taken for digits with certainty.
     """)
 
 

@@ -3,6 +3,7 @@
 import { counted, milliseconds, number, percent, setting } from "./format.js";
 
 const SURE = 0.9; // a calibrated certainty: with less, one answer in ten or more is expected to be wrong
+const DOUBTFUL = 0.5; // with less, the digit is more likely wrong than right, as of a picture that shows none
 /** @type {Record<string, string>} */
 const OUTCOMES = {
   converged: "every step within tolerance",
@@ -58,8 +59,9 @@ export class AnswerView {
     this.part("digit").textContent = String(digit);
     this.part("certainty").textContent = `${percent(certainty)} certain`;
     this.part("answer").className = `card answer ${certainty < SURE ? "unsure" : ""}`;
+    const doubt = certainty < DOUBTFUL ? "perhaps no digit" : "";
     const verdict = label === digit ? "right" : "wrong";
-    this.part("truth").textContent = label === null ? "\u00a0" : `${verdict}: labelled ${label}`;
+    this.part("truth").textContent = label === null ? doubt || "\u00a0" : `${verdict}: labelled ${label}`;
     this.bars.forEach(({ row, bar, value }, each) => {
       row.className = each === digit ? "first" : "";
       bar.style.transform = `scaleX(${probabilities[each]})`;
@@ -71,7 +73,7 @@ export class AnswerView {
     const brief = `${percent(certainty)}${solver ? ` · ${solver.nfe} NFE` : ""}`;
     this.part("brief").replaceChildren(Object.assign(document.createElement("b"), { textContent: digit }), brief);
     const cost = solver ? `, ${counted(solver.nfe, "evaluation")}` : "";
-    this.#say(`${digit}, ${percent(certainty)} certain${cost}`);
+    this.#say(`${digit}, ${percent(certainty)} certain${doubt && `, ${doubt}`}${cost}`);
   }
 
   /** @param {import("./api.js").Solver} solver */

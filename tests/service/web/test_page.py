@@ -19,6 +19,7 @@ NOTHING = "\N{EN DASH}"
 Strokes = list[list[tuple[float, float]]]
 ONE: Strokes = [[(0.5, 0.15), (0.5, 0.85)]]
 SEVEN: Strokes = [[(0.28, 0.22), (0.72, 0.22), (0.45, 0.82)]]
+W: Strokes = [[(0.1, 0.2), (0.3, 0.8), (0.5, 0.3), (0.7, 0.8), (0.9, 0.2)]]
 FOUR: Strokes = [[(0.35, 0.18), (0.28, 0.52), (0.72, 0.52)], [(0.64, 0.2), (0.6, 0.85)]]
 
 INKED_COLUMNS = """() => {
@@ -83,6 +84,16 @@ def test_a_digit_that_is_drawn_by_mouse_is_recognised(page: Page, strokes: Strok
     draw(page, strokes)
     expect(page.locator("#digit")).to_have_text(digit)
     expect(page.locator("#truth")).to_have_text("\u00a0")
+
+
+def test_a_letter_is_told_to_be_perhaps_no_digit(page: Page) -> None:
+    draw(page, W)
+    expect(page.locator("#truth")).to_have_text("perhaps no digit")
+    expect(page.locator("#status")).to_have_text(re.compile(r"^\d, .+ certain, perhaps no digit, 2 evaluations$"))
+    page.get_by_role("button", name="Clear").click()
+    draw(page, SEVEN)
+    expect(page.locator("#digit")).to_have_text("7")
+    expect(page.locator("#truth")).not_to_contain_text("perhaps")
 
 
 def test_a_digit_that_is_drawn_by_finger_is_recognised(browser: Browser, service: Running) -> None:
