@@ -10,7 +10,7 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks.browser import FLAGS, MISSING, find
 from benchmarks.figures import FOLDER
-from benchmarks.serving.load import HOST
+from benchmarks.serving.plan import HOST
 from benchmarks.serving.servers import ours, running
 
 WIDTH, HEIGHT = 1280, 1220

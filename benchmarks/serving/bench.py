@@ -13,7 +13,7 @@ import onnx
 from benchmarks.serving import kernels, load
 from benchmarks.serving.contenders import common
 from benchmarks.serving.kernels import Kernels
-from benchmarks.serving.load import Closed, Open, Phase, Plan
+from benchmarks.serving.plan import Closed, Open, Phase, Plan
 from benchmarks.serving.questions import Digits, Kind
 from benchmarks.serving.results import Result
 from benchmarks.serving.servers import Command, Server, contender, ours, running

@@ -17,16 +17,16 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from threading import Thread
-from typing import NamedTuple, cast
+from typing import cast
 
 import httptools
 import numpy as np
 import uvloop
 
-from benchmarks.serving.questions import Digits, Kind, Questions
+from benchmarks.serving.plan import HOST, Closed, Plan, arrivals
+from benchmarks.serving.questions import Digits, Questions
 from benchmarks.serving.results import BROKEN, UNANSWERED, Integers, Result, read_rows
 
-HOST = "127.0.0.1"
 CALLERS = 32
 """Connections that an open loop begins with."""
 
@@ -35,77 +35,6 @@ LONGEST_IDLE = 3.0
 
 PAUSE = 0.01
 """Seconds after a broken connection before a closed loop goes on, so that a dead server is not hammered."""
-
-
-@dataclass(frozen=True)
-class Closed:
-    """Each connection sends its next request when the answer is there.
-
-    Attributes:
-        connections: how many, and so how many requests are in flight.
-        seconds: how long, after the warm-up.
-        warm_up: seconds before, which do not count.
-    """
-
-    connections: int
-    seconds: float
-    warm_up: float = 0.5
-
-    @property
-    def length(self) -> float:
-        """Seconds that arrivals come in."""
-        return self.warm_up + self.seconds
-
-
-class Phase(NamedTuple):
-    """Arrivals at a rate.
-
-    Attributes:
-        rate: requests a second.
-        seconds: how long.
-    """
-
-    rate: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Open:
-    """Requests arrive by a Poisson process, one phase after the other.
-
-    Attributes:
-        phases: the first begins with the warm-up.
-        warm_up: seconds that do not count.
-        connections: the most that are opened; a request that finds none free waits, and its wait counts.
-    """
-
-    phases: tuple[Phase, ...]
-    warm_up: float = 0.5
-    connections: int = 512
-
-    @property
-    def length(self) -> float:
-        """Seconds that arrivals come in."""
-        return sum(phase.seconds for phase in self.phases)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A load.
-
-    Attributes:
-        port: of the server.
-        load: how requests arrive.
-        kinds: what they are.
-        seed: of the images, the kinds and the arrivals.
-        patience: seconds after the last arrival until requests still unanswered are given up.
-    """
-
-    port: int
-    load: Closed | Open
-    kinds: tuple[Kind, ...] = (Kind(),)
-    seed: int = 0
-    patience: float = 10.0
 
 
 @dataclass
@@ -357,19 +286,6 @@ async def _closed(generator: Generator, connections: int, end: float) -> None:
     for _ in range(connections):
         again()
     await asyncio.sleep(end - time.perf_counter())
-
-
-def arrivals(phases: tuple[Phase, ...], seed: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """When requests arrive, in seconds."""
-    random = np.random.default_rng([seed, 2])
-    began, moments = 0.0, []
-    for rate, seconds in phases:
-        expected = rate * seconds
-        gaps = random.exponential(1 / rate, int(expected + 10 * expected**0.5) + 10)
-        within = began + np.cumsum(gaps)
-        moments.append(within[within < began + seconds])
-        began += seconds
-    return np.concatenate(moments)
 
 
 async def _open(generator: Generator, due: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:

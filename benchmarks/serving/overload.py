@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.serving.bench import OURS, Bench
-from benchmarks.serving.load import Phase
+from benchmarks.serving.plan import Phase
 from benchmarks.serving.questions import Kind
 from benchmarks.serving.report import Findings, Goal, Line, Panel, number, ratio, share
 from benchmarks.serving.results import OK, Result, Summary, middle, summarise

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.serving.load import HOST
+from benchmarks.serving.plan import HOST
 
 ROOT = Path(__file__).parents[2]
 CONTENDERS = "benchmarks.serving.contenders"

@@ -3,7 +3,7 @@
 from benchmarks.serving import kernels
 from benchmarks.serving.bench import BATCHED, OURS, SINGLE, TORCHDIFFEQ, Bench, connected
 from benchmarks.serving.kernels import Kernels
-from benchmarks.serving.load import Phase
+from benchmarks.serving.plan import Phase
 from benchmarks.serving.questions import Kind
 from benchmarks.serving.report import Findings, Goal, Line, Panel, number, ratio, share
 from benchmarks.serving.results import Result, Summary, middle, paired, summarise

@@ -19,7 +19,7 @@ import numpy as np
 import typer
 
 from benchmarks.serving import load
-from benchmarks.serving.load import HOST, Closed, Plan
+from benchmarks.serving.plan import HOST, Closed, Plan
 from benchmarks.serving.questions import Digits
 from benchmarks.serving.results import Floats, Result, percentiles
 from benchmarks.serving.servers import Server, ours, running

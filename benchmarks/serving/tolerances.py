@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.serving.bench import BATCHED, OURS, Bench
 from benchmarks.serving.contenders.common import GRAPH
-from benchmarks.serving.load import Phase
+from benchmarks.serving.plan import Phase
 from benchmarks.serving.questions import Kind
 from benchmarks.serving.report import Findings, Goal, Line, Panel, number, ratio, share
 from benchmarks.serving.results import OK, Result, Summary, middle, summarise

@@ -15,7 +15,7 @@ from service.api.body import PredictBody
 from service.api.errors import STATUS
 from service.api.oip import repository
 from service.api.oip.body import InferRequest
-from service.api.problems import Problem
+from service.api.problems import Problem, described
 from service.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 from service.security.guard import OPEN
 
@@ -62,7 +62,7 @@ def document(app: FastAPI, *, keys: bool) -> dict[str, Any]:
 def _guarded(operation: dict[str, Any]) -> None:
     """Document what an operation answers where the API key is not right, in the form of any other error of it."""
     for error in (UnauthenticatedError, ForbiddenError, RateLimitedError):
-        answer = {**operation["responses"]["default"], "description": error.__doc__}
+        answer = {**operation["responses"]["default"], "description": described(error)}
         operation["responses"].setdefault(str(int(STATUS[error])), answer)
 
 

@@ -168,5 +168,5 @@ def test_epochs_draw_other_outliers(digits: Dataset) -> None:
     for outliers in (None, {"rows": 8, "weight": 0.5}):
         fit = Fit(Recipe.model_validate({**told.model_dump(), "outliers": outliers}), digits, CPU, seed=0)
         losses[outliers is None] = [float(loss) for _ in range(2) for _, loss, _ in fit.train_epoch()]
-    assert losses[True][0] == pytest.approx(losses[True][1], rel=1e-4)
-    assert losses[False][0] != pytest.approx(losses[False][1], rel=1e-3)
+    assert losses[True][0] == pytest.approx(losses[True][1], rel=1e-6)
+    assert losses[False][0] != pytest.approx(losses[False][1], rel=1e-5)

@@ -5,7 +5,8 @@ import socket
 import numpy as np
 import pytest
 
-from benchmarks.serving.load import HOST, Closed, Open, Phase, Plan, arrivals, measure, process
+from benchmarks.serving.load import measure, process
+from benchmarks.serving.plan import HOST, Closed, Open, Phase, Plan, arrivals
 from benchmarks.serving.questions import Digits, Kind
 from benchmarks.serving.results import BROKEN, UNANSWERED, summarise
 from tests.benchmarks.serving.little import Reply, little
