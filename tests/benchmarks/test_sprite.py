@@ -10,10 +10,11 @@ from training.data import Dataset
 
 
 def test_the_page_offers_the_validation_digits_that_are_chosen(mnist: Dataset) -> None:
-    first, hard = choose(mnist.validation)
+    first, hard, begin = choose(mnist.validation)
     told = json.loads((STATIC / "digits.json").read_text(encoding="utf-8"))
     assert told["labels"][: told["easy"]] == list(range(10))
     assert told["labels"] == mnist.validation.labels[[*first, *hard]].tolist()
+    assert [*first, *hard][told["begin"]] == begin
     sprite = np.asarray(Image.open(STATIC / "digits.png"))
     for place, row in enumerate([*first, *hard]):
         top, left = (28 * part for part in divmod(place, told["columns"]))

@@ -14,7 +14,6 @@ import { offer } from "./samples.js";
 import { logitsChart, stepsChart } from "./solve-charts.js";
 import { methodsOf, tradeoffChart } from "./tradeoff-chart.js";
 
-const FIRST = 11; // of the digits to pick: a loose solve reads it otherwise than a tight one
 
 const part = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 /** @type {{name: string, methods: string[], default: boolean}[]} */
@@ -156,7 +155,7 @@ async function start() {
     await turn();
     if (!samples) {
       samples = await offer(part("samples"), (sheet) => pad.put(sheet));
-      samples.pick(FIRST);
+      samples.begin();
     }
   } catch (error) {
     models = [];

@@ -9,8 +9,8 @@ const SIDE = 28;
  *
  * @param {HTMLElement} fieldset
  * @param {(sheet: import("./pad.js").Sheet) => void} take called with the one that is picked
- * @returns {Promise<{pick: (number: number) => void, mark: (sheet: import("./pad.js").Sheet) => void}>}
- *   to pick one, and to have that one picked, if any, which a sheet was made from
+ * @returns {Promise<{begin: () => void, mark: (sheet: import("./pad.js").Sheet) => void}>}
+ *   to pick the one to begin with, and to have that one picked, if any, which a sheet was made from
  */
 export async function offer(fieldset, take) {
   const source = new URL("digits.png", import.meta.url).href;
@@ -42,7 +42,7 @@ export async function offer(fieldset, take) {
     return input;
   });
   return {
-    pick: (number) => inputs[number].click(),
+    begin: () => inputs[told.begin].click(),
     mark: (sheet) => inputs.forEach((input) => (input.checked = origins.get(sheet) === input)),
   };
 }
