@@ -90,7 +90,7 @@ def test_a_digit_that_is_drawn_by_mouse_is_recognised(page: Page, strokes: Strok
 def test_a_letter_is_told_to_be_perhaps_no_digit(page: Page) -> None:
     draw(page, W)
     expect(page.locator("#truth")).to_have_text("perhaps no digit")
-    expect(page.locator("#status")).to_have_text(re.compile(r"^\d, .+ certain, perhaps no digit, 2 evaluations$"))
+    expect(page.locator("#status")).to_have_text(re.compile(r"^\d, .+ certain, perhaps no digit, \d+ evaluations$"))
     page.get_by_role("button", name="Clear").click()
     draw(page, SEVEN)
     expect(page.locator("#digit")).to_have_text("7")
@@ -193,7 +193,7 @@ def test_a_digit_may_be_picked_by_keyboard(page: Page) -> None:
     expect(page.locator("#truth")).to_have_text("right: labelled 3")
     page.keyboard.press("ArrowRight")
     expect(page.locator("#digit")).to_have_text("4")
-    expect(page.locator("#status")).to_have_text(re.compile(r"^4, .+ certain, 2 evaluations$"))
+    expect(page.locator("#status")).to_have_text(re.compile(r"^4, .+ certain, \d+ evaluations$"))
 
 
 def test_the_digits_to_pick_are_what_they_are_called_and_the_plain_ones_are_read_so(page: Page) -> None:
@@ -242,8 +242,9 @@ def test_what_the_network_sees_is_shown(page: Page) -> None:
 def test_the_slider_changes_what_it_costs_and_here_the_answer(page: Page) -> None:
     told = json.loads((STATIC / "digits.json").read_text())
     label = told["labels"][told["begin"]]
-    expect(page.locator("#truth")).to_have_text(f"wrong: labelled {label}")
+    expect(page.locator("#truth")).to_have_text(f"right: labelled {label}")
     set_slider(page, "Home")
+    expect(page.locator("#truth")).to_have_text(f"wrong: labelled {label}")
     expect(page.locator("#nfe")).to_have_text("2")
     loose = page.locator("#error").inner_text()
     set_slider(page, "End")
@@ -356,16 +357,17 @@ def test_the_trade_off_has_the_present_setting_in_it(page: Page, client: httpx.C
 def test_settings_and_networks_are_compared_and_what_differs_is_marked(page: Page) -> None:
     page.get_by_role("button", name="Compare").click()
     expect(page.locator("#compare-note")).to_have_text(
-        re.compile(r"\d of 9 answer otherwise than the tightest solve, 7\.")
+        re.compile(r"[1-9] of 9 answers? otherwise than the tightest solve, \d\.")
     )
+    tight = page.locator("#compare-note").inner_text().rstrip(".")[-1]
     rows = page.locator("#compare-table tbody tr")
     told = {row.locator("th").inner_text(): row for row in rows.all()}
     assert {"euler, 1 step", "heun2 at 1", "dopri5 at 10⁻⁵", "mlp, fixed depth", "resnet, fixed depth"} <= told.keys()
     for row in told.values():
         answer = row.locator(".given").inner_text()
-        assert answer in {"7", f"≠ {answer[-1]}"}
-        assert ("differs" in (row.get_attribute("class") or "")) == (answer != "7")
-    assert told["heun2 at 1"].locator(".given").inner_text() == "≠ 9"
+        assert answer in {tight, f"≠ {answer[-1]}"}
+        assert ("differs" in (row.get_attribute("class") or "")) == (answer != tight)
+    assert told["heun2 at 1"].locator(".given").inner_text() != tight
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#compare-table")).to_be_hidden()
 
@@ -376,8 +378,8 @@ def test_settings_and_networks_are_compared_and_what_differs_is_marked(page: Pag
 @pytest.mark.parametrize("language", ["curl", "python"])
 def test_what_is_copied_runs_and_gets_the_answer_of_the_page(browser: Browser, service: Running, language: str) -> None:
     with visiting(browser, service.url, permissions=["clipboard-read", "clipboard-write"]) as page:
-        set_slider(page, "ArrowRight", 4)
-        expect(page.locator("#by")).to_have_text("heun2 at 0.1")
+        set_slider(page, "End")
+        expect(page.locator("#by")).to_have_text("dopri5 at 10⁻⁶")
         page.get_by_role("button", name=f"Copy as {language}", exact=False).click()
         expect(page.locator("#copied")).to_have_text("Copied")
         program = page.evaluate("() => navigator.clipboard.readText()")
