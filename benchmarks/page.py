@@ -30,7 +30,7 @@ def main() -> None:
         page.get_by_role("status").filter(has_text="certain").wait_for(state="attached")
         for _ in range(NOTCHES):
             page.locator("#slider").press("ArrowRight")
-        page.get_by_text("bosh3 at 10⁻³").wait_for()
+        page.locator("#by").filter(has_text=" at 10⁻³").wait_for()
         page.locator("#slider").blur()
         shown = page.screenshot()
         browser.close()

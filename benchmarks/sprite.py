@@ -2,7 +2,8 @@
 
 They are from MNIST's validation split, which the network was not fitted on: the first of each digit, the one that the
 page begins with, and those of which the network that ships is least certain at its default solver. The page begins with
-a digit that the loosest solve reads wrongly, and the default one, the most certain of it, and a tight one rightly.
+a digit that the loose solve which it begins by reads wrongly, and the default one, more certain of it than of others
+such, and a tight one rightly.
 Drawn side by side into one PNG, with their labels beside it.
 """
 
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 FITTED = ROOT / "models" / "fitted" / "odenet-mnist"
 STATIC = ROOT / "service" / "web" / "static"
 HARD = 13
-LOOSEST = SolverSettings.adaptive("heun2", 10.0)
+LOOSE = SolverSettings.adaptive("heun2", 1.0)  # by which the page begins
 TIGHT = SolverSettings.adaptive("dopri5", 1e-5)
 COLUMNS = 12
 
@@ -48,14 +49,14 @@ def choose(split: Split) -> Chosen:
 
     Raises:
         FileNotFoundError: no version of the network is there.
-        ValueError: no digit is read wrongly by the loosest solve, and rightly by the others.
+        ValueError: no digit is read wrongly by the loose solve, and rightly by the others.
     """
     folder = newest(FITTED)
     if folder is None:
         raise FileNotFoundError(f"{FITTED}: no version of the network is there")
     manifest = artifacts.read(folder).manifest
     backend, images, labels = OnnxBackend(folder, manifest.methods), split.images.numpy(), split.labels.numpy()
-    loose, default, tight = (classify(backend, images, solver) for solver in (LOOSEST, manifest.default_solver, TIGHT))
+    loose, default, tight = (classify(backend, images, solver) for solver in (LOOSE, manifest.default_solver, TIGHT))
     first = [int(np.flatnonzero(labels == digit)[0]) for digit in range(CLASSES)]
     certainty = default.probabilities(manifest.temperature).max(axis=1)
     shows = (loose.digits != labels) & (default.digits == labels) & (tight.digits == labels)
