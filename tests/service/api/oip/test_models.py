@@ -62,7 +62,7 @@ def test_a_configuration_tells_the_default_solver(client: httpx.Client, path: st
     assert default is not None
     expected = {name: {"string_value": str(value)} for name, value in default.model_dump(exclude_none=True).items()}
     assert configuration["parameters"] == expected
-    assert configuration["version_policy"] == {"specific": {"versions": [2]}}
+    assert configuration["version_policy"] == {"specific": {"versions": [int(SHIPPED.name)]}}
     assert {"name": "method", "data_type": "TYPE_STRING", "dims": []} in configuration["output"]
     assert told(client, "/v2/models/mlp/config")["parameters"] == {}
 

@@ -154,7 +154,7 @@ def test_health(server: Any) -> None:
     assert server.is_server_live() is True
     assert server.is_server_ready() is True
     assert server.is_model_ready(MODEL) is True
-    assert server.is_model_ready(MODEL, "2") is True
+    assert server.is_model_ready(MODEL, SHIPPED.name) is True
     assert server.is_model_ready(MODEL, "1") is False
     assert server.is_model_ready("lenet") is False
 
