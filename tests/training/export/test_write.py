@@ -234,4 +234,4 @@ def test_the_card_says_whether_pictures_of_no_digit_were_shown(artifact: Artifac
     exposed = plain | {"outliers": {"rows": 32, "weight": 0.1}}
     cards = [write_card(manifest.model_copy(update={"recipe": recipe}), None) for recipe in (plain, exposed)]
     assert ["fitted to be unsure" in card for card in cards] == [False, True]
-    assert ["nothing is calibrated there" in card for card in cards] == [True, False]
+    assert all("nothing is calibrated there" in card for card in cards)
