@@ -9,9 +9,11 @@ import string
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from scipy.interpolate import CubicSpline
@@ -34,7 +36,15 @@ DRAWING = 96  # the side of what a drawing takes of its canvas
 BOLD = 4  # what a font's strokes are broadened by is less
 WIDTHS = (3, 16)  # of other strokes, the second one left out
 
-Make = Callable[[Split, np.random.Generator], Digit]
+
+class Digits(NamedTuple):
+    """What outliers are made of: images ``[rows, 28, 28]``, and those of them that may be mirrored."""
+
+    images: npt.NDArray[np.uint8]
+    mirrored: npt.NDArray[np.uint8]
+
+
+Make = Callable[[Digits, np.random.Generator], Digit]
 
 
 def make_outliers(digits: Split, rows: int, seed: int) -> Tensor:
@@ -52,17 +62,17 @@ def make_outliers(digits: Split, rows: int, seed: int) -> Tensor:
     Raises:
         ValueError: none of the digits is one of those that are mirrored.
     """
-    if not np.isin(digits.labels.numpy(), MIRRORED).any():
+    images, labels = (column.numpy() for column in digits)
+    of = Digits(images, images[np.isin(labels, MIRRORED)])
+    if len(of.mirrored) == 0:
         mirrored = ", ".join(map(str, MIRRORED))
-        raise ValueError(
-            f"outliers: some are the digits {mirrored} mirrored, and the split of {len(digits.labels)} has none"
-        )
+        raise ValueError(f"outliers: some are the digits {mirrored} mirrored, and the split of {len(labels)} has none")
     rng = np.random.default_rng(seed)
-    made = [KINDS[row % len(KINDS)](digits, rng) for row in range(rows)]
+    made = [KINDS[row % len(KINDS)](of, rng) for row in range(rows)]
     return torch.from_numpy(np.stack(made))
 
 
-def _character(_digits: Split, rng: np.random.Generator) -> Digit:
+def _character(_digits: Digits, rng: np.random.Generator) -> Digit:
     """A letter or symbol of a font, as bold as chance has it."""
     face, character = CHARACTERS[rng.integers(len(CHARACTERS))]
     canvas = _canvas()
@@ -71,20 +81,20 @@ def _character(_digits: Split, rng: np.random.Generator) -> Digit:
     return _formed(canvas)
 
 
-def _mirrored(digits: Split, rng: np.random.Generator) -> Digit:
+def _mirrored(digits: Digits, rng: np.random.Generator) -> Digit:
     """A digit seen in a mirror, of those that look like none there."""
-    rows = np.flatnonzero(np.isin(digits.labels.numpy(), MIRRORED))
-    return digits.images[rng.choice(rows)].numpy()[:, ::-1]
+    drawn: Digit = digits.mirrored[rng.choice(len(digits.mirrored))]
+    return drawn[:, ::-1]
 
 
-def _several(digits: Split, rng: np.random.Generator) -> Digit:
+def _several(digits: Digits, rng: np.random.Generator) -> Digit:
     """Two or three digits side by side."""
-    shown = digits.images[rng.integers(len(digits.labels), size=rng.integers(2, 4))].numpy()
+    shown = digits.images[rng.integers(len(digits.images), size=rng.integers(2, 4))]
     cropped = [picture[:, picture.any(axis=0)] for picture in shown]
     return _formed(Image.fromarray(np.concatenate(cropped, axis=1)))
 
 
-def _curve(_digits: Split, rng: np.random.Generator) -> Digit:
+def _curve(_digits: Digits, rng: np.random.Generator) -> Digit:
     """A scribble: a smooth curve through points here and there, more of them than a digit has turns."""
     points = rng.uniform(0, DRAWING, (rng.integers(9, 17), 2))
     path = CubicSpline(np.arange(len(points)), points)(np.linspace(0, len(points) - 1, 200))
@@ -94,7 +104,7 @@ def _curve(_digits: Split, rng: np.random.Generator) -> Digit:
     return _formed(canvas)
 
 
-def _polygon(_digits: Split, rng: np.random.Generator) -> Digit:
+def _polygon(_digits: Digits, rng: np.random.Generator) -> Digit:
     """Filled, or the outline of a triangle or a quadrangle; one of more corners would look like a 0."""
     canvas = _canvas()
     filled = bool(rng.integers(2))
@@ -103,7 +113,7 @@ def _polygon(_digits: Split, rng: np.random.Generator) -> Digit:
     return _formed(canvas)
 
 
-def _texture(_digits: Split, rng: np.random.Generator) -> Digit:
+def _texture(_digits: Digits, rng: np.random.Generator) -> Digit:
     """Smooth noise, over the whole picture or in a polygon; often little or nothing of it is above the threshold."""
     canvas = _canvas()
     ImageDraw.Draw(canvas).polygon(_corners(rng, 8), 255)

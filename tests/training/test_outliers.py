@@ -10,9 +10,9 @@ from training.data import Dataset, Split
 from training.outliers import CHARACTERS, FONTS, KINDS, MIRRORED, make_outliers
 
 
-def of_kind(mnist: Dataset, name: str, rows: int = 40) -> npt.NDArray[np.uint8]:
+def of_kind(digits: Split, name: str, rows: int = 40) -> npt.NDArray[np.uint8]:
     place = [kind.__name__ for kind in KINDS].index(f"_{name}")
-    return make_outliers(mnist.fit, rows * len(KINDS), seed=1)[place :: len(KINDS)].numpy()
+    return make_outliers(digits, rows * len(KINDS), seed=1)[place :: len(KINDS)].numpy()
 
 
 def test_they_are_pictures_that_follow_from_the_seed(mnist: Dataset) -> None:
@@ -27,7 +27,7 @@ def test_they_are_pictures_that_follow_from_the_seed(mnist: Dataset) -> None:
 @pytest.mark.parametrize("kind", ["character", "several", "curve", "polygon"])
 def test_drawings_have_mnists_form(mnist: Dataset, kind: str) -> None:
     """Their longer side is 20, or 19 with a faint edge, and the centre of mass at the centre as far as it can be."""
-    for picture in of_kind(mnist, kind).astype(float):
+    for picture in of_kind(mnist.fit, kind).astype(float):
         box = [np.flatnonzero(picture.any(axis=axis)) for axis in (1, 0)]
         assert max(np.ptp(side) + 1 for side in box) in (19, 20)
         assert picture.max() == 255
@@ -39,13 +39,12 @@ def test_drawings_have_mnists_form(mnist: Dataset, kind: str) -> None:
 def test_mirrored_digits_are_those_that_are_none_in_a_mirror(mnist: Dataset) -> None:
     some = Split(mnist.fit.images[:200], mnist.fit.labels[:200])
     labels = {picture.numpy().tobytes(): int(label) for picture, label in zip(*some, strict=True)}
-    place = [kind.__name__ for kind in KINDS].index("_mirrored")
-    made = make_outliers(some, 100 * len(KINDS), seed=1)[place :: len(KINDS)].numpy()
+    made = of_kind(some, "mirrored", rows=100)
     assert {labels[picture[:, ::-1].tobytes()] for picture in made} == set(MIRRORED)
 
 
 def test_textures_are_grey_and_some_have_hardly_any_ink(mnist: Dataset) -> None:
-    made = of_kind(mnist, "texture", rows=100)
+    made = of_kind(mnist.fit, "texture", rows=100)
     shares = (made > 0).mean(axis=(1, 2))
     assert shares.min() < 0.02
     assert shares.max() > 0.9
