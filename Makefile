@@ -2,14 +2,24 @@
 PYTHON ?= python3
 SERVE  := .venv/serve
 DEV    := .venv/dev
+PYTEST := $(DEV)/bin/python -m pytest --numprocesses auto --dist loadgroup
 
-.PHONY: serve test lint types test-gpu fit export table figures time-to-error page bench bench-swap observability docs docs-serve image clean
+.PHONY: serve check test lint types tests tests-check test-nightly test-gpu fit export table figures time-to-error page bench bench-swap observability docs docs-serve image clean
 
 serve: $(SERVE)/.installed  ## the service, without torch, on http://127.0.0.1:8000 or ODENET_PORT
 	$(SERVE)/bin/python -m service $(ARGS)
 
-test: lint types  ## every check that needs no GPU and no container engine
-	$(DEV)/bin/python -m pytest
+check: $(DEV)/.installed  ## format, lint, types, and every test that starts no server, no browser and no fit; a minute
+	$(MAKE) --no-print-directory --jobs lint types tests-check
+
+test: $(DEV)/.installed  ## every check that needs no GPU and no container engine; CI runs this target
+	$(MAKE) --no-print-directory --jobs lint types tests
+
+tests-check: $(DEV)/.installed
+	$(PYTEST) -m 'not gpu and not nightly and not system'
+
+tests: $(DEV)/.installed
+	$(PYTEST)
 
 lint: $(DEV)/.installed
 	$(DEV)/bin/ruff format --check .
@@ -17,6 +27,9 @@ lint: $(DEV)/.installed
 
 types: $(DEV)/.installed
 	$(DEV)/bin/mypy
+
+test-nightly: $(DEV)/.installed  ## the tests that take minutes; CI does not run them
+	$(PYTEST) -m nightly
 
 test-gpu: $(DEV)/.installed  ## what needs a CUDA device
 	$(DEV)/bin/python -m pytest -m gpu
@@ -66,12 +79,18 @@ image:  ## the container image of the service
 clean:
 	rm -rf .venv build site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
+# uv installs in seconds what pip installs in minutes. uv does not read the configuration of pip: where uv fails, pip tries.
+# $(1) is the environment, $(2) the project with its extras.
+define install
+	$(PYTHON) -m venv --clear $(1)
+	$(1)/bin/python -m pip install --quiet --constraint constraints.txt uv
+	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(1)/bin/uv pip install --quiet --python $(1)/bin/python --constraint constraints.txt $(2) \
+	  || $(1)/bin/python -m pip install --quiet --constraint constraints.txt $(2)
+	touch $(1)/.installed
+endef
+
 $(SERVE)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv --clear $(SERVE)
-	$(SERVE)/bin/python -m pip install --quiet --constraint constraints.txt .
-	touch $@
+	$(call install,$(SERVE),.)
 
 $(DEV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv --clear $(DEV)
-	$(DEV)/bin/python -m pip install --quiet --constraint constraints.txt '.[dev]'
-	touch $@
+	$(call install,$(DEV),'.[dev]')

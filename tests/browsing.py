@@ -7,8 +7,10 @@ from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect
 
-PATIENCE = 20_000
-"""Milliseconds after which what a test waits for is not going to happen."""
+from tests.waiting import HANG
+
+PATIENCE = 1000 * HANG
+"""Milliseconds after which a test gives up."""
 
 GLANCE = 20
 """Milliseconds between two looks at what has no event to wait for."""
@@ -40,11 +42,12 @@ class Visit:
         page.on("requestfailed", self._failed)
 
     def open(self, url: str) -> None:
-        """Open the service's page, and wait for its first answer."""
+        """Open the service's page, and wait for its first answer, which comes after everything else that it loads."""
         for _ in range(TRIES):
             self.cut = False
             self.page.goto(url)
-            self.page.wait_for_load_state("networkidle")
+            while not self.cut and not ANY_DIGIT.match(self.page.locator("#digit").inner_text()):
+                self.page.wait_for_timeout(GLANCE)
             if not self.cut:
                 break
         expect(self.page.locator("#digit")).to_have_text(ANY_DIGIT)

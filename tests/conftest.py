@@ -1,5 +1,6 @@
 """Real parts, made once: the digits, a few of them as a dataset, and a small artifact that the real export wrote."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,68 @@ import torch
 from models.artifact import Artifact, Profile, ProfilePoint
 from models.backends.torch import TorchBackend, load_network
 from models.networks.registry import NETWORKS
+from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
+from tests import serving
 from training.data import Dataset, Split
 from training.data import load as load_dataset
 from training.export.write import Source, export
+from training.profile import REFERENCE
 from training.recipe import RECIPES, read_recipe
 from training.run import RunConfig
 
+ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
+PROFILED = [
+    *(SolverSettings(method=method, steps=steps) for method in ("euler", "midpoint", "rk4") for steps in (1, 2)),
+    *(SolverSettings.adaptive(method, tolerance) for method in ADAPTIVE for tolerance in (1e1, 1e-1, 1e-3)),
+    REFERENCE,
+]
+"""The settings in the profile of the test artifact; a shipped profile has four times as many."""
+
+EXPORTED = {"artifact", "mlp_artifact"}
+"""Fixtures that run the export."""
+
+STARTING = {"service", "browser", "site"}
+"""Fixtures that start the service or a browser, or build the site."""
+
 METRICS_LINE = '{"epoch": 1, "validation_error": 0.9, "validation_nfe": 4.0}\n'
+
+
+def pytest_configure() -> None:
+    """Let the processes that the tests start obey SIGHUP and SIGINT.
+
+    A shell or ``nohup`` may start the tests with these signals ignored, and child processes would ignore them too. A
+    handler that does nothing keeps the tests alive as before, but exec(3) resets the signal to its default.
+    """
+    for sig in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(sig) is signal.SIG_IGN:
+            signal.signal(sig, lambda *_: None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start a server or a browser, and group the tests for pytest-xdist.
+
+    The tests of a module stay together in one process, because they share costly fixtures. All modules that need the
+    exported artifact stay together, so that the export runs once. A test may name another group by
+    ``pytest.mark.xdist_group``. The groups with system tests come first, because they take the longest.
+    """
+    sharing = {item.path for item in items if EXPORTED & set(fixtures(item))}
+    for item in items:
+        if STARTING & set(fixtures(item)):
+            item.add_marker(pytest.mark.system)
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("export" if item.path in sharing else item.path.name))
+    items.sort(key=lambda item: item.get_closest_marker("system") is None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let only a system test start the service; see `tests.serving.start`."""
+    serving.may_start = item.get_closest_marker("system") is not None
+
+
+def fixtures(item: pytest.Item) -> list[str]:
+    """The names of all fixtures of a test."""
+    return list(getattr(item, "fixturenames", []))
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +117,7 @@ def artifact(
     source: Source, export_reports: list[str | ProfilePoint], tmp_path_factory: pytest.TempPathFactory
 ) -> Artifact:
     """That network, exported and opened; not to be changed."""
-    return export(source, tmp_path_factory.mktemp("models"), "small", "3", export_reports.append)
+    return export(source, tmp_path_factory.mktemp("models"), "small", "3", export_reports.append, solvers=PROFILED)
 
 
 @pytest.fixture(scope="session")

@@ -4,20 +4,31 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 
 import httpx
 
 from models.artifact import newest
+from tests.waiting import HANG
 
 ROOT = Path(__file__).parents[1]
 FITTED = ROOT / "models" / "fitted"
-SHIPPED = newest(FITTED / "odenet-mnist") or FITTED
+EVERY_MODEL = sorted(path.name for path in FITTED.glob("*/"))
+DEFAULT_MODEL = "odenet-mnist"
+TWO_MODELS = (DEFAULT_MODEL, "mlp")
+"""The default model, and the model that loads the fastest."""
+
+SHIPPED = newest(FITTED / DEFAULT_MODEL) or FITTED
 """The artifact that ships, and that the service serves by default."""
+
+
+may_start = True
+"""Whether the test that runs now has the mark `system`; `tests/conftest.py` keeps this up to date."""
 
 
 @dataclass
@@ -31,11 +42,12 @@ class Running:
     def client(self) -> httpx.Client:
         """A client of it, which must be closed."""
         # A process says that it has started just before it listens.
-        return httpx.Client(base_url=self.url, timeout=60, transport=httpx.HTTPTransport(retries=3))
+        return httpx.Client(base_url=self.url, timeout=HANG, transport=httpx.HTTPTransport(retries=3))
 
 
 def start(*flags: str, **environment: str) -> subprocess.Popen[str]:
     """Start the service with flags and settings in the environment."""
+    assert may_start, "a test that starts the service needs pytest.mark.system"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ODENET_")}
     return subprocess.Popen(
         [sys.executable, "-m", "service", *flags],
@@ -48,14 +60,23 @@ def start(*flags: str, **environment: str) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def running(*flags: str, **environment: str) -> Iterator[Running]:
-    """A service of one process on a free port, unless it is told otherwise, stopped when it is left."""
+def running(*flags: str, models: Sequence[str] = TWO_MODELS, **environment: str) -> Iterator[Running]:
+    """Run the service on a free port, and stop the service at the end of the block.
+
+    Args:
+        flags: the service's own flags. A ``--models`` among them replaces ``models``.
+        models: the names of the shipped models to serve. Two models start three times faster than six.
+        environment: settings in the environment; one worker and no time of grace, unless given here.
+    """
     settings = {"ODENET_WORKERS": "1", "ODENET_GRACE_SECONDS": "0"} | environment
-    process = start("--port", "0", *flags, **settings)
-    assert process.stderr is not None
-    stderr, log = process.stderr, list[str]()
-    reader = Thread(target=lambda: log.extend(stderr), daemon=True)  # so that the pipe never fills
-    with process:
+    with ExitStack() as stack:
+        if "--models" not in flags:
+            flags = ("--models", stack.enter_context(folder_of(models)), *flags)
+        process = start("--port", "0", *flags, **settings)
+        assert process.stderr is not None
+        stderr, log = process.stderr, list[str]()
+        reader = Thread(target=lambda: log.extend(stderr), daemon=True)  # so that the pipe never fills
+        stack.enter_context(process)
         try:
             url, started = None, 0
             while url is None or started < int(settings["ODENET_WORKERS"]):
@@ -69,6 +90,15 @@ def running(*flags: str, **environment: str) -> Iterator[Running]:
             yield Running(url, process, log)
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=HANG)
             if reader.ident is not None:
-                reader.join()  # whoever wrote has ended
+                reader.join()  # no process writes to the pipe any more
+
+
+@contextmanager
+def folder_of(models: Sequence[str]) -> Iterator[str]:
+    """A models folder that holds some of the shipped models, by links."""
+    with TemporaryDirectory(prefix="models-") as folder:
+        for name in models:
+            Path(folder, name).symlink_to(FITTED / name)
+        yield folder

@@ -1,26 +1,34 @@
-"""Waiting for what another task, thread or process does."""
+"""Waiting for another task, thread or process; the one place for the time limits of the tests."""
 
 import asyncio
 import time
 from collections.abc import Callable
 
-HANG = 60
-"""Seconds after which what should happen is taken never to."""
+HANG = 300
+"""Seconds after which a test gives up. The limit guards against a hang; no test depends on the speed of a machine."""
 
 PACE = 2e-3
-"""Seconds from one look to the next."""
+"""Seconds between two looks."""
 
 
 def until(happened: Callable[[], object]) -> None:
-    """Wait for something that another thread or process does."""
+    """Wait for an event in another thread or process.
+
+    Args:
+        happened: returns a true value after the event.
+    """
     given_up = time.monotonic() + HANG
     while not happened():
-        assert time.monotonic() < given_up, "it does not happen"
+        assert time.monotonic() < given_up, f"the event did not happen within {HANG} seconds"
         time.sleep(PACE)
 
 
 async def until_others(happened: Callable[[], object]) -> None:
-    """Wait for something that another task does, or a thread beside the loop."""
+    """Wait for an event in another task or in a thread beside the event loop.
+
+    Args:
+        happened: returns a true value after the event.
+    """
     async with asyncio.timeout(HANG):
         while not happened():
             await asyncio.sleep(PACE)

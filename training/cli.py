@@ -168,7 +168,7 @@ def profile(
         images, labels = load_dataset(data).validation
         table = Table("solver", "error", "agreement", "NFE mean", "NFE 99 %", "rejected", "ms an image")
         with Live(table, console=console, vertical_overflow="visible"):
-            for point in profiles.measure(backend, images.numpy(), labels.numpy()):
+            for point in profiles.measure(backend, images.numpy(), labels.numpy(), profiles.settings()):
                 table.add_row(*_cells(point))
 
 

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -44,16 +44,19 @@ def settings() -> list[SolverSettings]:
     return fixed + adaptive
 
 
-def measure(backend: Backend, images: Images, labels: npt.NDArray[np.int64]) -> Iterator[ProfilePoint]:
-    """Measure each setting of the table on the validation split, in order.
+def measure(
+    backend: Backend, images: Images, labels: npt.NDArray[np.int64], solvers: Iterable[SolverSettings]
+) -> Iterator[ProfilePoint]:
+    """Measure each setting on the validation split, in order.
 
     Args:
-        backend: with one thread, for the time to mean what it says.
+        backend: runs on one thread, because the time per image is the processor time of one thread.
         images: ``[rows, 28, 28]`` of uint8.
         labels: ``[rows]``.
+        solvers: the settings to measure.
     """
     reference = classify(backend, images, REFERENCE, BATCH_SIZE)
-    for solver in settings():
+    for solver in solvers:
         answer = classify(backend, images, solver, BATCH_SIZE)
         yield ProfilePoint(
             solver=solver,

@@ -20,6 +20,8 @@ from training.data import Dataset, Split
 from training.fit import Fit
 from training.recipe import RECIPES, read_recipe
 
+pytestmark = pytest.mark.system
+
 BATCH_SECONDS = 0.01
 VALIDATION_SECONDS = 0.1
 

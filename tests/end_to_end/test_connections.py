@@ -12,6 +12,8 @@ from tests.digits import load_test_set
 from tests.serving import ROOT, Running, running
 from tests.waiting import HANG
 
+pytestmark = pytest.mark.system
+
 EXPECTING = (
     "POST /predict HTTP/1.1\r\nhost: here\r\nexpect: 100-continue\r\ncontent-length: 784\r\ncontent-type: {}\r\n\r\n"
 )

@@ -12,13 +12,18 @@ import numpy.typing as npt
 import onnxruntime as ort
 import pytest
 
+from models.artifact import newest, read
+from models.backends.onnx import OnnxBackend
+from models.backends.protocol import classify
 from tests.digits import encoded, load_test_set, seven
-from tests.serving import FITTED, ROOT, SHIPPED, running
+from tests.serving import DEFAULT_MODEL, EVERY_MODEL, FITTED, ROOT, SHIPPED, TWO_MODELS, folder_of, running
+
+pytestmark = pytest.mark.system
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    with running() as service, service.client() as client:
+    with running(models=EVERY_MODEL) as service, service.client() as client:
         yield client
 
 
@@ -30,16 +35,33 @@ def predictions(client: httpx.Client, images: npt.NDArray[np.uint8], **query: st
     return list(listed)
 
 
-@pytest.mark.parametrize("name", [path.name for path in sorted(FITTED.glob("*/"))])
-def test_all_test_digits_over_http_give_the_error_that_the_card_states(client: httpx.Client, name: str) -> None:
-    images, labels = load_test_set()
-    batches = (images[start : start + 250] for start in range(0, 10_000, 250))
-    answers = [prediction["digit"] for batch in batches for prediction in predictions(client, batch, model=name)]
+def digits_over_http(client: httpx.Client, name: str, rows: int) -> list[int]:
+    """The digits that a model reads in the first images of the test set."""
+    images = load_test_set()[0]
+    batches = (images[start : start + 250] for start in range(0, rows, 250))
+    return [prediction["digit"] for batch in batches for prediction in predictions(client, batch, model=name)]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == DEFAULT_MODEL else [pytest.mark.nightly]) for name in EVERY_MODEL]
+)
+def test_all_test_digits_over_http_give_the_error_of_the_card(client: httpx.Client, name: str) -> None:
+    answers, labels = digits_over_http(client, name, 10_000), load_test_set()[1]
     errors = int((np.array(answers) != labels).sum())
     details = client.get(f"/models/{name}").json()
     (stated,) = [measured for measured in details["manifest"]["metrics"] if measured["split"] == "test"]
     assert (errors, len(answers)) == (stated["errors"], stated["rows"])
     assert f"| test | {errors / 10_000:.2%} | {errors} |" in details["card"]
+
+
+@pytest.mark.parametrize("name", EVERY_MODEL)
+def test_a_thousand_digits_over_http_are_those_of_the_graphs(client: httpx.Client, name: str) -> None:
+    """The export measured the error of the card by these graphs at this solver."""
+    folder = newest(FITTED / name)
+    assert folder is not None
+    manifest = read(folder).manifest
+    answer = classify(OnnxBackend(folder, manifest.methods), load_test_set()[0][:1000], manifest.default_solver)
+    assert digits_over_http(client, name, 1000) == answer.digits.tolist()
 
 
 def test_every_system_of_the_table_is_served(client: httpx.Client) -> None:
@@ -60,19 +82,20 @@ def test_torch_answers_as_onnxruntime_does(client: httpx.Client) -> None:
 
 def test_the_service_needs_no_torch() -> None:
     """A process in which torch cannot be imported serves a digit."""
-    program = f"""
+    with folder_of(TWO_MODELS) as models:
+        program = f"""
 import sys
 sys.modules["torch"] = None  # to import it now is an ImportError
 from fastapi.testclient import TestClient
 from service.app import create_app
 from service.settings import Settings
-with TestClient(create_app(Settings())) as client:
+with TestClient(create_app(Settings(models="{models}"))) as client:
     answer = client.post(
         "/predict", content=bytes.fromhex("{encoded(seven()).hex()}"), headers={{"content-type": "image/png"}}
     )
 print(answer.json()["predictions"][0]["digit"])
 """
-    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+        result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "7"
 
 

@@ -17,6 +17,9 @@ from models.artifact import newest, sha256
 from tests.artifacts import MLP, put, rewrite
 from tests.digits import load_test_set
 from tests.serving import FITTED, SHIPPED, running, start
+from tests.waiting import HANG
+
+pytestmark = pytest.mark.system
 
 PIXELS = "application/octet-stream"
 
@@ -33,7 +36,7 @@ def test_sigterm_ends_it_in_good_order() -> None:
     with running() as service, service.client() as client:
         assert client.get("/health/ready").status_code == 200
         service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(timeout=20) == 0
+        assert service.process.wait(timeout=HANG) == 0
     assert "Finished server process" in "".join(service.log)
 
 
@@ -69,7 +72,7 @@ def stopped_while_solving(*flags: str) -> httpx.Response:
                 assert answer.result().status_code == 429
                 answer = pool.submit(ask)
         service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(timeout=60) == 0
+        assert service.process.wait(timeout=HANG) == 0
         return answer.result()
 
 
@@ -83,7 +86,7 @@ def test_several_processes_serve_the_same_and_end_in_good_order() -> None:
                 served.append(answer.json()["predictions"])
         assert served == [served[0]] * 20
         service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(timeout=60) == 0
+        assert service.process.wait(timeout=HANG) == 0
     assert "".join(service.log).count("Finished server process") == 2
 
 
@@ -139,7 +142,7 @@ def test_what_keeps_it_from_starting_is_said(flags: list[str], named: str) -> No
 
 def ended_badly(process: subprocess.Popen[str], named: str) -> None:
     try:
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=HANG)
     finally:
         process.kill()
     assert process.returncode not in {0, None}

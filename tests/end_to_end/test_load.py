@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -16,8 +17,10 @@ from service.engine.engine import Engine
 from service.engine.job import End, Priority
 from service.settings import Settings
 from tests.digits import encoded, load_test_set
-from tests.serving import Running, running
+from tests.serving import DEFAULT_MODEL, Running, folder_of, running
 from tests.waiting import HANG, until
+
+pytestmark = pytest.mark.system
 
 PIXELS = {"content-type": "application/octet-stream"}
 TIGHT = {"method": "heun2", "tolerance": "1e-6"}
@@ -100,7 +103,8 @@ def test_more_images_than_a_request_may_hold_are_no_matter_of_the_queue(service:
 @contextmanager
 def served_here() -> Iterator[tuple[int, Engine]]:
     """The port that it listens on, and its engine."""
-    app = create_app(Settings(queue_rows=QUEUE_ROWS, max_images=QUEUE_ROWS, workers=1))
+    with folder_of([DEFAULT_MODEL]) as models:
+        app = create_app(Settings(models=Path(models), queue_rows=QUEUE_ROWS, max_images=QUEUE_ROWS, workers=1))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = Thread(target=server.run)
     thread.start()

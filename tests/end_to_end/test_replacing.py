@@ -16,6 +16,8 @@ from tests.end_to_end.callers import PIXELS, calling, ports_of, workers
 from tests.serving import FITTED, Running, running
 from tests.waiting import HANG, until
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:

@@ -17,6 +17,8 @@ from tests.end_to_end.callers import PIXELS, calling, workers
 from tests.serving import FITTED, Running, running, start
 from tests.waiting import HANG, until
 
+pytestmark = pytest.mark.system
+
 Serve = Callable[..., AbstractContextManager[Running]]
 
 ONE_AND_TWO = pytest.mark.parametrize("processes", ["1", "2"])

@@ -18,6 +18,8 @@ from tests.end_to_end.callers import EASY, PIXELS, Callers, calling
 from tests.serving import FITTED, Running, running
 from tests.waiting import until
 
+pytestmark = pytest.mark.system
+
 Serve = Callable[..., AbstractContextManager[Running]]
 Version = dict[str, Any]
 

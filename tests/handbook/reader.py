@@ -15,6 +15,7 @@ from typing import Self
 import httpx
 
 from tests.handbook.blocks import Block
+from tests.waiting import HANG
 
 HERE = "127.0.0.1:8000"
 """Where the pages have the service."""
@@ -36,8 +37,6 @@ curl() { command curl --silent --show-error --fail "$@"; }
 """A command that fails, or an answer that is an error, fails its block."""
 
 KEY = re.compile(r"which is kept nowhere: (\S+)")
-PATIENCE = 300
-"""Seconds after which what should end is taken never to."""
 
 
 class Reader:
@@ -118,7 +117,7 @@ class Reader:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE,
+            timeout=HANG,
         )
         assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
         if key := KEY.search(done.stderr):
@@ -138,7 +137,7 @@ class Reader:
                 start_new_session=True,
             )
         scheme = "https" if "--tls-certificate" in line else "http"
-        given_up = time.monotonic() + PATIENCE
+        given_up = time.monotonic() + HANG
         with httpx.Client(verify=False, trust_env=False) as client:  # noqa: S501 (a certificate of the test's own)
             while not _ready(client, f"{scheme}://{self._address}/health/ready"):
                 assert self._service.poll() is None, f"{line}\n{self.log.read_text()}"
@@ -153,7 +152,7 @@ class Reader:
         alive = service.poll() is None
         with suppress(ProcessLookupError):
             os.killpg(service.pid, signal.SIGINT)  # unlike SIGTERM it asks for no time of grace
-        service.wait(PATIENCE)
+        service.wait(HANG)
         assert alive, f"the service ended by itself\n{self.log.read_text()}"
 
 

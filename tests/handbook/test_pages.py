@@ -12,6 +12,8 @@ from tests.handbook.blocks import PAGES, RUN, SHOWN, blocks, name
 from tests.handbook.reader import Reader
 from tests.handbook.scratch import scratch
 
+pytestmark = pytest.mark.system
+
 HEADING = list(COLUMNS)[:-1]
 """Of the command's table, as far as it is compared."""
 
@@ -39,7 +41,9 @@ def test_a_block_says_what_it_is_and_an_excuse_is_for_one_that_would_be_run(page
 
 
 @needs_tools
-@pytest.mark.parametrize("page", RUNNABLE, ids=name)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=name(page), marks=pytest.mark.xdist_group(name(page))) for page in RUNNABLE]
+)
 def test_what_a_page_says_can_be_done(page: Path, tmp_path: Path) -> None:
     with Reader(scratch(tmp_path / "repository")) as reader:
         output = ""

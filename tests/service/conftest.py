@@ -3,13 +3,15 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.serving import Running, running
+from tests.serving import EVERY_MODEL, Running, running
 
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[Running]:
-    """The service with the model that ships, and with small limits."""
-    with running("--max-images", "50", "--max-body-bytes", "400000", "--max-pixels", "1000000") as service:
+    """The service with all models that ship, and with small limits."""
+    with running(
+        "--max-images", "50", "--max-body-bytes", "400000", "--max-pixels", "1000000", models=EVERY_MODEL
+    ) as service:
         yield service
 
 

@@ -10,6 +10,7 @@ import pytest
 from service.security.keys import Keys, Scope
 from service.settings import Settings
 from tests.serving import ROOT
+from tests.waiting import HANG
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -19,7 +20,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG,
         check=False,
     )
 

@@ -14,6 +14,8 @@ from tests.digits import load_test_set, seven
 from tests.serving import Running, running
 from tests.waiting import HANG
 
+pytestmark = pytest.mark.system
+
 LINE = b"POST /predict HTTP/1.1\r\nhost: here\r\n"
 DIGIT = LINE + b"content-type: application/octet-stream\r\ncontent-length: 784\r\n\r\n" + seven().tobytes()
 

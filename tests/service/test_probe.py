@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 import trustme
 
 from tests.serving import ROOT, running
+
+pytestmark = pytest.mark.system
 
 
 def probe(**environment: str) -> int:

@@ -19,6 +19,8 @@ from training.data import Dataset
 from training.evaluate import error_rate
 from training.run import CHECKPOINT, CONFIG, load_network
 
+pytestmark = pytest.mark.system
+
 ROOT = Path(__file__).parents[2]
 WIDE = {"COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
 

@@ -15,6 +15,8 @@ from training.data import Dataset, Split
 from training.fit import Fit
 from training.recipe import OutlierExposure, Recipe
 
+pytestmark = pytest.mark.system
+
 SYSTEMS = {
     "mlp": without_ode("mlp"),
     "resnet": without_ode("resnet"),

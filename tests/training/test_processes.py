@@ -13,11 +13,14 @@ from torch import Tensor, nn
 
 from models.artifact import METRICS
 from tests.training.fits import CPU, penalised, recipe
+from tests.waiting import HANG
 from training import processes
 from training.data import load
 from training.fit import Fit
 from training.recipe import Recipe
 from training.run import CHECKPOINT, CONFIG, load_config, load_network
+
+pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,7 +80,13 @@ def two_processes(told: Recipe, data: Path, folder: Path) -> subprocess.Complete
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
     return subprocess.run(
-        [*launcher, *map(str, fit)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300
+        [*launcher, *map(str, fit)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=HANG,
     )
 
 

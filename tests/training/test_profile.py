@@ -8,10 +8,9 @@ from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
+from tests.conftest import ADAPTIVE, PROFILED
 from training.data import Dataset
 from training.profile import BATCH_SIZE, REFERENCE, STEPS, TOLERANCES, collect, settings
-
-ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
 
 
 def point(solver: SolverSettings, nfe: float, agreement: float, unconverged: int = 0) -> ProfilePoint:
@@ -84,7 +83,7 @@ def test_the_profile_says_what_it_was_measured_on(profile: Profile, few_digits: 
     assert profile.rows == len(few_digits.validation.labels)
     assert profile.batch_size == BATCH_SIZE
     assert profile.reference == REFERENCE
-    assert [measured.solver for measured in profile.points] == settings()
+    assert [measured.solver for measured in profile.points] == PROFILED
 
 
 @pytest.mark.parametrize(

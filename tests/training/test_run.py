@@ -26,6 +26,8 @@ from training.fit import Fit
 from training.recipe import Recipe
 from training.run import CHECKPOINT, CONFIG, load_network, run
 
+pytestmark = pytest.mark.system
+
 
 class InterruptionError(Exception):
     """In the place of someone's Ctrl-C."""

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +79,7 @@ def export(
     version: str,
     report: Report,
     rows: int = VALIDATION_ROWS,
+    solvers: Iterable[SolverSettings] | None = None,
 ) -> Artifact:
     """Export a network to ``<folder>/<name>/<version>``.
 
@@ -90,7 +91,9 @@ def export(
         name: of the artifact.
         version: a whole number as text.
         report: told of each part of the work as it is done.
-        rows: validation images that the trade-off is measured on.
+        rows: the number of validation images for the profile.
+        solvers: the settings for the profile, at least one of each adaptive method. The default is every setting of
+            `training.profile.settings`.
 
     Raises:
         ExportError: the name or version is none, the version is there already, or the dataset is not the one that the
@@ -104,7 +107,7 @@ def export(
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{version}.", dir=target.parent))
     try:
-        _write(source, partial, name, version, report, rows)
+        _write(source, partial, name, version, report, rows, profile.settings() if solvers is None else solvers)
         partial.chmod(0o755)
         partial.rename(target)
     except BaseException:
@@ -127,7 +130,15 @@ def _check(source: Source, name: str, version: str) -> None:
         raise ExportError(f"the network was fitted on {fitted.dataset}; the dataset given is {given.name}, or differs")
 
 
-def _write(source: Source, folder: Path, name: str, version: str, report: Report, rows: int) -> None:
+def _write(
+    source: Source,
+    folder: Path,
+    name: str,
+    version: str,
+    report: Report,
+    rows: int,
+    solvers: Iterable[SolverSettings],
+) -> None:
     network = source.network
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     save_file(tensors, folder / WEIGHTS)
@@ -148,7 +159,7 @@ def _write(source: Source, folder: Path, name: str, version: str, report: Report
 
     measured = default = None
     if isinstance(network, ODENet):
-        measured = _measure_trade_off(backend, Split(*(column[:rows] for column in validation)), report)
+        measured = _measure_trade_off(backend, Split(*(column[:rows] for column in validation)), solvers, report)
         default = measured.cheapest([name for name, method in METHODS.items() if method.adaptive])
         report(f"exporting the whole solve, by {default}")
         _write_graph(graphs.whole_solve(network, default.method), folder / SOLVE, tensors)
@@ -172,10 +183,10 @@ def _write_graph(model: onnx.ModelProto, path: Path, tensors: dict[str, Tensor])
     onnx.checker.check_model(path)
 
 
-def _measure_trade_off(backend: Backend, split: Split, report: Report) -> Profile:
+def _measure_trade_off(backend: Backend, split: Split, solvers: Iterable[SolverSettings], report: Report) -> Profile:
     report(f"measuring the trade-off on {len(split.labels):,} images of the validation split")
     points = []
-    for point in profile.measure(backend, split.images.numpy(), split.labels.numpy()):
+    for point in profile.measure(backend, split.images.numpy(), split.labels.numpy(), solvers):
         points.append(point)
         report(point)
     return profile.collect(points, len(split.labels))

@@ -10,6 +10,7 @@ from benchmarks.serving.plan import HOST, Closed, Open, Phase, Plan, arrivals
 from benchmarks.serving.questions import Digits, Kind
 from benchmarks.serving.results import BROKEN, UNANSWERED, summarise
 from tests.benchmarks.serving.little import Reply, little
+from tests.waiting import HANG
 
 
 def test_a_closed_loop_has_a_request_in_flight_on_each_connection_and_no_more(digits: Digits) -> None:
@@ -115,7 +116,7 @@ def test_kinds_are_mixed_and_told_apart(digits: Digits) -> None:
 
 def test_it_runs_in_a_process_of_its_own_and_says_what_it_costs(digits: Digits) -> None:
     with little() as server, process() as pool:
-        result = pool.submit(measure, Plan(server.port, Closed(1, 0.2)), digits).result(timeout=30)
+        result = pool.submit(measure, Plan(server.port, Closed(1, 0.2)), digits).result(timeout=HANG)
     assert 0 < result.cpu_microseconds_per_request < 1e4
 
 

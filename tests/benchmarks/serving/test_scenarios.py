@@ -12,6 +12,8 @@ from benchmarks.serving.results import summarise
 from benchmarks.serving.servers import Command, ServerError, contender, running
 from tests.benchmarks.serving.test_results import result
 
+pytestmark = pytest.mark.system
+
 
 def test_a_scenario_prints_its_tables_and_draws_its_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(seconds=0.4, rounds=1, only=["saturated"], figure=tmp_path / "serving.svg")

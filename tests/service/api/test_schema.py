@@ -14,6 +14,8 @@ from schemathesis.engine import Status, events, from_schema
 from service.security.keys import Scope, make_key
 from tests.serving import SHIPPED, Running, running
 
+pytestmark = pytest.mark.system
+
 CONFIG: dict[str, Any] = {
     "seed": 1806,
     "request-timeout": 60,

@@ -12,6 +12,8 @@ from service.engine.policy import MOST_TRACED
 from tests.digits import encoded, load_test_set, seven
 from tests.serving import running
 
+pytestmark = pytest.mark.system
+
 DIGITS = load_test_set()[0]
 PIXELS = {"content-type": "application/octet-stream"}
 SETTINGS: dict[str, dict[str, Any]] = {

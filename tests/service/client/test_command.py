@@ -19,6 +19,9 @@ from service.api.query import QueryFields
 from service.security.keys import Scope, make_key
 from tests.digits import encoded, load_test_set, seven
 from tests.serving import ROOT, Running, running
+from tests.waiting import HANG
+
+pytestmark = pytest.mark.system
 
 SEVEN = ROOT / "docs" / "digits" / "seven.png"
 NOWHERE = "http://127.0.0.1:1"
@@ -35,7 +38,7 @@ def run(
         env=environment,
         input=told,
         capture_output=True,
-        timeout=120,
+        timeout=HANG,
         check=False,
     )
     assert b"Traceback" not in done.stderr, done.stderr.decode()

@@ -15,13 +15,12 @@ from service.registry import ServedModel
 from tests.service.engine.driving import DIGITS, assert_answered_as_alone
 from tests.service.engine.failing import Device, FailingBackend
 from tests.serving import SHIPPED
+from tests.waiting import HANG
 
 LONG: dict[str, Any] = {"method": "heun2", "tolerance": 1e-6}
 """At which an image takes some eight hundred evaluations."""
 
 LONG_NFE = 500
-HANG = 20
-"""Seconds after which what should happen is taken never to."""
 
 
 @pytest.fixture

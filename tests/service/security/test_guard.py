@@ -16,6 +16,8 @@ from service.security.keys import Scope, make_key
 from tests.digits import seven
 from tests.serving import Running, running
 
+pytestmark = pytest.mark.system
+
 PIXELS = {"content-type": "application/octet-stream"}
 
 

@@ -44,6 +44,7 @@ def test_the_page_of_the_documentation_may_run_its_own_script_alone(client: http
 PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
 
 
+@pytest.mark.system
 def test_pages_of_the_origins_that_are_set_may_ask() -> None:
     ours, others = "https://a.example", "https://b.example"
     with running("--cors-origins", f"{ours}, http://localhost:3000") as service, service.client() as client:

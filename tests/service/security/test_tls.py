@@ -10,6 +10,9 @@ import trustme
 from service.security.tls import check_certificate
 from tests.digits import seven
 from tests.serving import running
+from tests.waiting import HANG
+
+pytestmark = pytest.mark.system
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ def test_it_is_served_over_tls_alone(authority: trustme.CA, certificate: tuple[P
     flags = ["--tls-certificate", str(certificate[0]), "--tls-key", str(certificate[1])]
     with running(*flags, ODENET_WORKERS=workers) as service:
         assert service.url.startswith("https://127.0.0.1:")
-        with httpx.Client(base_url=service.url, verify=trusting, timeout=60) as client:
+        with httpx.Client(base_url=service.url, verify=trusting, timeout=HANG) as client:
             answer = client.post(
                 "/predict", content=seven().tobytes(), headers={"content-type": "application/octet-stream"}
             )

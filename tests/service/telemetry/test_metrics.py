@@ -18,6 +18,8 @@ from tests.digits import load_test_set
 from tests.serving import SHIPPED, Running, running
 from tests.waiting import HANG, until
 
+pytestmark = pytest.mark.system
+
 DIGITS = load_test_set()[0]
 PIXELS = {"content-type": "application/octet-stream"}
 

@@ -17,6 +17,8 @@ from service.telemetry.middleware import ID, Telemetry
 from tests.digits import load_test_set
 from tests.serving import Running, running
 
+pytestmark = pytest.mark.system
+
 DIGITS = load_test_set()[0]
 PIXELS = {"content-type": "application/octet-stream"}
 

@@ -17,6 +17,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.digits import load_test_set
 from tests.serving import running, start
+from tests.waiting import HANG
+
+pytestmark = pytest.mark.system
 
 DIGITS = load_test_set()[0]
 PIXELS = {"content-type": "application/octet-stream"}
@@ -133,7 +136,7 @@ def test_a_collector_that_does_not_answer_keeps_no_service_from_ending() -> None
         ):
             assert client.post("/predict", content=DIGITS[0].tobytes(), headers=PIXELS).status_code == 200
             service.process.send_signal(signal.SIGTERM)
-            assert service.process.wait(timeout=20) in {0, -signal.SIGTERM}, "it would wait for an hour"
+            assert service.process.wait(timeout=HANG) in {0, -signal.SIGTERM}, "it would wait for an hour"
 
 
 def test_without_the_extra_the_service_says_what_is_missing(tmp_path: Path) -> None:

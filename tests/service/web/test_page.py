@@ -17,6 +17,7 @@ from benchmarks.sprite import STATIC
 from tests.browsing import ANY_DIGIT, Held, visiting
 from tests.digits import encoded, load_test_set, seven
 from tests.serving import Running
+from tests.waiting import HANG
 
 NOTHING = "\N{EN DASH}"
 Strokes = list[list[tuple[float, float]]]
@@ -396,6 +397,6 @@ def test_what_is_copied_runs_and_gets_the_answer_of_the_page(browser: Browser, s
         assert (str(prediction["digit"]), prediction["solver"]["nfe"]) == shown
         json.loads(body)
     else:
-        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=HANG)
         assert f"'digit': {shown[0]}" in ran.stdout
         assert f"'nfe': {shown[1]}" in ran.stdout

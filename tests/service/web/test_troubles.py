@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from service.security.keys import Scope, make_key
@@ -17,6 +18,9 @@ from tests.browsing import visiting
 from tests.digits import encoded, load_test_set
 from tests.pictures import png_of
 from tests.serving import Running, running
+from tests.waiting import HANG
+
+pytestmark = pytest.mark.system
 
 PIXELS = {"content-type": "application/octet-stream"}
 LONG = {"method": "heun2", "tolerance": "1e-6", "priority": "high"}
@@ -29,7 +33,7 @@ def busy(url: str, callers: int, images: int) -> Iterator[None]:
     content, over = load_test_set()[0][:images].tobytes(), Event()
 
     def call() -> None:
-        with httpx.Client(base_url=url, timeout=60) as client:
+        with httpx.Client(base_url=url, timeout=HANG) as client:
             while not over.is_set():
                 answer = client.post("/predict", params=LONG, content=content, headers=PIXELS)
                 assert answer.status_code in {200, 429}
@@ -155,13 +159,13 @@ def test_a_service_that_goes_and_comes_back(browser: Browser) -> None:
 
 def test_a_model_that_is_chosen_while_the_service_is_away_is_turned_to_when_it_is_back(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
-        service = first.enter_context(running())
+        service = first.enter_context(running(models=("odenet-mnist", "rknet")))
         page = then.enter_context(visiting(browser, service.url, expected="ERR_CONNECTION_REFUSED"))
         first.close()
         page.get_by_label("Model").select_option("rknet")
         expect(page.locator("#offline")).to_be_visible()
         expect(page.locator("#answer")).to_have_class(re.compile("stale"))
-        first.enter_context(running("--port", str(urlsplit(service.url).port)))
+        first.enter_context(running("--port", str(urlsplit(service.url).port), models=("odenet-mnist", "rknet")))
         expect(page.locator("#curl")).to_contain_text('"model":"rknet"')
         expect(page.locator("#tradeoff-lead")).to_contain_text("as measured for rknet")
         expect(page.locator("#tradeoff-chart svg")).to_have_attribute("aria-label", re.compile("^By "))

@@ -28,13 +28,12 @@ from models.backends.protocol import classify
 from models.backends.torch import TorchBackend, load_network
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
-from tests.conftest import METRICS_LINE
+from tests.conftest import METRICS_LINE, PROFILED
 from training.data import Dataset, Split
 from training.evaluate import ErrorRate
 from training.export.card import write_card
 from training.export.figure import FIGURE, draw
 from training.export.write import ExportError, Source, export
-from training.profile import settings
 
 
 def ignore(_event: str | ProfilePoint) -> None:
@@ -182,7 +181,7 @@ def test_every_part_of_the_work_is_reported(profile: Profile, export_reports: li
     for method in METHODS:
         assert f"/ {method}: no logit differs by more than" in said
     assert f"/ {SOLVE}: no logit differs by more than" in said
-    assert len(profile.points) == len(settings())
+    assert len(profile.points) == len(PROFILED)
 
 
 def test_everyone_may_read_it(artifact: Artifact) -> None:

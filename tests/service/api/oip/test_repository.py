@@ -15,6 +15,9 @@ from tritonclient.utils import InferenceServerException
 from tests.artifacts import put
 from tests.service.api.oip.asking import DIGITS, error, tensor
 from tests.serving import Running, running
+from tests.waiting import HANG
+
+pytestmark = pytest.mark.system
 
 CONNECTIONS = 16
 """Each may be answered by another process."""
@@ -53,7 +56,7 @@ def answers(service: Running, method: str, path: str, body: str | None = None) -
     """The statuses and contents of the answers over new connections."""
     told = []
     for _ in range(CONNECTIONS):
-        connection = HTTPConnection(urlsplit(service.url).netloc, timeout=60)
+        connection = HTTPConnection(urlsplit(service.url).netloc, timeout=HANG)
         headers = {} if body is None else {"Content-Type": "application/json"}
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
