@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SERVE  := .venv/serve
 DEV    := .venv/dev
-PYTEST := $(DEV)/bin/python -m pytest --numprocesses auto --dist loadgroup
+PYTEST := $(DEV)/bin/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder
 
 .PHONY: serve check test lint types tests tests-check test-nightly test-gpu fit export table figures time-to-error page bench bench-swap observability docs docs-serve image clean
 

@@ -22,7 +22,7 @@ from training.run import RunConfig
 ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
 PROFILED = [
     *(SolverSettings(method=method, steps=steps) for method in ("euler", "midpoint", "rk4") for steps in (1, 2)),
-    *(SolverSettings.adaptive(method, tolerance) for method in ADAPTIVE for tolerance in (1e1, 1e-1, 1e-3)),
+    *(SolverSettings.adaptive(method, tolerance) for method in ADAPTIVE for tolerance in (1e1, 1e-1, 1e-4)),
     REFERENCE,
 ]
 """The settings in the profile of the test artifact; a shipped profile has four times as many."""
@@ -37,22 +37,26 @@ METRICS_LINE = '{"epoch": 1, "validation_error": 0.9, "validation_nfe": 4.0}\n'
 
 
 def pytest_configure() -> None:
-    """Let the processes that the tests start obey SIGHUP and SIGINT.
+    """Compute on one thread, and let the processes that the tests start obey SIGHUP and SIGINT.
+
+    Tests run side by side: threads of one operator would wait for each other at every operator.
 
     A shell or ``nohup`` may start the tests with these signals ignored, and child processes would ignore them too. A
     handler that does nothing keeps the tests alive as before, but exec(3) resets the signal to its default.
     """
+    torch.set_num_threads(1)
     for sig in (signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(sig) is signal.SIG_IGN:
             signal.signal(sig, lambda *_: None)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that start a server or a browser, and group the tests for pytest-xdist.
 
     The tests of a module stay together in one process, because they share costly fixtures. All modules that need the
     exported artifact stay together, so that the export runs once. A test may name another group by
-    ``pytest.mark.xdist_group``. The groups with system tests come first, because they take the longest.
+    ``pytest.mark.xdist_group``. The export and the system tests come first, because they take the longest.
     """
     sharing = {item.path for item in items if EXPORTED & set(fixtures(item))}
     for item in items:
@@ -60,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.system)
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group("export" if item.path in sharing else item.path.name))
-    items.sort(key=lambda item: item.get_closest_marker("system") is None)
+    items.sort(key=lambda item: (item.path not in sharing, item.get_closest_marker("system") is None))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

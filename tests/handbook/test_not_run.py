@@ -1,12 +1,15 @@
 """What cannot be run here is checked as far as it can be: there is such a target, profile, setting, flag, package."""
 
+import io
 import re
+import runpy
 import shlex
 import signal
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,9 +44,14 @@ def not_run() -> Iterator[tuple[Path, str]]:
 
 @cache
 def told_by(*command: str) -> str:
-    """What a program says of itself."""
-    done = subprocess.run([sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout
+    """The help text of ``python -m command --help``, run in this process, where torch is imported already."""
+    _, module, *words = command
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output):
+        patch.setattr(sys, "argv", [module, *words, "--help"])
+        with pytest.raises(SystemExit, match=r"^(0|None)$"):
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    return output.getvalue()
 
 
 def check_make(words: Words) -> None:
