@@ -15,10 +15,10 @@ check: $(DEV)/.installed  ## format, lint, types, and every test that starts no 
 test: $(DEV)/.installed  ## every check that needs no GPU and no container engine; CI runs this target
 	$(MAKE) --no-print-directory --jobs lint types tests
 
-tests-check: $(DEV)/.installed
+tests-check: $(DEV)/.installed  ## the tests of check, alone
 	$(PYTEST) -m 'not gpu and not nightly and not system'
 
-tests: $(DEV)/.installed
+tests: $(DEV)/.installed  ## the tests of test, alone
 	$(PYTEST)
 
 lint: $(DEV)/.installed
