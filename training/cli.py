@@ -185,6 +185,9 @@ def export(
     rows: Annotated[
         int, typer.Option(min=1, max=VALIDATION_ROWS, help="Validation images to measure the trade-off on.")
     ] = VALIDATION_ROWS,
+    methods: Annotated[
+        list[str], typer.Option("--method", help="A method to offer; may be repeated.  [default: every method]")
+    ] = list(METHODS),  # noqa: B006 (typer reads the default once)
     data: DataOption = MNIST,
 ) -> None:
     """Export a fitted network as an artifact that the service can load.
@@ -197,7 +200,7 @@ def export(
         name = name or source.resolve().name
         chosen = str(version or _next_version(models / name))
         told = Source(network, config, (source / METRICS).read_text(), load_dataset(data))
-        written = write_artifact(told, models, name, chosen, _report, rows)
+        written = write_artifact(told, models, name, chosen, _report, rows, methods)
         console.print(f"written: {written.folder}")
         for measured in written.manifest.metrics:
             low, high = measured.interval

@@ -27,17 +27,18 @@ LONG_ENOUGH = 3.0
 REFERENCE = SolverSettings.adaptive("dopri5", 1e-6)
 
 
-def settings() -> list[SolverSettings]:
-    """The settings of the table: every adaptive method at every tolerance, every other at several steps."""
+def settings(methods: Iterable[str] = tuple(METHODS)) -> list[SolverSettings]:
+    """The settings of the table: each adaptive method at every tolerance, each other method at several steps."""
+    chosen = {name: METHODS[name] for name in methods}
     adaptive = [
         SolverSettings.adaptive(name, tolerance)
-        for name, method in METHODS.items()
+        for name, method in chosen.items()
         if method.adaptive
         for tolerance in TOLERANCES
     ]
     fixed = [
         SolverSettings(method=name, steps=steps)
-        for name, method in METHODS.items()
+        for name, method in chosen.items()
         if not method.adaptive
         for steps in STEPS
     ]

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import onnx
@@ -14,7 +15,6 @@ from models.artifact import DYNAMICS, HEAD, STEM, step_file
 from models.networks.network import Network
 from models.networks.odenet import ODENet
 from models.solvers.controller import per_row
-from models.solvers.methods import METHODS
 from models.solvers.solve import MAX_STEPS, Outcome, equal_steps, judge
 from models.solvers.step import Step
 
@@ -25,13 +25,15 @@ LARGEST_CONSTANT = 1 << 20
 """Elements up to which equal constants of a graph are made one."""
 
 
-def parts(network: Network) -> dict[str, onnx.ModelProto]:
-    """The parts of a network by file name, for a host that puts them together.
-
-    Stem and head; of an ODE-Net, whose loop the host runs, the dynamics and a step of each method too.
+def parts(network: Network, methods: Iterable[str]) -> dict[str, onnx.ModelProto]:
+    """Export the parts of a network, for a host that runs the loop.
 
     Args:
         network: fitted, on the CPU.
+        methods: the methods whose step is exported; ignored for a network without an ODE.
+
+    Returns:
+        The graphs by file name: stem and head; for an ODE-Net the dynamics and one step of each method, too.
     """
     images, value = _example()
     z = network.stem(images)
@@ -41,7 +43,7 @@ def parts(network: Network) -> dict[str, onnx.ModelProto]:
     step_inputs = {"z": z, "k1": z, "t": value, "h": value, "rtol": value, "atol": value}
     step_outputs = ["z_next", "k1_next", "t_next", "h_next", "error", "accepted"]
     dynamics = {DYNAMICS: export(network.dynamics, {"t": value, "z": z}, ["derivative"])}
-    steps = {step_file(method): export(network.step(method), step_inputs, step_outputs) for method in METHODS}
+    steps = {step_file(method): export(network.step(method), step_inputs, step_outputs) for method in methods}
     return ends | dynamics | steps
 
 

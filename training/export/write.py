@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,7 @@ from training.export.card import write_card
 from training.export.figure import FIGURE, draw
 from training.export.measure import measure
 from training.export.weights import share
+from training.profile import REFERENCE
 from training.run import RunConfig
 
 AGREEMENT_ROWS = 1_000
@@ -79,6 +80,7 @@ def export(
     version: str,
     report: Report,
     rows: int = VALIDATION_ROWS,
+    methods: Sequence[str] = tuple(METHODS),
     solvers: Iterable[SolverSettings] | None = None,
 ) -> Artifact:
     """Export a network to ``<folder>/<name>/<version>``.
@@ -92,22 +94,23 @@ def export(
         version: a whole number as text.
         report: told of each part of the work as it is done.
         rows: the number of validation images for the profile.
-        solvers: the settings for the profile, at least one of each adaptive method. The default is every setting of
-            `training.profile.settings`.
+        methods: the methods that the artifact offers, dopri5 among them, because it computes the reference.
+        solvers: the settings for the profile, at least one of each method. The default is every setting of
+            `training.profile.settings` for these methods.
 
     Raises:
         ExportError: the name or version is none, the version is there already, or the dataset is not the one that the
             network was fitted on.
         DisagreementError: a graph does not answer as torch does.
     """
-    _check(source, name, version)
+    _check(source, name, version, methods)
     target = folder / name / version
     if target.exists():
         raise ExportError(f"{target}: is there already; an artifact is never written over")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{version}.", dir=target.parent))
     try:
-        _write(source, partial, name, version, report, rows, profile.settings() if solvers is None else solvers)
+        _write(source, partial, name, version, report, rows, methods, solvers or profile.settings(methods))
         partial.chmod(0o755)
         partial.rename(target)
     except BaseException:
@@ -116,7 +119,7 @@ def export(
     return read(target)
 
 
-def _check(source: Source, name: str, version: str) -> None:
+def _check(source: Source, name: str, version: str, methods: Sequence[str]) -> None:
     """Refuse at once what would be refused, or untrue, after all the measuring."""
     try:
         TypeAdapter(Name).validate_python(name)
@@ -128,6 +131,10 @@ def _check(source: Source, name: str, version: str) -> None:
     given, fitted = source.dataset, source.config
     if (given.name, given.normalisation) != (fitted.dataset, fitted.normalisation):
         raise ExportError(f"the network was fitted on {fitted.dataset}; the dataset given is {given.name}, or differs")
+    if unknown := sorted(set(methods) - METHODS.keys()):
+        raise ExportError(f"methods: no method is called {unknown[0]!r}; the methods are {', '.join(METHODS)}")
+    if REFERENCE.method not in methods:
+        raise ExportError(f"methods: {REFERENCE.method} is missing, which computes the reference of the profile")
 
 
 def _write(
@@ -137,6 +144,7 @@ def _write(
     version: str,
     report: Report,
     rows: int,
+    methods: Sequence[str],
     solvers: Iterable[SolverSettings],
 ) -> None:
     network = source.network
@@ -146,11 +154,11 @@ def _write(
     (folder / METRICS).write_text(source.metrics)
 
     report("exporting the parts")
-    for file, model in graphs.parts(network).items():
+    for file, model in graphs.parts(network, methods).items():
         _write_graph(model, folder / file, tensors)
 
     report(f"comparing torch with ONNX on {AGREEMENT_ROWS:,} digits")
-    methods = list(METHODS) if isinstance(network, ODENet) else []
+    methods = methods if isinstance(network, ODENet) else []
     reference, backend = TorchBackend(network), OnnxBackend(folder, methods)
     validation = source.dataset.validation
     images = validation.images[:AGREEMENT_ROWS].numpy()
@@ -160,7 +168,7 @@ def _write(
     measured = default = None
     if isinstance(network, ODENet):
         measured = _measure_trade_off(backend, Split(*(column[:rows] for column in validation)), solvers, report)
-        default = measured.cheapest([name for name, method in METHODS.items() if method.adaptive])
+        default = measured.cheapest([method for method in methods if METHODS[method].adaptive])
         report(f"exporting the whole solve, by {default}")
         _write_graph(graphs.whole_solve(network, default.method), folder / SOLVE, tensors)
         difference = agreement.check_whole_solve(reference, folder / SOLVE, default.method, images)
@@ -196,7 +204,7 @@ def _manifest(
     source: Source,
     name: str,
     version: str,
-    methods: list[str],
+    methods: Sequence[str],
     default: SolverSettings | None,
     temperature: float,
     metrics: list[MeasuredError],
@@ -212,7 +220,7 @@ def _manifest(
         classes=[str(digit) for digit in range(CLASSES)],
         normalisation=PixelNormalisation(mean=config.normalisation.mean, std=config.normalisation.std),
         state_shape=list(network.stem(source.dataset.validation.images[:1]).shape[1:]),
-        methods=methods,
+        methods=list(methods),
         default_solver=default,
         temperature=temperature,
         recipe={"seed": config.seed, **config.recipe.model_dump(mode="json", exclude_none=True)},
