@@ -11,7 +11,6 @@ from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 
 from models.artifact import ArtifactError
-from service.app import create_app
 from service.commands import read
 from service.connections import ServerConfig
 from service.engine.processors import usable_processors
@@ -49,6 +48,8 @@ def told() -> Iterator[None]:
 
 def application() -> FastAPI:
     """The application, in the process that serves it."""
+    from service.app import create_app  # noqa: PLC0415 (a supervisor serves nothing, and starts faster without)
+
     warnings.filterwarnings("ignore", module=r"PIL\.")  # for odd metadata of somebody's picture
     with told():
         return create_app(read_settings())

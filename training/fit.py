@@ -71,8 +71,7 @@ class Fit:
         if self.recipe.outliers:
             rows["outliers.rows"] = self.recipe.outliers.rows
         for field, count in rows.items():
-            if count % processes.count():
-                raise ValueError(f"{field}: {count} rows do not part among {processes.count()} processes")
+            processes.check_divisible(field, count, processes.count())
         self.network = NETWORKS[self.recipe.network](self.dataset.normalisation, CLASSES).to(self.device)
         self.parallel = DistributedDataParallel(self.network) if processes.count() > 1 else self.network
         moving_average = get_ema_multi_avg_fn(self.recipe.average_decay)  # type: ignore[no-untyped-call]

@@ -40,6 +40,21 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def check_divisible(field: str, rows: int, among: int) -> None:
+    """Check that the rows of a batch divide evenly among processes.
+
+    Args:
+        field: the field of the recipe, for the message.
+        rows: its value.
+        among: the number of processes.
+
+    Raises:
+        ValueError: the rows do not divide evenly.
+    """
+    if rows % among:
+        raise ValueError(f"{field}: {rows} rows do not divide evenly among {among} processes")
+
+
 def add_up(values: Tensor) -> Tensor:
     """The sum over all processes of their values."""
     if dist.is_initialized():

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from functools import cache
@@ -47,7 +48,8 @@ def told_by(*command: str) -> str:
     """The help text of ``python -m command --help``, run in this process, where torch is imported already."""
     _, module, *words = command
     output = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output):
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # runpy warns of a module that another test has imported
         patch.setattr(sys, "argv", [module, *words, "--help"])
         with pytest.raises(SystemExit, match=r"^(0|None)$"):
             runpy.run_module(module, run_name="__main__", alter_sys=True)

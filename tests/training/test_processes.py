@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -140,15 +141,14 @@ def test_two_processes_fit_as_one_does(data: Path, tmp_path: Path, way: str) -> 
     assert (after - expected).norm() < 1e-3 * (expected - before).norm()
 
 
-@pytest.mark.parametrize(
-    ("field", "batch_size", "outliers"),
-    [("batch_size", 7, None), ("outliers.rows", 8, {"rows": 7, "weight": 1})],
-)
-def test_a_batch_that_does_not_part_is_refused(
-    data: Path, tmp_path: Path, field: str, batch_size: int, outliers: dict[str, float] | None
-) -> None:
-    told = cheap(batch_size, solver=penalised(0.01, 1), outliers=outliers)
-    done = two_processes(told, data, tmp_path / "odd")
+def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(data: Path, tmp_path: Path) -> None:
+    done = two_processes(cheap(7, solver=penalised(0.01, 1)), data, tmp_path / "odd")
     assert done.returncode != 0
-    assert f"error: {field}: 7 rows do not part among 2 processes" in done.stderr.splitlines()
+    assert "error: batch_size: 7 rows do not divide evenly among 2 processes" in done.stderr.splitlines()
     assert not (tmp_path / "odd").exists()
+
+
+@pytest.mark.parametrize(("rows", "among", "divides"), [(8, 2, True), (7, 1, True), (7, 2, False), (8, 3, False)])
+def test_rows_divide_evenly_or_are_refused(rows: int, among: int, divides: bool) -> None:
+    with nullcontext() if divides else pytest.raises(ValueError, match=rf"outliers.rows: {rows} rows .* {among} "):
+        processes.check_divisible("outliers.rows", rows, among)
