@@ -47,7 +47,7 @@ class Visit:
             self.cut = False
             self.page.goto(url)
             while not self.cut and not ANY_DIGIT.match(self.page.locator("#digit").inner_text()):
-                self.page.wait_for_timeout(GLANCE)
+                self.page.wait_for_timeout(2 * GLANCE)
             if not self.cut:
                 break
         expect(self.page.locator("#digit")).to_have_text(ANY_DIGIT)
