@@ -15,7 +15,10 @@ from tests.serving import Running
 from tests.waiting import HANG, until
 
 PIXELS = {"content-type": "application/octet-stream"}
-EASY = 50
+THINKING = 0.01
+"""Seconds between an answer and the next request of a caller, so that six callers leave the service time to change."""
+
+EASY = 20
 """Digits of the test set that every model here knows."""
 
 
@@ -56,6 +59,7 @@ class Caller:
                 told = json.loads(answer.read())
                 assert (answer.status, told["predictions"][0]["digit"]) == (200, labels[number]), told
                 self.answers.append(told)
+                self.stop.wait(THINKING)
             except (OSError, http.client.HTTPException, AssertionError) as error:
                 self.lost.append((port, repr(error)))
                 connection.close()

@@ -43,7 +43,7 @@ def test_sigterm_ends_it_in_good_order() -> None:
 def test_sigterm_lets_what_is_being_solved_end() -> None:
     answer = stopped_while_solving("--shutdown-seconds", "60")
     assert answer.status_code == 200
-    assert len(answer.json()["predictions"]) == 64
+    assert len(answer.json()["predictions"]) == 16
 
 
 def test_sigterm_ends_what_would_take_too_long() -> None:
@@ -55,14 +55,14 @@ def test_sigterm_ends_what_would_take_too_long() -> None:
 
 def stopped_while_solving(*flags: str) -> httpx.Response:
     """The answer to a long list that is being solved when the service is told to stop."""
-    content = load_test_set()[0][:64].tobytes()
+    content = load_test_set()[0][:16].tobytes()
 
     def ask(**more: str) -> httpx.Response:
         query = {"method": "heun2", "tolerance": "1e-6", **more}
         return client.post("/predict", content=content, headers={"content-type": PIXELS}, params=query)
 
     with (
-        running("--queue-rows", "64", "--max-images", "64", *flags) as service,
+        running("--queue-rows", "16", "--max-images", "16", *flags) as service,
         service.client() as client,
         ThreadPoolExecutor() as pool,
     ):

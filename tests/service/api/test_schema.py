@@ -59,7 +59,7 @@ def examined(
     service: Running,
     paths: str,
     parameters: dict[str, str],
-    examples: int = 20,
+    examples: int = 10,
     key: str | None = None,
     *,
     coverage: bool = True,
@@ -126,7 +126,7 @@ def controlled() -> Iterator[Running]:
         yield service
 
 
-@pytest.mark.parametrize(("parameters", "examples"), [({}, 4), (SERVED, 20)], ids=["any name", "a served model"])
+@pytest.mark.parametrize(("parameters", "examples"), [({}, 4), (SERVED, 10)], ids=["any name", "a served model"])
 def test_every_operation_answers_as_documented(service: Running, parameters: dict[str, str], examples: int) -> None:
     report = examined(service, "", parameters, examples, coverage=parameters == SERVED)
     checked(service, report)
