@@ -1,0 +1,47 @@
+"""The form that the corruptions compute in, and reading an image between its pixels."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import map_coordinates
+
+from models.form import SIDE
+
+Levels = npt.NDArray[np.float64]
+"""Images ``[rows, 28, 28]``: 0 is black paper, 1 is white ink."""
+
+Floats = npt.NDArray[np.floating[Any]]
+
+CENTRE = (SIDE - 1) / 2
+"""The centre of an image, which a turn or a scaling keeps in its place, in pixels from the first one."""
+
+
+def grid() -> tuple[Levels, Levels]:
+    """How far each pixel lies below and to the right of the centre, each ``[28, 28]``."""
+    down, right = np.mgrid[:SIDE, :SIDE] - CENTRE
+    return down, right
+
+
+def sampled(levels: Levels, down: Floats, right: Floats) -> Levels:
+    """Read images at other places, by bilinear interpolation; outside an image everything is black.
+
+    Args:
+        levels: ``[rows, 28, 28]``.
+        down: where to read each pixel, below the centre, in pixels; broadcast to ``[rows, 28, 28]``.
+        right: likewise, to the right of the centre.
+    """
+    row = np.arange(len(levels))[:, np.newaxis, np.newaxis]
+    places = np.broadcast_arrays(row, down + CENTRE, right + CENTRE)
+    read: Levels = map_coordinates(levels, places, order=1)
+    return read
+
+
+def one_of(values: tuple[float, ...], rows: int, rng: np.random.Generator) -> Levels:
+    """A value for each row, drawn evenly, as ``[rows, 1, 1]``."""
+    return rng.choice(values, (rows, 1, 1))
+
+
+def between(low: float, high: float, rows: int, rng: np.random.Generator) -> Levels:
+    """A number for each row, drawn evenly from an interval, as ``[rows, 1, 1]``."""
+    return rng.uniform(low, high, (rows, 1, 1))
