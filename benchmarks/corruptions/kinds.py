@@ -1,16 +1,21 @@
-"""The kinds of corruption: 26 of the 31 that MNIST-C's authors considered (Mu and Gilmer 2019, arXiv 1906.02337).
+"""The kinds of corruption: 26 of the 31 that the authors of MNIST-C considered (Mu and Gilmer 2019, arXiv 1906.02337).
 
-They published 15 of the 31 as MNIST-C (`CHOSEN`), and their program has all of them, each with the severity that they
-use. These 26 are written anew from what each one does, at those severities. Five are left out:
+The authors published 15 of the 31 kinds as the dataset MNIST-C (`CHOSEN`). Their program, google-research/mnist-c on
+GitHub, has all 31, and a default severity for each. Our 26 kinds are written anew from what each kind does, at these
+severities. Five kinds are left out:
 
-- *pessimal noise* needs a matrix that its authors computed from a fitted network;
-- *frost* needs their photographs of frost;
-- *saturate* changes colours, of which a grey digit has none;
-- *gaussian blur* and *line* are all but *defocus blur* and *dotted line*, which are among the 26.
+- *pessimal noise* needs a matrix that the authors computed from fitted networks;
+- *frost* needs the authors' photographs of frost;
+- *saturate* is a change of colours; on a grey digit it is nearly a threshold, as *quantize* is;
+- *gaussian blur* is nearly *defocus blur*, and *line* is nearly *dotted line*.
 
-Three are not quite the same: *motion blur* and *snow* use ImageMagick's motion blur there and a filter of this module's
-here, *fog* another fractal surface, and *canny edges* compares each gradient with two of its eight neighbours where
-scikit-image interpolates between them.
+Six kinds differ a little from the authors' program:
+
+- *motion blur* and *snow* use ImageMagick there, which repeats an image's edge; here everything outside is black;
+- *fog* uses another fractal surface;
+- *shear* is a pure shear, where scikit-image's also makes the digit 8 % taller;
+- *canny edges* compares a gradient with two of its eight neighbours, where scikit-image interpolates between them;
+- *zoom blur* enlarges by a fraction of a pixel, where the program there rounds to whole pixels.
 """
 
 from collections.abc import Callable

@@ -31,7 +31,8 @@ class Network:
 
     Attributes:
         name: of the artifact.
-        solvers: by "loose", "default" and "tight"; a network without an ODE has None, by "default".
+        solvers: the settings by their names, "loose", "default" and "tight"; a network without an ODE has the name
+            "default" alone, and no setting.
         backend: what runs the network.
     """
 

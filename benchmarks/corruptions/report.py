@@ -18,10 +18,10 @@ LEAST = 0.1  # per cent; less is drawn here, because a logarithm has no zero
 
 
 def with_means(found: Sequence[Errors]) -> list[Errors]:
-    """What was found, and under it the means over MNIST-C's 15 kinds and over all 26; digits as they are count in none.
+    """Add the means over MNIST-C's 15 kinds and over all 26 kinds. No mean includes the clean digits.
 
     Args:
-        found: of every kind, in any order, and perhaps of the clean digits.
+        found: the errors on every kind, in any order, and perhaps those on the clean digits.
     """
     groups = {f"mean of MNIST-C's {len(CHOSEN)}": CHOSEN, f"mean of all {len(KINDS)}": KINDS}
     return [*found, *(_mean(name, [e for e in found if e.kind in group]) for name, group in groups.items())]
@@ -36,8 +36,8 @@ def tables(networks: Sequence[Network], found: Sequence[Errors]) -> Iterator[str
     """The lines of two Markdown tables: errors from arrays, and from pictures with the share that is refused.
 
     Args:
-        networks: that were measured.
-        found: a line each.
+        networks: those that were measured.
+        found: the errors, one line each.
     """
     columns = [
         network.name if network.solvers[setting] is None else f"{network.name}, {setting}"
@@ -65,8 +65,8 @@ def draw(networks: Sequence[Network], found: Sequence[Errors], path: Path) -> No
     """Draw the errors of every network at its default setting, from arrays and from pictures.
 
     Args:
-        networks: that were measured.
-        found: a line of the figure each.
+        networks: those that were measured.
+        found: the errors, one line of the figure each.
         path: of the SVG file.
     """
     figure = Figure(figsize=(10, 6.5), layout="constrained")

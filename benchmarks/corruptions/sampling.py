@@ -1,4 +1,4 @@
-"""The form that the corruptions compute in, and reading an image between its pixels."""
+"""The form in which the corruptions compute, and how an image is read between its pixels."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ Levels = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 
 CENTRE = (SIDE - 1) / 2
-"""The centre of an image, which a turn or a scaling keeps in its place, in pixels from the first one."""
+"""Where the centre of an image is, in pixels from the centre of its first pixel; a turn or a scaling keeps it there."""
 
 
 def grid() -> tuple[Levels, Levels]:
@@ -28,8 +28,8 @@ def sampled(levels: Levels, down: Floats, right: Floats) -> Levels:
 
     Args:
         levels: ``[rows, 28, 28]``.
-        down: where to read each pixel, below the centre, in pixels; broadcast to ``[rows, 28, 28]``.
-        right: likewise, to the right of the centre.
+        down: how far below the centre each pixel is read, in pixels; broadcast to ``[rows, 28, 28]``.
+        right: how far to the right of the centre it is read, likewise.
     """
     row = np.arange(len(levels))[:, np.newaxis, np.newaxis]
     places = np.broadcast_arrays(row, down + CENTRE, right + CENTRE)

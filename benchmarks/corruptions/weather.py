@@ -14,7 +14,7 @@ from models.form import SIDE
 FOG = 3.0
 FOG_DECAY = 1.4
 FOG_DOUBLINGS = 8
-FOG_ROWS = 64  # as many surfaces are held at once
+FOG_ROWS = 64  # surfaces in memory at the same time, each of 256 KiB
 
 FLAKES = 12
 FLAKE_MEAN, FLAKE_SIGMA, FLAKE_LEAST = 0.55, 0.3, 0.85
