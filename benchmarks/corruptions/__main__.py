@@ -1,0 +1,63 @@
+"""How often every network errs on corrupted digits, after MNIST-C (Mu and Gilmer 2019, arXiv 1906.02337).
+
+    python -m benchmarks.corruptions [--split test] [--rows ROWS] [--models FOLDER]
+
+Digits of a split, evenly spaced in it, are corrupted in 26 ways (`kinds`). Each network in the models folder reads them
+twice: as arrays of 28x28 as they are, and as pictures that the service decodes, ten times as large and grey, as PNG.
+A network with an ODE reads at three settings: its default, and as a request with `tolerance=1` or `tolerance=1e-3` is
+solved. A refused picture counts as an error, and so does a solve that does not converge.
+
+Writes docs/figures/corruptions.svg.
+"""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from benchmarks import figures
+from benchmarks.corruptions.kinds import KINDS, corrupt
+from benchmarks.corruptions.measure import measure, open_networks
+from benchmarks.corruptions.report import CLEAN, draw, tables, with_means
+from benchmarks.processor import processor
+from models.artifact import ArtifactError
+from training.cli import MODELS, SplitName
+from training.data import load
+
+FIGURE = figures.FOLDER / "corruptions.svg"
+
+
+def main(
+    models: Annotated[Path, typer.Option(help="A folder of artifacts; of each the newest version.")] = MODELS,
+    split: Annotated[SplitName, typer.Option(help="The test split is for reporting.")] = SplitName.validation,
+    rows: Annotated[int, typer.Option(min=1, help="Digits of the split.")] = 1_000,
+) -> None:
+    """Print the errors of every network on 26 kinds of corrupted digits, and draw docs/figures/corruptions.svg."""
+    try:
+        networks = open_networks(models)
+    except (ArtifactError, OSError) as error:
+        raise typer.BadParameter(str(error), param_hint="--models") from error
+    if not networks:
+        raise typer.BadParameter(f"{models}: has no artifact", param_hint="--models")
+    dataset = load()
+    images, labels = (column.numpy() for column in (dataset.test if split is SplitName.test else dataset.validation))
+    if rows > len(labels):
+        raise typer.BadParameter(f"{rows}: the {split} split has {len(labels)} digits", param_hint="--rows")
+    chosen = np.arange(rows) * len(labels) // rows
+    images, labels, seed = images[chosen], labels[chosen], list(SplitName).index(split)
+    started, found = time.monotonic(), []
+    for number, kind in enumerate([CLEAN, *KINDS]):
+        corrupted = images if kind == CLEAN else corrupt(kind, images, seed)
+        found.append(measure(kind, networks, corrupted, labels))
+        typer.echo(f"{number} of {len(KINDS)}: {kind}, {time.monotonic() - started:.0f} s", err=True)
+    found = with_means(found)
+    typer.echo(f"{rows:,} digits of the {split} split; {processor()}, one thread; {time.monotonic() - started:.0f} s\n")
+    for line in tables(networks, found):
+        typer.echo(line)
+    draw(networks, found, FIGURE)
+
+
+if __name__ == "__main__":
+    typer.run(main)

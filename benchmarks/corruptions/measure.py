@@ -1,0 +1,138 @@
+"""How often the networks err on the digits of a kind: as arrays, and as pictures that the service decodes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from benchmarks.pictures.scenes import encode
+from models import artifact as artifacts
+from models.backends.answer import Floats, Images
+from models.backends.onnx import OnnxBackend
+from models.form import SIDE
+from models.solvers.settings import SolverSettings
+from models.solvers.solve import Outcome, solve
+from service.pictures import PictureError, decode
+
+DEFAULT = "default"
+LOOSE, TIGHT = 1.0, 1e-3
+BATCH_SIZE = 64
+ENLARGEMENT = 10
+
+Digits = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, and the settings of its solver.
+
+    Attributes:
+        name: of the artifact.
+        solvers: the settings by their names, "loose", "default" and "tight"; a network without an ODE has the name
+            "default" alone, and no setting.
+        backend: what runs the network.
+    """
+
+    name: str
+    solvers: dict[str, SolverSettings | None]
+    backend: OnnxBackend
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How often each network errs on one kind of digits.
+
+    Attributes:
+        kind: the name of the kind.
+        raw: the share of wrong digits from arrays, for each setting of each network in turn.
+        pictures: the same from pictures, of which a refused one counts as wrong.
+        refused: the share of pictures that the service refuses, whatever the network.
+    """
+
+    kind: str
+    raw: list[float]
+    pictures: list[float]
+    refused: float
+
+
+def open_networks(models: Path) -> list[Network]:
+    """The newest version of every network in a models folder, in the order of their names.
+
+    Raises:
+        ArtifactError: an artifact cannot be trusted or read.
+    """
+    newest = (artifacts.newest(folder) for folder in sorted(models.iterdir()) if folder.is_dir())
+    return [_open(folder) for folder in newest if folder]
+
+
+def _open(folder: Path) -> Network:
+    """A network with its default setting and, where it has an ODE, those that a loose and a tight request get."""
+    artifact = artifacts.read(folder)
+    manifest, profile = artifact.manifest, artifact.profile
+    solvers = {DEFAULT: manifest.default_solver}
+    if profile is not None:
+        loose, tight = (SolverSettings.adaptive(profile.method_for(value), value) for value in (LOOSE, TIGHT))
+        solvers = {"loose": loose, **solvers, "tight": tight}
+    return Network(manifest.name, solvers, OnnxBackend(folder, manifest.methods))
+
+
+def measure(kind: str, networks: list[Network], images: Images, labels: Digits) -> Errors:
+    """Measure every network on the digits of one kind.
+
+    Args:
+        kind: its name.
+        networks: at least one.
+        images: ``[rows, 28, 28]``, corrupted already.
+        labels: ``[rows]``.
+    """
+    decoded, shown = through_service(images)
+    raw, pictures = (np.concatenate([answer(network, form) for network in networks]) for form in (images, decoded))
+    return Errors(
+        kind,
+        raw=(raw != labels).mean(axis=1).tolist(),
+        pictures=((pictures != labels) | ~shown).mean(axis=1).tolist(),
+        refused=float((~shown).mean()),
+    )
+
+
+def answer(network: Network, images: Images) -> Digits:
+    """The digits that a network reads at each of its settings, ``[settings, rows]``.
+
+    The state at t = 0 is computed once for all settings. A solve that does not converge gives -1, which is no digit.
+    """
+    backend, batches = network.backend, []
+    for start in range(0, len(images), BATCH_SIZE):
+        z = backend.stem(images[start : start + BATCH_SIZE])
+        batches.append([_digits(backend, z, solver) for solver in network.solvers.values()])
+    return np.concatenate(batches, axis=1)
+
+
+def _digits(backend: OnnxBackend, z: Floats, solver: SolverSettings | None) -> Digits:
+    if solver is None:
+        digits: Digits = backend.head(z).argmax(axis=1)
+        return digits
+    solution = solve(backend.step(solver.method), z, **solver.arguments)
+    return np.where(solution.outcome == Outcome.converged, backend.head(solution.z).argmax(axis=1), -1)
+
+
+def through_service(images: Images) -> tuple[Images, Mask]:
+    """What the service makes of digits that are sent as pictures.
+
+    Each is enlarged ten times by bicubic interpolation, to 280x280 grey pixels, and sent as a PNG.
+
+    Returns:
+        The digits that the networks are then asked for, uint8 ``[rows, 28, 28]``, and which pictures are not refused,
+        ``[rows]``; a refused one is all black.
+    """
+    decoded, shown = np.zeros_like(images), np.ones(len(images), bool)
+    side = SIDE * ENLARGEMENT
+    for row, image in enumerate(images):
+        picture = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
+        try:
+            decoded[row] = decode(encode(picture), side * side)
+        except PictureError:
+            shown[row] = False
+    return decoded, shown

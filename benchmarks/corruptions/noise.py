@@ -1,0 +1,35 @@
+"""Noise: of a sensor, of few photons, of dead pixels.
+
+Each function takes levels ``[rows, 28, 28]`` of 0..1 and returns levels that may lie outside; `kinds.corrupt` clips
+them. The kinds are those of Hendrycks and Dietterich 2019 (arXiv 1903.12261), the strengths those of MNIST-C.
+"""
+
+import numpy as np
+
+from benchmarks.corruptions.sampling import Levels
+
+SIGMA = 0.38
+PHOTONS = 3
+DEAD = 0.17
+SPECKLE = 0.6
+
+
+def gaussian_noise(levels: Levels, rng: np.random.Generator) -> Levels:
+    """Add normal noise of standard deviation 0.38 (MNIST-C's severity 5)."""
+    return levels + rng.normal(0, SIGMA, levels.shape)
+
+
+def shot_noise(levels: Levels, rng: np.random.Generator) -> Levels:
+    """Count photons: each pixel is a Poisson number, of which white has 3 on average (MNIST-C's severity 5)."""
+    return rng.poisson(levels * PHOTONS) / PHOTONS
+
+
+def impulse_noise(levels: Levels, rng: np.random.Generator) -> Levels:
+    """Replace 17 % of the pixels, half of them by white and half by black (MNIST-C's severity 4)."""
+    dead = rng.random(levels.shape) < DEAD
+    return np.where(dead, rng.integers(0, 2, levels.shape), levels)
+
+
+def speckle_noise(levels: Levels, rng: np.random.Generator) -> Levels:
+    """Multiply by normal noise of standard deviation 0.6 around 1, so that black stays black (MNIST-C's severity 5)."""
+    return levels * rng.normal(1, SPECKLE, levels.shape)
