@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from models.artifact import WITH_ODE, NetworkName
 from models.solvers.settings import SolverSettings, Steps, Tolerance
 from training.augment import Augmentation
+from training.precision import Precision
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -83,6 +84,16 @@ class OutlierExposure(_Frozen):
     weight: float = Field(gt=0)
 
 
+class SyntheticDigits(_Frozen):
+    """Digits that a program draws from strokes and fonts (`training.digits`), fitted on beside those of the dataset.
+
+    Attributes:
+        rows: of them beside the digits of each batch.
+    """
+
+    rows: int = Field(ge=1)
+
+
 class Recipe(_Frozen):
     """How a network is fitted.
 
@@ -94,10 +105,14 @@ class Recipe(_Frozen):
         weight_decay: of AdamW.
         label_smoothing: of the cross entropy.
         average_decay: of the exponential moving average of the weights, which is the fitted network.
-        precision: what autocast computes in; the state of the ODE and the weights stay in float32.
+        precision: what autocast computes in; the state of the ODE and the weights stay in float32. "auto" is the
+            faster of the two on the device.
+        levels: whether the network takes pixels as they are, or first stretches the levels of each picture
+            (`models.networks.layers.Normalisation`).
         solver: the training solver; None for a network without an ODE.
         validation: the solver of the validation error; None likewise.
-        augmentation: how far the pictures are moved.
+        augmentation: how far the pictures are moved, and how their look is changed.
+        synthetic: digits that a program draws, to be fitted on beside those of the dataset; None for none.
         outliers: pictures of no digit to be fitted on beside the digits; None for none.
     """
 
@@ -108,10 +123,12 @@ class Recipe(_Frozen):
     weight_decay: float = Field(ge=0)
     label_smoothing: float = Field(ge=0, lt=1)
     average_decay: float = Field(ge=0, lt=1)
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision | Literal["auto"]
+    levels: Literal["fixed", "stretched"] = "fixed"
     solver: Annotated[SolverGradient | AdjointGradient, Field(discriminator="gradient")] | None = None
     validation: ValidationSolver | None = None
     augmentation: Augmentation
+    synthetic: SyntheticDigits | None = None
     outliers: OutlierExposure | None = None
 
     @model_validator(mode="after")
