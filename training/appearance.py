@@ -5,14 +5,15 @@ shape.
 """
 
 import math
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from models.form import SIDE
-from training.chance import Chance, normal, uniform
+from models.form import BOX, SIDE
+from training.chance import Chance, at_most, normal, uniform
 
 WHITE = 255.0
 REACH = 5
@@ -40,15 +41,15 @@ class Appearance(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    thickness: Chance
-    line: Chance
-    cutout: Chance
-    defocus: Chance
-    motion: Chance
-    fog: Chance
-    noise: Chance
-    specks: Chance
-    levels: Chance
+    thickness: Annotated[Chance, at_most(2)]
+    line: Annotated[Chance, at_most(SIDE)]
+    cutout: Annotated[Chance, at_most(SIDE)]
+    defocus: Annotated[Chance, at_most(REACH)]
+    motion: Annotated[Chance, at_most(2 * REACH)]
+    fog: Annotated[Chance, at_most(1)]
+    noise: Annotated[Chance, at_most(1)]
+    specks: Annotated[Chance, at_most(1)]
+    levels: Annotated[Chance, at_most(0.99)]
 
 
 def change(images: Tensor, appearance: Appearance, generator: torch.Generator) -> Tensor:
@@ -100,11 +101,12 @@ def _line(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _cutout(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
+    """Its centre is in the middle of the picture, where the digit is."""
     x, y, width, height = uniform(4, len(images), 1, generator=generator)
-    at = torch.arange(SIDE, device=images.device)
+    at, middle = torch.arange(SIDE, device=images.device), (SIDE - BOX) / 2
     most = amount.view(-1, 1)
-    beside = (at - SIDE * x).abs() > most * (0.5 + width) / 3
-    above = (at - SIDE * y).abs() > most * (0.5 + height) / 3
+    beside = (at - middle - BOX * x).abs() > most * (0.5 + width) / 3
+    above = (at - middle - BOX * y).abs() > most * (0.5 + height) / 3
     kept: Tensor = beside.unsqueeze(1) | above.unsqueeze(2)
     return images * kept
 

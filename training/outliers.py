@@ -136,8 +136,9 @@ def _texture(_digits: Digits, rng: np.random.Generator) -> Digit:
     whole = bool(rng.integers(2))
     shape = (SIDE, SIDE) if whole else canvas.size
     noise = gaussian_filter(rng.standard_normal(shape), rng.uniform(0.3, 4) * shape[0] / SIDE)
-    noise = noise - np.quantile(noise, rng.uniform(0.05, 0.95))
-    levels = (255 * np.clip(noise / noise.max() * rng.uniform(1, 5), 0, 1)).astype(np.uint8)
+    inside = noise if whole else noise[np.asarray(canvas) > 0]
+    paper = np.quantile(inside, rng.uniform(0.05, 0.95))
+    levels = (255 * np.clip((noise - paper) / (inside.max() - paper) * rng.uniform(1, 5), 0, 1)).astype(np.uint8)
     return levels if whole else _formed(Image.composite(Image.fromarray(levels), _canvas(), canvas))
 
 

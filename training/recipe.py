@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from models.artifact import WITH_ODE, NetworkName
 from models.solvers.settings import SolverSettings, Steps, Tolerance
 from training.augment import Augmentation
-from training.precision import Precision
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -123,7 +122,7 @@ class Recipe(_Frozen):
     weight_decay: float = Field(ge=0)
     label_smoothing: float = Field(ge=0, lt=1)
     average_decay: float = Field(ge=0, lt=1)
-    precision: Precision | Literal["auto"]
+    precision: Literal["auto", "float32", "bfloat16"]
     levels: Literal["fixed", "stretched"] = "fixed"
     solver: Annotated[SolverGradient | AdjointGradient, Field(discriminator="gradient")] | None = None
     validation: ValidationSolver | None = None

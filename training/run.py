@@ -67,7 +67,8 @@ def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> No
         while fit.epoch < fit.recipe.epochs:
             _train_epoch(fit, lambda _: None)
         return
-    console.print(f"precision {fit.recipe.precision}: {fit.decision.reason}", highlight=False, soft_wrap=True)
+    reason = "as when the run began" if resume else fit.decision.reason
+    console.print(f"precision {fit.recipe.precision}: {reason}", highlight=False, soft_wrap=True)
     if resume:
         console.print(f"resumed after epoch {fit.epoch} of {fit.recipe.epochs}")
     if left:
@@ -89,6 +90,17 @@ def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> No
                 f"error {metrics['error']:.2%}  validation {metrics['validation_error']:.2%} "
                 f"at {metrics['validation_nfe']:.1f} NFE{unsure}  {metrics['images_per_second']:,.0f} images/s"
             )
+
+
+def as_begun(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe, with the precision that its run began with where the recipe leaves the precision to the device.
+
+    Raises:
+        CheckpointError: the folder has no config that can be read.
+    """
+    if recipe.precision != "auto":
+        return recipe
+    return recipe.model_copy(update={"precision": load_config(folder).recipe.precision})
 
 
 def load_network(folder: Path, device: torch.device) -> tuple[Network, RunConfig]:

@@ -6,6 +6,7 @@ corner, where the curve ends and another begins. So "0,0 / 100,0 / 40,100" is a 
 """
 
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -129,12 +130,10 @@ def parse(stroke: str) -> tuple[Points, ...]:
     Raises:
         ValueError: it has fewer than two points, or something in it is no point.
     """
-    first, *others = ([point.split(",") for point in part.split()] for part in stroke.split("/"))
-    arcs = [first]
-    for part in others:
-        arcs.append([arcs[-1][-1], *part])
-    if len(first) == 1 and others:  # a stroke that begins with a straight line
-        del arcs[0]
-    if any(len(arc) < 2 or any(len(point) != 2 for point in arc) for arc in arcs):
+    parts = [[point.split(",") for point in part.split()] for part in stroke.split("/")]
+    points = [point for part in parts for point in part]
+    if len(points) < 2 or not all(parts) or any(len(point) != 2 for point in points):
         raise ValueError(f"stroke {stroke!r}: expected points x,y, two at least, and corners / between them")
+    arcs = [parts[0]] if len(parts[0]) > 1 else []  # one point alone is where the first straight line begins
+    arcs += [[before[-1], *part] for before, part in pairwise(parts)]
     return tuple(np.array(arc, np.float64) for arc in arcs)

@@ -66,7 +66,7 @@ def test_the_manifest_says_what_was_exported(artifact: Artifact, source: Source)
     assert manifest.parameters == 208_266
     assert manifest.dataset == "few-digits"
     assert manifest.classes == list("0123456789")
-    assert manifest.normalisation.model_dump() == source.dataset.normalisation._asdict()
+    assert manifest.normalisation.model_dump() == source.config.normalisation._asdict()
     assert manifest.methods == list(METHODS)
     assert manifest.recipe == {"seed": 7, **source.config.recipe.model_dump(mode="json", exclude_none=True)}
     with torch.no_grad():
