@@ -105,9 +105,7 @@ def unfitted(recipe: str, dataset: Dataset) -> Source:
     torch.manual_seed(20180619)
     told = read_recipe(RECIPES / f"{recipe}.toml")
     normalisation = dataset.normalisation._replace(levels=told.levels)
-    config = RunConfig(
-        recipe=told, seed=7, dataset=dataset.name, normalisation=normalisation, device="cpu", torch="-"
-    )
+    config = RunConfig(recipe=told, seed=7, dataset=dataset.name, normalisation=normalisation, device="cpu", torch="-")
     return Source(NETWORKS[told.network](normalisation), config, METRICS_LINE, dataset)
 
 

@@ -27,6 +27,7 @@ from training import profile as profiles
 from training.checkpoint import CheckpointError
 from training.data import MNIST, VALIDATION_ROWS, DataError
 from training.data import load as load_dataset
+from training.distil import open_teachers
 from training.evaluate import error_rate
 from training.export.agreement import DisagreementError
 from training.export.calibrate import calibrate as calibrate_artifact
@@ -118,7 +119,8 @@ def fit(
         if resume:
             told = as_begun(told, folder)
         with processes.joined(where):
-            under_way = Fit(told, load_dataset(data), where, seed)
+            teachers = open_teachers(told.distil.teachers, where) if told.distil else ()
+            under_way = Fit(told, load_dataset(data), where, seed, teachers)
             run(under_way, folder, console, resume=resume)
 
 

@@ -1,7 +1,7 @@
 """Fits a network by a recipe: the network, its average, its optimiser, and one epoch after another."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, cast
@@ -67,6 +67,7 @@ class Fit:
         device: where to compute.
         seed: of the initial weights, the order of the rows, the synthetic digits, the outliers, the augmentation and
             the drawn numbers of steps.
+        teachers: of a recipe that has some, from images to logits (`training.distil.open_teachers`).
 
     Attributes:
         decision: the precision, and why it is that.
@@ -77,8 +78,11 @@ class Fit:
     dataset: Dataset
     device: torch.device
     seed: int
+    teachers: Sequence[Callable[[Tensor], Tensor]] = ()
 
     def __post_init__(self) -> None:
+        if len(self.teachers) != len(self.recipe.distil.teachers if self.recipe.distil else ()):
+            raise ValueError(f"distil.teachers: {len(self.teachers)} are given; the recipe says {self.recipe.distil}")
         self.decision = self._decide_precision()
         self.recipe = self.recipe.model_copy(update={"precision": self.decision.precision})
         self.normalisation: Normalisation = self.dataset.normalisation._replace(levels=self.recipe.levels)
@@ -168,17 +172,28 @@ class Fit:
             generator: draws all that is random.
         """
         share = slice(processes.rank(), None, processes.count())
-        parts = [self._augmented(self.fit_split.images[rows], generator)[share]]
+        images = self._augmented(self.fit_split.images[rows], generator)[share]
         labels = self.fit_split.labels[rows][share]
         if self.recipe.synthetic:
             drawn = self._draw(self._synthetic.labels, self.recipe.synthetic.rows, generator)
-            parts.append(self._augmented(self._synthetic.images[drawn], generator)[share])
+            images = torch.cat([images, self._augmented(self._synthetic.images[drawn], generator)[share]])
             labels = torch.cat([labels, self._synthetic.labels[drawn][share]])
+        targets = self._targets(images)
         if self.recipe.outliers:
             drawn = self._draw(self._outliers, self.recipe.outliers.rows, generator)
-            parts.append(self._augmented(self._outliers[drawn], generator)[share])
-        loss, logits = training_loss(self.parallel, self.recipe, torch.cat(parts), labels, generator)
+            images = torch.cat([images, self._augmented(self._outliers[drawn], generator)[share]])
+        loss, logits = training_loss(self.parallel, self.recipe, images, labels, generator, targets)
         return loss, logits, labels
+
+    @torch.no_grad()
+    def _targets(self, images: Tensor) -> Tensor | None:
+        """The mean of the teachers' probabilities; None for a recipe without any."""
+        if self.recipe.distil is None:
+            return None
+        enabled = self.recipe.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
+            logits = torch.stack([teacher(images) for teacher in self.teachers])
+        return torch.softmax(logits.float() / self.recipe.distil.temperature, dim=2).mean(0)
 
     def _augmented(self, images: Tensor, generator: torch.Generator) -> Tensor:
         return augment(images, self.recipe.augmentation, generator)

@@ -93,6 +93,21 @@ class SyntheticDigits(_Frozen):
     rows: int = Field(ge=1)
 
 
+class Distillation(_Frozen):
+    """Fitted networks whose answers the network is to give as well (Hinton, Vinyals and Dean 2015, arXiv 1503.02531).
+
+    Attributes:
+        teachers: folders of runs or of artifacts, absolute or from the current folder; the mean of their probabilities
+            for the picture as the network sees it is what is to be answered.
+        temperature: what the logits of both are divided by first.
+        weight: of this in the loss; the rest is the weight of the label.
+    """
+
+    teachers: tuple[str, ...] = Field(min_length=1)
+    temperature: float = Field(gt=0, le=100)
+    weight: float = Field(gt=0, le=1)
+
+
 class Recipe(_Frozen):
     """How a network is fitted.
 
@@ -113,6 +128,7 @@ class Recipe(_Frozen):
         augmentation: how far the pictures are moved, and how their look is changed.
         synthetic: digits that a program draws, to be fitted on beside those of the dataset; None for none.
         outliers: pictures of no digit to be fitted on beside the digits; None for none.
+        distil: fitted networks to learn from beside the labels; None for none.
     """
 
     network: NetworkName
@@ -129,6 +145,7 @@ class Recipe(_Frozen):
     augmentation: Augmentation
     synthetic: SyntheticDigits | None = None
     outliers: OutlierExposure | None = None
+    distil: Distillation | None = None
 
     @model_validator(mode="after")
     def _solvers_fit_the_network(self) -> Self:

@@ -5,7 +5,7 @@ import torch
 
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
-from tests.artifacts import FITTED
+from tests.serving import FITTED
 from training.digits import FACES, make_digits
 from training.fonts import printed
 
