@@ -30,9 +30,8 @@ def test_fits_run_side_by_side_and_go_on_when_called_again(data: Path) -> None:
 
 
 def test_a_fit_that_fails_is_named_with_its_last_words(tmp_path: Path) -> None:
-    stage = (Planned("mlp", 1), Planned("no-such-recipe", 1))
-    with pytest.raises(FitFailedError, match=r"(?s)^runs/.*-1: the fit ended with 1\n.*error: .*"):
-        fit_together(stage, tmp_path / "nowhere", "cpu", 1)
+    with pytest.raises(FitFailedError, match=r"(?s)^runs/mlp-3: the fit ended with 1\n.*error: .*nowhere"):
+        fit_together((Planned("mlp", 3),), tmp_path / "nowhere", "cpu", 1)
 
 
 def test_students_learn_from_the_teachers_that_are_fitted_before() -> None:

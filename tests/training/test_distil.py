@@ -59,8 +59,8 @@ def test_targets_go_with_teachers(digits: Dataset, told: Recipe, targets: Tensor
         training_loss(network, told, *digits.fit, torch.Generator(), targets)
 
 
-def test_runs_and_artifacts_are_teachers(teacher_run: Path, artifact: Artifact, digits: Dataset) -> None:
-    folders = [str(teacher_run), str(artifact.folder), str(artifact.folder.parent)]
+def test_runs_and_artifacts_are_teachers(teacher_run: Path, mlp_artifact: Artifact, digits: Dataset) -> None:
+    folders = [str(teacher_run), str(mlp_artifact.folder), str(mlp_artifact.folder.parent)]
     of_run, of_artifact, of_newest = open_teachers(folders, CPU)
     images = digits.fit.images[:4].float()
     assert of_run(images).shape == (4, 10)
