@@ -11,18 +11,12 @@ import torch
 
 from models.form import Digit
 from training.data import CLASSES, Split
-from training.fonts import printed
+from training.fonts import FACES, printed
 from training.glyphs import DIGITS
 from training.strokes import draw, random_hand
 
 PRINTED = 4
 """One of so many is printed, the others are written."""
-FACES = (
-    *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSansMono-Bold"),
-    *("DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSans-BoldOblique"),
-    *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
-    *("cmr10", "cmb10", "cmss10", "cmtt10", "cmti10"),
-)
 
 
 def make_digits(rows: int, seed: int) -> Split:

@@ -10,6 +10,14 @@ from PIL import Image, ImageDraw, ImageFont
 from models.form import Digit, to_form
 
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+FACES = (
+    *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique", "DejaVuSansMono"),
+    *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
+    *("cmr10", "cmb10", "cmti10"),
+)
+"""The fonts that a fit is shown."""
+HELD_OUT = ("cmss10", "cmtt10", "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic")
+"""Fonts of three further families, with serifs and without, which no fit is shown: a benchmark prints in them."""
 SIZE = 96
 """Pixels of the drawing for the height of a line of text."""
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from models.form import SIDE, Digit, to_form
 from training.data import Split
-from training.fonts import printed
+from training.fonts import FACES, printed
 from training.glyphs import LETTERS as WRITTEN_LETTERS
 from training.glyphs import OTHERS
 from training.strokes import draw, random_hand
@@ -28,10 +28,6 @@ from training.strokes import draw, random_hand
 LETTERS = "".join(sorted(set(string.ascii_letters) - set("BDGIJOQSZbgijloqsz")))  # less those that look like digits
 SYMBOLS = "ΓΔΛΞΠΨΩλμπωЖДЦШЩЯ#%+=÷<>→↔⇐∀∇√≠⊗"  # less those that look like a 2, 3, 8 or 10
 ELSEWHERE = "ԱԴԸԺԽՃՄՓაგდთჟტფღאהחמעצשתЂЉЊЋ"  # Armenian, Georgian, Hebrew, Serbian; less likewise
-FACES = (
-    *("cmb10", "cmr10", "cmss10", "cmti10", "cmtt10"),
-    *("STIXGeneral", "STIXGeneralBol", "STIXGeneralBolIta", "STIXGeneralItalic"),
-)
 CHARACTERS = [
     *itertools.product(FACES, LETTERS),
     *itertools.product(["STIXGeneral"], SYMBOLS),

@@ -6,8 +6,8 @@ import torch
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
 from tests.serving import FITTED
-from training.digits import FACES, make_digits
-from training.fonts import printed
+from training.digits import make_digits
+from training.fonts import FACES, FONTS, HELD_OUT, printed
 
 
 def test_they_follow_from_the_seed() -> None:
@@ -30,6 +30,12 @@ def test_every_face_prints_ten_digits() -> None:
     for face in FACES:
         shown = {printed(str(digit), face, 0).tobytes() for digit in range(10)}
         assert len(shown) == 10, face
+
+
+def test_no_font_of_a_family_that_is_held_out_is_shown_to_a_fit() -> None:
+    assert set(FACES).isdisjoint(HELD_OUT)
+    assert not [face for face in FACES if face.startswith(("cmss", "cmtt", "DejaVuSerif"))]
+    assert all((FONTS / f"{face}.ttf").is_file() for face in HELD_OUT)
 
 
 def test_bold_print_has_more_ink() -> None:
