@@ -69,7 +69,6 @@ class _Lines:
             f"  {standing.batch / self._batches:.0%} of epoch {standing.epoch}: loss {standing.loss:.4f}  "
             f"error {standing.error:.2%}  {standing.speed:,.0f} images/s  {left} left",
             highlight=False,
-            soft_wrap=True,
         )
 
 

@@ -68,7 +68,7 @@ def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> No
             _train_epoch(fit, lambda _: None)
         return
     reason = "as when the run began" if resume else fit.decision.reason
-    console.print(f"precision {fit.recipe.precision}: {reason}", highlight=False, soft_wrap=True)
+    console.print(f"precision {fit.recipe.precision}: {reason}", highlight=False)
     if resume:
         console.print(f"resumed after epoch {fit.epoch} of {fit.recipe.epochs}")
     if left:

@@ -57,7 +57,7 @@ def adjoint(method: str = "bosh3", tolerance: float = 0.1) -> dict[str, Any]:
 
 def silent() -> Console:
     """A terminal that no one looks at."""
-    return Console(file=io.StringIO())
+    return Console(file=io.StringIO(), soft_wrap=True)
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:
