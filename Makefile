@@ -1,10 +1,10 @@
-# Every target does its own set-up; PYTHON is any Python of 3.11 or later, ARGS goes to the service.
+# Every target does its own set-up; PYTHON is any Python of 3.11 or later, ARGS goes to the service or the command.
 PYTHON ?= python3
 SERVE  := .venv/serve
 DEV    := .venv/dev
 PYTEST := $(DEV)/bin/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder
 
-.PHONY: serve check test lint types tests tests-check test-nightly test-gpu fit export table figures time-to-error corruptions page bench bench-swap observability docs docs-serve image clean
+.PHONY: serve check test lint types tests tests-check test-nightly test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-swap observability docs docs-serve image clean
 
 serve: $(SERVE)/.installed  ## the service, without torch, on http://127.0.0.1:8000 or ODENET_PORT
 	$(SERVE)/bin/python -m service $(ARGS)
@@ -36,6 +36,9 @@ test-gpu: $(DEV)/.installed  ## what needs a CUDA device
 
 fit: $(DEV)/.installed  ## fit the network that ships; the bar says how long that takes
 	$(DEV)/bin/python -m training fit odenet-mnist
+
+fit-accelerated: $(DEV)/.installed  ## on a CUDA device: teachers, and then the networks that ship, several at once
+	$(DEV)/bin/python -m training.accelerated $(ARGS)
 
 export: $(DEV)/.installed  ## export the last fit as the next version
 	$(DEV)/bin/python -m training export runs/odenet-mnist

@@ -42,8 +42,8 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-NetworkName = Literal["mlp", "resnet", "odenet", "odenet-strided", "stem-only"]
-WITH_ODE: tuple[NetworkName, ...] = ("odenet", "odenet-strided")
+NetworkName = Literal["mlp", "resnet", "odenet", "odenet-strided", "odenet-wide", "stem-only"]
+WITH_ODE: tuple[NetworkName, ...] = ("odenet", "odenet-strided", "odenet-wide")
 """The networks that solve an ODE."""
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -53,10 +53,18 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class PixelNormalisation(_Frozen):
-    """Mean and standard deviation of the training pixels, on the scale 0..1; the graphs apply it themselves."""
+    """How the network scales pixels, which its graphs do themselves.
+
+    Attributes:
+        mean: of the training pixels, on the scale 0..1.
+        std: their standard deviation, on the same scale.
+        levels: whether pixels are taken as they are, or the levels of each picture are first stretched so that its
+            paper is 0 and its strongest ink 255 (`models.networks.layers.stretch`).
+    """
 
     mean: float
     std: float = Field(gt=0)
+    levels: Literal["fixed", "stretched"] = "fixed"
 
 
 class Calibration(_Frozen):
@@ -97,7 +105,7 @@ class Manifest(_Frozen):
     """What an artifact says of itself.
 
     Attributes:
-        schema_version: of this form; 2 was without what is said of calibration.
+        schema_version: of this form; 2 had no fields about calibration, and 3 no field `normalisation.levels`.
         name: what callers ask for.
         version: a whole number as text; the greatest is the one served by default.
         network: which; together with the weights that is all there is to it.
@@ -116,7 +124,7 @@ class Manifest(_Frozen):
         files: the SHA-256 of every other file.
     """
 
-    schema_version: Literal[2, 3] = 3
+    schema_version: Literal[2, 3, 4] = 4
     name: Name
     version: Version
     network: NetworkName

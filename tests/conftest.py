@@ -104,10 +104,9 @@ def unfitted(recipe: str, dataset: Dataset) -> Source:
     """The network of a recipe as it is before any fit."""
     torch.manual_seed(20180619)
     told = read_recipe(RECIPES / f"{recipe}.toml")
-    config = RunConfig(
-        recipe=told, seed=7, dataset=dataset.name, normalisation=dataset.normalisation, device="cpu", torch="-"
-    )
-    return Source(NETWORKS[told.network](dataset.normalisation), config, METRICS_LINE, dataset)
+    normalisation = dataset.normalisation._replace(levels=told.levels)
+    config = RunConfig(recipe=told, seed=7, dataset=dataset.name, normalisation=normalisation, device="cpu", torch="-")
+    return Source(NETWORKS[told.network](normalisation), config, METRICS_LINE, dataset)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""Augmentation on the whole batch at once: a random affine map and a random elastic one, in one resampling."""
+"""Augmentation on the whole batch at once: each picture is moved by a map of its own, and its look may be changed.
+
+The map is affine and elastic, and is applied in one resampling.
+"""
 
 import math
 
@@ -8,13 +11,29 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from models.form import SIDE
+from training.appearance import Appearance, change
+from training.chance import Chance, uniform
 
 PIXEL = 2 / SIDE
 """The width of a pixel in the coordinates of `grid_sample`, where the picture is [-1, 1]."""
 
 
+class Far(BaseModel):
+    """Some pictures are moved further than the others.
+
+    Attributes:
+        share: the probability that a row is.
+        factor: what its rotation, scale, shear and shift are multiplied by.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    share: float = Field(ge=0, le=1)
+    factor: float = Field(ge=1, le=10)
+
+
 class Augmentation(BaseModel):
-    """How far a picture may be moved; every amount is drawn anew for every row.
+    """How far a picture may be moved, and what its look becomes; every amount is drawn anew for every row.
 
     Attributes:
         rotation: degrees, uniform in ± this.
@@ -26,6 +45,10 @@ class Augmentation(BaseModel):
             smaller.
         control_points: the elastic displacement is interpolated from a square grid with this many points a side
             (compare Simard, Steinkraus and Platt 2003, who smooth a displacement of every pixel).
+        far: some pictures are moved further; None for none.
+        smaller: some pictures shrink, to one over 1 + the amount of their size; None for none.
+        aspect: some pictures become wide or tall, by a ratio of up to 1 + the amount; None for none.
+        appearance: how the look of some pictures is changed; None for no change.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,10 +59,14 @@ class Augmentation(BaseModel):
     shift: float = Field(ge=0, le=SIDE)
     elastic: float = Field(ge=0, le=SIDE)
     control_points: int = Field(ge=2, le=SIDE)
+    far: Far | None = None
+    smaller: Chance | None = None
+    aspect: Chance | None = None
+    appearance: Appearance | None = None
 
 
 def augment(images: Tensor, amount: Augmentation, generator: torch.Generator) -> Tensor:
-    """Move each picture by its own random affine and elastic map.
+    """Move each picture by its own random affine and elastic map, and change the look of some.
 
     Args:
         images: ``[rows, 28, 28]`` of 0..255, uint8 or floating.
@@ -57,17 +84,27 @@ def augment(images: Tensor, amount: Augmentation, generator: torch.Generator) ->
     )
     displacement = F.interpolate(control, size=(SIDE, SIDE), mode="bicubic", align_corners=True)
     grid = grid + (amount.elastic * PIXEL) * displacement.permute(0, 2, 3, 1)
-    return F.grid_sample(images.float().unsqueeze(1), grid, align_corners=False).squeeze(1)
+    moved = F.grid_sample(images.float().unsqueeze(1), grid, align_corners=False).squeeze(1)
+    return moved if amount.appearance is None else change(moved, amount.appearance, generator)
 
 
 def _affine(rows: int, amount: Augmentation, generator: torch.Generator) -> Tensor:
     """Random maps from the new picture's coordinates to the old one's, ``[rows, 2, 3]``."""
-    angle, shear, scale_x, scale_y, shift_x, shift_y = (
-        2 * torch.rand(6, rows, generator=generator, device=generator.device) - 1
-    ).unbind()
+    factors = 2 * uniform(6, rows, generator=generator) - 1
+    if amount.far:
+        factors = torch.where(uniform(rows, generator=generator) < amount.far.share, amount.far.factor, 1) * factors
+    angle, shear, scale_x, scale_y, shift_x, shift_y = factors.unbind()
     angle = angle * math.radians(amount.rotation)
     cos, sin, shear = angle.cos(), angle.sin(), shear * amount.shear
     scale_x, scale_y = 1 + amount.scale * scale_x, 1 + amount.scale * scale_y
+    if amount.smaller:
+        step = 1 + amount.smaller.draw(rows, generator)
+        scale_x, scale_y = scale_x * step, scale_y * step
+    if amount.aspect:
+        tall = uniform(rows, generator=generator) < 0.5
+        root = (1 + amount.aspect.draw(rows, generator)).sqrt()
+        root = torch.where(tall, root, 1 / root)
+        scale_x, scale_y = scale_x * root, scale_y / root
     shift_x, shift_y = (amount.shift * PIXEL * shift for shift in (shift_x, shift_y))
     first = torch.stack([scale_x * cos, scale_x * (shear * cos - sin), shift_x], dim=1)
     second = torch.stack([scale_y * sin, scale_y * (shear * sin + cos), shift_y], dim=1)

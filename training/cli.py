@@ -27,6 +27,7 @@ from training import profile as profiles
 from training.checkpoint import CheckpointError
 from training.data import MNIST, VALIDATION_ROWS, DataError
 from training.data import load as load_dataset
+from training.distil import open_teachers
 from training.evaluate import error_rate
 from training.export.agreement import DisagreementError
 from training.export.calibrate import calibrate as calibrate_artifact
@@ -34,7 +35,7 @@ from training.export.write import ExportError, Source
 from training.export.write import export as write_artifact
 from training.fit import Fit
 from training.recipe import RECIPES, RecipeError, read_recipe
-from training.run import CHECKPOINT, load_network, run
+from training.run import CHECKPOINT, as_begun, load_network, run
 from training.table import measure_table, render
 
 MODELS = Path(artifacts.__file__).parent / "fitted"
@@ -114,10 +115,13 @@ def fit(
         told = read_recipe(recipe or RECIPES / f"{name}.toml")
         if epochs is not None:
             told = told.model_copy(update={"epochs": epochs})
-        where = _device(device)
+        where, folder = _device(device), folder or Path("runs") / name
+        if resume:
+            told = as_begun(told, folder)
         with processes.joined(where):
-            under_way = Fit(told, load_dataset(data), where, seed)
-            run(under_way, folder or Path("runs") / name, console, resume=resume)
+            teachers = open_teachers(told.distil.teachers, where) if told.distil else ()
+            under_way = Fit(told, load_dataset(data), where, seed, teachers)
+            run(under_way, folder, console, resume=resume)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What a fit makes small: the cross entropy, with what the training solver and outliers add."""
+"""What a fit makes small: the cross entropy, with what teachers, the training solver and outliers add."""
 
 import math
 from typing import Any
@@ -13,23 +13,34 @@ from training.recipe import AdjointGradient, Recipe, SolverGradient
 
 
 def training_loss(
-    network: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor, generator: torch.Generator
+    network: nn.Module,
+    recipe: Recipe,
+    images: Tensor,
+    labels: Tensor,
+    generator: torch.Generator,
+    targets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The loss of a batch as the recipe has it, to be differentiated, and the logits of its digits.
 
     Args:
         network: that of the recipe, or a wrapper that is called as it is.
-        recipe: with the training solver, the precision and the smoothing.
+        recipe: with the training solver, the smoothing, and a precision that is decided.
         images: ``[rows, 28, 28]`` of 0..255, digits and then outliers.
         labels: of the digits.
         generator: draws the number of steps.
+        targets: the teachers' probabilities of the digits, ``[digits, classes]``; None for a recipe without teachers.
 
     Returns:
         A scalar, and ``[digits, classes]``, both float32. The kinetic penalty is a mean over digits and outliers.
 
     Raises:
-        ValueError: there are outliers though the recipe has none, or none though it has some.
+        ValueError: there are outliers though the recipe has none, or none though it has some; likewise targets. Or the
+            precision is not decided.
     """
+    if recipe.precision == "auto":
+        raise ValueError("precision: auto is no precision to compute in; a fit decides it")
+    if (targets is None) != (recipe.distil is None):
+        raise ValueError(f"targets: {'none' if targets is None else 'some'}; the recipe's teachers: {recipe.distil}")
     if (len(images) > len(labels)) != (recipe.outliers is not None):
         raise ValueError(f"images: {len(images)} for {len(labels)} labels; the recipe's outliers: {recipe.outliers}")
     penalty = torch.zeros((), device=images.device)
@@ -44,10 +55,19 @@ def training_loss(
                 logits, energy = _through_solver(network, images, solver.method, solver.steps[int(drawn)])
                 penalty = solver.kinetic_penalty * energy
     logits, of_outliers = logits.float().tensor_split([len(labels)])
-    loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing) + penalty
+    loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+    if recipe.distil and targets is not None:
+        loss = torch.lerp(loss, _divergence(logits, targets, recipe.distil.temperature), recipe.distil.weight)
+    loss = loss + penalty
     if recipe.outliers:
         loss = loss + recipe.outliers.weight * _divergence_from_uniform(of_outliers)
     return loss, logits
+
+
+def _divergence(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """The mean Kullback-Leibler divergence KL(targets || answer), in the size of gradients of temperature 1."""
+    answers = F.log_softmax(logits / temperature, dim=1)
+    return temperature**2 * F.kl_div(answers, targets, reduction="batchmean")
 
 
 def _divergence_from_uniform(logits: Tensor) -> Tensor:

@@ -1,36 +1,39 @@
 """Pictures that show no digit, for a fit that is to be unsure of them.
 
-Made by a program: characters of fonts, mirrored digits, several digits in one picture, curves and polygons, which have
-MNIST's form, and textures, of which some fill the picture. Most of what could be taken for a digit is left out.
+Made by a program: characters of fonts and of a pen, mirrored digits, several digits in one picture, curves and
+polygons, which have MNIST's form, and textures, of which some fill the picture. Most of what could be taken for a digit
+is left out. Blur, noise and fog are no kind of outlier, because a fit changes digits and outliers alike by them.
 """
 
 import itertools
 import string
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from models.form import SIDE, Digit, to_form
 from training.data import Split
+from training.fonts import FACES, printed
+from training.glyphs import LETTERS as WRITTEN_LETTERS
+from training.glyphs import OTHERS
+from training.strokes import draw, random_hand
 
 LETTERS = "".join(sorted(set(string.ascii_letters) - set("BDGIJOQSZbgijloqsz")))  # less those that look like digits
-SYMBOLS = "ΓΔΛΞΠΣΦΨΩλμξπψωЖДЦШЩЮЯ&#@%+=÷<>→↔⇐∀∃∇∞∑√≠≈⊕⊗"
-FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-FACES = (
-    *("cmb10", "cmr10", "cmss10", "cmti10", "cmtt10"),
-    *("STIXGeneral", "STIXGeneralBol", "STIXGeneralBolIta", "STIXGeneralItalic"),
-)
-CHARACTERS = [*itertools.product(FACES, LETTERS), *itertools.product(["STIXGeneral"], SYMBOLS)]
+SYMBOLS = "ΓΔΛΞΠΨΩλμπωЖДЦШЩЯ#%+=÷<>→↔⇐∀∇√≠⊗"  # less those that look like a 2, 3, 8 or 10
+ELSEWHERE = "ԱԴԸԺԽՃՄՓაგდთჟტფღאהחמעצשתЂЉЊЋ"  # Armenian, Georgian, Hebrew, Serbian; less likewise
+CHARACTERS = [
+    *itertools.product(FACES, LETTERS),
+    *itertools.product(["STIXGeneral"], SYMBOLS),
+    *itertools.product(["DejaVuSans"], ELSEWHERE),
+]
+GLYPHS = (*WRITTEN_LETTERS, *WRITTEN_LETTERS, *OTHERS)
 MIRRORED = (3, 4, 6, 7, 9)  # 0, 1 and 8 would still be digits, and 2 and 5 each other
 DRAWING = 96  # the side of what a drawing takes of its canvas
 BOLD = 4  # what a font's strokes are broadened by is less
@@ -75,10 +78,19 @@ def make_outliers(digits: Split, rows: int, seed: int) -> Tensor:
 def _character(_digits: Digits, rng: np.random.Generator) -> Digit:
     """A letter or symbol of a font, as bold as chance has it."""
     face, character = CHARACTERS[rng.integers(len(CHARACTERS))]
-    canvas = _canvas()
-    bold = int(rng.integers(BOLD))
-    ImageDraw.Draw(canvas).text((DRAWING, DRAWING), character, 255, _font(face), anchor="mm", stroke_width=bold)
-    return _formed(canvas)
+    return printed(character, face, int(rng.integers(BOLD)))
+
+
+def _written(_digits: Digits, rng: np.random.Generator) -> Digit:
+    """A letter, a character of another script or a sign, as a pen writes it."""
+    return draw(GLYPHS[rng.integers(len(GLYPHS))], random_hand(rng), rng)
+
+
+def _strokes(_digits: Digits, rng: np.random.Generator) -> Digit:
+    """A few straight strokes between points of a grid: a character of no script."""
+    ends = 50 * rng.integers(0, 3, (rng.integers(4, 7), 2, 2))
+    lines = tuple(f"{x},{y} / {u},{v}" for (x, y), (u, v) in ends.tolist() if (x, y) != (u, v))
+    return draw(lines or ("0,0 / 100,100", "0,100 / 100,0"), random_hand(rng), rng)
 
 
 def _mirrored(digits: Digits, rng: np.random.Generator) -> Digit:
@@ -96,7 +108,7 @@ def _several(digits: Digits, rng: np.random.Generator) -> Digit:
 
 def _curve(_digits: Digits, rng: np.random.Generator) -> Digit:
     """A scribble: a smooth curve through points here and there, more of them than a digit has turns."""
-    points = rng.uniform(0, DRAWING, (rng.integers(9, 17), 2))
+    points = rng.uniform(0, DRAWING, (rng.integers(11, 18), 2))
     path = CubicSpline(np.arange(len(points)), points)(np.linspace(0, len(points) - 1, 200))
     canvas = _canvas()
     width = int(rng.integers(*WIDTHS))
@@ -114,18 +126,19 @@ def _polygon(_digits: Digits, rng: np.random.Generator) -> Digit:
 
 
 def _texture(_digits: Digits, rng: np.random.Generator) -> Digit:
-    """Smooth noise, over the whole picture or in a polygon; often little or nothing of it is above the threshold."""
+    """Smooth noise, over the whole picture or in a polygon, of which at least a twentieth is ink."""
     canvas = _canvas()
     ImageDraw.Draw(canvas).polygon(_corners(rng, 8), 255)
     whole = bool(rng.integers(2))
     shape = (SIDE, SIDE) if whole else canvas.size
     noise = gaussian_filter(rng.standard_normal(shape), rng.uniform(0.3, 4) * shape[0] / SIDE)
-    noise = noise / np.abs(noise).max() + rng.uniform(-0.9, 0.9)
-    levels = (255 * np.clip(noise * rng.uniform(1, 5), 0, 1)).astype(np.uint8)
+    inside = noise if whole else noise[np.asarray(canvas) > 0]
+    paper = np.quantile(inside, rng.uniform(0.05, 0.95))
+    levels = (255 * np.clip((noise - paper) / (inside.max() - paper) * rng.uniform(1, 5), 0, 1)).astype(np.uint8)
     return levels if whole else _formed(Image.composite(Image.fromarray(levels), _canvas(), canvas))
 
 
-KINDS: tuple[Make, ...] = (_character, _mirrored, _several, _curve, _polygon, _texture)
+KINDS: tuple[Make, ...] = (_character, _written, _mirrored, _written, _several, _strokes, _curve, _polygon, _texture)
 
 
 def _canvas() -> Image.Image:
@@ -146,8 +159,3 @@ def _formed(canvas: Image.Image) -> Digit:
     if box is None:
         return np.zeros((SIDE, SIDE), np.uint8)
     return to_form(np.asarray(canvas.crop(box), np.float32))
-
-
-@cache
-def _font(face: str) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(FONTS / f"{face}.ttf", DRAWING)

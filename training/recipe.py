@@ -83,6 +83,31 @@ class OutlierExposure(_Frozen):
     weight: float = Field(gt=0)
 
 
+class SyntheticDigits(_Frozen):
+    """Digits that a program draws from strokes and fonts (`training.digits`), fitted on beside those of the dataset.
+
+    Attributes:
+        rows: of them beside the digits of each batch.
+    """
+
+    rows: int = Field(ge=1)
+
+
+class Distillation(_Frozen):
+    """Fitted networks whose answers the network is to give as well (Hinton, Vinyals and Dean 2015, arXiv 1503.02531).
+
+    Attributes:
+        teachers: folders of runs or of artifacts, absolute or from the current folder; the mean of their probabilities
+            for the picture as the network sees it is what is to be answered.
+        temperature: what the logits of both are divided by first.
+        weight: of this in the loss; the rest is the weight of the label.
+    """
+
+    teachers: tuple[str, ...] = Field(min_length=1)
+    temperature: float = Field(gt=0, le=100)
+    weight: float = Field(gt=0, le=1)
+
+
 class Recipe(_Frozen):
     """How a network is fitted.
 
@@ -94,11 +119,16 @@ class Recipe(_Frozen):
         weight_decay: of AdamW.
         label_smoothing: of the cross entropy.
         average_decay: of the exponential moving average of the weights, which is the fitted network.
-        precision: what autocast computes in; the state of the ODE and the weights stay in float32.
+        precision: what autocast computes in; the state of the ODE and the weights stay in float32. "auto" is the
+            faster of the two on the device.
+        levels: whether the network takes pixels as they are, or first stretches the levels of each picture
+            (`models.networks.layers.Normalisation`).
         solver: the training solver; None for a network without an ODE.
         validation: the solver of the validation error; None likewise.
-        augmentation: how far the pictures are moved.
+        augmentation: how far the pictures are moved, and how their look is changed.
+        synthetic: digits that a program draws, to be fitted on beside those of the dataset; None for none.
         outliers: pictures of no digit to be fitted on beside the digits; None for none.
+        distil: fitted networks to learn from beside the labels; None for none.
     """
 
     network: NetworkName
@@ -108,11 +138,14 @@ class Recipe(_Frozen):
     weight_decay: float = Field(ge=0)
     label_smoothing: float = Field(ge=0, lt=1)
     average_decay: float = Field(ge=0, lt=1)
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["auto", "float32", "bfloat16"]
+    levels: Literal["fixed", "stretched"] = "fixed"
     solver: Annotated[SolverGradient | AdjointGradient, Field(discriminator="gradient")] | None = None
     validation: ValidationSolver | None = None
     augmentation: Augmentation
+    synthetic: SyntheticDigits | None = None
     outliers: OutlierExposure | None = None
+    distil: Distillation | None = None
 
     @model_validator(mode="after")
     def _solvers_fit_the_network(self) -> Self:

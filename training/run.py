@@ -2,13 +2,11 @@
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
@@ -19,6 +17,7 @@ from models.networks.registry import NETWORKS
 from training import checkpoint, processes
 from training.data import CLASSES
 from training.fit import Fit
+from training.progress import Show, Standing, duration, shown
 from training.recipe import Recipe
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -29,7 +28,7 @@ class RunConfig(BaseModel):
     """What a run folder says of its fit, in `config.json`.
 
     Attributes:
-        recipe: how it is fitted.
+        recipe: how it is fitted; its precision is the one that was decided, never "auto".
         seed: of everything random.
         dataset: the name of the folder with the digits.
         normalisation: of their pixels.
@@ -61,18 +60,25 @@ def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> No
             or it was not asked for and there is one.
     """
     _begin(fit, folder, resume=resume)
+    left = fit.recipe.epochs - fit.epoch
     if processes.rank() > 0:  # the first process tells and keeps what all of them compute
+        if left:
+            fit.time_epoch()
         while fit.epoch < fit.recipe.epochs:
-            _train_epoch(fit, lambda *_: None)
+            _train_epoch(fit, lambda _: None)
         return
+    reason = "as when the run began" if resume else fit.decision.reason
+    console.print(f"precision {fit.recipe.precision}: {reason}", highlight=False)
     if resume:
         console.print(f"resumed after epoch {fit.epoch} of {fit.recipe.epochs}")
-    with SummaryWriter(folder, purge_step=fit.epoch + 1) as board, _progress(console) as progress:
-        total, done = fit.recipe.epochs * fit.batches, fit.epoch * fit.batches
-        task = progress.add_task("", total=total, completed=done, loss=0.0, error=0.0, speed=0.0)
+    if left:
+        console.print(f"about {duration(left * fit.time_epoch())} for {left} epochs", highlight=False)
+    with (
+        SummaryWriter(folder, purge_step=fit.epoch + 1) as board,
+        shown(console, fit.recipe.epochs, fit.batches, fit.epoch) as show,
+    ):
         while fit.epoch < fit.recipe.epochs:
-            progress.update(task, description=f"epoch {fit.epoch + 1}/{fit.recipe.epochs}")
-            metrics = _run_epoch(fit, progress, task)
+            metrics = _run_epoch(fit, show)
             checkpoint.save(folder / CHECKPOINT, fit.state())
             with (folder / METRICS).open("a") as file:
                 file.write(json.dumps(metrics) + "\n")
@@ -84,6 +90,17 @@ def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> No
                 f"error {metrics['error']:.2%}  validation {metrics['validation_error']:.2%} "
                 f"at {metrics['validation_nfe']:.1f} NFE{unsure}  {metrics['images_per_second']:,.0f} images/s"
             )
+
+
+def as_begun(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe, with the precision that its run began with where the recipe leaves the precision to the device.
+
+    Raises:
+        CheckpointError: the folder has no config that can be read.
+    """
+    if recipe.precision != "auto":
+        return recipe
+    return recipe.model_copy(update={"precision": load_config(folder).recipe.precision})
 
 
 def load_network(folder: Path, device: torch.device) -> tuple[Network, RunConfig]:
@@ -139,15 +156,10 @@ def _begin(fit: Fit, folder: Path, *, resume: bool) -> None:
         raise checkpoint.CheckpointError(f"{folder / CHECKPOINT}: not the checkpoint of this fit") from error
 
 
-def _run_epoch(fit: Fit, progress: Progress, task: TaskID) -> dict[str, float]:
+def _run_epoch(fit: Fit, show: Show) -> dict[str, float]:
     """Train for an epoch and validate; the metrics are of all processes."""
     started = time.perf_counter()
-
-    def advance(rows: int, loss: float, error: float) -> None:
-        speed = processes.count() * rows / (time.perf_counter() - started)
-        progress.update(task, advance=1, loss=loss, error=error, speed=speed)
-
-    rows, loss, error = _train_epoch(fit, advance)
+    rows, loss, error = _train_epoch(fit, show)
     seconds = time.perf_counter() - started
     validation = fit.validate()
     metrics = {
@@ -165,33 +177,24 @@ def _run_epoch(fit: Fit, progress: Progress, task: TaskID) -> dict[str, float]:
     return metrics
 
 
-def _train_epoch(fit: Fit, advance: Callable[[int, float, float], None]) -> tuple[int, float, float]:
+def _train_epoch(fit: Fit, show: Show) -> tuple[int, float, float]:
     """Train for an epoch; the rows, mean loss and error rate of all processes.
 
     Args:
         fit: the fit under way.
-        advance: told after each batch of the same three of this process, so far.
+        show: told after each batch how this process stands.
     """
     rows, loss_sum, error_sum = 0, 0.0, 0.0
-    for batch_rows, loss, errors in fit.train_epoch():
+    started, epoch = time.perf_counter(), fit.epoch + 1
+    for batch, (batch_rows, loss, errors) in enumerate(fit.train_epoch(), start=1):
         rows += batch_rows
         loss_sum += float(loss) * batch_rows
         error_sum += float(errors)
-        advance(rows, loss_sum / rows, error_sum / rows)
+        speed = processes.count() * rows / (time.perf_counter() - started)
+        show(Standing(epoch, batch, loss_sum / rows, error_sum / rows, speed))
     sums = torch.tensor([rows, loss_sum, error_sum], dtype=torch.float64, device=fit.device)
     rows, loss_sum, error_sum = processes.add_up(sums).tolist()
     return int(rows), loss_sum / rows, error_sum / rows
-
-
-def _progress(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}  error {task.fields[error]:.2%}  {task.fields[speed]:,.0f} images/s"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, transient=True)
 
 
 def _config(fit: Fit) -> RunConfig:
@@ -199,7 +202,7 @@ def _config(fit: Fit) -> RunConfig:
         recipe=fit.recipe,
         seed=fit.seed,
         dataset=fit.dataset.name,
-        normalisation=fit.dataset.normalisation,
+        normalisation=fit.normalisation,
         device=fit.device.type,
         torch=torch.__version__,
     )

@@ -8,11 +8,10 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from scipy.ndimage import distance_transform_edt
 
 from models.form import Digit
-from training.outliers import FONTS
+from training.fonts import FONTS
 
 Ink = npt.NDArray[np.float64]  # [height, width], 0..1
 
-FACES = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Italic")
 CRISP = 3  # how many times steeper the edge of a stroke is than an enlarged digit's
 SMALL = 112  # the side at which strokes are thinned
 

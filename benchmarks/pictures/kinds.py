@@ -8,9 +8,10 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw
 
-from benchmarks.pictures.ink import FACES, handwritten, penned, printed
+from benchmarks.pictures.ink import handwritten, penned, printed
 from benchmarks.pictures.scenes import BLACK, Colour, Look, encode, photograph
 from models.form import Digit
+from training.fonts import HELD_OUT
 from training.outliers import LETTERS
 
 SIDE = 280  # of a drawing, before it is brought to a scene's size
@@ -48,7 +49,7 @@ def _scene(look: Look, pen: float | None = None) -> Make:
 
 
 def _print(_digit: Digit, label: int, rng: np.random.Generator) -> bytes:
-    return photograph(printed(str(label), FACES[rng.integers(len(FACES))], SIDE), replace(EVEN, noise=3), rng)
+    return photograph(printed(str(label), HELD_OUT[rng.integers(len(HELD_OUT))], SIDE), replace(EVEN, noise=3), rng)
 
 
 def _transparent(level: int) -> Make:
@@ -107,13 +108,13 @@ def _noise(rng: np.random.Generator) -> bytes:
 
 def _letter(rng: np.random.Generator) -> bytes:
     letter = LETTERS[rng.integers(len(LETTERS))]
-    return photograph(printed(letter, FACES[rng.integers(len(FACES))], SIDE), SCENES[rng.integers(2)], rng)
+    return photograph(printed(letter, HELD_OUT[rng.integers(len(HELD_OUT))], SIDE), SCENES[rng.integers(2)], rng)
 
 
 def _number(rng: np.random.Generator) -> bytes:
     """Of two digits."""
     number = str(rng.integers(10, 100))
-    return photograph(printed(number, FACES[rng.integers(len(FACES))], SIDE), SCENES[rng.integers(2)], rng)
+    return photograph(printed(number, HELD_OUT[rng.integers(len(HELD_OUT))], SIDE), SCENES[rng.integers(2)], rng)
 
 
 def _shape(rng: np.random.Generator) -> bytes:

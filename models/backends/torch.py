@@ -163,7 +163,7 @@ def load_network(artifact: Artifact) -> Network:
         ArtifactError: the weights cannot be read, or are not those of the network.
     """
     manifest = artifact.manifest
-    normalisation = Normalisation(manifest.normalisation.mean, manifest.normalisation.std)
+    normalisation = Normalisation(**manifest.normalisation.model_dump())
     network = NETWORKS[manifest.network](normalisation, len(manifest.classes))
     path = artifact.folder / WEIGHTS
     try:

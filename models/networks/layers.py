@@ -1,7 +1,7 @@
 """The layers that the networks share."""
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,11 +11,22 @@ CHANNELS = 64
 GROUPS = 32
 
 
+SMALLEST_RANGE = 8.0
+"""A picture whose levels lie closer together than this, of 255, is stretched as if they did not."""
+
+
 class Normalisation(NamedTuple):
-    """The mean and standard deviation of the training pixels, on the scale 0..1."""
+    """How a network scales pixels before its first layer.
+
+    Attributes:
+        mean: of the training pixels, on the scale 0..1.
+        std: their standard deviation, on the same scale.
+        levels: "fixed" takes pixels as they are; "stretched" applies `stretch` to each picture first.
+    """
 
     mean: float
     std: float
+    levels: Literal["fixed", "stretched"] = "fixed"
 
 
 class Normalise(nn.Module):
@@ -28,8 +39,33 @@ class Normalise(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Normalise images of uint8 or of a floating type; the answer is in the default floating type or theirs."""
         pixels = images if images.is_floating_point() else images.to(torch.get_default_dtype())
-        mean, std = self.normalisation
+        mean, std, levels = self.normalisation
+        if levels == "stretched":
+            pixels = stretch(pixels)
         return ((pixels - 255 * mean) / (255 * std)).unsqueeze(1)
+
+
+def stretch(pixels: Tensor) -> Tensor:
+    """Bring each picture's paper to 0 and its strongest ink to 255.
+
+    The result is the same for every affine change of a picture's levels. A negative factor, which swaps black and
+    white, counts as one: ink covers less of a picture than paper does, so the levels are skewed towards the ink. The
+    least third central moment of the 55,000 digits of MNIST's fit split is 0.40 in units of the standard deviation,
+    so no digit is near the point where ink and paper would change places.
+
+    Args:
+        pixels: ``[rows, height, width]`` of a floating type, on the scale 0..255. A picture whose levels differ by
+            less than 8 keeps a low contrast, so that the grain of an empty picture is not made into ink.
+
+    Returns:
+        The same shape and type, in 0..255.
+    """
+    deviations = pixels - pixels.mean((1, 2), keepdim=True)
+    skewness = (deviations * deviations * deviations).mean((1, 2), keepdim=True)
+    ink = torch.where(skewness < 0, -deviations, deviations)
+    paper = ink.amin((1, 2), keepdim=True)
+    spread = ink.amax((1, 2), keepdim=True) - paper
+    return (ink - paper) * (255 / spread.clamp(min=SMALLEST_RANGE))
 
 
 class GroupNorm(nn.GroupNorm):
@@ -73,13 +109,13 @@ class ConcatConv(nn.Module):
 
 
 class Head(nn.Sequential):
-    """From features ``[rows, 64, height, width]`` to the logits, ``[rows, classes]``."""
+    """From features ``[rows, channels, height, width]`` to the logits, ``[rows, classes]``."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, channels: int = CHANNELS) -> None:
         super().__init__(
-            GroupNorm(GROUPS, CHANNELS),
+            GroupNorm(GROUPS, channels),
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
-            nn.Linear(CHANNELS, classes),
+            nn.Linear(channels, classes),
         )

@@ -2,7 +2,7 @@
 
 from models.artifact import NetworkName
 from models.networks.mlp import MLP
-from models.networks.odenet import ODENet, StemOnly, StridedODENet
+from models.networks.odenet import ODENet, StemOnly, StridedODENet, WideODENet
 from models.networks.resnet import ResNet
 
 NETWORKS: dict[NetworkName, type[MLP | ResNet | ODENet | StemOnly]] = {
@@ -10,5 +10,6 @@ NETWORKS: dict[NetworkName, type[MLP | ResNet | ODENet | StemOnly]] = {
     "resnet": ResNet,
     "odenet": ODENet,
     "odenet-strided": StridedODENet,
+    "odenet-wide": WideODENet,
     "stem-only": StemOnly,
 }

@@ -118,7 +118,7 @@ def test_a_field_that_is_missing_is_named(artifact_copy: Path, field: str) -> No
 
 
 CHANGES: dict[str, tuple[Json, str]] = {
-    "a later form": ({"schema_version": 4}, "schema_version"),
+    "a later form": ({"schema_version": 5}, "schema_version"),
     "a field of a later form": ({"licence": "none"}, "licence"),
     "a name that leads elsewhere": ({"name": "../small"}, "name"),
     "no name": ({"name": ""}, "name"),

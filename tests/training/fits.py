@@ -7,11 +7,19 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from training.appearance import Appearance
 from training.recipe import Recipe
 
 CPU = torch.device("cpu")
 STILL = {"rotation": 0, "scale": 0, "shear": 0, "shift": 0, "elastic": 0, "control_points": 4}
 MOVED = {"rotation": 10, "scale": 0.1, "shear": 0.1, "shift": 1, "elastic": 0.5, "control_points": 4}
+CHANGED = {
+    **MOVED,
+    "far": {"share": 0.2, "factor": 2},
+    "smaller": {"share": 0.2, "most": 0.5},
+    "aspect": {"share": 0.2, "most": 0.5},
+    "appearance": {name: {"share": 0.2, "most": 0.5} for name in Appearance.model_fields},
+}
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -49,7 +57,7 @@ def adjoint(method: str = "bosh3", tolerance: float = 0.1) -> dict[str, Any]:
 
 def silent() -> Console:
     """A terminal that no one looks at."""
-    return Console(file=io.StringIO())
+    return Console(file=io.StringIO(), soft_wrap=True)
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:

@@ -7,15 +7,18 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from models.form import SIDE
+from training.appearance import Appearance
 from training.augment import Augmentation, augment
 from training.data import Dataset
 
 NONE = Augmentation(rotation=0, scale=0, shear=0, shift=0, elastic=0, control_points=4)
 ALL = Augmentation(rotation=15, scale=0.2, shear=0.2, shift=3, elastic=1, control_points=5)
+SOME = {"share": 0.5, "most": 0.8}
+LOOKS = dict.fromkeys(Appearance.model_fields, SOME)
 KINDS = {"rotation": 30.0, "scale": 0.3, "shear": 0.3, "shift": 3.0, "elastic": 1.5}
 
 
-def only(**amounts: float) -> Augmentation:
+def only(**amounts: float | dict[str, float]) -> Augmentation:
     """Augmentation of the named kinds alone."""
     return Augmentation.model_validate({**NONE.model_dump(), **amounts})
 
@@ -140,6 +143,43 @@ def test_a_shear_slides_rows_along_one_axis() -> None:
     assert_close(moved[:, 1], torch.full((2000,), 6.0), rtol=0, atol=0.02)
     assert 2.9 < moved[:, 0].max() < 3.02
     assert -3.02 < moved[:, 0].min() < -2.9
+
+
+def test_a_share_of_the_pictures_is_moved_further() -> None:
+    moved = centres(
+        augment(blob(0, 0).expand(2000, -1, -1), only(shift=2, far={"share": 0.3, "factor": 4}), generator())
+    )
+    further = float((moved.abs().amax(1) > 2.01).float().mean())
+    assert moved.abs().max() > 7.5
+    assert moved.abs().max() <= 8.01
+    assert further == pytest.approx(0.3 * (1 - 0.25**2), abs=0.03)
+
+
+def test_a_share_of_the_pictures_shrinks() -> None:
+    """Each along both axes alike, to one over 1 + the amount at least."""
+    moved = centres(augment(blob(8, 8).expand(2000, -1, -1), only(smaller={"share": 0.3, "most": 1}), generator()))
+    assert_close(moved[:, 0], moved[:, 1], rtol=0.01, atol=0)
+    assert float((moved[:, 0] < 7.9).float().mean()) == pytest.approx(0.3, abs=0.03)
+    assert 3.9 < moved.min() < 4.2
+
+
+def test_a_share_of_the_pictures_becomes_wide_or_tall() -> None:
+    moved = centres(augment(blob(6, 6).expand(2000, -1, -1), only(aspect={"share": 0.3, "most": 1}), generator()))
+    ratios = moved[:, 0] / moved[:, 1]
+    assert_close(moved[:, 0] * moved[:, 1], torch.full((2000,), 36.0), rtol=0.01, atol=0)
+    assert float((ratios > 1.01).float().mean()) == pytest.approx(0.15, abs=0.03)
+    assert float((ratios < 0.99).float().mean()) == pytest.approx(0.15, abs=0.03)
+    assert 1.9 < ratios.max() < 2.02
+
+
+def test_the_look_is_changed_after_the_map(images: Tensor) -> None:
+    """By the same generator, and of some rows."""
+    moved, looks = augment(images, ALL, generator()), {**ALL.model_dump(), "appearance": LOOKS}
+    changed, again = (augment(images, Augmentation.model_validate(looks), generator()) for _ in range(2))
+    assert torch.equal(changed, again)
+    assert not torch.equal(changed, moved)
+    assert changed.min() >= 0
+    assert changed.max() <= 255
 
 
 def test_an_elastic_map_moves_neighbours_alike_and_the_distant_apart() -> None:

@@ -23,6 +23,7 @@ SYSTEMS = {
     "odenet through the solver": recipe(),
     "odenet by the adjoint": recipe(solver=adjoint()),
     "odenet-strided": recipe(network="odenet-strided", solver=penalised(0.01, 1, 2)),
+    "odenet-wide": recipe(network="odenet-wide", solver=penalised(0.01, 1)),
     "stem-only": without_ode("stem-only"),
 }
 
@@ -155,6 +156,20 @@ def test_outliers_are_answered_with_less_certainty(digits: Dataset) -> None:
     assert now is not None
     assert before is not None
     assert 0.1 <= now < 0.75 * before
+
+
+def test_synthetic_digits_are_learnt_beside_the_others(digits: Dataset) -> None:
+    """A batch has as many more rows, and labels, as the recipe says."""
+    told = without_ode("mlp", synthetic={"rows": 16}, outliers={"rows": 8, "weight": 0.5})
+    fit = Fit(told, digits, CPU, seed=0)
+    assert [rows for rows, _, _ in fit.train_epoch()] == [32 + 16] * 3
+
+
+def test_the_network_stretches_levels_as_the_recipe_says(digits: Dataset) -> None:
+    fit = Fit(without_ode("mlp", levels="stretched"), digits, CPU, seed=0)
+    assert fit.normalisation == digits.normalisation._replace(levels="stretched")
+    images = digits.validation.images.float()
+    assert_close(fit.network(100 + images / 4), fit.network(images), rtol=1e-3, atol=1e-3)
 
 
 def test_the_same_seed_draws_the_same_outliers(digits: Dataset) -> None:

@@ -15,7 +15,7 @@ WRONG = {  # what takes the place of what, and the field that is complained of
     "unknown field": ("epochs = 2", "epochs = 2\nmomentum = 0.9", "momentum: Extra inputs"),
     "unknown field of a table": ("tolerance = 1e-3", "tolerance = 1e-3\nsteps = 2", r"validation\.steps: Extra"),
     "missing field": ("epochs = 2", "", "epochs: Field required"),
-    "missing table": ("[augmentation]", "[other]", "augmentation: Field required"),
+    "missing table": ("[augmentation]", "[other]", r"augmentation\.rotation: Field required"),
     "unknown network": ('"odenet"', '"magic"', "network: "),
     "the name that the network's field once had": ("network =", "system =", "network: Field required"),
     "no gradient": ('gradient = "solver"', "", "solver: Unable to extract tag using discriminator 'gradient'"),
@@ -43,7 +43,22 @@ WRONG = {  # what takes the place of what, and the field that is complained of
     "fixed-step validation solver": ('"dopri5"', '"rk4"', r"validation\.method: "),
     "tolerance too tight": ("tolerance = 1e-3", "tolerance = 1e-7", r"validation\.tolerance: "),
     "tolerance too loose": ("tolerance = 1e-3", "tolerance = 11", r"validation\.tolerance: "),
+    "unknown levels": ('"stretched"', '"equalised"', "levels: "),
     "rotation beyond half a turn": ("rotation = 10", "rotation = 190", r"augmentation\.rotation: "),
+    "a factor that moves less": ("factor = 2", "factor = 0.5", r"augmentation\.far\.factor: "),
+    "more than all rows": ("share = 0.3", "share = 1.3", r"augmentation\.appearance\.levels\.share: "),
+    "an amount of nothing": ("most = 0.9", "most = 0", r"augmentation\.appearance\.levels\.most: "),
+    "more fog than all of it": (
+        "most = 0.8",
+        "most = 1.8",
+        r"augmentation\.appearance\.fog: .*most: 1\.8; at most 1 is allowed",
+    ),
+    "a blur beyond its square": (
+        "most = 7",
+        "most = 70",
+        r"augmentation\.appearance\.motion: .*most: 70; at most 10 is allowed",
+    ),
+    "no synthetic digit": ("rows = 16", "rows = 0", r"synthetic\.rows: "),
     "no outlier": ("rows = 8", "rows = 0", r"outliers\.rows: "),
     "outliers of no weight": ("weight = 0.5", "weight = 0", r"outliers\.weight: "),
     "bad TOML": ("epochs = 2", "epochs = = 2", "line 2"),
@@ -59,6 +74,7 @@ weight_decay = 0.01
 label_smoothing = 0.1
 average_decay = 0.9
 precision = "float32"
+levels = "stretched"
 
 [solver]
 gradient = "solver"
@@ -77,6 +93,23 @@ shear = 0.1
 shift = 1.5
 elastic = 0.5
 control_points = 4
+far = { share = 0.2, factor = 2 }
+smaller = { share = 0.1, most = 0.5 }
+aspect = { share = 0.1, most = 0.4 }
+
+[augmentation.appearance]
+thickness = { share = 0.1, most = 1 }
+line = { share = 0.1, most = 2 }
+cutout = { share = 0.1, most = 8 }
+defocus = { share = 0.1, most = 2 }
+motion = { share = 0.1, most = 7 }
+fog = { share = 0.1, most = 0.8 }
+noise = { share = 0.1, most = 0.2 }
+specks = { share = 0.1, most = 0.3 }
+levels = { share = 0.3, most = 0.9 }
+
+[synthetic]
+rows = 16
 
 [outliers]
 rows = 8
@@ -145,6 +178,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         "label_smoothing": 0.1,
         "average_decay": 0.9,
         "precision": "float32",
+        "levels": "stretched",
         "solver": {"gradient": "solver", "method": "rk4", "steps": [1, 2], "kinetic_penalty": 0.01},
         "validation": {"method": "dopri5", "tolerance": 1e-3},
         "augmentation": {
@@ -154,15 +188,37 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             "shift": 1.5,
             "elastic": 0.5,
             "control_points": 4,
+            "far": {"share": 0.2, "factor": 2},
+            "smaller": {"share": 0.1, "most": 0.5},
+            "aspect": {"share": 0.1, "most": 0.4},
+            "appearance": {
+                "thickness": {"share": 0.1, "most": 1},
+                "line": {"share": 0.1, "most": 2},
+                "cutout": {"share": 0.1, "most": 8},
+                "defocus": {"share": 0.1, "most": 2},
+                "motion": {"share": 0.1, "most": 7},
+                "fog": {"share": 0.1, "most": 0.8},
+                "noise": {"share": 0.1, "most": 0.2},
+                "specks": {"share": 0.1, "most": 0.3},
+                "levels": {"share": 0.3, "most": 0.9},
+            },
         },
+        "synthetic": {"rows": 16},
         "outliers": {"rows": 8, "weight": 0.5},
     }
 
 
-def test_a_recipe_may_do_without_outliers(tmp_path: Path) -> None:
-    told = read(tmp_path, VALID[: VALID.index("[outliers]")])
-    assert told.outliers is None
-    assert "outliers" not in told.model_dump(exclude_none=True), "nor is a word said of them in a manifest"
+def test_a_recipe_may_do_without_synthetic_digits_and_outliers(tmp_path: Path) -> None:
+    told = read(tmp_path, VALID[: VALID.index("[synthetic]")])
+    assert (told.synthetic, told.outliers) == (None, None)
+    assert told.model_dump(exclude_none=True).keys().isdisjoint({"synthetic", "outliers"}), "nor does a manifest"
+
+
+def test_a_recipe_may_leave_levels_looks_and_the_precision_open(tmp_path: Path) -> None:
+    begin, end = VALID.index("far ="), VALID.index("[synthetic]")
+    short = (VALID[:begin] + VALID[end:]).replace('levels = "stretched"\n', "").replace('"float32"', '"auto"')
+    told = read(tmp_path, short)
+    assert (told.levels, told.precision, told.augmentation.appearance) == ("fixed", "auto", None)
 
 
 def test_the_gradient_may_come_from_the_adjoint(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from models.backends.protocol import classify
 from models.backends.torch import TorchBackend
 from models.networks.mlp import MLP
 from models.solvers.settings import SolverSettings
-from tests.training.fits import CPU, adjoint, recipe, same, silent, without_ode
+from tests.training.fits import CHANGED, CPU, adjoint, recipe, same, silent, without_ode
 from training import checkpoint
 from training.checkpoint import CheckpointError
 from training.data import Dataset
 from training.fit import Fit
 from training.recipe import Recipe
-from training.run import CHECKPOINT, CONFIG, load_network, run
+from training.run import CHECKPOINT, CONFIG, load_config, load_network, run
 
 pytestmark = pytest.mark.system
 
@@ -53,6 +54,11 @@ def done(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fit
     fit, folder = Fit(recipe(), digits, CPU, seed=3), tmp_path_factory.mktemp("runs") / "straight"
     run(fit, folder, silent())
     return fit, folder
+
+
+def printed(console: Console) -> list[str]:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
 
 
 def metrics_of(folder: Path) -> list[dict[str, float]]:
@@ -88,8 +94,9 @@ def test_an_interrupted_fit_goes_on_exactly_as_it_would_have(
         recipe(solver=adjoint(), batch_size=48),
         without_ode("mlp", precision="bfloat16"),
         without_ode("mlp", outliers={"rows": 8, "weight": 0.5}),
+        without_ode("mlp", synthetic={"rows": 8}, levels="stretched", augmentation=CHANGED),
     ],
-    ids=["odenet by the adjoint", "mlp in bfloat16", "mlp with outliers"],
+    ids=["odenet by the adjoint", "mlp in bfloat16", "mlp with outliers", "mlp with synthetic digits"],
 )
 def test_it_does_so_whatever_is_fitted(digits: Dataset, tmp_path: Path, told: Recipe) -> None:
     straight = Fit(told, digits, CPU, seed=3)
@@ -160,6 +167,52 @@ def test_tensorboard_reads_the_metrics(done: tuple[Fit, Path]) -> None:
         scalars = events.Scalars(name)
         assert [scalar.step for scalar in scalars] == [1, 2], name
         assert [scalar.value for scalar in scalars] == pytest.approx(expected, rel=1e-6), name
+
+
+def test_it_first_says_the_precision_and_about_how_long_it_takes(digits: Dataset, tmp_path: Path) -> None:
+    console = silent()
+    run(Fit(without_ode("mlp", precision="auto"), digits, CPU, seed=3), tmp_path, console)
+    first, second, *_ = printed(console)
+    decided = load_config(tmp_path).recipe.precision
+    assert decided in ("float32", "bfloat16")
+    assert re.fullmatch(rf"precision {decided}: a step of convolutions takes .* ms in .*, .* ms in .*", first)
+    assert re.fullmatch(r"about \d+:\d\d:\d\d for 2 epochs", second)
+
+
+def test_the_precision_of_the_recipe_is_kept(digits: Dataset, tmp_path: Path) -> None:
+    console = silent()
+    run(Fit(without_ode("mlp", precision="bfloat16"), digits, CPU, seed=3), tmp_path, console)
+    assert printed(console)[0] == "precision bfloat16: the recipe names it"
+    assert load_config(tmp_path).recipe.precision == "bfloat16"
+
+
+def test_estimating_the_time_changes_nothing(digits: Dataset) -> None:
+    """Neither weights nor chances, so that a fit is the same with and without it."""
+    told = recipe(epochs=1, synthetic={"rows": 8}, outliers={"rows": 8, "weight": 0.5}, augmentation=CHANGED)
+    plain, timed = Fit(told, digits, CPU, seed=3), Fit(told, digits, CPU, seed=3)
+    assert timed.time_epoch() > 0
+    for fit in (plain, timed):
+        list(fit.train_epoch())
+    assert same(timed.network, plain.network)
+    assert same(timed.average, plain.average)
+
+
+def test_without_a_terminal_a_line_is_written_at_each_tenth_of_an_epoch(digits: Dataset, tmp_path: Path) -> None:
+    console = silent()
+    run(Fit(without_ode("mlp", batch_size=4), digits, CPU, seed=3), tmp_path, console)
+    lines = [line for line in printed(console) if " of epoch " in line]
+    assert len(lines) == 2 * 10
+    assert re.fullmatch(r"  12% of epoch 1: loss [\d.]+  error [\d.]+%  [\d,]+ images/s  \d:\d\d:\d\d left", lines[0])
+    assert lines[-1].startswith("  100% of epoch 2: ")
+    assert lines[-1].endswith("  0:00:00 left")
+
+
+def test_a_terminal_has_a_bar_instead(digits: Dataset, tmp_path: Path) -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=200)
+    run(Fit(without_ode("mlp"), digits, CPU, seed=3), tmp_path, terminal)
+    shown = "\n".join(printed(terminal))
+    assert " of epoch " not in shown
+    assert "epoch 2/2" in shown
 
 
 def test_with_outliers_metrics_and_progress_tell_how_sure_of_them_it_is(digits: Dataset, tmp_path: Path) -> None:

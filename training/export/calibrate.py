@@ -29,7 +29,7 @@ def calibrate(artifact: Artifact, dataset: Dataset) -> Artifact:
         if (before.errors, before.rows) != (now.errors, now.rows):
             counts = f"{before.errors} of {before.rows:,} {before.split} images, and now {now.errors} of {now.rows:,}"
             raise ArtifactError(f"{folder / MANIFEST}: erred on {counts}")
-    manifest = told.model_copy(update={"schema_version": 3, "temperature": temperature, "metrics": metrics})
+    manifest = told.model_copy(update={"schema_version": 4, "temperature": temperature, "metrics": metrics})
     _replace(folder / CARD, write_card(manifest, artifact.profile))
     manifest = manifest.model_copy(update={"files": told.files | {CARD: sha256(folder / CARD)}})
     _replace(folder / MANIFEST, written(manifest))

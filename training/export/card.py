@@ -16,6 +16,10 @@ SYSTEMS: dict[NetworkName, str] = {
     "resnet": "A ResNet: two strided residual blocks, six more, and a linear head (Chen et al. 2018, arXiv 1806.07366)",
     "odenet": f"An ODE-Net (Chen et al. 2018, arXiv 1806.07366): a convolutional stem, {ODE}",
     "odenet-strided": f"An ODE-Net (after Chen et al. 2018, arXiv 1806.07366): two strided convolutions, {ODE}",
+    "odenet-wide": (
+        "An ODE-Net (after Chen et al. 2018, arXiv 1806.07366): two strided convolutions, to a state of 96 channels, "
+        f"{ODE}"
+    ),
     "stem-only": "The stem and the head of an ODE-Net (Chen et al. 2018, arXiv 1806.07366), without the ODE",
 }
 OF_NO_OUTLIERS = dedent("""\
@@ -53,8 +57,14 @@ def _head(manifest: Manifest) -> str:
         f"# {manifest.name}, version {manifest.version}\n\n"
         f"{SYSTEMS[manifest.network]}. {manifest.parameters:,} parameters. It reads handwritten digits. Fitted on the "
         f"training set of `{manifest.dataset}` less its last 5,000 images, which are the validation split.\n\n"
-        "Input: 28x28 grey levels of 0 to 255, white ink on black, in MNIST's form. Output: a logit for each digit.\n"
+        f"Input: 28x28 grey levels of 0 to 255, {_levels(manifest)}, in MNIST's form. Output: a logit for each digit.\n"
     )
+
+
+def _levels(manifest: Manifest) -> str:
+    if manifest.normalisation.levels == "stretched":
+        return "of any contrast, white ink on black or black on white, which the network itself brings to one form"
+    return "white ink on black"
 
 
 def _errors(manifest: Manifest) -> str:

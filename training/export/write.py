@@ -129,7 +129,8 @@ def _check(source: Source, name: str, version: str, methods: Sequence[str]) -> N
             f"{name!r}, version {version!r}: no name or no version ({error.errors()[0]['msg']})"
         ) from error
     given, fitted = source.dataset, source.config
-    if (given.name, given.normalisation) != (fitted.dataset, fitted.normalisation):
+    normalisation = given.normalisation._replace(levels=fitted.normalisation.levels)
+    if (given.name, normalisation) != (fitted.dataset, fitted.normalisation):
         raise ExportError(f"the network was fitted on {fitted.dataset}; the dataset given is {given.name}, or differs")
     if unknown := sorted(set(methods) - METHODS.keys()):
         raise ExportError(f"methods: no method is called {unknown[0]!r}; the methods are {', '.join(METHODS)}")
@@ -218,7 +219,7 @@ def _manifest(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         dataset=config.dataset,
         classes=[str(digit) for digit in range(CLASSES)],
-        normalisation=PixelNormalisation(mean=config.normalisation.mean, std=config.normalisation.std),
+        normalisation=PixelNormalisation(**config.normalisation._asdict()),
         state_shape=list(network.stem(source.dataset.validation.images[:1]).shape[1:]),
         methods=list(methods),
         default_solver=default,

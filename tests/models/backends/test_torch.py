@@ -25,7 +25,7 @@ def test_the_network_is_the_one_that_was_exported(artifact: Artifact, source: So
     network = load_network(artifact)
     expected = source.network.state_dict()
     assert isinstance(network.stem, nn.Sequential)
-    assert network.stem[0].normalisation == source.dataset.normalisation
+    assert network.stem[0].normalisation == source.config.normalisation
     for name, weight in network.state_dict().items():
         assert torch.equal(weight, expected[name]), name
 

@@ -19,6 +19,7 @@ PARAMETERS: dict[NetworkName, int] = {
     "resnet": 601_482,
     "odenet": 208_266,
     "odenet-strided": 114_314,
+    "odenet-wide": 212_026,
     "stem-only": 132_874,
 }
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from models.networks.layers import CHANNELS, ConcatConv, GroupNorm, Normalisation, Normalise
-from models.networks.odenet import DEFAULT_SOLVER, Dynamics, ODENet, StridedODENet
+from models.networks.odenet import DEFAULT_SOLVER, WIDE, Dynamics, ODENet, StridedODENet, WideODENet
 from models.solvers.attempt import Attempt
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
@@ -129,6 +129,7 @@ def test_the_strided_stem_comes_to_the_same_state_at_less_cost(network: ODENet) 
     """So that all else is the same network."""
     strided = StridedODENet(NORMALISATION)
     assert strided.stem(random_images(3)).shape == (3, CHANNELS, 6, 6)
+    assert WideODENet(NORMALISATION).stem(random_images(3)).shape == (3, WIDE, 6, 6)
     others = {name: weight.shape for name, weight in network.state_dict().items() if not name.startswith("stem")}
     assert others == {name: w.shape for name, w in strided.state_dict().items() if not name.startswith("stem")}
 

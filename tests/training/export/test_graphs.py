@@ -124,7 +124,10 @@ def test_dynamics_answer_as_torch_at_any_time(artifact: Artifact, network: ODENe
     session = session_of(artifact.folder / DYNAMICS)
     generator = torch.Generator().manual_seed(0)
     for rows in (1, 2, 7):
-        t, z = torch.rand(rows, generator=generator), torch.randn(rows, 64, 6, 6, generator=generator)
+        t, z = (
+            torch.rand(rows, generator=generator),
+            torch.randn(rows, *artifact.manifest.state_shape, generator=generator),
+        )
         derivative = torch.from_numpy(session.run(["derivative"], {"t": t.numpy(), "z": z.numpy()})[0])
         assert_close(derivative, network.dynamics(t, z), rtol=1e-4, atol=1e-5)
 

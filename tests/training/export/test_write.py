@@ -62,11 +62,11 @@ def test_the_manifest_lists_every_other_file_with_its_checksum(artifact: Artifac
 
 def test_the_manifest_says_what_was_exported(artifact: Artifact, source: Source) -> None:
     manifest = artifact.manifest
-    assert (manifest.name, manifest.version, manifest.network) == ("small", "3", "odenet")
-    assert manifest.parameters == 208_266
+    assert (manifest.name, manifest.version, manifest.network) == ("small", "3", "odenet-wide")
+    assert manifest.parameters == 212_026
     assert manifest.dataset == "few-digits"
     assert manifest.classes == list("0123456789")
-    assert manifest.normalisation.model_dump() == source.dataset.normalisation._asdict()
+    assert manifest.normalisation.model_dump() == source.config.normalisation._asdict()
     assert manifest.methods == list(METHODS)
     assert manifest.recipe == {"seed": 7, **source.config.recipe.model_dump(mode="json", exclude_none=True)}
     with torch.no_grad():
@@ -131,7 +131,8 @@ def test_the_errors_are_those_of_the_graphs_at_the_default(
 def test_the_card_has_the_figures(artifact: Artifact, profile: Profile) -> None:
     card = artifact.card
     assert card.startswith("# small, version 3\n")
-    assert "208,266 parameters" in card
+    assert "212,026 parameters" in card
+    assert "white ink on black or black on white, which the network itself brings to one form" in card
     assert f"]({FIGURE})" in card
     for measured in artifact.manifest.metrics:
         low, high = measured.interval

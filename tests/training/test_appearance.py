@@ -1,0 +1,158 @@
+"""The look of pictures: each change alone, how often it comes, and that rows are changed each by itself."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from training.appearance import CHANGES, Appearance, change
+from training.chance import Chance
+from training.data import Dataset
+
+MOST = {
+    "thickness": 1.5,
+    "line": 2.0,
+    "cutout": 8.0,
+    "defocus": 3.0,
+    "motion": 9.0,
+    "fog": 0.8,
+    "noise": 0.3,
+    "specks": 0.2,
+    "levels": 0.9,
+}
+
+every_kind = pytest.mark.parametrize("kind", CHANGES)
+
+
+def only(kind: str, share: float = 1.0) -> Appearance:
+    """Changes of one kind alone."""
+    return Appearance.model_validate(
+        {field: Chance(share=share if field == kind else 0, most=most) for field, most in MOST.items()}
+    )
+
+
+def generator(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def changed(images: Tensor, kind: str, amount: float, seed: int = 1) -> Tensor:
+    """A change of exactly this amount for each row."""
+    return CHANGES[kind](images, torch.full((len(images),), amount), generator(seed))
+
+
+@pytest.fixture(scope="module")
+def images(mnist: Dataset) -> Tensor:
+    return mnist.fit.images[:64].float()
+
+
+def test_every_field_has_its_change() -> None:
+    assert set(CHANGES) == set(Appearance.model_fields) == set(MOST)
+
+
+@every_kind
+def test_form_and_range(images: Tensor, kind: str) -> None:
+    made = change(images, only(kind), generator())
+    assert made.shape == images.shape
+    assert made.dtype == torch.float32
+    assert made.min() >= 0
+    assert made.max() <= 255
+    assert (made != images).flatten(1).any(1).float().mean() > 0.4, "many pictures are changed"
+
+
+@every_kind
+def test_a_share_of_the_rows_is_changed(images: Tensor, kind: str) -> None:
+    picture = images[:1].expand(2_000, -1, -1)
+    made = change(picture, only(kind, share=0.2), generator())
+    share = float((made != picture).flatten(1).any(1).float().mean())
+    assert 0.08 < share < 0.24, "a cutout may lie where there is no ink"
+
+
+@every_kind
+def test_no_share_changes_nothing(images: Tensor, kind: str) -> None:
+    assert torch.equal(change(images, only(kind, share=0), generator()), images)
+
+
+@every_kind
+def test_chance_is_the_generators_alone(images: Tensor, kind: str) -> None:
+    torch.manual_seed(1)
+    first = change(images, only(kind), generator(5))
+    torch.manual_seed(2)
+    assert torch.equal(change(images, only(kind), generator(5)), first)
+    assert not torch.equal(change(images, only(kind), generator(6)), first)
+
+
+@every_kind
+def test_rows_do_not_mix(images: Tensor, kind: str) -> None:
+    others = images.clone()
+    others[::2] = 0
+    among, alone = change(images, only(kind), generator()), change(others, only(kind), generator())
+    assert_close(alone[1::2], among[1::2], rtol=0, atol=1e-3)
+
+
+def test_strokes_become_broader_or_thinner_and_never_vanish(images: Tensor) -> None:
+    made = changed(images, "thickness", 1.5)
+    ratios = made.sum((1, 2)) / images.sum((1, 2))
+    assert ratios.min() < 0.8
+    assert ratios.max() > 1.5
+    assert ((made - images).amin((1, 2)) >= 0).logical_or((made - images).amax((1, 2)) <= 0).all(), "one of the two"
+    assert (made.amax((1, 2)) > 120).all()
+
+
+def test_a_line_adds_ink_across_the_picture() -> None:
+    made = changed(torch.zeros(100, 28, 28), "line", 2.0) > 0
+    reach = torch.maximum(made.any(1).sum(1), made.any(2).sum(1))
+    assert (reach >= 10).all(), "each line crosses the picture, dashed or not"
+
+
+def test_a_cutout_is_a_rectangle_of_paper() -> None:
+    made = changed(torch.full((100, 28, 28), 255.0), "cutout", 8.0) == 0
+    for row in made:
+        assert row.sum() == row.any(0).sum() * row.any(1).sum()
+        assert 1 <= row.any(0).sum() <= 9
+
+
+@pytest.mark.parametrize(("kind", "amount"), [("defocus", 3.0), ("motion", 9.0)])
+def test_a_blur_spreads_the_ink_and_keeps_its_sum(images: Tensor, kind: str, amount: float) -> None:
+    made = changed(images, kind, amount)
+    assert_close(made.sum((1, 2)), images.sum((1, 2)), rtol=0.1, atol=0)
+    assert (made.square().sum((1, 2)) < 0.95 * images.square().sum((1, 2))).all()
+    assert_close(changed(images, kind, 1e-6), images, rtol=0, atol=10)
+
+
+def test_defocus_is_a_disc_and_motion_a_line() -> None:
+    spot = torch.zeros(50, 28, 28)
+    spot[:, 14, 14] = 255
+    disc, line = (changed(spot, kind, amount) for kind, amount in (("defocus", 3.0), ("motion", 9.0)))
+    assert_close(disc, disc.transpose(1, 2))
+    assert ((disc > 1).sum((1, 2)) > 25).all()
+    assert ((line > 1).sum((1, 2)) < 30).all()
+
+
+def test_fog_brings_every_pixel_nearer_to_one_light(images: Tensor) -> None:
+    """Somewhere it is as dense as it may be, and somewhere there is none."""
+    made = changed(torch.cat([torch.zeros(1, 28, 28), torch.full((1, 28, 28), 255.0)]), "fog", 0.8)
+    black, white = changed(torch.zeros(1, 28, 28), "fog", 0.8), changed(torch.full((1, 28, 28), 255.0), "fog", 0.8)
+    assert made.min() >= 0
+    contrast = (white - black) / 255
+    assert float(contrast.min()) == pytest.approx(0.2, abs=1e-3)
+    assert float(contrast.max()) == pytest.approx(1, abs=1e-3)
+
+
+def test_noise_has_its_deviation(images: Tensor) -> None:
+    made = changed(images, "noise", 0.2) - images
+    assert float(made.mean()) == pytest.approx(0, abs=1)
+    assert float(made.std()) == pytest.approx(0.2 * 255, rel=0.02)
+
+
+def test_specks_are_a_share_of_the_pixels(images: Tensor) -> None:
+    made = changed(images, "specks", 0.2)
+    assert float((made != images).float().mean()) == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize("amount", [0.2, 0.9])
+def test_levels_keep_a_part_of_their_range(images: Tensor, amount: float) -> None:
+    made = changed(images, "levels", amount).clamp(0, 255)
+    assert torch.equal(made, made.round())
+    spread = (made.amax((1, 2)) - made.amin((1, 2))) / 255
+    assert spread.max() <= 1 - amount + 0.01
+    assert spread.min() >= 0.55 * (1 - amount), "the paper or the ink may be clipped, and never both wholly"

@@ -1,0 +1,133 @@
+"""Fits what ships on one CUDA device: teachers side by side, then the students that learn from them, side by side too.
+
+One fit does not fill such a device, because the networks are small, so that several processes share it. Each run has
+its folder in runs/, with a log beside what a run always has. Called again, it goes on where it was interrupted.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from models.artifact import METRICS
+from training.data import MNIST
+from training.progress import duration
+from training.run import CHECKPOINT
+
+RUNS = Path("runs")
+LOG = "log.txt"
+POLL = 1.0  # seconds
+
+
+class Planned(NamedTuple):
+    """A fit: a recipe and a seed."""
+
+    recipe: str
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        """Its run folder, by which the recipes of students name their teachers."""
+        return RUNS / f"{self.recipe}-{self.seed}"
+
+
+STAGES = (
+    tuple(Planned("teacher", seed) for seed in (1, 2, 3)),
+    (
+        *(Planned("odenet-mnist-distilled", seed) for seed in (1, 2, 3)),
+        *(Planned("odenet-mnist-fast-distilled", seed) for seed in (1, 2)),
+    ),
+)
+"""The fits of a stage run at the same time, and a stage begins when the one before has ended."""
+
+
+class FitFailedError(Exception):
+    """A fit ended with an error; the message has its last words."""
+
+
+def fit_together(stage: tuple[Planned, ...], data: Path, device: str, epochs: int | None) -> None:
+    """Run the fits of a stage side by side, each in a process of its own, until all have ended.
+
+    Args:
+        stage: which.
+        data: the folder of the digits.
+        device: where to compute, as the command line has it.
+        epochs: instead of the recipes' numbers.
+
+    Raises:
+        FitFailedError: one has failed; the others were ended.
+    """
+    threads = max(1, (os.cpu_count() or 1) // len(stage))
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "COLUMNS": "200"}
+    processes: dict[Planned, subprocess.Popen[bytes]] = {}
+    try:
+        for fit in stage:
+            fit.folder.mkdir(parents=True, exist_ok=True)
+            with (fit.folder / LOG).open("ab") as log:
+                command = _command(fit, data, device, epochs)
+                processes[fit] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)  # noqa: S603
+        while any(process.poll() is None for process in processes.values()):
+            _refuse_failed(processes)
+            time.sleep(POLL)
+        _refuse_failed(processes)
+    finally:
+        for process in processes.values():
+            process.terminate()  # which does nothing to one that has ended
+            process.wait()
+
+
+def _command(fit: Planned, data: Path, device: str, epochs: int | None) -> list[str]:
+    options = ["--run", str(fit.folder), "--seed", str(fit.seed), "--data", str(data), "--device", device]
+    if epochs is not None:
+        options += ["--epochs", str(epochs)]
+    if (fit.folder / CHECKPOINT).exists():
+        options.append("--resume")
+    return [sys.executable, "-m", "training", "fit", fit.recipe, *options]
+
+
+def _refuse_failed(processes: dict[Planned, subprocess.Popen[bytes]]) -> None:
+    for fit, process in processes.items():
+        if process.poll():
+            last = (fit.folder / LOG).read_text(errors="replace").splitlines()[-5:]
+            raise FitFailedError(f"{fit.folder}: the fit ended with {process.returncode}\n" + "\n".join(last))
+
+
+def validation_error(fit: Planned) -> float:
+    """The error rate on the validation split after the last epoch."""
+    last = (fit.folder / METRICS).read_text().splitlines()[-1]
+    return float(json.loads(last)["validation_error"])
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder of four IDX files named as MNIST's.")] = MNIST,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cuda",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipes' numbers.")] = None,
+) -> None:
+    """Fit teachers and students, and say which student of each recipe errs least on the validation split."""
+    console, started = Console(highlight=False), time.perf_counter()
+    try:
+        for stage in STAGES:
+            console.print("fitting " + ", ".join(str(fit.folder) for fit in stage))
+            fit_together(stage, data, device, epochs)
+    except FitFailedError as failure:
+        typer.secho(f"error: {failure}", fg="red", err=True)
+        raise typer.Exit(1) from failure
+    console.print(f"all fitted after {duration(time.perf_counter() - started)}")
+    table = Table("run", "validation error", "")
+    for recipe in dict.fromkeys(fit.recipe for stage in STAGES for fit in stage):
+        errors = {fit: validation_error(fit) for stage in STAGES for fit in stage if fit.recipe == recipe}
+        best = min(errors, key=lambda fit: errors[fit])
+        for fit, error in errors.items():
+            table.add_row(str(fit.folder), f"{error:.2%}", "least of its recipe" if fit == best else "")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
