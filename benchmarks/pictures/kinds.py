@@ -57,9 +57,9 @@ def _print(look: Look) -> Make:
 
 
 def _style(look: Look) -> Make:
-    """A digit of the same label in a way of writing that MNIST has few of, or MNIST's own where there is no such way."""
+    """A digit of the same label in a way of writing that MNIST has few of."""
 
-    def make(digit: Digit, label: int, rng: np.random.Generator) -> bytes:
+    def make(_digit: Digit, label: int, rng: np.random.Generator) -> bytes:
         names = [name for name, (shown, _) in STYLES.items() if shown == label]
         return photograph(styled(names[rng.integers(len(names))], SIDE, rng), look, rng)
 

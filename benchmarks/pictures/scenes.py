@@ -157,7 +157,10 @@ def _lined(drawing: Ink, lines: Lines, rng: np.random.Generator) -> tuple[Ink, t
             np.moveaxis(lined, axis, 0)[max(0, at) : max(0, at + wide), along] = 1
     if lines is Lines.frame:
         return lined, (slice(None), slice(None))
-    shown = [(max(0, start - round(wide * rng.uniform(-1, 3))), end + round(wide * rng.uniform(-1, 3))) for start, end in outer]
+    shown = [
+        (max(0, start - round(wide * rng.uniform(-1, 3))), end + round(wide * rng.uniform(-1, 3)))
+        for start, end in outer
+    ]
     return lined, (slice(*shown[0]), slice(*shown[1]))
 
 

@@ -14,7 +14,7 @@ WORKING = 256  # a picture whose longer side is twice that or more is reduced fi
 COARSEST = 80  # a picture whose noise is averaged by reducing it keeps that many pixels on its longer side
 FINE = 64  # ink whose longer side is shorter than that in a reduced picture is looked at again in the picture itself
 AROUND = 0.5  # what is looked at again extends beyond the ink's box by this part of its longer side
-FADED = 0.3  # the box of the ink is that of the pixels that have more ink than this
+FADED = 0.2  # the box of the ink is that of the pixels that have more ink than this
 OPPOSITE = 0.6  # the less probable polarity is believed only if its ink is so much less doubtful
 
 

@@ -10,7 +10,7 @@ from service.images.pieces import Mask, Pieces, pieces_of
 
 LONG = 0.85  # a line covers at least this part of the region's side along which it runs
 STEEP = 0.06  # the tangent of the greatest angle between a line and the sides of the picture
-THIN = 0.08  # a line is thinner than this part of the region's side across which it runs
+THIN = 0.05  # a line is thinner than this part of the region's side across which it runs
 COLUMNS = 64  # of a mask, at most, on which lines are looked for
 BAND = 0.08  # the sides of a frame are within this part of its height and width
 REST = 0.15  # what is left of lines where others cross them is less than this part of the digit's area
@@ -25,11 +25,13 @@ class Cleared(NamedTuple):
 
     Attributes:
         pieces: what is left of it.
-        hidden: the lines that were taken away.
+        lines: that were taken away.
+        others: what is neither a line nor left.
     """
 
     pieces: Pieces
-    hidden: Mask
+    lines: Mask
+    others: Mask
 
 
 def without_lines(pieces: Pieces) -> Cleared | None:
@@ -77,10 +79,11 @@ def _cleared(pieces: Pieces, region: Region, least: float) -> Cleared | None:
     largest = int(np.argmax(left.areas * inside))
     if left.heights[largest] < least * part.shape[0] or 2 * left.areas[largest] < left.areas.max():
         return None
-    kept, hidden = np.zeros_like(pieces.mask), np.zeros_like(pieces.mask)
-    kept[region] = left.chosen(inside & (left.areas >= REST * left.areas[largest]))
-    hidden[region] = part & ~kept[region]
-    return Cleared(pieces_of(kept), hidden)
+    kept, gone = np.zeros_like(pieces.mask), np.zeros_like(pieces.mask)
+    kept[region] = left.chosen(inside & left.near(largest) & (left.areas >= REST * left.areas[largest]))
+    gone[region] = lines & ~kept[region]
+    others = pieces.mask & ~kept & ~gone
+    return Cleared(pieces_of(kept), gone, others)
 
 
 def _lines(mask: Mask) -> Mask:

@@ -53,6 +53,13 @@ class Pieces(NamedTuple):
         numbers = np.argsort(-areas, kind="stable")[:FEW]
         return numbers[areas[numbers] >= PIECE * self.areas.max()]
 
+    def near(self, number: int) -> Mask:
+        """Whether each piece is near a piece, compared with the length of that piece."""
+        top, bottom, left, right = self.boxes.T
+        gaps = top - bottom[number], top[number] - bottom, left - right[number], left[number] - right
+        near: Mask = np.max(gaps, axis=0) <= NEAR * max(self.heights[number], self.widths[number])
+        return near
+
     @property
     def heights(self) -> Numbers:
         """The height of each piece."""
@@ -135,12 +142,7 @@ def digit_among(pieces: Pieces) -> Mask:
     largest = int(np.argmax(areas * ~at_side))
     if areas[largest] * ~at_side[largest] < INNER * areas.max():
         largest = int(np.argmax(areas))
-    top, bottom, left, right = pieces.boxes.T
-    apart = np.max(
-        [top - bottom[largest], top[largest] - bottom, left - right[largest], left[largest] - right], axis=0
-    )
-    near = apart <= NEAR * max(pieces.heights[largest], pieces.widths[largest])
-    return large & (near | (~at_side & (areas >= SMALL * areas[largest])))
+    return large & (pieces.near(largest) | (~at_side & (areas >= SMALL * areas[largest])))
 
 
 def fat_at_side(pieces: Pieces) -> bool:

@@ -7,8 +7,10 @@ from PIL import Image
 Ink = npt.NDArray[np.float32]  # [height, width], 0..1
 
 SIDE = 48  # pixels: a longer ink is reduced to that before it is sharpened
-QUARTERS = 1.0  # standard deviations from a quarter to three quarters of an edge: 1.35 for one edge, less for a stroke's two
-SHARP = 1.0  # pixels: edges whose blur has a smaller standard deviation are as sharp as those of MNIST's digits
+QUARTERS = (
+    1.0  # standard deviations from a quarter to three quarters of an edge: 1.35 for one edge, less for a stroke's two
+)
+SHARP = 0.045  # of the longer side: edges whose blur is less than that are about as sharp as those of MNIST's digits
 BLURRED = 0.25  # edges are sharpened if their blur is more than this part of the stroke's width
 ROUNDS = 15  # of the deconvolution; more of them would make noise into strokes
 
@@ -32,7 +34,7 @@ def sharpened(ink: Ink) -> Ink:
     else:
         small = ink
     blur, stroke = _blur_and_stroke(small)
-    if blur < max(SHARP, BLURRED * stroke):
+    if blur < max(SHARP * max(small.shape), BLURRED * stroke):
         return ink
     spare = round(2 * blur)
     seen = np.pad(small, spare).astype(np.float64) + 1e-3

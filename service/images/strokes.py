@@ -26,6 +26,7 @@ FAINT = 40  # levels: ink of less contrast is believed only on an even paper
 EVEN = 0.06  # a paper is even if its mean deviation is less than this part of the ink's contrast
 COVERED = 0.6  # ink covers less than this part of the picture
 BORDER = 0.2  # ink covers less than this part of the picture's border ...
+NARROW = 8  # pixels: a picture with a shorter side is all border
 CUT_OUT = 0.5  # ... or less than this part, if it reaches all sides, as a digit does that was cut out along its box
 
 
@@ -66,13 +67,15 @@ class Marks(NamedTuple):
         pieces: of it, without frames and other lines.
         digit: which of the pieces are the digit.
         mask: of the digit.
-        hidden: what is as dark as ink and no part of the digit.
+        lines: that were taken away.
+        others: what is neither a line nor the digit.
     """
 
     pieces: Pieces
     digit: Mask
     mask: Mask
-    hidden: Mask
+    lines: Mask
+    others: Mask
 
 
 def strokes_of(contrast: Levels) -> Strokes | None:
@@ -120,12 +123,12 @@ def _paper(plain: Ink) -> tuple[float, float]:
 
 def _marks(dark: Mask) -> Marks:
     """The digit among what is as dark as ink."""
-    pieces, hidden = pieces_of(dark), np.zeros_like(dark)
+    pieces, lines, others = pieces_of(dark), np.zeros_like(dark), np.zeros_like(dark)
     if cleared := without_lines(pieces):
-        pieces, hidden = cleared
+        pieces, lines, others = cleared
     digit = digit_among(pieces)
     mask = pieces.chosen(digit)
-    return Marks(pieces, digit, mask, hidden | (pieces.mask & ~mask))
+    return Marks(pieces, digit, mask, lines, others | (pieces.mask & ~mask))
 
 
 def _is_blank(marks: Marks, *, one_piece: bool) -> bool:
@@ -146,19 +149,20 @@ def _strokes(plain: Ink, full: float, spread: float, marks: Marks) -> Strokes | 
     """The ink of marks; None where the paper around it is not as paper is."""
     mask, pieces = marks.mask, marks.pieces
     soft = max(1, max(side.stop - side.start for side in box_of(mask)) // MARGIN)
-    others = _grown(marks.hidden, 1) & ~mask
+    hidden = marks.lines | marks.others
+    others = _grown(hidden, 1) & ~mask
     edge = _grown(mask, soft) & ~others
     halo = plain[_grown(edge, soft) & ~edge & ~others]
-    bare = plain[~edge & ~marks.hidden]
+    bare = plain[~edge & ~hidden]
     unevenness = float(np.abs(bare).mean()) / full if bare.size else 0.0
     if (halo.size and halo.mean() > HALO * full) or (full < FAINT and unevenness > EVEN):
         return None
     grain = max(GRAIN, min(GRAINS * spread / full, COARSE))
     ink: Ink = np.clip((plain / full - grain) / (1 - grain), 0, 1) * edge
     box = box_of(ink > 0)
-    on_border = border(mask | marks.hidden).mean()
+    on_border = border(mask | marks.others).mean()
     cut_out = pieces.sides[marks.digit].any(axis=0).all() and on_border < CUT_OUT
-    inside = on_border < BORDER and not fat_at_side(pieces)
+    inside = (on_border < BORDER and not fat_at_side(pieces)) or min(mask.shape) < NARROW
     likely = bool(mask.mean() < COVERED and (cut_out or inside))
     count = several_digits(pieces, marks.digit)
     return Strokes(np.ascontiguousarray(ink[box], np.float32), box, full, unevenness, likely, count)

@@ -18,7 +18,6 @@ from tests.pictures import (
     SEVEN,
     TURNED,
     correlation,
-    is_digit,
     on_paper,
 )
 
