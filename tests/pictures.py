@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from service.pictures import PictureError, decode
+from service.images.decode import decode
+from service.images.errors import PictureError
 from tests.digits import load_test_set
 
 MAX_PIXELS = 1 << 24

@@ -14,7 +14,7 @@ from models.backends.onnx import OnnxBackend
 from models.form import SIDE
 from models.solvers.settings import SolverSettings
 from models.solvers.solve import Outcome, solve
-from service.pictures import PictureError, decode
+from service.images.decode import PictureError, decode
 
 DEFAULT = "default"
 LOOSE, TIGHT = 1.0, 1e-3

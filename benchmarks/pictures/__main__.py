@@ -15,13 +15,15 @@ import numpy.typing as npt
 import typer
 from scipy.stats import mannwhitneyu
 
-from benchmarks.pictures.kinds import DIGITS, OUTLIERS
+from benchmarks.pictures.kinds import DIGITS
+from benchmarks.pictures.outliers import OUTLIERS
 from models import artifact as artifacts
 from models.backends.answer import Images
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
 from models.form import SIDE
-from service.pictures import BlankPictureError, decode
+from service.images.decode import decode
+from service.images.errors import NoDigitError
 from training.calibration import calibration_error
 from training.cli import MODELS, SplitName
 from training.data import load
@@ -52,7 +54,7 @@ class Reader:
         for row, content in enumerate(files):
             try:
                 images[row] = decode(content, MAX_PIXELS)
-            except BlankPictureError:
+            except NoDigitError:
                 shown[row] = False
         answer = classify(self._backend, images, self._manifest.default_solver)
         confidence = answer.probabilities(self._manifest.temperature).max(axis=1)

@@ -1,18 +1,17 @@
-"""The kinds of pictures: of digits, each with its look, and of what is no digit."""
+"""The kinds of pictures of digits, each with its look."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from benchmarks.pictures import small
 from benchmarks.pictures.ink import handwritten, penned, printed
-from benchmarks.pictures.scenes import BLACK, Colour, Look, encode, photograph
+from benchmarks.pictures.scenes import BLACK, Colour, Lines, Look, encode, photograph
+from benchmarks.pictures.styles import STYLES, styled
 from models.form import Digit
 from training.fonts import HELD_OUT
-from training.outliers import LETTERS
 
 SIDE = 280  # of a drawing, before it is brought to a scene's size
 Make = Callable[[Digit, int, np.random.Generator], bytes]
@@ -36,6 +35,9 @@ PHOTOGRAPH = Look(
     noise=5,
     quality=70,
 )
+FAINT = replace(EVEN, inks=((120, 120, 124),), opaque=0.2, noise=3, quality=80)
+CLOSE = replace(PHOTOGRAPH, size=(480, 640), height=(0.4, 0.6), table=False)
+DARK = (0.25, 0.25, 0.27)  # what a line of a grid leaves of the light, if it is as dark as the pen
 
 
 def _scene(look: Look, pen: float | None = None) -> Make:
@@ -48,8 +50,21 @@ def _scene(look: Look, pen: float | None = None) -> Make:
     return make
 
 
-def _print(_digit: Digit, label: int, rng: np.random.Generator) -> bytes:
-    return photograph(printed(str(label), HELD_OUT[rng.integers(len(HELD_OUT))], SIDE), replace(EVEN, noise=3), rng)
+def _print(look: Look) -> Make:
+    def make(_digit: Digit, label: int, rng: np.random.Generator) -> bytes:
+        return photograph(printed(str(label), HELD_OUT[rng.integers(len(HELD_OUT))], SIDE), look, rng)
+
+    return make
+
+
+def _style(look: Look) -> Make:
+    """A digit of the same label in a way of writing that MNIST has few of."""
+
+    def make(_digit: Digit, label: int, rng: np.random.Generator) -> bytes:
+        names = [name for name, (shown, _) in STYLES.items() if shown == label]
+        return photograph(styled(names[rng.integers(len(names))], SIDE, rng), look, rng)
+
+    return make
 
 
 def _transparent(level: int) -> Make:
@@ -88,69 +103,32 @@ DIGITS: dict[str, Make] = {
     "cut out along its box": _tight,
     "all of it: a photograph": _scene(PHOTOGRAPH),
     "a photograph, fine pen": _scene(PHOTOGRAPH, pen=0.05),
-    "printed": _print,
-}
-
-Outlier = Callable[[np.random.Generator], bytes]
-SCENES = (replace(EVEN, noise=2), replace(PHOTOGRAPH, table=False))
-
-
-def _blank(rng: np.random.Generator) -> bytes:
-    return photograph(np.zeros((SIDE, SIDE)), SCENES[rng.integers(2)], rng)
-
-
-def _noise(rng: np.random.Generator) -> bytes:
-    """Of a grain from a pixel to an eighth of the picture."""
-    grain = int(rng.integers(8, 65))
-    levels = Image.fromarray(rng.integers(0, 256, (grain, grain), np.uint8))
-    return encode(levels.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-
-
-def _letter(rng: np.random.Generator) -> bytes:
-    letter = LETTERS[rng.integers(len(LETTERS))]
-    return photograph(printed(letter, HELD_OUT[rng.integers(len(HELD_OUT))], SIDE), SCENES[rng.integers(2)], rng)
-
-
-def _number(rng: np.random.Generator) -> bytes:
-    """Of two digits."""
-    number = str(rng.integers(10, 100))
-    return photograph(printed(number, HELD_OUT[rng.integers(len(HELD_OUT))], SIDE), SCENES[rng.integers(2)], rng)
-
-
-def _shape(rng: np.random.Generator) -> bytes:
-    """A star, a triangle, a square, crossed lines or a scribble; circles and strokes could be digits."""
-    canvas = Image.new("L", (SIDE, SIDE))
-    draw, middle, reach, kind = ImageDraw.Draw(canvas), SIDE / 2, SIDE * 0.4, rng.integers(5)
-    if kind < 3:
-        corners = (3, 4, 10)[kind]
-        turn = rng.uniform(0, 2 * np.pi)
-        reaches = [reach * (0.4 if corners == 10 and corner % 2 else 1) for corner in range(corners)]
-        angles = turn + np.arange(corners) * 2 * np.pi / corners
-        points = [(middle + r * np.cos(a), middle + r * np.sin(a)) for r, a in zip(reaches, angles, strict=True)]
-        draw.polygon(points, fill=255 if rng.random() < 0.5 else 0, outline=255, width=20)
-    elif kind == 3:
-        for a in rng.uniform(0, np.pi) + np.arange(3) * np.pi / 3:
-            x, y = reach * np.cos(a), reach * np.sin(a)
-            draw.line((middle - x, middle - y, middle + x, middle + y), fill=255, width=20)
-    else:
-        draw.line([tuple(point) for point in rng.uniform(20, SIDE - 20, (12, 2))], fill=255, width=12, joint="curve")
-    return photograph(np.asarray(canvas, float) / 255, SCENES[rng.integers(2)], rng)
-
-
-def _photograph(rng: np.random.Generator) -> bytes:
-    """A part of the portrait that matplotlib brings."""
-    path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-    with Image.open(path) as portrait:
-        side = int(rng.integers(100, min(portrait.size)))
-        left, top = (int(rng.integers(whole - side + 1)) for whole in portrait.size)
-        return encode(portrait.crop((left, top, left + side, top + side)), 85)
-
-
-OUTLIERS: dict[str, Outlier] = {
-    "blank paper": _blank,
-    "noise": _noise,
-    "letters": _letter,
-    "numbers of two digits": _number,
-    "shapes": _shape,
-    "parts of a portrait": _photograph,
+    "printed": _print(replace(EVEN, noise=3)),
+    "printed, by phone": _print(replace(PHOTOGRAPH, height=(0.05, 0.3), soft=(0.02, 0.05))),
+    "other styles": _style(EVEN),
+    "other styles, photograph": _style(PHOTOGRAPH),
+    "5 to 8 % of the height": _scene(replace(PHOTOGRAPH, height=(0.05, 0.08), table=False, shadow=0), pen=0.08),
+    "soft focus": _scene(replace(EVEN, soft=(0.03, 0.08), noise=3)),
+    "soft focus, photograph": _scene(replace(PHOTOGRAPH, soft=(0.02, 0.05))),
+    "soft and faint": _scene(replace(FAINT, soft=(0.02, 0.05))),
+    "faint pencil": _scene(FAINT, pen=0.05),
+    "touches a side": _scene(replace(EVEN, edges=1, noise=2), pen=0.07),
+    "touches two sides": _scene(replace(EVEN, edges=2, noise=2), pen=0.07),
+    "in a frame": _scene(replace(EVEN, lines=Lines.frame, noise=2)),
+    "in a printed cell": _scene(replace(EVEN, lines=Lines.cell, noise=2), pen=0.07),
+    "touches its cell's line": _scene(replace(EVEN, lines=Lines.touched, noise=2), pen=0.07),
+    "grid as dark as the pen": _scene(replace(EVEN, grid=2, rule=DARK, height=(0.2, 0.5), noise=2), pen=0.07),
+    "photograph as 28x28": _scene(replace(CLOSE, shown=28), pen=0.07),
+    "photograph as 29x29": _scene(replace(CLOSE, shown=29), pen=0.07),
+    "photograph as 56x56": _scene(replace(CLOSE, shown=56), pen=0.07),
+    "28x28 of a paint program": small.painted,
+    "28x28, moved": small.changed(small.moved),
+    "28x28, defocused": small.changed(small.defocused),
+    "28x28, shaken": small.changed(small.shaken),
+    "28x28, normal noise": small.changed(small.noisy),
+    "28x28, salt and pepper": small.changed(small.peppered),
+    "28x28, JPEG of quality 15": small.changed(small.unchanged, quality=15),
+    "28x28, bright": small.changed(small.bright),
+    "28x28, faint": small.changed(small.faint),
+    "28x28, fog": small.changed(small.fogged),
 }

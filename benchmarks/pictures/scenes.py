@@ -2,10 +2,12 @@
 
 import io
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
+from scipy.ndimage import gaussian_filter
 
 from benchmarks.pictures.ink import Ink
 
@@ -14,6 +16,15 @@ Levels = npt.NDArray[np.float64]  # [height, width, 3], 0..255
 
 WHITE: Colour = (238, 236, 230)
 BLACK: Colour = (40, 40, 48)
+
+
+class Lines(Enum):
+    """Straight lines around a drawing."""
+
+    none = "none"
+    frame = "frame"  # a closed rectangle, with paper on both sides
+    cell = "cell"  # a cell of a form, which is cut out so that some of its lines are in view
+    touched = "touched"  # the same, and the drawing touches a line
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,11 @@ class Look:
         grid: lines on the paper: none, across, or both ways.
         noise: standard deviation of the sensor's noise, in levels.
         quality: of the JPEG; None for a PNG.
+        rule: what the lines of the grid leave of the paper's light, in each colour.
+        edges: how many sides of the picture the drawing touches; 2 is a corner.
+        lines: straight lines around the drawing, in the colour of the ink.
+        soft: from and to what part of the drawing's height the standard deviation of the lens's blur is.
+        shown: the picture's height after it was cut to a square and reduced; None where it stays as it is.
     """
 
     size: tuple[int, int] = (480, 640)
@@ -47,6 +63,11 @@ class Look:
     grid: int = 0
     noise: float = 0
     quality: int | None = None
+    rule: tuple[float, float, float] = (0.72, 0.82, 0.93)
+    edges: int = 0
+    lines: Lines = Lines.none
+    soft: tuple[float, float] = (0, 0)
+    shown: int | None = None
 
 
 def encode(picture: Image.Image, quality: int | None = None) -> bytes:
@@ -71,14 +92,22 @@ def photograph(ink: Ink, look: Look, rng: np.random.Generator) -> bytes:
     paper, colour = (np.array(choices[rng.integers(len(choices))], float) for choices in (look.papers, look.inks))
     scene = np.broadcast_to(paper, (height, width, 3)).copy()
     for across in range(look.grid):
-        scene = _ruled(scene, across, rng)
-    cover = look.opaque * _placed(ink, look, rng)[..., np.newaxis]
+        scene = _ruled(scene, across, look.rule, rng)
+    drawing = _placed(ink, look, rng)
+    part = (slice(None), slice(None))
+    if look.lines is not Lines.none:
+        drawing, part = _lined(drawing, look.lines, rng)
+    cover = look.opaque * drawing[..., np.newaxis]
     scene = scene * (1 - cover) + colour * cover
     if look.table:
         scene = _on_table(scene, rng)
     scene *= _light(look, rng)[..., np.newaxis]
+    if look.soft[1]:
+        sigma = rng.uniform(*look.soft) * np.count_nonzero(drawing.any(axis=1))
+        scene = gaussian_filter(scene, (sigma, sigma, 0), mode="nearest")
     scene += rng.normal(0, look.noise, scene.shape) if look.noise else 0
-    return encode(Image.fromarray(np.clip(scene, 0, 255).round().astype(np.uint8)), look.quality)
+    picture = Image.fromarray(np.clip(scene[part], 0, 255).round().astype(np.uint8))
+    return encode(picture if look.shown is None else _reduced(picture, drawing, look.shown, rng), look.quality)
 
 
 def _placed(ink: Ink, look: Look, rng: np.random.Generator) -> Ink:
@@ -96,18 +125,62 @@ def _placed(ink: Ink, look: Look, rng: np.random.Generator) -> Ink:
         round(rng.uniform(margin * whole, max((1 - margin) * whole - part, margin * whole)))
         for whole, part in zip(look.size, turned.shape, strict=True)
     )
+    if look.edges:
+        first = rng.integers(2)
+        top = _at_edge(height, turned.shape[0], rng) if first or look.edges == 2 else top
+        left = _at_edge(width, turned.shape[1], rng) if not first or look.edges == 2 else left
     placed = np.zeros(look.size)
     turned = turned[: height - top, : width - left]
     placed[top : top + turned.shape[0], left : left + turned.shape[1]] = turned
     return np.clip(placed, 0, 1)
 
 
-def _ruled(scene: Levels, across: int, rng: np.random.Generator) -> Levels:
-    """Pale blue lines on the paper, a twelfth of its height apart."""
+def _at_edge(whole: int, part: int, rng: np.random.Generator) -> int:
+    """Where a drawing starts that touches one of two opposite sides."""
+    return max(0, whole - part) if rng.integers(2) else 0
+
+
+def _lined(drawing: Ink, lines: Lines, rng: np.random.Generator) -> tuple[Ink, tuple[slice, slice]]:
+    """The drawing with straight lines around it, and the part of the picture that is in view."""
+    spans = [np.flatnonzero(drawing.max(axis=axis) > 0.5) for axis in (1, 0)]
+    high = max(len(span) for span in spans)
+    wide = max(2, round(high * rng.uniform(0.015, 0.05)))
+    gap = [[round(high * rng.uniform(0.06, 0.25)) for _ in range(2)] for _ in range(2)]
+    if lines is Lines.touched:
+        gap[rng.integers(2)][rng.integers(2)] = -wide // 2
+    outer = [(span[0] - near - wide, span[-1] + 1 + far + wide) for span, (near, far) in zip(spans, gap, strict=True)]
+    ends = [(max(0, start), end) for start, end in outer] if lines is Lines.frame else [(0, None), (0, None)]
+    lined = drawing.copy()
+    for axis, (start, end) in enumerate(outer):
+        along = slice(*ends[1 - axis])
+        for at in (start, end - wide):
+            np.moveaxis(lined, axis, 0)[max(0, at) : max(0, at + wide), along] = 1
+    if lines is Lines.frame:
+        return lined, (slice(None), slice(None))
+    shown = [
+        (max(0, start - round(wide * rng.uniform(-1, 3))), end + round(wide * rng.uniform(-1, 3)))
+        for start, end in outer
+    ]
+    return lined, (slice(*shown[0]), slice(*shown[1]))
+
+
+def _reduced(picture: Image.Image, drawing: Ink, side: int, rng: np.random.Generator) -> Image.Image:
+    """A square around the drawing, a little larger than it, reduced to a side."""
+    spans = [np.flatnonzero(drawing.max(axis=axis) > 0.5) for axis in (1, 0)]
+    square = min(round(max(np.ptp(span) for span in spans) * rng.uniform(1.2, 1.8)), *picture.size)
+    left, top = (
+        int(np.clip((span[0] + span[-1]) / 2 - square / 2 + rng.uniform(-0.08, 0.08) * square, 0, whole - square))
+        for span, whole in zip(reversed(spans), picture.size, strict=True)
+    )
+    return picture.resize((side, side), Image.Resampling.BILINEAR, (left, top, left + square, top + square))
+
+
+def _ruled(scene: Levels, across: int, rule: tuple[float, float, float], rng: np.random.Generator) -> Levels:
+    """Lines on the paper, a twelfth of its height apart."""
     height = scene.shape[0]
     apart, wide = height / 12, max(1, round(height / 300))
     for line in np.arange(rng.uniform(0, apart), scene.shape[across], apart).round().astype(int):
-        np.moveaxis(scene, across, 0)[line : line + wide] *= (0.72, 0.82, 0.93)
+        np.moveaxis(scene, across, 0)[line : line + wide] *= rule
     return scene
 
 

@@ -14,7 +14,7 @@ from models.backends.answer import Images
 from models.form import SIDE
 from service.api.lengths import length
 from service.api.numbers import numbers
-from service.api.pictures import base64_picture, picture
+from service.api.pictures import base64_picture, grey_levels, picture
 from service.api.query import PredictFields, QueryFields
 from service.data_plane import Asked
 from service.engine.job import Priority
@@ -28,13 +28,14 @@ from service.errors import (
     invalid,
     shortened,
 )
-from service.pictures import READERS
+from service.images.decode import READERS
+from service.images.form import in_form
 from service.settings import Settings
 
 IMAGE_BYTES = SIDE * SIDE
 
 SHORT = 64 * IMAGE_BYTES
-"""Bytes of raw pixels that are looked at within the event loop."""
+"""Bytes of raw pixels, in MNIST's form, that are read within the event loop."""
 
 MAGIC = tuple(READERS)
 
@@ -141,10 +142,12 @@ async def read(request: Request) -> list[Part]:
 
 
 def is_short(parts: Sequence[Part]) -> bool:
-    """Whether there is next to nothing to do for these parts: a few images of raw pixels."""
-    return all(part.media_type == PIXELS and not _is_picture(part) for part in parts) and (
-        sum(len(part.content) for part in parts) <= SHORT
-    )
+    """Whether there is next to nothing to do for these parts: they are a few raw images in MNIST's form."""
+    if sum(len(part.content) for part in parts) > SHORT:
+        return False
+    if any(part.media_type != PIXELS or _is_picture(part) for part in parts):
+        return False
+    return all(len(part.content) % IMAGE_BYTES or in_form(_pixels(part)).all() for part in parts)
 
 
 def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> Asked:
@@ -187,15 +190,23 @@ def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> Asked
         raise invalid(error) from error
     if twice := (body.model_fields_set - {"images"}) & query.model_fields_set:
         raise InvalidError(*(FieldError(field, "is given in the query and in the body") for field in sorted(twice)))
-    images = [
-        picture(f"images.{row}", base64_picture(f"images.{row}", image), settings) if isinstance(image, str) else image
-        for row, image in enumerate(body.images)
-    ]
+    images = np.stack([_decoded(row, image, settings) for row, image in enumerate(body.images)])
+    arrays = [row for row, image in enumerate(body.images) if not isinstance(image, str)]
+    if arrays:
+        images[arrays] = grey_levels(lambda row: f"images.{arrays[row]}", images[arrays])
     fields = PredictFields.model_construct(
         **query.model_dump(exclude={"priority"}, exclude_unset=True),
         **body.model_dump(exclude={"images"}, exclude_unset=True),
     )
-    return Asked(np.stack(images), fields.solver, fields.model, priority=Priority[query.priority], trace=fields.trace)
+    return Asked(images, fields.solver, fields.model, priority=Priority[query.priority], trace=fields.trace)
+
+
+def _decoded(row: int, image: str | Images, settings: Settings) -> Images:
+    """An image of a JSON body: a picture in MNIST's form, or grey levels as they are."""
+    if not isinstance(image, str):
+        return image
+    field = f"images.{row}"
+    return picture(field, base64_picture(field, image), settings)
 
 
 def _count(part: Part) -> int:
@@ -214,6 +225,12 @@ def _images(part: Part, settings: Settings) -> Images:
     if not part.content or len(part.content) % IMAGE_BYTES:
         message = f"must be images of {IMAGE_BYTES} bytes each, a byte for a grey level, or a PNG or a JPEG"
         raise InvalidError(FieldError(part.field, message, f"{len(part.content):,} bytes"))
+    images = _pixels(part)
+    return grey_levels(lambda row: part.field if len(images) == 1 else f"{part.field}.{row}", images)
+
+
+def _pixels(part: Part) -> Images:
+    """The grey levels of a part that has whole images of them."""
     return np.frombuffer(part.content, np.uint8).reshape(-1, SIDE, SIDE)
 
 

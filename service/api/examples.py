@@ -3,7 +3,7 @@
 import base64
 from typing import Any
 
-from service.pictures import decode
+from service.images.decode import decode
 
 SEVEN = (
     "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcCAAAAABXZoBIAAAAwUlEQVR42mNgGDaAEUKFpD77sfTFHeyS9xQYGBg+X4UKPuk6w8DAwMDAAuGm6l/T"

@@ -1,11 +1,14 @@
-"""Pictures within a request, with errors that say where."""
+"""Pictures and grey levels within a request, with errors that say where."""
 
 import base64
 import binascii
+from collections.abc import Callable
 
 from models.backends.answer import Images
 from service.errors import FieldError, InvalidError, MalformedError, TooLargeError
-from service.pictures import BlankPictureError, PictureTooLargeError, UndecodablePictureError, decode
+from service.images.decode import decode
+from service.images.errors import NoDigitError, PictureTooLargeError, RowError, UndecodablePictureError
+from service.images.normalise import rows_to_mnist
 from service.settings import Settings
 
 
@@ -20,7 +23,7 @@ def picture(field: str, content: bytes, settings: Settings) -> Images:
     Raises:
         MalformedError: it cannot be decoded.
         TooLargeError: it has too many pixels.
-        InvalidError: there is no ink on it.
+        InvalidError: it shows no ink, or several digits.
     """
     try:
         return decode(content, settings.max_pixels)
@@ -28,8 +31,24 @@ def picture(field: str, content: bytes, settings: Settings) -> Images:
         raise MalformedError(FieldError(field, str(error))) from error
     except PictureTooLargeError as error:
         raise TooLargeError(FieldError(field, str(error))) from error
-    except BlankPictureError as error:
+    except NoDigitError as error:
         raise InvalidError(FieldError(field, str(error))) from error
+
+
+def grey_levels(field: Callable[[int], str], images: Images) -> Images:
+    """Images of grey levels in MNIST's form: the same digits as of the same images as PNG.
+
+    Args:
+        field: where an image stands in the request, given its row.
+        images: uint8 ``[rows, 28, 28]``.
+
+    Raises:
+        InvalidError: an image shows no ink, or several digits.
+    """
+    try:
+        return rows_to_mnist(images)
+    except RowError as error:
+        raise InvalidError(FieldError(field(error.row), str(error))) from error
 
 
 def base64_picture(field: str, text: str) -> bytes:

@@ -8,7 +8,8 @@ from PIL import Image
 
 from benchmarks.pictures.__main__ import Reader, auroc, main
 from benchmarks.pictures.ink import penned, thinned
-from benchmarks.pictures.kinds import DIGITS, OUTLIERS
+from benchmarks.pictures.kinds import DIGITS
+from benchmarks.pictures.outliers import OUTLIERS
 from tests.artifacts import MLP
 from tests.pictures import DIGITS as IMAGES
 from tests.pictures import LABELS

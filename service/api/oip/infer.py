@@ -10,8 +10,9 @@ from service.api.inference import DirectRoute, gone, server_timing, timing
 from service.api.oip.body import HEADER_LENGTH, LEVELS, InferParameters, InferRequest, Told, parted
 from service.api.oip.errors import documented
 from service.api.oip.examples import INFER_EXAMPLES
-from service.api.oip.inputs import BYTES, raw_input, read_images
+from service.api.oip.inputs import BYTES, field_of, raw_input, read_images
 from service.api.oip.outputs import Wanted, wanted, written
+from service.api.pictures import grey_levels
 from service.data_plane import FEW, Asked, DataPlane
 from service.engine.job import Priority
 from service.engine.policy import SolverFields
@@ -26,6 +27,7 @@ from service.errors import (
     UnknownModelError,
     UnsupportedMediaTypeError,
 )
+from service.images.form import in_form
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
@@ -73,8 +75,12 @@ def routes(plane: DataPlane) -> list[APIRoute]:
 
         long = len(body) > SHORT or bool(encoding)
         told = await plane.beside(long, lambda: parted(body, encoding, header_length, settings.max_body_bytes))
-        question = await plane.beside(long or _has_pictures(told), lambda: read(told))
-        job = await plane.answer(question.asked, arrived, lambda: gone(request))
+        has_pictures = _has_pictures(told)
+        question = await plane.beside(long or has_pictures, lambda: read(told))
+        asked = question.asked
+        if not has_pictures and not in_form(asked.images).all():
+            asked = asked._replace(images=await plane.beside(True, lambda: grey_levels(field_of, asked.images)))
+        job = await plane.answer(asked, arrived, lambda: gone(request))
         return await plane.beside(
             len(job.images) > FEW,
             lambda: _response(*written(job, question.outputs, question.id), server_timing(timing(job))),

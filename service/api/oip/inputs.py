@@ -25,7 +25,7 @@ PREFIX = struct.Struct("<I")
 
 
 def read_images(inputs: list[InputTensor], binary: memoryview, settings: Settings) -> Images:
-    """The images of a request, from its only input.
+    """The images of a request, from its only input: pictures in MNIST's form, or grey levels as they are.
 
     Args:
         inputs: as the JSON has them.
@@ -51,7 +51,7 @@ def read_images(inputs: list[InputTensor], binary: memoryview, settings: Setting
     rows = _rows(tensor, settings)
     if tensor.datatype == BYTES:
         elements = _split(binary, rows) if size is not None else _texts(tensor.data, rows)
-        return np.stack([picture(f"inputs.0.data.{row}", each, settings) for row, each in enumerate(elements)])
+        return np.stack([picture(field_of(row), each, settings) for row, each in enumerate(elements)])
     shape = (rows, *SHAPE)
     if size is None:
         try:
@@ -64,6 +64,11 @@ def read_images(inputs: list[InputTensor], binary: memoryview, settings: Setting
         message = f"must be {expected:,} for {tensor.datatype} {list(shape)}"
         raise InvalidError(FieldError("inputs.0.parameters.binary_data_size", message, f"{size:,}"))
     return _pixels(tensor.datatype, np.frombuffer(binary, dtype).reshape(shape))
+
+
+def field_of(row: int) -> str:
+    """Where an image stands in a request."""
+    return f"inputs.0.data.{row}"
 
 
 def raw_input(binary: memoryview) -> InputTensor:
@@ -142,4 +147,4 @@ def _texts(data: Any, rows: int) -> Iterator[bytes]:
             FieldError("inputs.0.data", f"must be {rows:,} texts for the shape, each a picture in base64")
         )
     for row, text in enumerate(texts):
-        yield base64_picture(f"inputs.0.data.{row}", text)
+        yield base64_picture(field_of(row), text)

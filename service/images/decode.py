@@ -1,0 +1,90 @@
+"""From the bytes of a PNG or JPEG to a digit in MNIST's form."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+from models.form import Digit
+from service.images.errors import PictureError, PictureTooLargeError, UndecodablePictureError
+from service.images.ink import WORKING
+from service.images.normalise import to_mnist
+
+OPAQUE = 16  # a drawing whose visible levels span less than this has no paper of its own
+GREYS = ("1", "L", "LA")
+
+START_OF_SCAN = b"\xff\xda"
+READERS = {b"\x89PNG\r\n\x1a\n": PngImageFile, b"\xff\xd8\xff": JpegImageFile}  # by the first bytes of the content
+MOST_SCANS = 100  # of a progressive JPEG; each scan takes as long as the picture is large
+
+
+def decode(content: bytes, max_pixels: int) -> Digit:
+    """Decode a PNG or JPEG and bring it to MNIST's form. It is safe to call this from many threads.
+
+    Args:
+        content: of the file.
+        max_pixels: the most pixels that are decoded. The size in the header is checked before anything is decoded.
+
+    Returns:
+        uint8 ``[28, 28]``, white ink on black.
+
+    Raises:
+        UndecodablePictureError: the content is neither a PNG nor a JPEG, or it is damaged.
+        PictureTooLargeError: there are more pixels than ``max_pixels``, or more scans than any camera makes.
+        BlankPictureError: no ink stands out from the paper.
+        SeveralDigitsError: there are several separate marks of about the same size.
+    """
+    reader = next((reader for magic, reader in READERS.items() if content.startswith(magic)), None)
+    if reader is None:
+        raise UndecodablePictureError("the content is neither a PNG nor a JPEG; only PNG and JPEG are decoded")
+    if reader is JpegImageFile and (scans := content.count(START_OF_SCAN)) > MOST_SCANS:
+        raise PictureTooLargeError(f"the JPEG has {scans:,} scans; at most {MOST_SCANS} are decoded")
+    try:
+        # We call the readers themselves: Image.open has a pixel limit of its own and tries other formats.
+        with reader(io.BytesIO(content)) as picture:
+            _check_size(*picture.size, max_pixels)
+            # A JPEG is decoded at an eighth, a quarter or half of its size, if that leaves enough pixels for us.
+            picture.draft(picture.mode, (2 * WORKING, 2 * WORKING))
+            picture.load()
+            ImageOps.exif_transpose(picture, in_place=True)
+            levels = np.asarray(_opaque(picture))
+    except PictureError:
+        raise
+    except Exception as error:  # damaged content makes Pillow raise nearly anything
+        raise UndecodablePictureError(f"the {reader.format} is damaged and cannot be decoded") from error
+    return to_mnist(levels)
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    """Refuse a picture with more pixels than may be decoded."""
+    if width * height > max_pixels:
+        size = f"{width:,} x {height:,} = {width * height:,} pixels"
+        raise PictureTooLargeError(f"the picture has {size}; at most {max_pixels:,} are decoded")
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """The first frame of a loaded picture in 8 bits, grey or RGB, on a paper where it is transparent."""
+    if picture.mode == "I;16":  # Pillow would clip 16 bits to 8. This rounds, so that 257 * level becomes level.
+        return Image.fromarray(((np.asarray(picture, np.uint32) + 128) // 257).astype(np.uint8))
+    colours = "L" if picture.mode in GREYS else "RGB"
+    if picture.has_transparency_data:
+        alpha = picture.convert("RGBA").getchannel("A")
+        paper = _paper_behind(picture.convert("LA").getchannel("L"), alpha)
+        drawing = picture.convert("RGBA").convert(colours)
+        return Image.composite(drawing, Image.new("L", drawing.size, paper).convert(colours), alpha)
+    return picture.convert(colours)
+
+
+def _paper_behind(grey: Image.Image, alpha: Image.Image) -> int:
+    """The level of a paper on which the visible part of a picture can be seen.
+
+    If most of the picture is visible and has a contrast of its own, it is a drawing with its paper, and the level is
+    the paper's. Otherwise the visible part is ink alone: light ink is put on black and dark ink on white.
+    """
+    opacity = np.asarray(alpha)
+    visible = np.asarray(grey)[opacity >= opacity.max() / 2]
+    if visible.size > opacity.size / 2 and np.ptp(visible) >= OPAQUE:
+        return int(np.median(visible))
+    return 255 if visible.mean() < 128 else 0

@@ -1,0 +1,77 @@
+"""Where the ink is in a picture, and how much: by pens of any colour, under uneven light, on a paper on a table."""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from service.images.errors import SeveralDigitsError
+from service.images.noise import is_noisy, smoothed, without_specks
+from service.images.paper import Pixels, from_smooth_paper, from_uneven_paper
+from service.images.sharpen import sharpened
+from service.images.strokes import Ink, Strokes, box_of, strokes_of
+
+WORKING = 256  # a picture whose longer side is twice that or more is reduced first
+COARSEST = 80  # a picture whose noise is averaged by reducing it keeps that many pixels on its longer side
+FINE = 64  # ink whose longer side is shorter than that in a reduced picture is looked at again in the picture itself
+AROUND = 0.5  # what is looked at again extends beyond the ink's box by this part of its longer side
+FADED = 0.2  # the box of the ink is that of the pixels that have more ink than this
+OPPOSITE = 0.6  # the less probable polarity is believed only if its ink is so much less doubtful
+
+
+def find_ink(picture: npt.NDArray[np.uint8]) -> Ink | None:
+    """How much ink each pixel has, 0..1, cropped to the ink's box; None where there is none.
+
+    Args:
+        picture: uint8 ``[height, width]`` or ``[height, width, channels]``.
+
+    Raises:
+        SeveralDigitsError: there are several separate marks of about the same size.
+    """
+    longer = max(picture.shape[:2])
+    factor = longer // WORKING if longer >= 2 * WORKING else 1
+    levels = without_specks(_reduced(picture, factor))
+    while is_noisy(levels) and max(levels.shape) >= 2 * COARSEST:
+        factor *= 2
+        levels = _reduced(picture, factor)
+    found = _likeliest(smoothed(levels) if is_noisy(levels) else levels)
+    if found is None:
+        return None
+    if found.marks > 1:
+        raise SeveralDigitsError(found.marks)
+    side = max(found.ink.shape)
+    if factor == 1 or side >= FINE:
+        return _trimmed(sharpened(found.ink))
+    spare = round(AROUND * side) + 1
+    part = tuple(slice(max(0, factor * (at.start - spare)), factor * (at.stop + spare)) for at in found.box)
+    finer = _likeliest(_reduced(picture[part], max(1, factor * side // FINE))) or found
+    return _trimmed(sharpened(finer.ink))
+
+
+def _trimmed(ink: Ink) -> Ink:
+    """Ink without the faint part of its edges."""
+    return np.ascontiguousarray(ink[box_of(ink > FADED)])
+
+
+def _reduced(picture: npt.NDArray[np.uint8], factor: int) -> Pixels:
+    """The picture averaged over squares of a side, with channels."""
+    return np.atleast_3d(np.asarray(Image.fromarray(picture).reduce(factor)) if factor > 1 else picture)
+
+
+def _likeliest(levels: Pixels) -> Strokes | None:
+    """The ink on the paper that explains a picture best: a smooth one, or an uneven one with dark or light ink."""
+    smooth = strokes_of(from_smooth_paper(levels))
+    if smooth is not None and smooth.is_clear:
+        return smooth
+    # Each channel has a polarity of its own: a blue pen on yellow paper is darker in red and green, lighter in blue.
+    dark = np.where([_is_mostly_light(channel) for channel in np.moveaxis(levels, 2, 0)], levels, 255 - levels)
+    uneven, opposite = strokes_of(from_uneven_paper(dark)), strokes_of(from_uneven_paper(255 - dark))
+    if uneven is None or (opposite is not None and opposite.doubt < OPPOSITE * uneven.doubt):
+        uneven = opposite
+    found = [strokes for strokes in (smooth, uneven) if strokes is not None and strokes.likely]
+    return min(found, key=lambda strokes: strokes.doubt, default=None)
+
+
+def _is_mostly_light(channel: npt.NDArray[np.uint8]) -> bool:
+    """Whether the level that is farthest from the median is darker than it; in logarithms, as light multiplies."""
+    low, paper, high = np.log(np.array([channel.min(), np.median(channel), channel.max()]) + 16.0)
+    return bool(paper - low > high - paper)

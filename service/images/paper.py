@@ -1,0 +1,111 @@
+"""How far each pixel stands out from its paper."""
+
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]  # [height, width, channels]
+Levels = npt.NDArray[np.float32]  # [height, width, channels], signed differences of levels
+
+Level = TypeVar("Level", np.uint8, np.bool_)
+
+WIDEST = 3  # strokes are narrower than this part of the longer side; what is wider is light, shadow or table
+RING = 8  # the border ring, where paper is expected first, is this part of the longer side wide
+SAMPLES = 40  # rows and columns at most of the points to which the paper is fitted
+ROUNDS = 8  # of the robust fit
+DARKEST = 16  # levels that are added to a paper's before light is taken for a factor: cameras have noise
+FLAT = 1.0  # levels: a border that varies less was drawn by a program, and its paper has one level
+REJECTED = 4.7  # standard deviations from which on a point has no weight in the fit (Tukey's biweight)
+
+
+def from_smooth_paper(levels: Pixels) -> Levels:
+    """The paper's level less each pixel's, where the paper is smooth.
+
+    The paper is a quadratic surface: a lamp and a lens make no more of an even paper. It is fitted by iteratively
+    reweighted least squares with Tukey's biweight (Holland and Welsch 1977, *Robust regression using iteratively
+    reweighted least-squares*), first to the ring along the border and then to all of the picture, so that ink, which
+    is far from the surface, does not count.
+
+    Args:
+        levels: uint8 ``[height, width, channels]``.
+
+    Returns:
+        float32 ``[height, width, channels]``: positive where a pixel is darker than the paper.
+    """
+    height, width = levels.shape[:2]
+    step = max(1, -(-max(height, width) // SAMPLES))
+    points = levels[step // 2 :: step, step // 2 :: step].astype(np.float64)
+    y, x = (np.arange(step // 2, side, step) * (2 / side) - 1 for side in (height, width))
+    reach = 1 - 2 / RING
+    ring = np.maximum(np.abs(y)[:, np.newaxis], np.abs(x)) >= reach
+    outermost = border(levels).astype(np.float64)
+    paper = np.median(outermost, axis=0)
+    if np.median(np.abs(outermost - paper), axis=0).max() <= FLAT:
+        return (paper - levels).astype(np.float32)
+    terms = _terms(y, x)
+    surface = np.zeros((terms.shape[2], levels.shape[2]))
+    surface[0] = np.median(points[ring], axis=0) if ring.any() else paper
+    for number in range(ROUNDS):
+        chosen = ring if number < ROUNDS // 2 and ring.sum() > 4 * len(surface) else np.ones_like(ring)
+        surface = _refitted(surface, terms[chosen], points[chosen])
+    rows, columns = (np.arange(side) * (2 / side) - 1 for side in (height, width))
+    return (_terms(rows, columns) @ surface - levels).astype(np.float32)
+
+
+def border(levels: npt.NDArray[Level]) -> npt.NDArray[Level]:
+    """The pixels along the four sides, one after another."""
+    return np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
+
+
+def _terms(y: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """1, x, y and their products of degree 2, at each point of a grid: ``[rows, columns, 6]``."""
+    rows, columns = np.meshgrid(y, x, indexing="ij")
+    return np.stack([np.ones_like(rows), rows, columns, rows**2, rows * columns, columns**2], axis=-1)
+
+
+def _refitted(
+    surface: npt.NDArray[np.float64], terms: npt.NDArray[np.float64], points: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """The surface after one round of the robust fit."""
+    away = np.abs(points - terms @ surface).max(axis=1)
+    spread = max(FLAT, 1.4826 * float(np.median(away)))
+    weight = np.square(np.clip(1 - np.square(away / (REJECTED * spread)), 0, None))
+    weighed = terms * weight[:, np.newaxis]
+    normal = weighed.T @ terms + 1e-6 * len(terms) * np.eye(terms.shape[1])
+    fitted: npt.NDArray[np.float64] = np.linalg.solve(normal, weighed.T @ points)
+    return fitted
+
+
+def from_uneven_paper(levels: Pixels) -> Levels:
+    """How much darker each pixel is than the paper around it: the black top-hat transform.
+
+    It is the closing by a square that is wider than any stroke, less the picture. A closing fills what is narrower
+    than the square and leaves what is wider, with its edges, as it is (Serra 1982, *Image Analysis and Mathematical
+    Morphology*). Beyond the border the picture goes on with its outermost pixels, so that a table of which only a
+    strip is in view counts as wide.
+
+    Args:
+        levels: uint8 ``[height, width, channels]``.
+
+    Returns:
+        float32 ``[height, width, channels]``, not negative.
+    """
+    width = max(2, max(levels.shape) // WIDEST)
+    reach = ((width - 1,) * 2, (width - 1,) * 2, (0, 0))
+    filled = np.pad(levels, reach, mode="edge")
+    for extreme in (np.maximum, np.minimum):
+        for axis in (0, 1):
+            filled = slid(filled, width, axis, extreme)
+    light = filled.astype(np.float32) + DARKEST
+    return (light - DARKEST - levels) * (np.median(light, axis=(0, 1)) / light)
+
+
+def slid(levels: npt.NDArray[Level], width: int, axis: int, extreme: np.ufunc) -> npt.NDArray[Level]:
+    """The extreme over each window of a width along an axis; it doubles the window, so that it takes few passes."""
+    levels, done = np.moveaxis(levels, axis, 0), 1
+    while done < width:
+        shift = min(done, width - done)
+        levels = extreme(levels[:-shift], levels[shift:])
+        done += shift
+    return np.moveaxis(levels, 0, axis)

@@ -1,0 +1,180 @@
+"""The connected pieces of a mask: where they are, and which of them are the digit."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from service.images.paper import slid
+
+Mask = npt.NDArray[np.bool_]  # [height, width]
+Numbers = npt.NDArray[np.int_]  # one number for each run of a mask, or for each piece
+
+PIECE = 0.08  # a piece of ink that has less than this part of the largest one's area is a speck
+FEW = 8  # pieces that are looked at one by one
+NEAR = 0.5  # a piece of ink that is farther away than this part of the largest one's longer side is no part of it ...
+SMALL = 0.3  # ... if its area is less than this part of the largest one's
+INNER = 0.25  # a piece that touches no side is the digit's main one from this part of the largest one's area on
+ALIKE = 0.3  # marks are of about the same size if none has less than this part of the largest one's area
+AS_HIGH = 0.6  # and none is less high than this part of the highest one
+WIDER = 1.3  # a row of marks is wider than one digit if it is wider than that times its height
+MOST_MARKS = 6  # more of them can be the dots of a dotted pen
+FAT = 0.42  # no stroke is as thick as this part of the longer side of its piece
+
+
+class Pieces(NamedTuple):
+    """The connected pieces of a mask; pixels that touch at a corner are connected.
+
+    Attributes:
+        mask: of which they are.
+        starts: where each run of pixels along a row starts, as an index into the mask with one column more.
+        ends: where it ends.
+        numbers: of the piece that each run belongs to.
+        areas: of each piece, in pixels.
+        boxes: of each piece: first row, row after the last, first column, column after the last; ``[pieces, 4]``.
+    """
+
+    mask: Mask
+    starts: Numbers
+    ends: Numbers
+    numbers: Numbers
+    areas: Numbers
+    boxes: Numbers
+
+    def chosen(self, which: Mask) -> Mask:
+        """The mask of some of the pieces, of which ``which`` has a flag for each piece."""
+        mask = np.zeros_like(self.mask)
+        mask[self.mask] = np.repeat(which[self.numbers], self.ends - self.starts)
+        return mask
+
+    def largest(self, which: Mask) -> Numbers:
+        """The numbers of the largest of some of the pieces; specks are left out, and all but a few."""
+        areas = self.areas * which
+        numbers = np.argsort(-areas, kind="stable")[:FEW]
+        return numbers[areas[numbers] >= PIECE * self.areas.max()]
+
+    def near(self, number: int) -> Mask:
+        """Whether each piece is near a piece, compared with the length of that piece."""
+        top, bottom, left, right = self.boxes.T
+        gaps = top - bottom[number], top[number] - bottom, left - right[number], left[number] - right
+        near: Mask = np.max(gaps, axis=0) <= NEAR * max(self.heights[number], self.widths[number])
+        return near
+
+    @property
+    def heights(self) -> Numbers:
+        """The height of each piece."""
+        return self.boxes[:, 1] - self.boxes[:, 0]
+
+    @property
+    def widths(self) -> Numbers:
+        """The width of each piece."""
+        return self.boxes[:, 3] - self.boxes[:, 2]
+
+    @property
+    def sides(self) -> Mask:
+        """Whether each piece touches the top, the bottom, the left and the right of the mask: ``[pieces, 4]``."""
+        height, width = self.mask.shape
+        return self.boxes == (0, height, 0, width)
+
+    @property
+    def across(self) -> Mask:
+        """Whether each piece reaches from one side of the mask to the opposite one."""
+        top, bottom, left, right = self.sides.T
+        across: Mask = (top & bottom) | (left & right)
+        return across
+
+
+def pieces_of(mask: Mask) -> Pieces:
+    """Find the connected pieces of a mask that is not empty.
+
+    The mask is seen as runs along its rows. Each run takes the lowest number among itself and the runs that it touches
+    in the next row, over and over. Each number is then replaced by the number of the run that it names, so that a few
+    rounds suffice.
+    """
+    stride = mask.shape[1] + 1  # one column more, so that no run goes on in the next row
+    edges = np.flatnonzero(np.diff(np.pad(mask, ((0, 0), (0, 1))).ravel().view(np.int8), prepend=np.int8(0)))
+    starts, ends = edges[::2], edges[1::2]
+    numbers = np.unique(_joined(starts, ends, stride), return_inverse=True)[1]
+    count = int(numbers.max()) + 1
+    rows, left = np.divmod(starts, stride)
+    right = left + ends - starts
+    boxes = np.empty((count, 4), np.int_)
+    boxes[:, [0, 2]] = stride * mask.shape[0]
+    boxes[:, [1, 3]] = 0
+    np.minimum.at(boxes[:, 0], numbers, rows)
+    np.maximum.at(boxes[:, 1], numbers, rows + 1)
+    np.minimum.at(boxes[:, 2], numbers, left)
+    np.maximum.at(boxes[:, 3], numbers, right)
+    areas = np.bincount(numbers, ends - starts, count).astype(np.int_)
+    return Pieces(mask, starts, ends, numbers, areas, boxes)
+
+
+def _joined(starts: Numbers, ends: Numbers, stride: int) -> Numbers:
+    """For each run, the lowest index of a run that is connected with it."""
+    first, last = np.searchsorted(ends, starts + stride), np.searchsorted(starts, ends + stride, "right")
+    touching = np.maximum(last - first, 0)
+    upper = np.repeat(np.arange(len(starts)), touching)
+    lower = np.arange(len(upper)) - np.repeat(np.cumsum(touching) - touching - first, touching)
+    numbers = np.arange(len(starts))
+    while True:
+        before = numbers.copy()
+        lowest = np.minimum(numbers[upper], numbers[lower])
+        np.minimum.at(numbers, upper, lowest)
+        np.minimum.at(numbers, lower, lowest)
+        numbers = numbers[numbers]
+        if np.array_equal(numbers, before):
+            return numbers
+
+
+def digit_among(pieces: Pieces) -> Mask:
+    """Which pieces are the digit: the largest one, and those that are not much smaller or are near it.
+
+    A line from one side of the picture to the opposite one is left out, as the margin of a notebook is. A digit that
+    was cut out along its box reaches as far, but then the rest of it touches a side too.
+    """
+    areas = pieces.areas
+    large = areas >= PIECE * areas.max()
+    across = pieces.across
+    if (large & ~across).any() and not (large & ~across & pieces.sides.any(axis=1)).any():
+        areas = np.where(across, 0, areas)
+        large = areas >= PIECE * areas.max()
+    at_side = pieces.sides.any(axis=1)
+    largest = int(np.argmax(areas * ~at_side))
+    if areas[largest] * ~at_side[largest] < INNER * areas.max():
+        largest = int(np.argmax(areas))
+    return large & (pieces.near(largest) | (~at_side & (areas >= SMALL * areas[largest])))
+
+
+def fat_at_side(pieces: Pieces) -> bool:
+    """Whether a piece touches a side of the picture and is too thick for a stroke: a table, a shadow, a finger."""
+    for number in pieces.largest(pieces.sides.any(axis=1)):
+        top, bottom, left, right = pieces.boxes[number]
+        width = max(2, round(FAT * max(bottom - top, right - left)))
+        if width <= min(bottom - top, right - left):
+            only = pieces.chosen(np.arange(len(pieces.areas)) == number)[top:bottom, left:right]
+            if slid(slid(only, width, 0, np.minimum), width, 1, np.minimum).any():
+                return True
+    return False
+
+
+def several_digits(pieces: Pieces, digit: Mask) -> int:
+    """How many digits there certainly are, side by side or far apart; 1 where it is not certain.
+
+    The strokes of one digit can be apart, as the bar of a five or the halves of a broken zero. So marks count only if
+    they are about as high as each other, and together are wider than any digit or farther apart than they are long.
+    """
+    comparable = digit & (pieces.areas >= ALIKE * pieces.areas[digit].max())
+    boxes = pieces.boxes[comparable]
+    if not 2 <= len(boxes) <= MOST_MARKS:
+        return 1
+    top, bottom, left, right = boxes[np.argsort(boxes[:, 2])].T
+    height, longer = bottom - top, np.maximum(bottom - top, right - left)
+    whole = bottom.max() - top.min()
+    beside = left[1:] - np.maximum.accumulate(right)[:-1]
+    side_by_side = (
+        (beside > 0).all() and (height >= AS_HIGH * whole).all() and right.max() - left.min() >= WIDER * whole
+    )
+    below = np.maximum(top[1:] - bottom[:-1], top[:-1] - bottom[1:])
+    apart = np.maximum(beside, below)
+    far = (apart >= longer.max()).all() and longer.min() >= AS_HIGH * longer.max()
+    return len(boxes) if side_by_side or far else 1
