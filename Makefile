@@ -2,7 +2,9 @@
 PYTHON ?= python3
 SERVE  := .venv/serve
 DEV    := .venv/dev
-PYTEST := $(DEV)/bin/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder
+# One more process than processors, because many tests wait for a server.
+PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: serve check test lint types tests tests-check test-nightly test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-swap observability docs docs-serve image clean
 

@@ -135,7 +135,8 @@ def test_every_operation_answers_as_documented(service: Running, parameters: dic
     operations = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     answered = {each.operation for each in report.exchanges}
     assert answered == operations
-    assert {200, 400, 404, 405, 415, 422} <= {each.status for each in report.exchanges}
+    of_coverage = {405, 415} if parameters == SERVED else set()
+    assert {200, 400, 404, 422} | of_coverage <= {each.status for each in report.exchanges}
 
 
 def test_models_are_loaded_and_unloaded_as_documented(controlled: Running) -> None:
@@ -146,7 +147,7 @@ def test_models_are_loaded_and_unloaded_as_documented(controlled: Running) -> No
 
 def test_with_keys_set_every_operation_answers_as_documented(tmp_path: Path) -> None:
     """By a key that may do all, and by one that may not do all, nor anything often; Schemathesis tries others."""
-    limited = make_key("limited", frozenset(Scope) - {Scope.admin}, 50)
+    limited = make_key("limited", frozenset(Scope) - {Scope.admin}, 10)
     everything = make_key("everything", frozenset(Scope))
     (tmp_path / "keys.toml").write_text(everything[1] + limited[1])
     with running("--api-key-file", str(tmp_path / "keys.toml")) as service:
