@@ -7,9 +7,9 @@ from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect
 
-from tests.waiting import HANG
+from tests.waiting import PAGE
 
-PATIENCE = 1000 * HANG
+PATIENCE = 1000 * PAGE
 """Milliseconds after which a test gives up."""
 
 GLANCE = 20

@@ -7,6 +7,10 @@ from collections.abc import Callable
 HANG = 300
 """Seconds after which a test gives up. The limit guards against a hang; no test depends on the speed of a machine."""
 
+PAGE = 60
+"""Seconds after which a test gives up on the page. Chromium draws in fractions of a second, so that a test that fails
+need not take as long as HANG to say so."""
+
 PACE = 2e-3
 """Seconds between two looks."""
 
