@@ -47,13 +47,15 @@ def main(
         raise typer.BadParameter(f"{rows}: the {split} split has {len(labels)} digits", param_hint="--rows")
     chosen = np.arange(rows) * len(labels) // rows
     images, labels, seed = images[chosen], labels[chosen], list(SplitName).index(split)
-    started, found = time.monotonic(), []
+    started, found = time.process_time(), []
     for number, kind in enumerate([CLEAN, *KINDS]):
         corrupted = images if kind == CLEAN else corrupt(kind, images, seed)
         found.append(measure(kind, networks, corrupted, labels))
-        typer.echo(f"{number} of {len(KINDS)}: {kind}, {time.monotonic() - started:.0f} s", err=True)
+        typer.echo(f"{number} of {len(KINDS)}: {kind}, {time.process_time() - started:.0f} s", err=True)
     found = with_means(found)
-    typer.echo(f"{rows:,} digits of the {split} split; {processor()}, one thread; {time.monotonic() - started:.0f} s\n")
+    typer.echo(
+        f"{rows:,} digits of the {split} split; {processor()}, {time.process_time() - started:.0f} s of one core\n"
+    )
     for line in tables(networks, found):
         typer.echo(line)
     draw(networks, found, FIGURE)
