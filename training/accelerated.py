@@ -111,7 +111,7 @@ def main(
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipes' numbers.")] = None,
 ) -> None:
     """Fit teachers and students, and say which student of each recipe errs least on the validation split."""
-    console, started = Console(highlight=False), time.perf_counter()
+    console, started = Console(highlight=False, soft_wrap=True), time.perf_counter()
     try:
         for stage in STAGES:
             console.print("fitting " + ", ".join(str(fit.folder) for fit in stage))

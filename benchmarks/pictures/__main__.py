@@ -3,8 +3,9 @@
     python -m benchmarks.pictures
 
 Preprocessing was tuned on digits of the validation split, as was the weight of the outliers in a fit; the test split,
-in pictures of other seeds, is for reporting. A fit with outliers has seen the same letters in other fonts, numbers of
-handwritten digits, polygons, curves and textures, but no star, no crossed lines and no photograph.
+in pictures of other seeds, is for reporting. Digits and letters are printed in fonts that no fit is shown. A fit with
+outliers has seen the same letters in other fonts and drawn by a pen, signs (a star and crossed strokes among them),
+numbers of handwritten digits, polygons, curves and textures, but no photograph.
 """
 
 from pathlib import Path

@@ -12,7 +12,7 @@ from service.images.strokes import Ink, Strokes, box_of, strokes_of
 
 WORKING = 256  # a picture whose longer side is twice that or more is reduced first
 COARSEST = 80  # a picture whose noise is averaged by reducing it keeps that many pixels on its longer side
-FINE = 64  # ink whose longer side is shorter than that in a reduced picture is looked at again in the picture itself
+FINE = 40  # ink whose longer side is shorter than that in a reduced picture is looked at again in the picture itself
 AROUND = 0.5  # what is looked at again extends beyond the ink's box by this part of its longer side
 FADED = 0.2  # the box of the ink is that of the pixels that have more ink than this
 OPPOSITE = 0.6  # the less probable polarity is believed only if its ink is so much less doubtful
@@ -27,6 +27,8 @@ def find_ink(picture: npt.NDArray[np.uint8]) -> Ink | None:
     Raises:
         SeveralDigitsError: there are several separate marks of about the same size.
     """
+    if picture.ndim == 3 and (picture[..., :1] == picture[..., 1:]).all():
+        picture = picture[..., 0]  # a grey picture in colours
     longer = max(picture.shape[:2])
     factor = longer // WORKING if longer >= 2 * WORKING else 1
     levels = without_specks(_reduced(picture, factor))
@@ -64,9 +66,11 @@ def _likeliest(levels: Pixels) -> Strokes | None:
         return smooth
     # Each channel has a polarity of its own: a blue pen on yellow paper is darker in red and green, lighter in blue.
     dark = np.where([_is_mostly_light(channel) for channel in np.moveaxis(levels, 2, 0)], levels, 255 - levels)
-    uneven, opposite = strokes_of(from_uneven_paper(dark)), strokes_of(from_uneven_paper(255 - dark))
-    if uneven is None or (opposite is not None and opposite.doubt < OPPOSITE * uneven.doubt):
-        uneven = opposite
+    uneven = strokes_of(from_uneven_paper(dark))
+    if uneven is None or not uneven.is_clear:
+        opposite = strokes_of(from_uneven_paper(255 - dark))
+        if uneven is None or (opposite is not None and opposite.doubt < OPPOSITE * uneven.doubt):
+            uneven = opposite
     found = [strokes for strokes in (smooth, uneven) if strokes is not None and strokes.likely]
     return min(found, key=lambda strokes: strokes.doubt, default=None)
 

@@ -1,6 +1,7 @@
 """The noise of a picture: how much there is, and less of it."""
 
 import numpy as np
+import numpy.typing as npt
 
 from service.images.paper import Pixels
 
@@ -19,6 +20,9 @@ def without_specks(levels: Pixels) -> Pixels:
         levels: uint8 ``[height, width, channels]``.
     """
     least = STANDS_OUT * float(np.ptp(levels))
+    away = _from_neighbours(levels)
+    if np.count_nonzero(away > 2 * least) < SPECKS * away.size:
+        return levels
     for _ in range(2):
         low, high = _second_of_neighbours(levels)
         clipped = np.clip(levels, low, high)
@@ -48,14 +52,21 @@ def _second_of_neighbours(levels: Pixels) -> tuple[Pixels, Pixels]:
 def is_noisy(levels: Pixels) -> bool:
     """Whether the noise of single pixels is a large part of the picture's range of levels.
 
-    Noise is what a pixel differs by from the mean of two neighbours, which are on opposite sides of it.
+    The noise is estimated by the median of what a pixel differs by from the mean of its two neighbours.
+
+    Args:
+        levels: uint8 ``[height, width, channels]``.
     """
+    away = _from_neighbours(levels)
+    least = NOISY * float(np.ptp(levels)) * 6**0.5 / 1.4826
+    return 2 * np.count_nonzero(away > least) > away.size
+
+
+def _from_neighbours(levels: Pixels) -> npt.NDArray[np.int16]:
+    """Twice what each pixel differs by from the mean of its neighbours to the left and to the right."""
     wide = levels.astype(np.int16)
-    away = np.abs(2 * wide[:, 1:-1] - wide[:, :-2] - wide[:, 2:])
-    if away.size == 0:
-        return False
-    deviation = 1.4826 * float(np.median(away)) / 6**0.5
-    return deviation > NOISY * float(np.ptp(levels))
+    away: npt.NDArray[np.int16] = np.abs(2 * wide[:, 1:-1] - wide[:, :-2] - wide[:, 2:])
+    return away
 
 
 def smoothed(levels: Pixels) -> Pixels:

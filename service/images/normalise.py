@@ -31,11 +31,9 @@ def to_mnist(picture: Picture) -> Digit:
     """
     if picture.shape[:2] == (SIDE, SIDE):
         grey = picture if picture.ndim == 2 else np.asarray(Image.fromarray(picture).convert("L"))
-        candidates = np.stack([grey, ~grey])
-        flags = in_form(candidates)
-        if flags.any():
-            digit: Digit = candidates[int(flags.argmax())]
-            return digit
+        for digit in (grey, ~grey):
+            if in_form(digit[np.newaxis])[0]:
+                return digit
     ink = find_ink(picture) if picture.size else None
     if ink is None:
         raise BlankPictureError(int(picture.min(initial=255)), int(picture.max(initial=0)))

@@ -49,8 +49,12 @@ def from_smooth_paper(levels: Pixels) -> Levels:
     for number in range(ROUNDS):
         chosen = ring if number < ROUNDS // 2 and ring.sum() > 4 * len(surface) else np.ones_like(ring)
         surface = _refitted(surface, terms[chosen], points[chosen])
-    rows, columns = (np.arange(side) * (2 / side) - 1 for side in (height, width))
-    return (_terms(rows, columns) @ surface - levels).astype(np.float32)
+    y, x = (np.arange(side, dtype=np.float32) * (2 / side) - 1 for side in (height, width))
+    one, down, right, down2, both, right2 = surface.astype(np.float32)
+    rows = one + y[:, np.newaxis] * down + (y**2)[:, np.newaxis] * down2
+    columns = x[:, np.newaxis] * right + (x**2)[:, np.newaxis] * right2
+    smooth = rows[:, np.newaxis] + columns + np.multiply.outer(y, x)[..., np.newaxis] * both
+    return (smooth - levels).astype(np.float32)
 
 
 def border(levels: npt.NDArray[Level]) -> npt.NDArray[Level]:

@@ -11,6 +11,7 @@ from service.images.pieces import Mask, Pieces, digit_among, fat_at_side, pieces
 
 Ink = npt.NDArray[np.float32]  # [height, width]
 
+SAMPLE = 10_000  # pixels of the paper from which its noise is estimated
 FAINTEST = 3  # levels: ink has at least that contrast, because less can be rounding
 CERTAIN = 5  # ink has at least so many standard deviations of the paper as contrast
 CLEAR = 9  # if ink has fewer standard deviations of the paper than that, one piece must be most of it
@@ -115,6 +116,7 @@ def _in_ink_colour(contrast: Levels) -> Ink:
 def _paper(plain: Ink) -> tuple[float, float]:
     """The median contrast of the paper, and the standard deviation of a normal distribution with its deviations."""
     paper = plain[plain < plain.max() / 2]
+    paper = paper[:: 1 + paper.size // SAMPLE]
     if paper.size == 0:
         return 0.0, 0.0
     centre = float(np.median(paper))
