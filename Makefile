@@ -2,6 +2,9 @@
 PYTHON ?= python3
 SERVE  := .venv/serve
 DEV    := .venv/dev
+# uv leaves it to the first import to compile a module; without bytecode each process would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # One more process than processors, because many tests wait for a server.
 PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
