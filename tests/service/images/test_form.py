@@ -5,9 +5,9 @@ import gzip
 import numpy as np
 import pytest
 
+from service.images.errors import RowError
 from service.images.form import in_form
 from service.images.normalise import rows_to_mnist, to_mnist
-from service.images.errors import RowError
 from tests.digits import MNIST
 from tests.pictures import DIGITS, SEVEN, Pixels
 
