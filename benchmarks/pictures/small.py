@@ -96,8 +96,10 @@ def fogged(levels: Levels, rng: np.random.Generator) -> Levels:
     for grain in (14, 7, 3):
         fog += grain * _standardised(uniform_filter(rng.normal(size=(SIDE + 28,) * 2), grain)[14:-14, 14:-14])
     fog = (fog - fog.min()) / np.ptp(fog)
-    return (levels + 255 * rng.uniform(0.6, 1.2) * fog) / 1.6
+    under: Levels = (levels + 255 * rng.uniform(0.6, 1.2) * fog) / 1.6
+    return under
 
 
 def _standardised(levels: Levels) -> Levels:
-    return (levels - levels.mean()) / levels.std()
+    standardised: Levels = (levels - levels.mean()) / levels.std()
+    return standardised

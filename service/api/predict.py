@@ -151,8 +151,8 @@ def route(plane: DataPlane) -> APIRoute:
         """Classify one image or more.
 
         The body is JSON, a PNG, a JPEG, raw pixels, or a form of such files. For JSON the solver fields may stand in
-        the body; for every other body they stand in the query. A picture of another size than 28x28 is brought to
-        MNIST's form: the ink alone, white on black, fitted to 20x20, its centre of mass in the middle.
+        the body; for every other body they stand in the query. Pictures and grey levels that are not in MNIST's form
+        are brought to it: the ink alone, white on black, fitted to 20x20, its centre of mass in the middle.
         """
         plane.check(expected_images(request, settings.max_images), Priority[query.priority])
         parts = await read(request)

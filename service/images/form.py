@@ -38,16 +38,18 @@ def in_form(images: Images) -> Flags:
     total, down, right = (flat.astype(np.float32) @ PLACES).T
     inked = flat > INK
     square = inked.reshape(-1, SIDE, SIDE)
-    longer = np.maximum(_extent(square.any(axis=2)), _extent(square.any(axis=1)))
+    longer = np.maximum(_extent(np.any(square, axis=2)), _extent(np.any(square, axis=1)))
     bare = flat <= PAPER
-    return (
+    flags: Flags = (
         (flat.max(axis=1) >= STRONGEST)
         & (np.count_nonzero(bare, axis=1) >= SHARE * PIXELS)
         & (np.count_nonzero(bare[:, EDGE.ravel()], axis=1) >= np.count_nonzero(EDGE) - AT_BORDER)
-        & _between(longer, LONGER)
-        & _between(down, (CENTRE[0] * total, CENTRE[1] * total))
-        & _between(right, (CENTRE[0] * total, CENTRE[1] * total))
+        & (longer >= LONGER[0])
+        & (longer <= LONGER[1])
     )
+    for moment in (down, right):
+        flags &= (moment >= CENTRE[0] * total) & (moment <= CENTRE[1] * total)
+    return flags
 
 
 def _extent(flags: Flags) -> npt.NDArray[np.int_]:
@@ -55,8 +57,3 @@ def _extent(flags: Flags) -> npt.NDArray[np.int_]:
     length = flags.shape[1]
     extent: npt.NDArray[np.int_] = length - flags.argmax(axis=1) - flags[:, ::-1].argmax(axis=1)
     return extent
-
-
-def _between(values: npt.NDArray[np.generic], bounds: tuple[object, object]) -> Flags:
-    inside: Flags = (values >= bounds[0]) & (values <= bounds[1])
-    return inside

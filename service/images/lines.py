@@ -14,6 +14,7 @@ THIN = 0.05  # a line is thinner than this part of the region's side across whic
 COLUMNS = 64  # of a mask, at most, on which lines are looked for
 BAND = 0.08  # the sides of a frame are within this part of its height and width
 REST = 0.15  # what is left of lines where others cross them is less than this part of the digit's area
+AROUND = 2  # pixels around a frame, so that a stroke that ends on it is told from a side of the picture
 INSIDE = 0.3  # a digit in a frame is at least this part of the frame's height
 AMONG = 0.12  # a digit among lines that go across the picture is at least this part of the picture's height
 
@@ -48,8 +49,10 @@ def without_lines(pieces: Pieces) -> Cleared | None:
     for number in large:
         top, bottom, left, right = (int(side) for side in pieces.boxes[number])
         region = slice(top, bottom), slice(left, right)
-        if _is_frame(pieces.mask[region], ~pieces.sides[number]) and (cleared := _cleared(pieces, region, INSIDE)):
-            return cleared
+        if _is_frame(pieces.mask[region], ~pieces.sides[number]):
+            around = tuple(slice(max(0, at.start - AROUND), at.stop + AROUND) for at in region)
+            if cleared := _cleared(pieces, (around[0], around[1]), INSIDE):
+                return cleared
     return None
 
 
@@ -73,7 +76,7 @@ def _cleared(pieces: Pieces, region: Region, least: float) -> Cleared | None:
     if not rest.any():
         return None
     left = pieces_of(rest)
-    inside = ~left.sides.any(axis=1)
+    inside = ~left.at_side
     if not inside.any():
         return None
     largest = int(np.argmax(left.areas * inside))

@@ -59,7 +59,7 @@ def is_noisy(levels: Pixels) -> bool:
     """
     away = _from_neighbours(levels)
     least = NOISY * float(np.ptp(levels)) * 6**0.5 / 1.4826
-    return 2 * np.count_nonzero(away > least) > away.size
+    return bool(2 * np.count_nonzero(away > least) > away.size)
 
 
 def _from_neighbours(levels: Pixels) -> npt.NDArray[np.int16]:
@@ -73,4 +73,5 @@ def smoothed(levels: Pixels) -> Pixels:
     """The picture, averaged over squares of 3 by 3 with the weights 1, 2, 1 along each side."""
     padded = np.pad(levels, ((1, 1), (1, 1), (0, 0)), mode="edge").astype(np.uint16)
     rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
-    return ((rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:] + 8) // 16).astype(np.uint8)
+    mean: Pixels = ((rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:] + 8) // 16).astype(np.uint8)
+    return mean

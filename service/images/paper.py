@@ -54,7 +54,8 @@ def from_smooth_paper(levels: Pixels) -> Levels:
     rows = one + y[:, np.newaxis] * down + (y**2)[:, np.newaxis] * down2
     columns = x[:, np.newaxis] * right + (x**2)[:, np.newaxis] * right2
     smooth = rows[:, np.newaxis] + columns + np.multiply.outer(y, x)[..., np.newaxis] * both
-    return (smooth - levels).astype(np.float32)
+    contrast: Levels = (smooth - levels).astype(np.float32)
+    return contrast
 
 
 def border(levels: npt.NDArray[Level]) -> npt.NDArray[Level]:

@@ -19,7 +19,7 @@ ALIKE = 0.3  # marks are of about the same size if none has less than this part 
 AS_HIGH = 0.6  # and none is less high than this part of the highest one
 WIDER = 1.3  # a row of marks is wider than one digit if it is wider than that times its height
 MOST_MARKS = 6  # more of them can be the dots of a dotted pen
-FAT = 0.42  # no stroke is as thick as this part of the longer side of its piece
+FAT = 0.5  # no stroke is as thick as this part of the longer side of its piece
 
 
 class Pieces(NamedTuple):
@@ -51,7 +51,8 @@ class Pieces(NamedTuple):
         """The numbers of the largest of some of the pieces; specks are left out, and all but a few."""
         areas = self.areas * which
         numbers = np.argsort(-areas, kind="stable")[:FEW]
-        return numbers[areas[numbers] >= PIECE * self.areas.max()]
+        largest: Numbers = numbers[areas[numbers] >= PIECE * self.areas.max()]
+        return largest
 
     def near(self, number: int) -> Mask:
         """Whether each piece is near a piece, compared with the length of that piece."""
@@ -74,7 +75,14 @@ class Pieces(NamedTuple):
     def sides(self) -> Mask:
         """Whether each piece touches the top, the bottom, the left and the right of the mask: ``[pieces, 4]``."""
         height, width = self.mask.shape
-        return self.boxes == (0, height, 0, width)
+        sides: Mask = self.boxes == (0, height, 0, width)
+        return sides
+
+    @property
+    def at_side(self) -> Mask:
+        """Whether each piece touches a side of the mask."""
+        at_side: Mask = np.any(self.sides, axis=1)
+        return at_side
 
     @property
     def across(self) -> Mask:
@@ -135,19 +143,20 @@ def digit_among(pieces: Pieces) -> Mask:
     areas = pieces.areas
     large = areas >= PIECE * areas.max()
     across = pieces.across
-    if (large & ~across).any() and not (large & ~across & pieces.sides.any(axis=1)).any():
+    if (large & ~across).any() and not (large & ~across & pieces.at_side).any():
         areas = np.where(across, 0, areas)
         large = areas >= PIECE * areas.max()
-    at_side = pieces.sides.any(axis=1)
+    at_side = pieces.at_side
     largest = int(np.argmax(areas * ~at_side))
     if areas[largest] * ~at_side[largest] < INNER * areas.max():
         largest = int(np.argmax(areas))
-    return large & (pieces.near(largest) | (~at_side & (areas >= SMALL * areas[largest])))
+    digit: Mask = large & (pieces.near(largest) | (~at_side & (areas >= SMALL * areas[largest])))
+    return digit
 
 
 def fat_at_side(pieces: Pieces) -> bool:
     """Whether a piece touches a side of the picture and is too thick for a stroke: a table, a shadow, a finger."""
-    for number in pieces.largest(pieces.sides.any(axis=1)):
+    for number in pieces.largest(pieces.at_side):
         top, bottom, left, right = pieces.boxes[number]
         width = max(2, round(FAT * max(bottom - top, right - left)))
         if width <= min(bottom - top, right - left):

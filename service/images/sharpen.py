@@ -42,7 +42,8 @@ def sharpened(ink: Ink) -> Ink:
     guess = seen.copy()
     for _ in range(ROUNDS):
         guess *= down @ (seen / (down @ guess @ right)) @ right
-    return np.clip(guess / np.median(guess[guess > guess.max() / 2]), 0, 1).astype(np.float32)
+    clear: Ink = np.clip(guess / np.median(guess[guess > guess.max() / 2]), 0, 1).astype(np.float32)
+    return clear
 
 
 def _blur_and_stroke(ink: Ink) -> tuple[float, float]:

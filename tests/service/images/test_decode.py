@@ -241,8 +241,8 @@ def test_a_speck_of_dust_on_blank_paper_is_no_ink(level: int) -> None:
 
 
 def test_one_pixel_of_ink_in_a_small_picture_fills_the_box() -> None:
-    canvas = np.full((45, 25), 255, np.uint8)
-    canvas[35, 5] = 0
+    canvas = np.full((35, 25), 255, np.uint8)
+    canvas[25, 5] = 0
     expected = np.zeros((28, 28), np.uint8)
     expected[4:24, 4:24] = 255
     assert np.array_equal(to_mnist(canvas), expected)
