@@ -93,8 +93,8 @@ class PredictBody(PredictFields):
         FailFast(),
         Field(
             min_length=1,
-            description="Each image is 28 rows of 28 grey levels from 0 to 255, or a PNG or JPEG of any size in base64. "
-            "What is not in MNIST's form, white ink on black, is brought to it.",
+            description="Each image is 28 rows of 28 grey levels from 0 to 255, or a PNG or JPEG of any size in "
+            "base64. What is not in MNIST's form, white ink on black, is brought to it.",
         ),
     ]
 
