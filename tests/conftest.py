@@ -102,8 +102,8 @@ def source(few_digits: Dataset) -> Source:
 
 def unfitted(recipe: str, dataset: Dataset) -> Source:
     """The network of a recipe as it is before any fit."""
-    torch.manual_seed(20180619)
-    told = read_recipe(RECIPES / f"{recipe}.toml")
+    torch.manual_seed(2)  # a seed whose network gives several digits, and other ones where it is solved loosely
+    told = read_recipe(RECIPES / f"{recipe}.toml").model_copy(update={"precision": "float32"})
     normalisation = dataset.normalisation._replace(levels=told.levels)
     config = RunConfig(recipe=told, seed=7, dataset=dataset.name, normalisation=normalisation, device="cpu", torch="-")
     return Source(NETWORKS[told.network](normalisation), config, METRICS_LINE, dataset)

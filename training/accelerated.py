@@ -71,8 +71,8 @@ def fit_together(stage: tuple[Planned, ...], data: Path, device: str, epochs: in
         for fit in stage:
             fit.folder.mkdir(parents=True, exist_ok=True)
             with (fit.folder / LOG).open("ab") as log:
-                command = _command(fit, data, device, epochs)
-                processes[fit] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)  # noqa: S603
+                arguments = command(fit, data, device, epochs)
+                processes[fit] = subprocess.Popen(arguments, stdout=log, stderr=log, env=environment)  # noqa: S603
         while any(process.poll() is None for process in processes.values()):
             _refuse_failed(processes)
             time.sleep(POLL)
@@ -83,7 +83,8 @@ def fit_together(stage: tuple[Planned, ...], data: Path, device: str, epochs: in
             process.wait()
 
 
-def _command(fit: Planned, data: Path, device: str, epochs: int | None) -> list[str]:
+def command(fit: Planned, data: Path, device: str, epochs: int | None) -> list[str]:
+    """The command line of a fit, which goes on where there is a checkpoint already."""
     options = ["--run", str(fit.folder), "--seed", str(fit.seed), "--data", str(data), "--device", device]
     if epochs is not None:
         options += ["--epochs", str(epochs)]

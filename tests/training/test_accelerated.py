@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.accelerated import LOG, STAGES, FitFailedError, Planned, fit_together, validation_error
+from training.accelerated import LOG, STAGES, FitFailedError, Planned, command, fit_together, validation_error
 from training.recipe import RECIPES, read_recipe
 from training.run import CHECKPOINT, load_config
 
@@ -18,15 +18,24 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
-def test_fits_run_side_by_side_and_go_on_when_called_again(data: Path) -> None:
+def test_fits_run_side_by_side(data: Path) -> None:
     stage = (Planned("mlp", 1), Planned("mlp", 2))
     fit_together(stage, data, "cpu", 1)
     for fit in stage:
         assert (fit.folder / CHECKPOINT).is_file()
         assert load_config(fit.folder).seed == fit.seed
         assert 0 < validation_error(fit) <= 1
-    fit_together(stage[:1], data, "cpu", 1)
-    assert "resumed after epoch 1 of 1" in (stage[0].folder / LOG).read_text()
+        assert "epoch 1/1" in (fit.folder / LOG).read_text()
+
+
+def test_a_fit_that_was_interrupted_goes_on() -> None:
+    fit = Planned("mlp", 1)
+    first = command(fit, Path("digits"), "cpu", 3)
+    assert first[1:5] == ["-m", "training", "fit", "mlp"]
+    assert "--resume" not in first
+    fit.folder.mkdir(parents=True)
+    (fit.folder / CHECKPOINT).touch()
+    assert command(fit, Path("digits"), "cpu", 3) == [*first, "--resume"]
 
 
 def test_a_fit_that_fails_is_named_with_its_last_words(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_epochs_draw_other_outliers(digits: Dataset) -> None:
     """Whatever the digits: without any learning, and with the same of them in each batch, the losses differ."""
     told = recipe(learning_rate=1e-12, weight_decay=0, augmentation=STILL, solver=penalised(0, 1), batch_size=96)
     losses = {}
-    for outliers in (None, {"rows": 8, "weight": 0.5}):
+    for outliers in (None, {"rows": 32, "weight": 5}):
         fit = Fit(Recipe.model_validate({**told.model_dump(), "outliers": outliers}), digits, CPU, seed=0)
         losses[outliers is None] = [float(loss) for _ in range(2) for _, loss, _ in fit.train_epoch()]
     assert losses[True][0] == pytest.approx(losses[True][1], rel=1e-6)

@@ -61,6 +61,9 @@ WRONG = {  # what takes the place of what, and the field that is complained of
     "no synthetic digit": ("rows = 16", "rows = 0", r"synthetic\.rows: "),
     "no outlier": ("rows = 8", "rows = 0", r"outliers\.rows: "),
     "outliers of no weight": ("weight = 0.5", "weight = 0", r"outliers\.weight: "),
+    "no teacher": ('["runs/one", "models/other"]', "[]", r"distil\.teachers: "),
+    "no temperature": ("temperature = 2", "temperature = 0", r"distil\.temperature: "),
+    "more than the whole loss": ("weight = 0.4", "weight = 1.4", r"distil\.weight: "),
     "bad TOML": ("epochs = 2", "epochs = = 2", "line 2"),
     "a field twice": ("epochs = 2", "epochs = 2\nepochs = 3", "line 3"),
 }
@@ -114,6 +117,11 @@ rows = 16
 [outliers]
 rows = 8
 weight = 0.5
+
+[distil]
+teachers = ["runs/one", "models/other"]
+temperature = 2
+weight = 0.4
 """
 
 SOLVER = """\
@@ -205,13 +213,15 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         },
         "synthetic": {"rows": 16},
         "outliers": {"rows": 8, "weight": 0.5},
+        "distil": {"teachers": ["runs/one", "models/other"], "temperature": 2, "weight": 0.4},
     }
 
 
-def test_a_recipe_may_do_without_synthetic_digits_and_outliers(tmp_path: Path) -> None:
+def test_a_recipe_may_do_without_synthetic_digits_outliers_and_teachers(tmp_path: Path) -> None:
     told = read(tmp_path, VALID[: VALID.index("[synthetic]")])
-    assert (told.synthetic, told.outliers) == (None, None)
-    assert told.model_dump(exclude_none=True).keys().isdisjoint({"synthetic", "outliers"}), "nor does a manifest"
+    left_out = {"synthetic", "outliers", "distil"}
+    assert {getattr(told, field) for field in left_out} == {None}
+    assert told.model_dump(exclude_none=True).keys().isdisjoint(left_out), "a manifest does not mention them either"
 
 
 def test_a_recipe_may_leave_levels_looks_and_the_precision_open(tmp_path: Path) -> None:
