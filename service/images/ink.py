@@ -72,7 +72,7 @@ def _likeliest(levels: Pixels) -> Strokes | None:
         if uneven is None or (opposite is not None and opposite.doubt < OPPOSITE * uneven.doubt):
             uneven = opposite
     found = [strokes for strokes in (smooth, uneven) if strokes is not None and strokes.likely]
-    return min(found, key=lambda strokes: strokes.doubt, default=None)
+    return min(found, key=lambda strokes: (strokes.bordered, strokes.doubt), default=None)
 
 
 def _is_mostly_light(channel: npt.NDArray[np.uint8]) -> bool:

@@ -103,7 +103,8 @@ def from_uneven_paper(levels: Pixels) -> Levels:
         for axis in (0, 1):
             filled = slid(filled, width, axis, extreme)
     light = filled.astype(np.float32) + DARKEST
-    return (light - DARKEST - levels) * (np.median(light, axis=(0, 1)) / light)
+    # Light multiplies contrast. It is made less where the light is strong, and not more in a shadow, where noise is too.
+    return (light - DARKEST - levels) * np.minimum(np.median(light, axis=(0, 1)) / light, 1)
 
 
 def slid(levels: npt.NDArray[Level], width: int, axis: int, extreme: np.ufunc) -> npt.NDArray[Level]:
