@@ -14,7 +14,8 @@ from models.backends.onnx import OnnxBackend
 from models.form import SIDE
 from models.solvers.settings import SolverSettings
 from models.solvers.solve import Outcome, solve
-from service.images.decode import PictureError, decode
+from service.images.decode import decode
+from service.images.errors import PictureError
 
 DEFAULT = "default"
 LOOSE, TIGHT = 1.0, 1e-3

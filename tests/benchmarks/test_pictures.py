@@ -16,7 +16,7 @@ from tests.pictures import LABELS
 from training.cli import SplitName
 
 ROWS = 8
-HARD = {"thick strokes", "thin strokes", "cut out along its box"}
+HARD = {"thick strokes", "thin strokes", "cut out along its box", "other styles, photograph"}
 
 
 @pytest.fixture(scope="module")

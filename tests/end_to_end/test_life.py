@@ -115,9 +115,9 @@ def until_ready(url: str) -> None:
 
 
 def test_settings_come_from_the_environment_and_flags_override_them() -> None:
-    headers = {"content-type": PIXELS}
+    headers, digits = {"content-type": PIXELS}, load_test_set()[0][:2]
     with running("--max-images", "2", ODENET_MAX_IMAGES="1", ODENET_MAX_BODY_BYTES="3000") as service:
-        assert httpx.post(f"{service.url}/predict", content=bytes(2 * 784), headers=headers).status_code == 200
+        assert httpx.post(f"{service.url}/predict", content=digits.tobytes(), headers=headers).status_code == 200
         for rows, limit in ((3, "at most 2"), (4, "at most 3,000 bytes")):
             answer = httpx.post(f"{service.url}/predict", content=bytes(rows * 784), headers=headers)
             assert answer.status_code == 413

@@ -4,6 +4,7 @@ import json
 
 import httpx
 
+from models.artifact import Manifest
 from tests.serving import SHIPPED
 
 
@@ -18,7 +19,9 @@ def test_the_models_are_listed(client: httpx.Client) -> None:
 
 def test_a_model_shows_its_manifest_its_card_and_its_trade_off(client: httpx.Client) -> None:
     details = client.get("/models/odenet-mnist").json()
-    assert details["manifest"] == json.loads((SHIPPED / "manifest.json").read_text())
+    assert details["manifest"] == Manifest.model_validate_json((SHIPPED / "manifest.json").read_bytes()).model_dump(
+        mode="json"
+    )
     assert details["profile"] == json.loads((SHIPPED / "profile.json").read_text())
     assert details["card"] == (SHIPPED / "README.md").read_text()
 

@@ -76,8 +76,8 @@ def test_a_picture_that_is_blank(browser: Browser, service: Running) -> None:
     with visiting(browser, service.url, expected="422") as page:
         give(page, encoded(np.full((200, 200), 230, np.uint8)))
         expect(page.locator("#notice")).to_have_text(
-            "That picture cannot be read: the picture shows no ink: nothing on it stands out clearly from its paper. "
-            "Another one may do, or draw the digit."
+            "That picture cannot be read: the picture shows no ink: nothing on it stands out clearly from its paper; "
+            "its levels go from 230 to 230, of 0 to 255. Another one may do, or draw the digit."
         )
         expect(page.locator("#digit")).to_have_text("\N{EN DASH}")
 
