@@ -168,7 +168,7 @@ def _strokes(plain: Ink, full: float, spread: float, marks: Marks) -> Strokes | 
     cut_out = pieces.sides[marks.digit].any(axis=0).all() and on_border < CUT_OUT
     inside = (on_border < BORDER and not fat_at_side(pieces)) or min(mask.shape) < NARROW
     likely = bool(mask.mean() < COVERED and (cut_out or inside))
-    bordered = bool(border(mask | hidden).mean() >= BORDER)
+    bordered = bool(border(hidden).mean() >= BORDER)
     count = several_digits(pieces, marks.digit)
     return Strokes(np.ascontiguousarray(ink[box], np.float32), box, full, unevenness, likely, bordered, count)
 
