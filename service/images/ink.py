@@ -8,13 +8,12 @@ from service.images.errors import SeveralDigitsError
 from service.images.noise import is_noisy, smoothed, without_specks
 from service.images.paper import Pixels, from_smooth_paper, from_uneven_paper
 from service.images.sharpen import sharpened
-from service.images.strokes import FAINTEST, Ink, Strokes, box_of, strokes_of
+from service.images.strokes import Ink, Strokes, box_of, strokes_of
 
 WORKING = 256  # a picture whose longer side is twice that or more is reduced first
 COARSEST = 80  # a picture whose noise is averaged by reducing it keeps that many pixels on its longer side
 FINE = 40  # ink whose longer side is shorter than that in a reduced picture is looked at again in the picture itself
 AROUND = 0.5  # what is looked at again extends beyond the ink's box by this part of its longer side
-LARGER = 2  # times: by how much a box that has the edges of a table in it is larger than the digit's
 FADED = 0.2  # the box of the ink is that of the pixels that have more ink than this
 OPPOSITE = 0.6  # the less probable polarity is believed only if its ink is so much less doubtful
 
@@ -62,10 +61,7 @@ def _reduced(picture: npt.NDArray[np.uint8], factor: int) -> Pixels:
 
 def _likeliest(levels: Pixels) -> Strokes | None:
     """The ink on the paper that explains a picture best: a smooth one, or an uneven one with dark or light ink."""
-    contrast = from_smooth_paper(levels)
-    if np.abs(contrast).max() < FAINTEST:
-        return None  # nothing but a smooth paper
-    smooth = strokes_of(contrast)
+    smooth = strokes_of(from_smooth_paper(levels))
     if smooth is not None and smooth.is_clear:
         return smooth
     # Each channel has a polarity of its own: a blue pen on yellow paper is darker in red and green, lighter in blue.
@@ -76,8 +72,6 @@ def _likeliest(levels: Pixels) -> Strokes | None:
         if uneven is None or (opposite is not None and opposite.doubt < OPPOSITE * uneven.doubt):
             uneven = opposite
     found = [strokes for strokes in (smooth, uneven) if strokes is not None and strokes.likely]
-    if len(found) == 2 and found[0].bordered and found[0].ink.size > LARGER * found[1].ink.size:
-        return found[1]  # the first one has the edges of a table in it
     return min(found, key=lambda strokes: strokes.doubt, default=None)
 
 

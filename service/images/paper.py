@@ -103,9 +103,7 @@ def from_uneven_paper(levels: Pixels) -> Levels:
         for axis in (0, 1):
             filled = slid(filled, width, axis, extreme)
     light = filled.astype(np.float32) + DARKEST
-    # Light multiplies contrast. Strong light is divided out; a shadow is not, because its noise would grow as well.
-    contrast: Levels = (light - DARKEST - levels) * np.minimum(np.median(light, axis=(0, 1)) / light, 1)
-    return contrast
+    return (light - DARKEST - levels) * (np.median(light, axis=(0, 1)) / light)
 
 
 def slid(levels: npt.NDArray[Level], width: int, axis: int, extreme: np.ufunc) -> npt.NDArray[Level]:

@@ -40,7 +40,6 @@ class Strokes(NamedTuple):
         full: the contrast of full ink, in levels.
         unevenness: the mean deviation of the paper around it, as a part of the ink's contrast.
         likely: whether it is where ink is, and not along the border as tables and shadows are.
-        bordered: whether lines that were left out cover much of the border, which can be a table's edges.
         marks: how many digits there are, if that is certain, and otherwise 1.
     """
 
@@ -49,13 +48,12 @@ class Strokes(NamedTuple):
     full: float
     unevenness: float
     likely: bool
-    bordered: bool
     marks: int
 
     @property
     def is_clear(self) -> bool:
-        """Whether it is likely, on an even paper and without lines along the border."""
-        return self.likely and not self.bordered and self.unevenness < EVEN
+        """Whether it is likely and on an even paper."""
+        return self.likely and self.unevenness < EVEN
 
     @property
     def doubt(self) -> float:
@@ -168,9 +166,8 @@ def _strokes(plain: Ink, full: float, spread: float, marks: Marks) -> Strokes | 
     cut_out = pieces.sides[marks.digit].any(axis=0).all() and on_border < CUT_OUT
     inside = (on_border < BORDER and not fat_at_side(pieces)) or min(mask.shape) < NARROW
     likely = bool(mask.mean() < COVERED and (cut_out or inside))
-    bordered = bool(border(hidden).mean() >= BORDER)
     count = several_digits(pieces, marks.digit)
-    return Strokes(np.ascontiguousarray(ink[box], np.float32), box, full, unevenness, likely, bordered, count)
+    return Strokes(np.ascontiguousarray(ink[box], np.float32), box, full, unevenness, likely, count)
 
 
 def box_of(mask: Mask) -> tuple[slice, slice]:
