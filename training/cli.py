@@ -29,10 +29,6 @@ from training.data import MNIST, VALIDATION_ROWS, DataError
 from training.data import load as load_dataset
 from training.distil import open_teachers
 from training.evaluate import error_rate
-from training.export.agreement import DisagreementError
-from training.export.calibrate import calibrate as calibrate_artifact
-from training.export.write import ExportError, Source
-from training.export.write import export as write_artifact
 from training.fit import Fit
 from training.recipe import RECIPES, RecipeError, read_recipe
 from training.run import CHECKPOINT, as_begun, load_network, run
@@ -43,8 +39,6 @@ FAILURES = (
     ArtifactError,
     CheckpointError,
     DataError,
-    DisagreementError,
-    ExportError,
     OSError,
     RecipeError,
     SolveError,
@@ -199,6 +193,9 @@ def export(
     Writes the weights, the ONNX graphs (which must answer as torch does on 1,000 digits), the measured trade-off, a
     model card and a manifest with checksums, and renames the whole into MODELS/NAME/VERSION when all is there.
     """
+    from training.export.write import Source  # noqa: PLC0415 (a fit starts two seconds sooner without the exporter)
+    from training.export.write import export as write_artifact  # noqa: PLC0415
+
     with _failures():
         network, config = load_network(source, torch.device("cpu"))
         name = name or source.resolve().name
@@ -222,6 +219,8 @@ def calibrate(
 
     An export does the same. No graph, weight or digit changes, so that the version stays.
     """
+    from training.export.calibrate import calibrate as calibrate_artifact  # noqa: PLC0415
+
     with _failures():
         dataset = load_dataset(data)
         for target in targets:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,8 @@ class ErrorRate:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's score interval at 95 %."""
+        from scipy.stats import binomtest  # noqa: PLC0415 (takes a second to import, and a fit does not need it)
+
         low, high = binomtest(self.errors, self.rows).proportion_ci(method="wilson")
         return float(low), float(high)
 

@@ -4,11 +4,11 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from array_api_compat import array_namespace
 
 from models.backends.answer import Answer, Images
 from models.backends.flight import Flight
 from models.solvers.attempt import Array
+from models.solvers.namespace import array_namespace
 from models.solvers.settings import SolverSettings
 from models.solvers.solve import Solution, Stepper, solve
 

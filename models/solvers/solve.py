@@ -8,9 +8,10 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
 from models.solvers.attempt import Array, Attempt
+from models.solvers.namespace import array_namespace
 from models.solvers.tableau import Tableau
 
 MAX_STEPS = 1000

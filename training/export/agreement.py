@@ -20,7 +20,7 @@ LARGEST_DIFFERENCE = 1e-4
 """What two evaluations in float32 of the same logits may differ by."""
 
 
-class DisagreementError(Exception):
+class DisagreementError(ValueError):
     """A graph does not answer as torch does; the message names it and the difference."""
 
 

@@ -52,7 +52,7 @@ AGREEMENT_ROWS = 1_000
 Report = Callable[[str | ProfilePoint], None]
 
 
-class ExportError(Exception):
+class ExportError(ValueError):
     """The export cannot be written; the message says why."""
 
 
