@@ -71,7 +71,7 @@ def test_every_system_of_the_table_is_served(client: httpx.Client) -> None:
 
 def test_torch_answers_as_onnxruntime_does(client: httpx.Client) -> None:
     images = load_test_set()[0][:50]
-    with running("--backend", "torch") as by_torch, by_torch.client() as other:
+    with running("--backend", "torch", models=TWO_MODELS) as by_torch, by_torch.client() as other:
         for query in ({"method": "dopri5", "tolerance": "1e-3"}, {"method": "rk4", "steps": "2"}):
             answers = predictions(client, images, **query), predictions(other, images, **query)
             for expected, actual in zip(*answers, strict=True):

@@ -16,7 +16,7 @@ import pytest
 from models.artifact import newest, sha256
 from tests.artifacts import MLP, put, rewrite
 from tests.digits import load_test_set
-from tests.serving import FITTED, SHIPPED, running, start
+from tests.serving import FITTED, SHIPPED, TWO_MODELS, running, start
 from tests.waiting import HANG
 
 pytestmark = pytest.mark.system
@@ -62,7 +62,7 @@ def stopped_while_solving(*flags: str) -> httpx.Response:
         return client.post("/predict", content=content, headers={"content-type": PIXELS}, params=query)
 
     with (
-        running("--queue-rows", "16", "--max-images", "16", *flags) as service,
+        running("--queue-rows", "16", "--max-images", "16", *flags, models=TWO_MODELS) as service,
         service.client() as client,
         ThreadPoolExecutor() as pool,
     ):

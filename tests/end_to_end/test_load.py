@@ -17,7 +17,7 @@ from service.engine.engine import Engine
 from service.engine.job import End, Priority
 from service.settings import Settings
 from tests.digits import encoded, load_test_set
-from tests.serving import DEFAULT_MODEL, Running, folder_of, running
+from tests.serving import DEFAULT_MODEL, TWO_MODELS, Running, folder_of, running
 from tests.waiting import HANG, until
 
 pytestmark = pytest.mark.system
@@ -56,7 +56,7 @@ def refusal(answer: httpx.Response) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Running]:
-    with running("--queue-rows", "8", "--max-images", "8") as service:
+    with running("--queue-rows", "8", "--max-images", "8", models=TWO_MODELS) as service:
         yield service
 
 

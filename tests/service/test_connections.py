@@ -11,7 +11,7 @@ import pytest
 
 from service.connections import MOST_OVERHEAD
 from tests.digits import load_test_set, seven
-from tests.serving import Running, running
+from tests.serving import TWO_MODELS, Running, running
 from tests.waiting import HANG
 
 pytestmark = pytest.mark.system
@@ -22,7 +22,7 @@ DIGIT = LINE + b"content-type: application/octet-stream\r\ncontent-length: 784\r
 
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[Running]:
-    with running("--client-seconds", "1", "--keep-alive-seconds", "1") as service:
+    with running("--client-seconds", "1", "--keep-alive-seconds", "1", models=TWO_MODELS) as service:
         yield service
 
 
@@ -137,12 +137,15 @@ def open_sockets(service: Running) -> int:
     return sum(row[1].endswith(port) and row[3] in {"01", "04", "05", "09", "0B"} for row in rows)
 
 
+CHUNKED = LINE + b"content-type: application/octet-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+"""The head of a request that the service does not answer before it has read the body."""
+
 OVERHEADS = {
     "a path": [b"GET /" + b"a" * 100_000],
     "a header": [LINE + b"x: " + b"a" * 100_000],
     "headers": [LINE, *[b"x: y\r\n"] * 20_000],
-    "trailers": [LINE + b"transfer-encoding: chunked\r\n\r\n0\r\n", *[b"x: y\r\n"] * 20_000],
-    "extensions of a chunk": [LINE + b"transfer-encoding: chunked\r\n\r\n1;" + b"a" * 100_000],
+    "trailers": [CHUNKED + b"0\r\n", *[b"x: y\r\n"] * 20_000],
+    "extensions of a chunk": [CHUNKED + b"1;" + b"a" * 100_000],
 }
 
 

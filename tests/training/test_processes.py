@@ -121,7 +121,9 @@ def test_one_process_alone_is_the_first_and_only_one() -> None:
         assert processes.add_up(torch.tensor([1.0, 2.0])).tolist() == [1, 2]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", ["through the solver, with outliers", pytest.param("by the adjoint", marks=pytest.mark.nightly)]
+)
 def test_two_processes_fit_as_one_does(data: Path, tmp_path: Path, way: str) -> None:
     """But for rounding: each takes half the rows of every batch. They write one run folder, and report once."""
     told, folder = cheap(batch_size=8, **WAYS[way]), tmp_path / "two"

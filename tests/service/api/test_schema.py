@@ -12,7 +12,7 @@ import schemathesis
 from schemathesis.engine import Status, events, from_schema
 
 from service.security.keys import Scope, make_key
-from tests.serving import SHIPPED, Running, running
+from tests.serving import SHIPPED, TWO_MODELS, Running, running
 
 pytestmark = pytest.mark.system
 
@@ -122,7 +122,7 @@ def checked(service: Running, report: Report, key: str | None = None) -> None:
 
 @pytest.fixture(scope="module")
 def controlled() -> Iterator[Running]:
-    with running("--model-control") as service:
+    with running("--model-control", models=TWO_MODELS) as service:
         yield service
 
 

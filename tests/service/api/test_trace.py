@@ -10,7 +10,7 @@ import pytest
 from service.api.predict import PredictAnswer
 from service.engine.policy import MOST_TRACED
 from tests.digits import encoded, load_test_set, seven
-from tests.serving import running
+from tests.serving import TWO_MODELS, running
 
 pytestmark = pytest.mark.system
 
@@ -33,7 +33,7 @@ def ask(client: httpx.Client, digits: int = 1, **fields: Any) -> Any:
 
 @pytest.fixture(scope="module", params=["onnxruntime", "torch"])
 def traced(request: pytest.FixtureRequest) -> Any:
-    with running("--backend", request.param) as service, service.client() as client:
+    with running("--backend", request.param, models=TWO_MODELS) as service, service.client() as client:
         yield client
 
 

@@ -14,7 +14,7 @@ import pytest
 from service.security.guard import OPEN, credentials, needed
 from service.security.keys import Scope, make_key
 from tests.digits import seven
-from tests.serving import Running, running
+from tests.serving import TWO_MODELS, Running, running
 
 pytestmark = pytest.mark.system
 
@@ -43,7 +43,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     scopes |= {"all": frozenset(Scope), "slow": frozenset({Scope.predict})}
     made = {name: make_key(name, told, rates.get(name)) for name, told in scopes.items()}
     path.write_text("".join(entry for _, entry in made.values()))
-    with running("--api-key-file", str(path), "--model-control", "--log-format", "json") as service:
+    with running("--api-key-file", str(path), "--model-control", "--log-format", "json", models=TWO_MODELS) as service:
         with service.client() as client:
             yield Guarded(service, client, {name: secret for name, (secret, _) in made.items()}, path)
         log = "".join(service.log)

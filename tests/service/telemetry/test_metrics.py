@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.digits import load_test_set
-from tests.serving import SHIPPED, Running, running
+from tests.serving import SHIPPED, TWO_MODELS, Running, running
 from tests.waiting import HANG, until
 
 pytestmark = pytest.mark.system
@@ -69,7 +69,7 @@ def solves(answers: list[httpx.Response]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_known_run_adds_up(workers: int) -> None:
-    with running(ODENET_WORKERS=str(workers)) as service:
+    with running(models=TWO_MODELS, ODENET_WORKERS=str(workers)) as service:
         answers, inferred = [], []
         for number in range(12):  # each by a connection of its own, and so by any of the processes
             with service.client() as client:
@@ -132,7 +132,7 @@ def test_whatever_form_is_asked_for_the_metrics_are_told(client: httpx.Client, v
 @pytest.fixture(scope="module")
 def crowded() -> Iterator[Running]:
     """A service whose queue is short."""
-    with running("--queue-rows", "16", "--max-images", "16") as service:
+    with running("--queue-rows", "16", "--max-images", "16", models=TWO_MODELS) as service:
         yield service
 
 
@@ -201,7 +201,7 @@ def test_what_a_process_has_done_is_counted_after_its_end() -> None:
         os.kill(victim, signal.SIGKILL)
         until(lambda: victim not in children(service.process.pid) and len(children(service.process.pid)) == 2)
         with service.client() as client:
-            until(lambda: scrape(client).total("models_loaded", model="odenet-mnist") == 2)
+            until(lambda: scrape(client).total("models_loaded", model="mlp") == 2)
             assert predict(client, 2).status_code == 200
             until(lambda: scrape(client).total("rows_total") == 18)
 

@@ -15,7 +15,7 @@ from service.api import errors, problems
 from service.telemetry.metrics import Metrics
 from service.telemetry.middleware import ID, Telemetry
 from tests.digits import load_test_set
-from tests.serving import Running, running
+from tests.serving import TWO_MODELS, Running, running
 
 pytestmark = pytest.mark.system
 
@@ -26,7 +26,7 @@ PIXELS = {"content-type": "application/octet-stream"}
 @pytest.fixture(scope="module")
 def service() -> Iterator[Running]:
     """A service that logs JSON."""
-    with running("--log-format", "json", "--max-body-bytes", "2000") as service:
+    with running("--log-format", "json", "--max-body-bytes", "2000", models=TWO_MODELS) as service:
         yield service
 
 
@@ -104,7 +104,7 @@ def logged(service: Running, request_id: str) -> list[dict[str, object]]:
 
 
 def test_the_log_tells_what_each_request_was_and_cost() -> None:
-    with running("--log-format", "json") as service:
+    with running("--log-format", "json", models=TWO_MODELS) as service:
         with service.client() as client:
             told = {"X-Request-Id": "a-digit"}
             answer = client.post("/predict?tolerance=1e-3", content=DIGITS[:2].tobytes(), headers=PIXELS | told)

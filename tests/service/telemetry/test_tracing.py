@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.digits import load_test_set
-from tests.serving import running, start
+from tests.serving import TWO_MODELS, running, start
 from tests.waiting import HANG
 
 pytestmark = pytest.mark.system
@@ -64,7 +64,10 @@ def collecting() -> Iterator[Collector]:
 def collected() -> Iterator[tuple[Collector, float]]:
     """What is left of some requests when the service has ended, and how many nanoseconds one of them took."""
     with collecting() as collector:
-        with running("--traces", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url) as service, service.client() as client:
+        with (
+            running("--traces", models=TWO_MODELS, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url) as service,
+            service.client() as client,
+        ):
             caller = {"traceparent": f"00-{TRACE}-{CALLER}-01", "x-request-id": "traced"}
             before = time.perf_counter_ns()
             answer = client.post("/predict?tolerance=1e-4", content=DIGITS[:3].tobytes(), headers=PIXELS | caller)

@@ -17,7 +17,7 @@ from service.security.keys import Scope, make_key
 from tests.browsing import visiting
 from tests.digits import encoded, load_test_set
 from tests.pictures import png_of
-from tests.serving import Running, running
+from tests.serving import TWO_MODELS, Running, running
 from tests.waiting import HANG
 
 pytestmark = pytest.mark.system
@@ -101,7 +101,7 @@ def test_a_browser_with_a_key_is_answered(browser: Browser, tmp_path: Path) -> N
     secret, entry = make_key("page", frozenset({Scope.predict}))
     path = tmp_path / "keys.toml"
     path.write_text(entry)
-    with running("--api-key-file", str(path)) as service:
+    with running("--api-key-file", str(path), models=TWO_MODELS) as service:
         assert httpx.get(service.url).status_code == 401
         credentials = {"username": "anybody", "password": secret}
         with visiting(browser, service.url, expected="401", http_credentials=credentials) as page:
@@ -111,7 +111,7 @@ def test_a_browser_with_a_key_is_answered(browser: Browser, tmp_path: Path) -> N
 
 def test_a_busy_service_is_asked_again_by_itself(browser: Browser) -> None:
     with (
-        running("--queue-rows", "1", "--max-images", "1") as service,
+        running("--queue-rows", "1", "--max-images", "1", models=TWO_MODELS) as service,
         visiting(browser, service.url, expected="429") as page,
     ):
         with busy(service.url, callers=40, images=1):
@@ -146,13 +146,13 @@ def test_a_deadline_that_passes(browser: Browser, service: Running) -> None:
 
 def test_a_service_that_goes_and_comes_back(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
-        service = first.enter_context(running())
+        service = first.enter_context(running(models=TWO_MODELS))
         page = then.enter_context(visiting(browser, service.url, expected="net::ERR_"))
         expect(page.locator("#offline")).to_be_hidden()
         first.close()
         page.get_by_role("radio", name="Digit 8", exact=True).check()
         expect(page.locator("#offline")).to_be_visible()
-        first.enter_context(running("--port", str(urlsplit(service.url).port)))
+        first.enter_context(running("--port", str(urlsplit(service.url).port), models=TWO_MODELS))
         expect(page.locator("#offline")).to_be_hidden()
         expect(page.locator("#digit")).to_have_text("8")
 
@@ -173,14 +173,14 @@ def test_a_model_that_is_chosen_while_the_service_is_away_is_turned_to_when_it_i
 
 def test_a_comparison_that_fails_is_told_of_beside_it_and_begun_again(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
-        service = first.enter_context(running())
+        service = first.enter_context(running(models=TWO_MODELS))
         page = then.enter_context(visiting(browser, service.url, expected="net::ERR_"))
         first.close()
         page.get_by_role("button", name="Compare").click()
         note, table = page.locator("#compare-note"), page.locator("#compare-table")
         expect(note).to_have_text("The service does not answer. This goes on as soon as it does.")
         expect(table).to_be_hidden()
-        first.enter_context(running("--port", str(urlsplit(service.url).port)))
+        first.enter_context(running("--port", str(urlsplit(service.url).port), models=TWO_MODELS))
         expect(note).to_have_text(re.compile(r"of \d answer otherwise"))
         expect(table).to_be_visible()
 
@@ -195,7 +195,7 @@ def test_an_answer_that_is_not_the_service_s_is_told_as_such(browser: Browser, s
 
 def test_a_service_that_goes_is_missed_without_being_asked(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
-        service = first.enter_context(running())
+        service = first.enter_context(running(models=TWO_MODELS))
         page = then.enter_context(visiting(browser, service.url, expected="net::ERR_"))
         first.close()
         expect(page.locator("#offline")).to_be_visible()
