@@ -1,4 +1,4 @@
-"""Callers over keep-alive connections who know the answers, and look at what becomes of each request."""
+"""Callers over keep-alive connections. They know the right answers and record the result of each request."""
 
 import http.client
 import json
@@ -16,15 +16,15 @@ from tests.waiting import HANG, until
 
 PIXELS = {"content-type": "application/octet-stream"}
 THINKING = 0.01
-"""Seconds between an answer and the next request of a caller, so that six callers leave the service time to change."""
+"""Seconds that a caller waits between requests. Six callers then leave the service time to change."""
 
 EASY = 20
-"""Digits of the test set that every model here knows."""
+"""Digits of the test set that every model here classifies correctly."""
 
 
 @dataclass
 class Caller:
-    """Asks one digit after another, each when it has the answer to the one before.
+    """Sends one digit after another. Each request waits for the answer to the one before.
 
     Attributes:
         port: its own, of the connection that it has.
@@ -42,23 +42,23 @@ class Caller:
     closed: int = 0
 
     def run(self) -> None:
-        """Ask until it is told to stop, or nobody listens any more."""
+        """Send requests until `stop` is called or nobody listens any more."""
         connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=HANG)
         images, labels = load_test_set()
         while not self.stop.is_set():
             number = len(self.answers) % EASY
             try:
                 self.connect(connection)
-            except ConnectionError:  # refused, or reset before it was accepted
+            except ConnectionError:  # refused, or reset before the service accepted it
                 return
             port = self.port
             try:
                 connection.request("POST", self.path, images[number].tobytes(), PIXELS)
                 answer = connection.getresponse()
                 self.closed += answer.headers["connection"] == "close"
-                told = json.loads(answer.read())
-                assert (answer.status, told["predictions"][0]["digit"]) == (200, labels[number]), told
-                self.answers.append(told)
+                body = json.loads(answer.read())
+                assert (answer.status, body["predictions"][0]["digit"]) == (200, labels[number]), body
+                self.answers.append(body)
                 self.stop.wait(THINKING)
             except (OSError, http.client.HTTPException, AssertionError) as error:
                 self.lost.append((port, repr(error)))
@@ -66,7 +66,7 @@ class Caller:
         connection.close()
 
     def connect(self, connection: http.client.HTTPConnection) -> None:
-        """Connect, unless that is done and the other side has not closed meanwhile."""
+        """Connect, unless there is a connection that the other side has not closed."""
         connected = connection.sock is not None
         if connected and select.select([connection.sock], [], [], 0)[0]:
             connection.close()
@@ -78,7 +78,7 @@ class Caller:
 
 @dataclass
 class Callers:
-    """Several of them, in threads."""
+    """Several callers in threads."""
 
     callers: list[Caller]
     threads: list[Thread]
@@ -89,16 +89,16 @@ class Callers:
         return [lost for caller in self.callers for lost in caller.lost]
 
     def answered(self, more: int = 1) -> None:
-        """Wait until each has had so many more answers."""
+        """Wait until each caller has received this many more answers."""
         before = [len(caller.answers) for caller in self.callers]
         until(lambda: all(len(c.answers) >= n + more for c, n in zip(self.callers, before, strict=True)))
 
     def versions(self) -> set[str]:
-        """The versions that have just answered."""
+        """The versions that answered last."""
         return {caller.answers[-1]["version"] for caller in self.callers}
 
     def end(self) -> None:
-        """Wait until none asks any more."""
+        """Wait until no caller sends requests any more."""
         for thread in self.threads:
             thread.join(HANG)
             assert not thread.is_alive()
@@ -106,7 +106,7 @@ class Callers:
 
 @contextmanager
 def calling(service: Running, callers: int = 6, path: str = "/predict") -> Iterator[Callers]:
-    """Callers, who have each had an answer."""
+    """Start callers, and wait until each of them has received an answer."""
     stop = Event()
     those = [Caller(service.url, path, stop) for _ in range(callers)]
     all_of_them = Callers(those, [Thread(target=caller.run) for caller in those], stop)
@@ -121,13 +121,13 @@ def calling(service: Running, callers: int = 6, path: str = "/predict") -> Itera
 
 
 def workers(service: Running) -> list[int]:
-    """The processes that have begun to serve, in that order, as the log names them."""
+    """The processes that have started to serve, in the order of the log."""
     begun = [line.partition("Started server process [")[2] for line in service.log]
     return [int(rest.partition("]")[0]) for rest in begun if rest]
 
 
 def ports_of(process: int) -> set[int]:
-    """The ports of the callers whose connections a process has (Linux, proc(5))."""
+    """The ports of the callers that are connected to a process (Linux, proc(5))."""
     links = [str(path.readlink()) for path in Path("/proc", str(process), "fd").iterdir()]
     sockets = {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:[")}
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]

@@ -1,4 +1,4 @@
-"""What becomes of a connection, and of a process that can answer nobody any more."""
+"""Connections that close or stay open, and a process whose engine has ended."""
 
 import socket
 import subprocess
@@ -26,15 +26,15 @@ def service() -> Iterator[Running]:
 
 
 def expecting(service: Running, media_type: str) -> socket.socket:
-    """A connection on which a request waits for `100 Continue` with its body."""
+    """A connection on which a request waits for `100 Continue` before it sends its body."""
     host, _, port = service.url.removeprefix("http://").partition(":")
     connection = socket.create_connection((host, int(port)), timeout=HANG)
     connection.sendall(EXPECTING.format(media_type).encode())
     return connection
 
 
-def test_a_refusal_before_the_body_is_asked_for_closes_the_connection(service: Running) -> None:
-    """Else the next request on it would be taken for the body."""
+def test_a_refusal_before_100_continue_closes_the_connection(service: Running) -> None:
+    """Otherwise the service would read the next request as the body."""
     with expecting(service, "text/plain") as connection:
         received = b""
         while part := connection.recv(65536):
@@ -43,7 +43,7 @@ def test_a_refusal_before_the_body_is_asked_for_closes_the_connection(service: R
     assert b"\r\nconnection: close\r\n" in received
 
 
-def test_a_body_that_is_asked_for_leaves_the_connection_open(service: Running) -> None:
+def test_100_continue_keeps_the_connection_open(service: Running) -> None:
     with expecting(service, "application/octet-stream") as connection:
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         for _ in range(2):
@@ -76,7 +76,7 @@ Server(uvicorn.Config(app, port=0, log_config=None), 0).run()
 """
 
 
-def test_a_process_whose_engine_has_ended_ends_for_another_to_take_its_place() -> None:
+def test_a_worker_whose_engine_has_ended_exits_and_is_replaced() -> None:
     program = [sys.executable, "-c", BREAKABLE, str(ROOT / "models" / "fitted")]
     with subprocess.Popen(program, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

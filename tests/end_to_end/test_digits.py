@@ -36,7 +36,7 @@ def predictions(client: httpx.Client, images: npt.NDArray[np.uint8], **query: st
 
 
 def digits_over_http(client: httpx.Client, name: str, rows: int) -> list[int]:
-    """The digits that a model reads in the first images of the test set."""
+    """The digits that a model finds in the first images of the test set."""
     images = load_test_set()[0]
     batches = (images[start : start + 250] for start in range(0, rows, 250))
     return [prediction["digit"] for batch in batches for prediction in predictions(client, batch, model=name)]
@@ -55,8 +55,8 @@ def test_all_test_digits_over_http_give_the_error_of_the_card(client: httpx.Clie
 
 
 @pytest.mark.parametrize("name", EVERY_MODEL)
-def test_a_thousand_digits_over_http_are_those_of_the_graphs(client: httpx.Client, name: str) -> None:
-    """The export measured the error of the card by these graphs at this solver."""
+def test_a_thousand_digits_over_http_equal_the_digits_of_the_graphs(client: httpx.Client, name: str) -> None:
+    """The export measured the error on the card with these graphs and this solver."""
     folder = newest(FITTED / name)
     assert folder is not None
     manifest = read(folder).manifest
@@ -85,7 +85,7 @@ def test_the_service_needs_no_torch() -> None:
     with folder_of(TWO_MODELS) as models:
         program = f"""
 import sys
-sys.modules["torch"] = None  # to import it now is an ImportError
+sys.modules["torch"] = None  # an import now raises ImportError
 from fastapi.testclient import TestClient
 from service.app import create_app
 from service.settings import Settings
@@ -99,7 +99,7 @@ print(answer.json()["predictions"][0]["digit"])
     assert result.stdout.strip() == "7"
 
 
-def test_the_portable_graph_answers_as_the_service_does(client: httpx.Client) -> None:
+def test_the_whole_solve_graph_answers_as_the_service_does(client: httpx.Client) -> None:
     images = load_test_set()[0][:20]
     manifest = json.loads((SHIPPED / "manifest.json").read_text())
     tolerances = np.geomspace(1e-5, 1, len(images)).astype(np.float32)

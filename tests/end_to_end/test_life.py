@@ -32,7 +32,7 @@ CASES = {
 }
 
 
-def test_sigterm_ends_it_in_good_order() -> None:
+def test_sigterm_stops_the_service_cleanly() -> None:
     with running() as service, service.client() as client:
         assert client.get("/health/ready").status_code == 200
         service.process.send_signal(signal.SIGTERM)
@@ -40,13 +40,13 @@ def test_sigterm_ends_it_in_good_order() -> None:
     assert "Finished server process" in "".join(service.log)
 
 
-def test_sigterm_lets_what_is_being_solved_end() -> None:
+def test_sigterm_lets_running_requests_finish() -> None:
     answer = stopped_while_solving("--shutdown-seconds", "60")
     assert answer.status_code == 200
     assert len(answer.json()["predictions"]) == 16
 
 
-def test_sigterm_ends_what_would_take_too_long() -> None:
+def test_sigterm_ends_requests_that_outlast_the_shutdown_time() -> None:
     answer = stopped_while_solving("--shutdown-seconds", "0")
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
@@ -54,7 +54,7 @@ def test_sigterm_ends_what_would_take_too_long() -> None:
 
 
 def stopped_while_solving(*flags: str) -> httpx.Response:
-    """The answer to a long list that is being solved when the service is told to stop."""
+    """The answer to a long request that is running when SIGTERM arrives."""
     content = load_test_set()[0][:16].tobytes()
 
     def ask(**more: str) -> httpx.Response:
@@ -67,8 +67,8 @@ def stopped_while_solving(*flags: str) -> httpx.Response:
         ThreadPoolExecutor() as pool,
     ):
         answer = pool.submit(ask)
-        while ask(deadline_ms="1").status_code != 429:  # it waits, and leaves no room for another of its length
-            if answer.done():  # it came second, and was the one for which there was no room
+        while ask(deadline_ms="1").status_code != 429:  # until the queue is full of the first request
+            if answer.done():  # the queue was full of the other request
                 assert answer.result().status_code == 429
                 answer = pool.submit(ask)
         service.process.send_signal(signal.SIGTERM)
@@ -76,7 +76,7 @@ def stopped_while_solving(*flags: str) -> httpx.Response:
         return answer.result()
 
 
-def test_several_processes_serve_the_same_and_end_in_good_order() -> None:
+def test_two_workers_serve_the_same_models_and_stop_cleanly() -> None:
     with running(ODENET_WORKERS="2") as service:
         served = []
         with ThreadPoolExecutor(4) as pool:
@@ -91,14 +91,14 @@ def test_several_processes_serve_the_same_and_end_in_good_order() -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_an_address_that_somebody_listens_on_is_not_shared(workers: str) -> None:
+def test_an_address_in_use_is_refused(workers: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ended_badly(start("--port", port, "--workers", workers), "ddress already in use")
 
 
 def ask_once(url: str) -> httpx.Response:
-    """Over a connection of its own, which any of the processes may take."""
+    """Over a new connection, which any worker may accept."""
     content = load_test_set()[0][:2].tobytes()
     return httpx.post(f"{url}/predict", content=content, headers={"content-type": PIXELS}, trust_env=False)
 
@@ -114,7 +114,7 @@ def until_ready(url: str) -> None:
     raise AssertionError("it is not ready")
 
 
-def test_settings_come_from_the_environment_and_flags_override_them() -> None:
+def test_flags_override_settings_from_the_environment() -> None:
     headers, digits = {"content-type": PIXELS}, load_test_set()[0][:2]
     with running("--max-images", "2", ODENET_MAX_IMAGES="1", ODENET_MAX_BODY_BYTES="3000") as service:
         assert httpx.post(f"{service.url}/predict", content=digits.tobytes(), headers=headers).status_code == 200
@@ -124,8 +124,8 @@ def test_settings_come_from_the_environment_and_flags_override_them() -> None:
             assert limit in answer.json()["detail"]
 
 
-def test_processes_that_fail_to_start_are_no_success(tmp_path: Path) -> None:
-    """The graphs of the default model load, as the first process sees, and answer nonsense."""
+def test_workers_that_fail_to_start_make_the_service_fail(tmp_path: Path) -> None:
+    """The graphs of the default model load in the supervisor, but their answers are not finite."""
     source = newest(FITTED / "mlp")
     assert source is not None
     weights = (source / "weights.safetensors").read_bytes()
@@ -136,7 +136,7 @@ def test_processes_that_fail_to_start_are_no_success(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("flags", "named"), CASES.values(), ids=CASES.keys())
-def test_what_keeps_it_from_starting_is_said(flags: list[str], named: str) -> None:
+def test_a_failed_start_names_the_cause(flags: list[str], named: str) -> None:
     ended_badly(start(*flags), named)
 
 
@@ -161,7 +161,7 @@ def test_an_altered_artifact_is_refused(tmp_path: Path, file: str) -> None:
     ended_badly(start("--models", str(tmp_path)), file)
 
 
-def test_the_greatest_version_is_served(tmp_path: Path) -> None:
+def test_the_highest_version_is_served(tmp_path: Path) -> None:
     for version in ("2", "10"):
         folder = tmp_path / "odenet-mnist" / version
         shutil.copytree(SHIPPED, folder)

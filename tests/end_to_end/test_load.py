@@ -1,4 +1,4 @@
-"""More is asked than can be computed: who is let in, who is refused, and what becomes of those who leave."""
+"""Overload: which requests are accepted, which are refused, and what happens when callers disconnect."""
 
 import socket
 from collections.abc import Iterator
@@ -25,11 +25,11 @@ pytestmark = pytest.mark.system
 PIXELS = {"content-type": "application/octet-stream"}
 TIGHT = {"method": "heun2", "tolerance": "1e-6"}
 TIGHT_NFE = 500
-"""Evaluations that an image takes at least when it is so tight."""
+"""Minimum number of evaluations of an image at this tolerance."""
 
 QUEUE_ROWS = 128
 ROWS = 64
-"""Images of a list that takes seconds when it is so tight."""
+"""Images of a request that takes seconds at this tolerance."""
 
 
 def digits(rows: int) -> bytes:
@@ -41,7 +41,7 @@ def post(client: httpx.Client, rows: int, **query: str) -> httpx.Response:
 
 
 def refusal(answer: httpx.Response) -> dict[str, Any]:
-    """The problem of an answer to who found no room."""
+    """The problem document of an answer that says that the queue is full."""
     assert answer.status_code == 429, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert int(answer.headers["retry-after"]) >= 1
@@ -60,7 +60,7 @@ def service() -> Iterator[Running]:
         yield service
 
 
-def test_who_finds_the_queue_full_is_refused_and_the_others_are_answered(service: Running) -> None:
+def test_a_full_queue_refuses_new_requests_and_answers_the_others(service: Running) -> None:
     with service.client() as client, ThreadPoolExecutor(8) as pool:
         statuses: list[int] = []
         while len(set(statuses)) < 2:
@@ -80,7 +80,7 @@ def test_who_finds_the_queue_full_is_refused_and_the_others_are_answered(service
         assert (prediction["digit"], prediction["solver"]["degraded"]) == (7, False)
 
 
-def test_a_file_that_is_called_bytes_is_one_image_however_long_it_is(service: Running) -> None:
+def test_a_file_sent_as_octet_stream_counts_as_one_image(service: Running) -> None:
     page = load_test_set()[0][0].repeat(20, axis=0).repeat(20, axis=1)
     content = encoded(page, compress_level=0)
     assert len(content) > 8 * 784
@@ -90,7 +90,7 @@ def test_a_file_that_is_called_bytes_is_one_image_however_long_it_is(service: Ru
         assert len(answer.json()["predictions"]) == 1
 
 
-def test_more_images_than_a_request_may_hold_are_no_matter_of_the_queue(service: Running) -> None:
+def test_too_many_images_in_a_request_are_refused_before_the_queue(service: Running) -> None:
     with service.client() as client:
         answer = post(client, 9)
     assert answer.status_code == 413
@@ -102,7 +102,7 @@ def test_more_images_than_a_request_may_hold_are_no_matter_of_the_queue(service:
 
 @contextmanager
 def served_here() -> Iterator[tuple[int, Engine]]:
-    """The port that it listens on, and its engine."""
+    """The port of the service, and its engine."""
     with folder_of([DEFAULT_MODEL]) as models:
         app = create_app(Settings(models=Path(models), queue_rows=QUEUE_ROWS, max_images=QUEUE_ROWS, workers=1))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
@@ -124,7 +124,7 @@ def here() -> Iterator[tuple[int, Engine]]:
 
 @contextmanager
 def asking(port: int, rows: int, query: str) -> Iterator[None]:
-    """A caller that asks, waits, and at last leaves without an answer."""
+    """A caller that sends a request, waits, and disconnects without an answer."""
     head = f"POST /predict?{query} HTTP/1.1\r\nhost: here\r\ncontent-length: {784 * rows}\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in PIXELS.items())
     with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -135,7 +135,7 @@ def asking(port: int, rows: int, query: str) -> Iterator[None]:
 HARD = "method=heun2&tolerance=1e-6"
 
 
-def test_a_caller_that_leaves_frees_what_it_asked_for(here: tuple[int, Engine]) -> None:
+def test_a_disconnect_cancels_a_running_request(here: tuple[int, Engine]) -> None:
     port, engine = here
     begun, spent, cancelled = engine.counts.begun, engine.counts.evaluations, engine.counts.jobs[End.cancelled]
     with asking(port, ROWS, HARD):
@@ -147,7 +147,7 @@ def test_a_caller_that_leaves_frees_what_it_asked_for(here: tuple[int, Engine]) 
         assert post(client, 1).status_code == 200
 
 
-def test_a_caller_that_leaves_before_it_is_begun_frees_the_queue(here: tuple[int, Engine]) -> None:
+def test_a_disconnect_removes_a_queued_request(here: tuple[int, Engine]) -> None:
     port, engine = here
     cancelled = engine.counts.jobs[End.cancelled]
 
@@ -166,7 +166,7 @@ def test_a_caller_that_leaves_before_it_is_begun_frees_the_queue(here: tuple[int
 
 
 def announced(port: int, path: str, rows: int) -> int:
-    """The status of the answer to who announces raw pixels, and has yet to send them."""
+    """The status of the answer to a request that announces raw pixels but has not sent them yet."""
     head = f"POST {path} HTTP/1.1\r\nhost: here\r\ncontent-length: {784 * rows}\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in PIXELS.items())
     with socket.create_connection(("127.0.0.1", port), timeout=HANG) as connection:
@@ -174,7 +174,7 @@ def announced(port: int, path: str, rows: int) -> int:
         return int(connection.recv(4096).split()[1])
 
 
-def test_what_has_no_room_is_refused_unread(here: tuple[int, Engine]) -> None:
+def test_a_request_without_room_in_the_queue_is_refused_before_its_body_is_read(here: tuple[int, Engine]) -> None:
     port, engine = here
     refused = engine.admission.refused
     with asking(port, QUEUE_ROWS, f"{HARD}&priority=high"):
@@ -185,7 +185,7 @@ def test_what_has_no_room_is_refused_unread(here: tuple[int, Engine]) -> None:
     until(lambda: not engine.admission.waiting())
 
 
-def test_what_is_urgent_is_answered_while_the_queue_is_full_of_what_is_not(here: tuple[int, Engine]) -> None:
+def test_high_priority_is_answered_while_the_queue_is_full_of_low_priority(here: tuple[int, Engine]) -> None:
     port, engine = here
     with (
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=HANG, trust_env=False) as client,

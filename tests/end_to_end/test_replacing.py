@@ -1,4 +1,4 @@
-"""A process of several is killed, or cannot start again, while callers ask the service."""
+"""A worker is killed or cannot start again while callers send requests."""
 
 import os
 import re
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.system
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """A folder with the model that is loaded soonest, to be changed at will."""
+    """A folder with the model that loads the fastest. A test may change the folder."""
     source = newest(FITTED / "mlp")
     assert source is not None
     shutil.copytree(source, tmp_path / "mlp" / source.name)
     return tmp_path
 
 
-def test_a_killed_process_is_replaced_and_only_its_own_requests_fail(models: Path) -> None:
+def test_a_killed_worker_is_replaced_and_only_its_own_requests_fail(models: Path) -> None:
     with (
         running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service,
         calling(service, callers=8) as callers,
@@ -38,7 +38,7 @@ def test_a_killed_process_is_replaced_and_only_its_own_requests_fail(models: Pat
         its_own = ports_of(victim)
         os.kill(victim, signal.SIGKILL)
         until(lambda: len(workers(service)) == 3)
-        callers.answered(2)  # those too who had to wait for the next process, at the socket of the one before
+        callers.answered(2)  # also callers that waited at the socket of the killed worker
         assert {port for port, _ in callers.lost} <= its_own
         assert len(callers.lost) <= len(its_own)
         assert f"Worker process [{victim}] was killed by SIGKILL; another is started now" in "".join(service.log)
@@ -49,7 +49,7 @@ def test_a_killed_process_is_replaced_and_only_its_own_requests_fail(models: Pat
         assert service.process.wait(HANG) == 0
 
 
-def test_a_process_that_cannot_start_again_leaves_the_others_alone(models: Path) -> None:
+def test_a_worker_that_cannot_restart_does_not_affect_the_others(models: Path) -> None:
     graph = next(models.glob("mlp/*/stem.onnx"))
     whole = graph.read_bytes()
     with running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service:
@@ -67,7 +67,7 @@ def test_a_process_that_cannot_start_again_leaves_the_others_alone(models: Path)
         assert service.process.wait(HANG) == 0
 
 
-def test_the_service_ends_where_no_process_can_start_again(models: Path) -> None:
+def test_the_service_exits_when_no_worker_can_restart(models: Path) -> None:
     with running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service:
         next(models.glob("mlp/*/stem.onnx")).write_bytes(b"no graph")
         for process in workers(service):
@@ -75,7 +75,7 @@ def test_the_service_ends_where_no_process_can_start_again(models: Path) -> None
         assert service.process.wait(HANG) == 3
 
 
-def test_processes_end_when_their_parent_is_gone(models: Path) -> None:
+def test_workers_exit_when_the_supervisor_dies(models: Path) -> None:
     with running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service:
         service.process.kill()
         until(lambda: refused(service))
@@ -89,14 +89,14 @@ def refused(service: Running) -> bool:
 
 
 def asked(service: Running) -> int:
-    """The status of an answer over a connection of its own, which any of the processes may take."""
+    """The status of an answer over a new connection, which any worker may accept."""
     content = load_test_set()[0][0].tobytes()
     return httpx.post(
         f"{service.url}/predict", content=content, headers=PIXELS, trust_env=False, timeout=HANG
     ).status_code
 
 
-def test_a_hangup_replaces_each_process_and_nothing_is_lost(models: Path) -> None:
+def test_sighup_replaces_each_worker_and_no_request_fails(models: Path) -> None:
     with (
         running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service,
         calling(service) as callers,
@@ -111,8 +111,8 @@ def test_a_hangup_replaces_each_process_and_nothing_is_lost(models: Path) -> Non
 
 
 @pytest.mark.parametrize("line", ["Started server process", "startup complete"], ids=["starting", "started"])
-def test_sigterm_during_a_hangup_ends_all_in_good_order(models: Path, line: str) -> None:
-    """It comes when the first of the new processes is there, and the old ones are yet to end."""
+def test_sigterm_during_sighup_stops_the_service_cleanly(models: Path, line: str) -> None:
+    """SIGTERM arrives when the first new worker runs and the old workers still run."""
     with running("--models", str(models), "--model", "mlp", "--grace-seconds", "1", ODENET_WORKERS="2") as service:
         service.process.send_signal(signal.SIGHUP)
         until(lambda: "".join(service.log).count(line) == 3)
@@ -124,8 +124,8 @@ def test_sigterm_during_a_hangup_ends_all_in_good_order(models: Path, line: str)
     assert log.count("Finished server process") >= 2
 
 
-def test_a_process_is_replaced_whatever_has_become_of_the_folder(models: Path) -> None:
-    """A version that has come while the service runs is altered, and the one before is still whole."""
+def test_a_worker_is_replaced_even_if_a_newer_version_is_damaged(models: Path) -> None:
+    """A new version arrived while the service runs and was then damaged. The version before is intact."""
     put(models, "mlp", "2", MLP)
     with running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service:
         (models / "mlp" / "2" / "README.md").write_text("altered")
@@ -137,7 +137,7 @@ def test_a_process_is_replaced_whatever_has_become_of_the_folder(models: Path) -
     assert "mlp version 2 is passed over" in "".join(service.log)
 
 
-def test_a_hangup_ends_a_service_of_one_process_in_good_order(models: Path) -> None:
+def test_sighup_stops_a_service_of_one_process_cleanly(models: Path) -> None:
     with running("--models", str(models), "--model", "mlp", "--grace-seconds", "0") as service:
         assert asked(service) == 200
         service.process.send_signal(signal.SIGHUP)

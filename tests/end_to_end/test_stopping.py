@@ -1,4 +1,4 @@
-"""The service is told to stop while callers ask it: nothing that reached it is lost."""
+"""The service is stopped while callers send requests. No request that reached the service is lost."""
 
 import http.client
 import os
@@ -26,20 +26,20 @@ ONE_AND_TWO = pytest.mark.parametrize("processes", ["1", "2"])
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Serve:
-    """The service with the model that is loaded soonest, and no grace unless it is told otherwise."""
+    """The service with the model that loads the fastest. There is no grace period by default."""
     (tmp_path / "mlp").symlink_to(FITTED / "mlp")
     return partial(running, "--models", str(tmp_path), "--model", "mlp")
 
 
 @ONE_AND_TWO
-def test_nothing_is_lost_by_sigterm_and_readiness_says_so_first(serving: Serve, processes: str) -> None:
+def test_sigterm_fails_readiness_first_and_loses_no_request(serving: Serve, processes: str) -> None:
     with serving("--grace-seconds", "4", ODENET_WORKERS=processes) as service, calling(service) as callers:
         service.process.send_signal(signal.SIGTERM)
         until(lambda: status(service, "/health/ready") == 503)
         assert status(service, "/v2/health/ready") == 503
         assert status(service, "/health/live") == 200
-        callers.answered(2)  # over new connections, as each closes with its answer
-        callers.stop.set()  # as who sees that it is not ready goes elsewhere
+        callers.answered(2)  # over new connections, because each answer closes its connection
+        callers.stop.set()  # as a load balancer would that sees the failed readiness
         callers.end()
         assert service.process.wait(HANG) == 0
         assert callers.lost == []
@@ -47,24 +47,24 @@ def test_nothing_is_lost_by_sigterm_and_readiness_says_so_first(serving: Serve, 
 
 
 @ONE_AND_TWO
-def test_nothing_that_it_took_is_lost_by_ctrl_c_which_has_no_grace(serving: Serve, processes: str) -> None:
-    """Who connects in the moment in which the sockets close may be refused, but has not been heard."""
+def test_ctrl_c_loses_no_accepted_request(serving: Serve, processes: str) -> None:
+    """A caller that connects while the sockets close may be refused, but its request was never read."""
     with serving("--grace-seconds", "600", ODENET_WORKERS=processes) as service, calling(service) as callers:
         service.process.send_signal(signal.SIGINT)
         callers.end()
         assert service.process.wait(HANG) == 0
-    told = sum("POST /predict 200" in line for line in service.log)
-    assert told == sum(len(caller.answers) for caller in callers.callers)
+    logged = sum("POST /predict 200" in line for line in service.log)
+    assert logged == sum(len(caller.answers) for caller in callers.callers)
 
 
 def status(service: Running, path: str) -> int:
-    """The status of an answer to a new connection."""
+    """The status of an answer over a new connection."""
     return httpx.get(f"{service.url}{path}", trust_env=False).status_code
 
 
 @ONE_AND_TWO
-def test_what_has_arrived_and_is_not_read_yet_is_answered(serving: Serve, processes: str) -> None:
-    """The signal comes while the service is held: some callers wait to be accepted, others were before."""
+def test_requests_that_arrived_but_were_not_read_are_answered(serving: Serve, processes: str) -> None:
+    """The signal arrives while the service is suspended: some callers are accepted, others wait for accept."""
     with serving(ODENET_WORKERS=processes) as service, ExitStack() as stack:
         known = [stack.enter_context(asking(service)) for _ in range(8)]
         assert [answered(connection) for connection in known] == [200] * 8
@@ -79,7 +79,7 @@ def test_what_has_arrived_and_is_not_read_yet_is_answered(serving: Serve, proces
 
 @contextmanager
 def held(service: Running, *processes: int) -> Iterator[None]:
-    """Processes stand still meanwhile, that of the service among them."""
+    """Suspend processes for the length of the block."""
     those = {service.process.pid, *processes}
     for process in those:
         os.kill(process, signal.SIGSTOP)
@@ -89,7 +89,7 @@ def held(service: Running, *processes: int) -> Iterator[None]:
 
 
 def asking(service: Running) -> socket.socket:
-    """A connection on which a request has been sent."""
+    """A connection on which a request was sent."""
     host, _, port = service.url.removeprefix("http://").partition(":")
     connection = socket.create_connection((host, int(port)), timeout=HANG)
     ask(connection)
@@ -112,7 +112,7 @@ def answered(connection: socket.socket) -> int:
 
 
 @ONE_AND_TWO
-def test_a_second_signal_ends_it_at_once(serving: Serve, processes: str) -> None:
+def test_a_second_signal_stops_the_service_at_once(serving: Serve, processes: str) -> None:
     with serving("--grace-seconds", "600", ODENET_WORKERS=processes) as service:
         assert status(service, "/health/ready") == 200
         service.process.send_signal(signal.SIGTERM)
@@ -133,7 +133,7 @@ def exists(process: int) -> bool:
 @ONE_AND_TWO
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("line", ["plan", "serving mlp"], ids=["before any", "after the first"])
-def test_a_signal_while_the_models_load_ends_it(processes: str, sig: signal.Signals, line: str) -> None:
+def test_a_signal_during_loading_stops_the_service(processes: str, sig: signal.Signals, line: str) -> None:
     process = start("--port", "0", "--workers", processes)
     assert process.stderr is not None
     with process:
@@ -147,7 +147,7 @@ def test_a_signal_while_the_models_load_ends_it(processes: str, sig: signal.Sign
     assert "startup complete" not in log
 
 
-def test_a_request_that_never_ends_ends_with_the_time_to_shut_down(serving: Serve) -> None:
+def test_an_endless_request_ends_after_the_shutdown_time(serving: Serve) -> None:
     with serving("--shutdown-seconds", "0") as service, asking(service) as connection:
         assert answered(connection) == 200
         connection.sendall(b"POST /predict HTTP/1.1\r\nhost: here\r\ncontent-length: 784\r\n")

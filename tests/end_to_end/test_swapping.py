@@ -1,4 +1,4 @@
-"""Versions of models come and go while callers ask: nobody's request fails, and no answer is half of one version."""
+"""Versions of models are added and removed under load. No request fails, and no answer mixes two versions."""
 
 import shutil
 from collections.abc import Callable
@@ -32,23 +32,23 @@ def models(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serving(models: Path) -> Serve:
-    """The service with a folder of one model, which it looks at again and again."""
+    """The service with a folder of one model, which the service watches."""
     return partial(running, "--models", str(models), "--model", "digits", "--watch-seconds", "0.1")
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_a_version_that_comes_takes_over_and_no_request_fails(serving: Serve, models: Path, processes: str) -> None:
-    """The first version is one network, and the second another, so that their answers differ."""
+def test_a_new_version_takes_over_and_no_request_fails(serving: Serve, models: Path, processes: str) -> None:
+    """The two versions are different networks, so their answers differ."""
     with serving(ODENET_WORKERS=processes) as service, calling(service) as callers:
         put(models, "digits", "2", FAST)
         until(lambda: callers.versions() == {"2"})
-        callers.answered(EASY)  # each digit once more, by the new version
+        callers.answered(EASY)  # each digit again, from the new version
         callers.stop.set()
         callers.end()
         assert callers.lost == []
         assert_each_caller_saw_one_swap(callers)
         assert_versions_are_not_mixed(callers)
-        assert said(service, "serving digits version 2") == int(processes)
+        assert count_in_log(service, "serving digits version 2") == int(processes)
 
 
 def assert_each_caller_saw_one_swap(callers: Callers) -> None:
@@ -60,18 +60,18 @@ def assert_each_caller_saw_one_swap(callers: Callers) -> None:
 
 
 def assert_versions_are_not_mixed(callers: Callers) -> None:
-    """An image has one answer by each version, whoever asks and whenever."""
-    told: dict[tuple[str, int], list[float]] = {}
+    """Each version gives one answer to an image, to every caller at any time."""
+    expected: dict[tuple[str, int], list[float]] = {}
     for caller in callers.callers:
         for number, answer in enumerate(caller.answers):
             (prediction,) = answer["predictions"]
             assert (prediction["solver"] is None) == (answer["version"] == "1")
             key = answer["version"], number % EASY
-            assert told.setdefault(key, prediction["probabilities"]) == prediction["probabilities"]
-    assert len(told) == 2 * EASY
+            assert expected.setdefault(key, prediction["probabilities"]) == prediction["probabilities"]
+    assert len(expected) == 2 * EASY
 
 
-def test_what_is_being_solved_ends_by_the_version_that_it_began_with(models: Path) -> None:
+def test_requests_that_started_on_the_old_version_finish_on_it(models: Path) -> None:
     put(models, "digits", "2", FAST)
     flags = ("--models", str(models), "--model", "digits", "--watch-seconds", "0.1")
     with running(*flags) as service, service.client() as client, ThreadPoolExecutor(1) as pool:
@@ -88,8 +88,8 @@ def test_what_is_being_solved_ends_by_the_version_that_it_began_with(models: Pat
 
 def ask(client: httpx.Client, rows: int, **query: str) -> Version:
     content = load_test_set()[0][:rows].tobytes()
-    told: Version = client.post("/predict", content=content, headers=PIXELS, params=query).raise_for_status().json()
-    return told
+    answer: Version = client.post("/predict", content=content, headers=PIXELS, params=query).raise_for_status().json()
+    return answer
 
 
 def metric(service: Running, name: str) -> float:
@@ -98,8 +98,8 @@ def metric(service: Running, name: str) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
 
-def said(service: Running, text: str) -> int:
-    """How often the log says something."""
+def count_in_log(service: Running, text: str) -> int:
+    """How often a text occurs in the log."""
     return "".join(service.log).count(text)
 
 
@@ -116,7 +116,7 @@ def half_a_manifest(folder: Path) -> None:
 
 
 def without_numbers(folder: Path) -> None:
-    """Weights that are no numbers, which the manifest agrees with."""
+    """Damage a version: its weights are not finite, and the manifest has their checksum."""
     path = folder / "weights.safetensors"
     content = bytearray(path.read_bytes())
     start = 8 + int.from_bytes(content[:8], "little")
@@ -125,14 +125,14 @@ def without_numbers(folder: Path) -> None:
 
 
 def head_of_another(folder: Path) -> None:
-    """A head that does not go with the stem, which the manifest agrees with."""
+    """Damage a version: its head does not fit its stem, and the manifest has the checksum."""
     other = newest(FITTED / "odenet-mnist-fast")
     assert other is not None
     for file in ("head.onnx", "weights.safetensors"):
         rewrite(file, (other / file).read_bytes())(folder)
 
 
-SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a wrong checksum": (flip, "weights.safetensors: altered"),
     "a manifest that is not JSON": (half_a_manifest, "Invalid JSON"),
     "a manifest of another version": (partial(change, version="99"), "says digits version 99"),
@@ -145,54 +145,56 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_a_spoilt_version_is_refused_and_the_one_before_goes_on(serving: Serve, models: Path, processes: str) -> None:
+def test_a_damaged_version_is_refused_and_the_old_version_stays(serving: Serve, models: Path, processes: str) -> None:
     with serving(ODENET_WORKERS=processes) as service, calling(service) as callers:
-        for version, (spoil, reason) in enumerate(SPOILT.values(), start=2):
+        for version, (spoil, reason) in enumerate(DAMAGE.values(), start=2):
             put(models, "digits", str(version), MLP, spoil)
             until(partial(refusal, service, str(version)))
             assert reason in refusal(service, str(version))
             assert str(models) not in refusal(service, str(version))
         callers.answered(2)
         assert callers.versions() == {"1"}
-        for version in range(2, 2 + len(SPOILT)):  # told once, though looked at again and again
-            assert said(service, f"ERROR: digits version {version} cannot be loaded, and version 1 goes on") == 1
-        assert metric(service, "odenet_model_load_failures_total") == len(SPOILT)
-        greatest = str(1 + len(SPOILT))
+        for version in range(2, 2 + len(DAMAGE)):  # logged once, although the folder is read many times
+            assert (
+                count_in_log(service, f"ERROR: digits version {version} cannot be loaded, and version 1 goes on") == 1
+            )
+        assert metric(service, "odenet_model_load_failures_total") == len(DAMAGE)
+        greatest = str(1 + len(DAMAGE))
         shutil.rmtree(models / "digits" / greatest)
         put(models, "digits", greatest, MLP)
-        until(lambda: callers.versions() == {greatest})  # it is mended
+        until(lambda: callers.versions() == {greatest})  # the version is repaired
         assert callers.lost == []
         assert refusal(service, greatest) == ""
 
 
 def refusal(service: Running, version: str) -> str:
-    """Why a version is refused, by the index of the Open Inference Protocol; empty if it is not."""
+    """The reason in the index of the Open Inference Protocol for refusing a version; empty if there is none."""
     entries = httpx.post(f"{service.url}/v2/repository/index", json={}, trust_env=False).json()
     reasons = {entry["version"]: str(entry["reason"]) for entry in entries}
     return reasons.get(version, "") if reasons.get(version, "").startswith("refused: ") else ""
 
 
-def test_a_version_that_is_copied_in_parts_is_taken_when_it_is_whole(serving: Serve, models: Path) -> None:
+def test_a_version_copied_in_parts_is_loaded_once_complete(serving: Serve, models: Path) -> None:
     with serving() as service, calling(service) as callers:
         source = make(models, "digits", "2", MLP)
         target = models / "digits" / "2"
         target.mkdir()
         for file in ("manifest.json", "head.onnx"):
             shutil.copy(source / file, target)
-        until(lambda: refusal(service, "2"))  # it has been like that for a while
+        until(lambda: refusal(service, "2"))  # the version has been incomplete for a while
         for path in source.iterdir():
             shutil.copy(path, target)
         until(lambda: callers.versions() == {"2"})
         assert callers.lost == []
 
 
-def test_when_the_version_that_is_served_is_removed_the_one_before_takes_over(serving: Serve, models: Path) -> None:
+def test_removing_the_served_version_brings_back_the_one_before(serving: Serve, models: Path) -> None:
     put(models, "digits", "2", MLP)
     with serving() as service, calling(service) as callers:
         assert callers.versions() == {"2"}
         shutil.rmtree(models / "digits" / "2")
         until(lambda: callers.versions() == {"1"})
-        shutil.rmtree(models / "digits")  # none is left to take over
+        shutil.rmtree(models / "digits")  # no version is left
         put(models, "other", "1", MLP)
         with service.client() as client:
             until(lambda: [model["name"] for model in client.get("/models").json()] == ["digits", "other"])
@@ -202,12 +204,12 @@ def test_when_the_version_that_is_served_is_removed_the_one_before_takes_over(se
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_what_a_caller_has_unloaded_stays_so_until_one_loads_it(serving: Serve, models: Path, processes: str) -> None:
+def test_an_unloaded_model_stays_unloaded_until_a_caller_loads_it(serving: Serve, models: Path, processes: str) -> None:
     put(models, "other", "1", MLP)
     with serving("--model-control", ODENET_WORKERS=processes) as service, service.client() as client:
         control(client, "digits", "unload")
         put(models, "digits", "2", MLP)
-        put(models, "other", "2", MLP)  # by which it is known that the folder has been looked at since
+        put(models, "other", "2", MLP)  # a sign that the service has read the folder again
         until(lambda: "version 2 is served" in str(client.post("/v2/repository/index", json={}).json()))
         served = {model["name"]: model["version"] for model in client.get("/models").json()}
         assert served == {"other": "2"}
@@ -222,7 +224,7 @@ def control(client: httpx.Client, model: str, what: str) -> None:
     client.post(f"/v2/repository/models/{model}/{what}", json={}).raise_for_status()
 
 
-def test_a_folder_is_left_alone_where_the_settings_say_so(models: Path) -> None:
+def test_the_folder_is_not_watched_when_the_settings_say_so(models: Path) -> None:
     flags = ("--models", str(models), "--model", "digits", "--watch-seconds", "0", "--model-control")
     with running(*flags) as service, service.client() as client:
         put(models, "digits", "2", MLP, flip)
