@@ -1,1 +1,1 @@
-"""What is fitted and served: networks, solvers, artifacts, backends. Knows neither `training` nor `service`."""
+"""The networks, solvers, artifacts and backends. This package imports neither `training` nor `service`."""

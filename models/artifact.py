@@ -1,6 +1,6 @@
-"""The on-disk form of a fitted network: a manifest, checksums, the measured trade-off. Free of torch.
+"""The file format of a fitted network: a manifest, checksums and the measured trade-off. This module needs no torch.
 
-An artifact is a folder, ``<models folder>/<name>/<version>/``, of files that the manifest lists with their SHA-256.
+An artifact is a folder, ``<models folder>/<name>/<version>/``. Its manifest lists every other file with its SHA-256.
 """
 
 import hashlib
@@ -21,18 +21,18 @@ PROFILE = "profile.json"
 CARD = "README.md"
 METRICS = "metrics.jsonl"
 SUFFICIENT_AGREEMENT = 0.999
-"""Share of digits in common with the tight reference at which a setting is as good as it."""
+"""A setting counts as accurate if it gives at least this share of images the same digit as the tight reference."""
 
 STEM, DYNAMICS, HEAD, SOLVE = "stem.onnx", "dynamics.onnx", "head.onnx", "solve.onnx"
 
 
 def step_file(method: str) -> str:
-    """The name of the graph of one step of a method."""
+    """The file name of the graph that attempts one step of a method."""
     return f"step-{method}.onnx"
 
 
 class ArtifactError(Exception):
-    """The artifact cannot be trusted or read; the message names the file."""
+    """The artifact cannot be read, or a file does not match its checksum; the message names the file."""
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -44,7 +44,7 @@ class _Frozen(BaseModel):
 
 NetworkName = Literal["mlp", "resnet", "odenet", "odenet-strided", "odenet-wide", "stem-only"]
 WITH_ODE: tuple[NetworkName, ...] = ("odenet", "odenet-strided", "odenet-wide")
-"""The networks that solve an ODE."""
+"""The networks that contain an ODE."""
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
@@ -53,13 +53,13 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class PixelNormalisation(_Frozen):
-    """How the network scales pixels, which its graphs do themselves.
+    """How the network scales pixels. The exported graphs contain this scaling.
 
     Attributes:
-        mean: of the training pixels, on the scale 0..1.
-        std: their standard deviation, on the same scale.
-        levels: whether pixels are taken as they are, or the levels of each picture are first stretched so that its
-            paper is 0 and its strongest ink 255 (`models.networks.layers.stretch`).
+        mean: the mean of the training pixels, on the scale 0..1.
+        std: the standard deviation of the training pixels, on the scale 0..1.
+        levels: "fixed" uses the pixels unchanged; "stretched" first stretches the levels of each picture so that its
+            paper is 0 and its strongest ink is 255 (`models.networks.layers.stretch`).
     """
 
     mean: float
@@ -68,12 +68,13 @@ class PixelNormalisation(_Frozen):
 
 
 class Calibration(_Frozen):
-    """How far probabilities are from the shares of the rows that are right.
+    """How well the predicted probabilities match the measured accuracy.
 
     Attributes:
-        nll: the mean negative logarithm of the probability of the right class.
-        ece: the expected calibration error (Guo et al. 2017, arXiv 1706.04599) in 15 bins of equal width: the mean
-            difference, over the rows, of the greatest probability and the share of right rows in its bin.
+        nll: the mean negative logarithm of the probability of the correct class.
+        ece: the expected calibration error (Guo et al. 2017, arXiv 1706.04599) with 15 bins of equal width. Images are
+            sorted into bins by their greatest probability; the error is the mean, over the images, of the difference
+            between the mean greatest probability and the accuracy of their bin.
     """
 
     nll: float = Field(ge=0)
@@ -81,13 +82,18 @@ class Calibration(_Frozen):
 
 
 class MeasuredError(_Frozen):
-    """Errors on a split at one setting of the solver, with Wilson's 95 % interval of the rate.
+    """The errors on one split of the data at one solver setting.
 
     Attributes:
-        solver: None for a network without an ODE.
-        nfe: mean of function evaluations a row.
-        uncalibrated: at temperature 1; None, as the next, for an artifact of form 2 (`Manifest.schema_version`).
-        calibrated: at the manifest's temperature.
+        split: the split of the data.
+        solver: the solver setting; None for a network without an ODE.
+        nfe: the mean number of function evaluations per image.
+        errors: the number of images that were classified wrongly.
+        rows: the number of images in the split.
+        rate: the share of images that were classified wrongly, 0..1.
+        interval: the Wilson 95 % confidence interval of the rate.
+        uncalibrated: the calibration at temperature 1; None in an artifact whose `Manifest.schema_version` is 2.
+        calibrated: the calibration at the manifest's temperature; None in an artifact whose schema version is 2.
     """
 
     split: Literal["validation", "test"]
@@ -102,26 +108,28 @@ class MeasuredError(_Frozen):
 
 
 class Manifest(_Frozen):
-    """What an artifact says of itself.
+    """The description of an artifact.
 
     Attributes:
-        schema_version: of this form; 2 had no fields about calibration, and 3 no field `normalisation.levels`.
-        name: what callers ask for.
-        version: a whole number as text; the greatest is the one served by default.
-        network: which; together with the weights that is all there is to it.
-        parameters: how many.
-        dataset: what it was fitted on.
+        schema_version: the version of this file format. Version 2 has no fields about calibration. Version 3 has no
+            field `normalisation.levels`.
+        name: the name under which clients request the model.
+        version: a whole number as text. The service uses the greatest version by default.
+        network: the name of the network architecture; the architecture and the weights define the model completely.
+        parameters: the number of parameters.
+        dataset: the data set that the network was fitted on.
         classes: the labels, in the order of the logits.
-        normalisation: of the pixels.
-        state_shape: the shape, for one row, of what the stem hands on: the ODE's state, or the head's features.
-        methods: those for which the artifact has a step; none for a network without an ODE.
-        default_solver: what a request without solver fields gets; also what `solve.onnx` holds the method of. None for
-            a network without an ODE.
-        temperature: what logits are divided by before they become probabilities; fitted on the validation split at
-            the default solver. The graphs give logits as they are.
-        recipe: how the network was fitted.
-        metrics: its measured errors at the default solver.
-        files: the SHA-256 of every other file.
+        normalisation: how the network scales pixels.
+        state_shape: the shape of the stem's output for one image: the state of the ODE, or the features that the head
+            reads.
+        methods: the solver methods for which the artifact has a step graph; empty for a network without an ODE.
+        default_solver: the setting for a request without solver fields. `solve.onnx` uses the method of this setting.
+            None for a network without an ODE.
+        temperature: the logits are divided by this number before the softmax. It was fitted on the validation split at
+            the default solver. The graphs return undivided logits.
+        recipe: the recipe that the network was fitted with.
+        metrics: the measured errors at the default solver.
+        files: the SHA-256 of every other file, by file name.
     """
 
     schema_version: Literal[2, 3, 4] = 4
@@ -143,21 +151,31 @@ class Manifest(_Frozen):
     @model_validator(mode="after")
     def _methods_are_known(self) -> Self:
         if unknown := [method for method in self.methods if method not in METHODS]:
-            raise ValueError(f"methods: none is called {', '.join(unknown)}; there are {', '.join(METHODS)}")
-        if bool(self.methods) != (self.network in WITH_ODE):
-            raise ValueError(f"methods: {self.network} has {'some' if self.network in WITH_ODE else 'none'}")
+            raise ValueError(f"methods: no method is called {', '.join(unknown)}; the methods are {', '.join(METHODS)}")
+        if self.network in WITH_ODE and not self.methods:
+            raise ValueError(f"methods: the list is empty, but the network {self.network} needs at least one method")
+        if self.network not in WITH_ODE and self.methods:
+            raise ValueError(f"methods: the network {self.network} has no ODE, but the list is {self.methods}")
         default = self.default_solver
         if (default is None) != (not self.methods) or (default is not None and default.method not in self.methods):
             raise ValueError(
-                f"default_solver: {default} is not by one of methods ({', '.join(self.methods) or 'none'})"
+                f"default_solver: {default} does not use one of methods ({', '.join(self.methods) or 'none'})"
             )
-        if [measured.split for measured in self.metrics] != ["validation", "test"]:
-            raise ValueError("metrics: are of the validation and the test split")
+        if (splits := [measured.split for measured in self.metrics]) != ["validation", "test"]:
+            raise ValueError(f"metrics: the splits are {splits}, but must be ['validation', 'test']")
         return self
 
 
 class Distribution(_Frozen):
-    """The number of function evaluations over the rows of a split."""
+    """The distribution of the number of function evaluations over the images of a split.
+
+    Attributes:
+        mean: the mean.
+        p50: the median.
+        p90: the 90th percentile.
+        p99: the 99th percentile.
+        max: the maximum.
+    """
 
     mean: float
     p50: int
@@ -167,18 +185,19 @@ class Distribution(_Frozen):
 
 
 class ProfilePoint(_Frozen):
-    """What one setting of the solver gives and costs.
+    """The measured accuracy and cost of one solver setting.
 
     Attributes:
         solver: the setting.
-        error: the share of rows that are wrong.
-        agreement: the share of rows with the same digit as the tight reference.
-        logit_deviation: the mean over rows of the greatest difference of a logit from the tight reference.
-        nfe: function evaluations a row.
-        rejected: mean of rejected steps a row.
-        unconverged: rows that were given up before t = 1; their answers count like any other.
-        milliseconds_per_row: the processor's time for the whole answer, stem and head included, in batches on one
-            thread; the best of several passes, where one is not long.
+        error: the share of images that are classified wrongly, 0..1.
+        agreement: the share of images with the same digit as the tight reference, 0..1.
+        logit_deviation: the greatest absolute difference between the logits of an image and those of the tight
+            reference, averaged over the images.
+        nfe: the number of function evaluations per image.
+        rejected: the mean number of rejected steps per image.
+        unconverged: the number of images whose solve was given up before t = 1. The other fields include these images.
+        milliseconds_per_row: the processor time per image for the whole answer, including stem and head, measured in
+            batches on one thread. A short measurement is repeated, and the fastest pass counts.
     """
 
     solver: SolverSettings
@@ -195,12 +214,12 @@ class Profile(_Frozen):
     """The measured work-precision table.
 
     Attributes:
-        split: what it was measured on.
-        rows: how many rows that has.
-        batch_size: rows solved together.
-        processor: what it was timed on; times differ between machines, the rest does not.
+        split: the split of the data that the table was measured on.
+        rows: the number of images in the split.
+        batch_size: the number of images that were solved together.
+        processor: the processor that the table was timed on. Only the times depend on the machine.
         reference: the tight setting that `agreement` and `logit_deviation` compare with.
-        points: the table.
+        points: the rows of the table.
     """
 
     split: Literal["validation"]
@@ -211,14 +230,14 @@ class Profile(_Frozen):
     points: list[ProfilePoint]
 
     def cheapest(self, methods: Collection[str]) -> SolverSettings:
-        """The setting of the fewest evaluations whose digits are, but for one in a thousand, the reference's.
+        """The setting with the fewest evaluations whose agreement with the reference is at least 99.9 %.
 
-        Of settings that cost the same, the one that agrees best, and of those the tightest, which spends more on an
-        image that needs it. Where none agrees so well, the one that does most, and of those the one of the most
-        evaluations.
+        Among settings of equal cost we choose the one with the greatest agreement. Among those we choose the tightest
+        tolerance, because it spends more evaluations on an image that needs them. If no setting reaches 99.9 %, we
+        choose the setting with the greatest agreement, and among those the one with the most evaluations.
 
         Args:
-            methods: those to choose from.
+            methods: the methods to choose from.
         """
         points = [point for point in self.points if point.solver.method in methods]
         agreeing = [p for p in points if p.agreement >= SUFFICIENT_AGREEMENT and p.unconverged == 0]
@@ -227,52 +246,53 @@ class Profile(_Frozen):
         return min(agreeing, key=lambda p: (p.nfe.mean, -p.agreement, p.solver.rtol or 0)).solver
 
     def method_for(self, tolerance: float) -> str:
-        """The adaptive method of the fewest evaluations at the measured tolerance that is nearest to one.
+        """The adaptive method with the fewest evaluations at the measured tolerance nearest to the given tolerance.
 
-        A low order is the cheapest at a loose tolerance, and a high one at a tight one.
+        A method of low order is cheapest at a loose tolerance, and a method of high order at a tight tolerance.
         """
         return min(
             self.points, key=lambda point: (_distance(point, tolerance), point.nfe.mean, -point.agreement)
         ).solver.method
 
     def nearest(self, solver: SolverSettings) -> ProfilePoint:
-        """The measured point of a method that is nearest in tolerance, or in steps."""
+        """The measured point of the same method that is nearest in tolerance, or in the number of steps."""
         points = [point for point in self.points if point.solver.method == solver.method]
         if solver.rtol is None or solver.atol is None:
             return min(points, key=lambda point: abs((point.solver.steps or 0) - (solver.steps or 0)))
         tolerance = max(solver.rtol, solver.atol)
         return min(points, key=lambda point: _distance(point, tolerance))
 
-    def ladder(self, methods: Collection[str], agreement: float) -> list[ProfilePoint]:
-        """The measured points from the tightest to the loosest, each cheaper than the one before.
+    def candidates(self, methods: Collection[str], agreement: float) -> list[ProfilePoint]:
+        """The measured points from the tightest to the loosest; each is cheaper than the point before it.
 
-        Of a tolerance that several adaptive methods have, the point is that of the fewest evaluations.
+        If several adaptive methods were measured at the same tolerance, only the one with the fewest evaluations is
+        included.
 
         Args:
-            methods: those to choose from: adaptive ones, or one with a fixed number of steps.
-            agreement: the least that a point may have with the tight reference.
+            methods: the methods to choose from: adaptive methods, or one fixed-step method.
+            agreement: the least agreement with the tight reference that a point may have, 0..1.
         """
         points = [p for p in self.points if p.solver.method in methods and p.agreement >= agreement]
-        rungs: list[ProfilePoint] = []
+        candidates: list[ProfilePoint] = []
         for point in sorted(points, key=lambda p: (p.solver.rtol or 1 / (p.solver.steps or 1), p.nfe.mean)):
-            if point.unconverged == 0 and (not rungs or point.nfe.mean < rungs[-1].nfe.mean):
-                rungs.append(point)
-        return rungs
+            if point.unconverged == 0 and (not candidates or point.nfe.mean < candidates[-1].nfe.mean):
+                candidates.append(point)
+        return candidates
 
 
 def _distance(point: ProfilePoint, tolerance: float) -> float:
-    """How far a point is from a tolerance, in powers of e."""
+    """The distance between a point's tolerance and another tolerance, as a natural logarithm of their ratio."""
     return math.inf if point.solver.rtol is None else abs(math.log(point.solver.rtol / tolerance))
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A folder whose every file has been checked against its manifest.
+    """An artifact whose every file matches the checksum in its manifest.
 
     Attributes:
-        folder: where it is.
-        manifest: what it says of itself.
-        profile: its measured trade-off; None for a network without an ODE, which has none.
+        folder: the folder of the artifact.
+        manifest: the description of the artifact.
+        profile: the measured trade-off; None for a network without an ODE.
         card: the model card, as Markdown.
     """
 
@@ -283,13 +303,13 @@ class Artifact:
 
 
 def versions(folder: Path) -> list[Path]:
-    """The folders of the versions in that of a name, in their order."""
+    """The version folders in the folder of a model name, in ascending order of version."""
     numbered = (version for version in folder.glob("[1-9]*/") if version.name.isdecimal())
     return sorted(numbered, key=lambda version: int(version.name))
 
 
 def newest(folder: Path) -> Path | None:
-    """Of the versions in the folder of a name, that of the greatest; None where there is none."""
+    """The folder of the greatest version in the folder of a model name; None if it has no version."""
     return next(reversed(versions(folder)), None)
 
 
@@ -297,7 +317,7 @@ def read(folder: Path) -> Artifact:
     """Open an artifact and check every file that its manifest lists.
 
     Raises:
-        ArtifactError: the manifest is missing, cannot be read or is of another form, or a file is missing or altered.
+        ArtifactError: the manifest is missing, cannot be read or has an invalid field, or a file is missing or altered.
     """
     manifest = _parse(Manifest, folder / MANIFEST)
     for name, expected in manifest.files.items():
@@ -325,14 +345,14 @@ def _read_profile(path: Path, methods: list[str]) -> Profile:
 
 
 def _regular(path: Path) -> Path:
-    """A path that is no pipe or device, of which reading might never end."""
+    """Return the path if it is not a pipe or a device, because reading from a pipe or a device may never end."""
     if path.exists() and not path.is_file():
-        raise ArtifactError(f"{path}: cannot be read, as it is no regular file")
+        raise ArtifactError(f"{path}: cannot be read, because it is not a regular file")
     return path
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """The SHA-256 of a file, as lower-case hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

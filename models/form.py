@@ -1,38 +1,40 @@
-"""The form that MNIST's pictures have, which the networks are fitted on and the service brings pictures to.
+"""The MNIST form of a picture. The networks are fitted on it, and the service converts every picture to it.
 
-They were size-normalised to fit a box of 20x20 pixels with their aspect ratio kept, which brought in the grey levels,
-and then placed in 28x28 with their centre of mass at the centre (LeCun, Bottou, Bengio and Haffner 1998,
-*Gradient-Based Learning Applied to Document Recognition*, section III). The ink is white, 255, the paper black, 0.
+MNIST's authors scaled each digit to fit a box of 20x20 pixels and kept its aspect ratio. The scaling produced the grey
+levels. Then they placed the box in a picture of 28x28 pixels, with the centre of mass of the ink at the centre (LeCun,
+Bottou, Bengio and Haffner 1998, *Gradient-Based Learning Applied to Document Recognition*, section III). Ink is white,
+255, and paper is black, 0.
 """
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Ink = npt.NDArray[np.float32]  # [height, width], of any scale from 0 on
+Ink = npt.NDArray[np.float32]  # [height, width], at least 0, on any scale
 Digit = npt.NDArray[np.uint8]  # [28, 28]
 
-SIDE = 28  # of a picture of MNIST
-BOX = 20  # the side of the box that the ink is fitted to
-CENTRE = 14  # where the centre of mass goes: over MNIST's test pictures it lies at 14.0 of 0..27, both ways
+SIDE = 28  # the side of an MNIST picture, in pixels
+BOX = 20  # the side of the box that the ink is fitted to, in pixels
+CENTRE = 14  # the target of the centre of mass; in MNIST's test pictures its mean is 14.0 of 0..27 on both axes
 
 
 def to_form(ink: Ink) -> Digit:
-    """Bring ink to MNIST's form.
+    """Convert ink to the MNIST form.
 
     Args:
-        ink: float32 ``[height, width]``, 0 for paper; cropped to its box, and not all of it 0.
+        ink: float32 ``[height, width]``, 0 for paper. It is cropped to the bounding box of the ink, and at least one
+            value is not 0.
 
     Returns:
-        uint8 ``[28, 28]``.
+        The picture, uint8 ``[28, 28]``.
     """
     return _centred(_fitted(ink))
 
 
 def _fitted(ink: Ink) -> Ink:
-    """Scale the ink so that its longer side is that of the box and its strongest level 255.
+    """Scale the ink so that its longer side is `BOX` pixels long and its strongest level is 255.
 
-    The filter averages over the area that a pixel shrinks from, and has no negative weight to ring with.
+    The Hamming filter averages over the source area of each pixel. It has no negative weights, so it does not ring.
     """
     height, width = (max(1, round(side * BOX / max(ink.shape))) for side in ink.shape)
     fitted: Ink = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.HAMMING))
@@ -40,15 +42,15 @@ def _fitted(ink: Ink) -> Ink:
 
 
 def _centred(box: Ink) -> Digit:
-    """Place the box in 28x28 with its centre of mass at the centre, as far as it stays inside."""
-    places = tuple(_place(box.sum(axis=axis)) for axis in (1, 0))
+    """Place the box in 28x28 pixels with its centre of mass as near to the centre as the picture's edges allow."""
+    position = tuple(_position(box.sum(axis=axis)) for axis in (1, 0))
     digit = np.zeros((SIDE, SIDE), np.uint8)
-    digit[places] = np.rint(box)
+    digit[position] = np.rint(box)
     return digit
 
 
-def _place(profile: Ink) -> slice:
-    """Where a side of the box goes, given the ink along it."""
+def _position(profile: Ink) -> slice:
+    """The position of the box along one axis, given the sums of the ink along this axis."""
     centre_of_mass = np.average(np.arange(len(profile)), weights=profile)
     start = int(np.clip(round(CENTRE - centre_of_mass), 0, SIDE - len(profile)))
     return slice(start, start + len(profile))

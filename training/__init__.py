@@ -1,1 +1,1 @@
-"""Offline: data, augment, fit, evaluate, profile, export. Knows `models`, never `service`."""
+"""The offline part: load data, augment, fit, evaluate, profile, export. It imports `models` and never `service`."""

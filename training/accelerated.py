@@ -1,7 +1,7 @@
-"""Fits what ships on one CUDA device: teachers side by side, then the students that learn from them, side by side too.
+"""Fits the networks that ship on one CUDA device: first the teachers in parallel, then their students in parallel.
 
-One fit does not fill such a device, because the networks are small, so that several processes share it. Each run has
-its folder in runs/, with a log beside what a run always has. Called again, it goes on where it was interrupted.
+The networks are small, so one fit does not use the whole device, and several processes share it. Each run has a folder
+in runs/, which also holds a log. If the program was interrupted, a second call resumes its fits.
 """
 
 import json
@@ -27,14 +27,14 @@ POLL = 1.0  # seconds
 
 
 class Planned(NamedTuple):
-    """A fit: a recipe and a seed."""
+    """A planned fit: the name of a recipe and a seed."""
 
     recipe: str
     seed: int
 
     @property
     def folder(self) -> Path:
-        """Its run folder, by which the recipes of students name their teachers."""
+        """The run folder. The recipes of the students name their teachers by these folders."""
         return RUNS / f"{self.recipe}-{self.seed}"
 
 
@@ -45,24 +45,24 @@ STAGES = (
         *(Planned("odenet-mnist-fast-distilled", seed) for seed in (1, 2)),
     ),
 )
-"""The fits of a stage run at the same time, and a stage begins when the one before has ended."""
+"""The fits of a stage run in parallel, and a stage starts when the stage before it has ended."""
 
 
 class FitFailedError(Exception):
-    """A fit ended with an error; the message has its last words."""
+    """A fit ended with an error; the message contains the last lines of its log."""
 
 
 def fit_together(stage: tuple[Planned, ...], data: Path, device: str, epochs: int | None) -> None:
-    """Run the fits of a stage side by side, each in a process of its own, until all have ended.
+    """Run the fits of a stage in parallel, each in a separate process, until all have ended.
 
     Args:
-        stage: which.
+        stage: the fits to run.
         data: the folder of the digits.
-        device: where to compute, as the command line has it.
-        epochs: instead of the recipes' numbers.
+        device: the device to compute on: auto, cpu or cuda.
+        epochs: the number of epochs; None uses the number in each recipe.
 
     Raises:
-        FitFailedError: one has failed; the others were ended.
+        FitFailedError: a fit has failed; the other fits were terminated.
     """
     threads = max(1, (os.cpu_count() or 1) // len(stage))
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "COLUMNS": "200"}
@@ -74,17 +74,17 @@ def fit_together(stage: tuple[Planned, ...], data: Path, device: str, epochs: in
                 arguments = command(fit, data, device, epochs)
                 processes[fit] = subprocess.Popen(arguments, stdout=log, stderr=log, env=environment)  # noqa: S603
         while any(process.poll() is None for process in processes.values()):
-            _refuse_failed(processes)
+            _raise_if_failed(processes)
             time.sleep(POLL)
-        _refuse_failed(processes)
+        _raise_if_failed(processes)
     finally:
         for process in processes.values():
-            process.terminate()  # which does nothing to one that has ended
+            process.terminate()  # has no effect on a process that has ended
             process.wait()
 
 
 def command(fit: Planned, data: Path, device: str, epochs: int | None) -> list[str]:
-    """The command line of a fit, which goes on where there is a checkpoint already."""
+    """The command line of a fit. It resumes the fit if the run folder has a checkpoint."""
     options = ["--run", str(fit.folder), "--seed", str(fit.seed), "--data", str(data), "--device", device]
     if epochs is not None:
         options += ["--epochs", str(epochs)]
@@ -93,11 +93,11 @@ def command(fit: Planned, data: Path, device: str, epochs: int | None) -> list[s
     return [sys.executable, "-m", "training", "fit", fit.recipe, *options]
 
 
-def _refuse_failed(processes: dict[Planned, subprocess.Popen[bytes]]) -> None:
+def _raise_if_failed(processes: dict[Planned, subprocess.Popen[bytes]]) -> None:
     for fit, process in processes.items():
         if process.poll():
-            last = (fit.folder / LOG).read_text(errors="replace").splitlines()[-5:]
-            raise FitFailedError(f"{fit.folder}: the fit ended with {process.returncode}\n" + "\n".join(last))
+            last_lines = (fit.folder / LOG).read_text(errors="replace").splitlines()[-5:]
+            raise FitFailedError(f"{fit.folder}: the fit ended with {process.returncode}\n" + "\n".join(last_lines))
 
 
 def validation_error(fit: Planned) -> float:
@@ -107,11 +107,13 @@ def validation_error(fit: Planned) -> float:
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="Folder of four IDX files named as MNIST's.")] = MNIST,
+    data: Annotated[Path, typer.Option(help="Folder of four IDX files with MNIST's file names.")] = MNIST,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cuda",
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipes' numbers.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Number of epochs, instead of the number in each recipe.")
+    ] = None,
 ) -> None:
-    """Fit teachers and students, and say which student of each recipe errs least on the validation split."""
+    """Fit teachers and students, and print which student of each recipe has the least validation error."""
     console, started = Console(highlight=False, soft_wrap=True), time.perf_counter()
     try:
         for stage in STAGES:
@@ -120,13 +122,13 @@ def main(
     except FitFailedError as failure:
         typer.secho(f"error: {failure}", fg="red", err=True)
         raise typer.Exit(1) from failure
-    console.print(f"all fitted after {duration(time.perf_counter() - started)}")
+    console.print(f"all fits ended after {duration(time.perf_counter() - started)}")
     table = Table("run", "validation error", "")
     for recipe in dict.fromkeys(fit.recipe for stage in STAGES for fit in stage):
         errors = {fit: validation_error(fit) for stage in STAGES for fit in stage if fit.recipe == recipe}
         best = min(errors, key=lambda fit: errors[fit])
         for fit, error in errors.items():
-            table.add_row(str(fit.folder), f"{error:.2%}", "least of its recipe" if fit == best else "")
+            table.add_row(str(fit.folder), f"{error:.2%}", "least error of its recipe" if fit == best else "")
     console.print(table)
 
 

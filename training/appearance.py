@@ -1,6 +1,6 @@
-"""What pens, lenses, light and sensors do to a digit, on the whole batch at once.
+"""Simulates the effects of pens, lenses, light and sensors on digits, for a whole batch at once.
 
-Every change takes images ``[rows, 28, 28]`` of float32 in 0..255 and an amount for each row, and returns the same
+Every change takes images ``[rows, 28, 28]`` of float32 in 0..255 and one amount per row, and returns images of the same
 shape.
 """
 
@@ -17,26 +17,26 @@ from training.chance import Chance, at_most, normal, uniform
 
 WHITE = 255.0
 REACH = 5
-"""Pixels from the centre of a point spread function to its edge."""
+"""The distance from the centre of a point spread function to its edge, in pixels."""
 FOG_POINTS = (3, 6)
-"""The sides of the two square grids of random levels that fog is interpolated from."""
+"""The sides of the two square grids of random values from which the fog is interpolated."""
 CLIPPED = 0.4
 """The share of the range of levels that may be cut off at either end."""
 
 
 class Appearance(BaseModel):
-    """How often, and how far, the look of a picture is changed. Each change is drawn for itself.
+    """How often and how strongly the appearance of a picture is changed. The changes are drawn independently.
 
     Attributes:
-        thickness: strokes are broadened or thinned by up to this many pixels on each side.
+        thickness: strokes become thicker or thinner by up to this many pixels on each side.
         line: a straight line across the picture, solid or dashed, up to this many pixels wide.
         cutout: a rectangle of paper with sides of up to this many pixels (DeVries and Taylor 2017, arXiv 1708.04552).
-        defocus: the radius in pixels of the disc that a point becomes.
-        motion: the length in pixels of the straight line that a point becomes.
+        defocus: the radius, in pixels, of the disc into which a point is blurred.
+        motion: the length, in pixels, of the straight line into which a point is blurred.
         fog: the greatest share of a pixel's light that is replaced by the light of an uneven fog or shadow.
         noise: the standard deviation of normal noise, as a share of 255.
         specks: the share of pixels that get a random level.
-        levels: the share of the contrast that is lost. Levels are also bent (gamma), shifted, clipped and rounded.
+        levels: the share of the contrast that is lost. Levels also get a gamma curve, a shift, clipping and rounding.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,47 +53,47 @@ class Appearance(BaseModel):
 
 
 def change(images: Tensor, appearance: Appearance, generator: torch.Generator) -> Tensor:
-    """Change the look of some rows.
+    """Change the appearance of some rows.
 
     Args:
         images: ``[rows, 28, 28]`` of float32 in 0..255.
-        appearance: what is done how often.
+        appearance: the changes, their probabilities and their greatest amounts.
         generator: the only source of randomness, on the images' device.
 
     Returns:
-        The same shape and type; rows for which nothing is drawn are as they were.
+        Images of the same shape and type. Rows for which no change is drawn are unchanged.
     """
     for field, function in CHANGES.items():
         chance: Chance = getattr(appearance, field)
         amount = chance.draw(len(images), generator)
-        rows = amount.nonzero().squeeze(1)
-        if len(rows):
-            changed = function(images[rows], amount[rows], generator).clamp(0, WHITE)
-            images = images.index_copy(0, rows, changed)
+        indices = amount.nonzero().squeeze(1)
+        if len(indices):
+            changed = function(images[indices], amount[indices], generator).clamp(0, WHITE)
+            images = images.index_copy(0, indices, changed)
     return images
 
 
 def _thickness(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
-    """Towards the greatest or the least of each pixel and its four neighbours.
+    """Move each pixel towards the greatest or the least level of itself and its four neighbours.
 
-    Broadening takes a second turn for more than a pixel. Thinning stops at half a pixel, so that thin strokes stay.
+    Thickening by more than one pixel takes a second pass. Thinning is limited to half a pixel, so thin strokes remain.
     """
     thinner = uniform(len(images), 1, 1, generator=generator) < 0.5
     sign = torch.where(thinner, -1.0, 1.0)
     pixels = torch.where(thinner, amount.view(-1, 1, 1).clamp(max=0.5), amount.view(-1, 1, 1))
     images = images * sign
-    for turn in (pixels.clamp(max=1), (pixels - 1).clamp(0, 1)):
+    for weight in (pixels.clamp(max=1), (pixels - 1).clamp(0, 1)):
         across, along = F.max_pool2d(images, (1, 3), 1, (0, 1)), F.max_pool2d(images, (3, 1), 1, (1, 0))
-        images = torch.lerp(images, torch.maximum(across, along), turn)
+        images = torch.lerp(images, torch.maximum(across, along), weight)
     return images * sign
 
 
 def _line(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
-    """Nearly level or nearly upright, as ruled paper and the cells of forms have them."""
-    turn, side, place, level, period, phase, dashed = uniform(7, len(images), 1, 1, generator=generator)
-    angle = math.radians(10) * (turn - 0.5) + torch.where(side < 0.5, 0.0, math.pi / 2)
-    along, across = _turned(SIDE, angle)
-    across = across - (place - 0.5) * SIDE
+    """Draw a nearly horizontal or nearly vertical line, like those of ruled paper and of the cells of a form."""
+    tilt, direction, position, level, period, phase, dashed = uniform(7, len(images), 1, 1, generator=generator)
+    angle = math.radians(10) * (tilt - 0.5) + torch.where(direction < 0.5, 0.0, math.pi / 2)
+    along, across = _rotated_coordinates(SIDE, angle)
+    across = across - (position - 0.5) * SIDE
     ink = (amount.view(-1, 1, 1) / 2 + 0.5 - across.abs()).clamp(0, 1)
     wave = torch.sin(2 * math.pi * (along / (3 + 6 * period) + phase))
     ink = torch.where(dashed < 0.5, ink * (0.5 + 2 * wave).clamp(0, 1), ink)
@@ -101,29 +101,29 @@ def _line(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _cutout(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
-    """Its centre is in the middle of the picture, where the digit is."""
+    """Erase a rectangle whose centre is in the middle 20x20 pixels of the picture, where the digit is."""
     x, y, width, height = uniform(4, len(images), 1, generator=generator)
-    at, middle = torch.arange(SIDE, device=images.device), (SIDE - BOX) / 2
+    pixel, margin = torch.arange(SIDE, device=images.device), (SIDE - BOX) / 2
     most = amount.view(-1, 1)
-    beside = (at - middle - BOX * x).abs() > most * (0.5 + width) / 3
-    above = (at - middle - BOX * y).abs() > most * (0.5 + height) / 3
-    kept: Tensor = beside.unsqueeze(1) | above.unsqueeze(2)
+    outside_x = (pixel - margin - BOX * x).abs() > most * (0.5 + width) / 3
+    outside_y = (pixel - margin - BOX * y).abs() > most * (0.5 + height) / 3
+    kept: Tensor = outside_x.unsqueeze(1) | outside_y.unsqueeze(2)
     return images * kept
 
 
 def _defocus(images: Tensor, amount: Tensor, _generator: torch.Generator) -> Tensor:
-    along, across = _turned(2 * REACH + 1, torch.zeros(1, 1, 1, device=images.device))
+    along, across = _rotated_coordinates(2 * REACH + 1, torch.zeros(1, 1, 1, device=images.device))
     return _spread(images, (amount.view(-1, 1, 1) + 0.5 - along.hypot(across)).clamp(0, 1))
 
 
 def _motion(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
-    along, across = _turned(2 * REACH + 1, math.pi * uniform(len(images), 1, 1, generator=generator))
+    along, across = _rotated_coordinates(2 * REACH + 1, math.pi * uniform(len(images), 1, 1, generator=generator))
     inside = (amount.view(-1, 1, 1) / 2 + 0.5 - along.abs()).clamp(0, 1)
     return _spread(images, inside * (1 - across.abs()).clamp(0, 1))
 
 
 def _fog(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
-    """The law of Koschmieder (1924): of a pixel's light a share t arrives, and 1 - t is the light of the fog."""
+    """Koschmieder's law (1924): a share t of a pixel's light arrives, and the share 1 - t is the light of the fog."""
     density = torch.zeros(len(images), 1, SIDE, SIDE, device=images.device)
     for points in FOG_POINTS:
         grid = uniform(len(images), 1, points, points, generator=generator) / points
@@ -153,7 +153,7 @@ def _levels(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tenso
     return (WHITE * (lowest + contrast * bent)).round()
 
 
-CHANGES = {  # in the order in which they happen to a digit
+CHANGES = {  # in the order in which they are applied
     "thickness": _thickness,
     "line": _line,
     "cutout": _cutout,
@@ -166,20 +166,20 @@ CHANGES = {  # in the order in which they happen to a digit
 }
 
 
-def _turned(side: int, angle: Tensor) -> tuple[Tensor, Tensor]:
-    """The coordinates of the pixels of a square about its centre, along a direction and across it.
+def _rotated_coordinates(side: int, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """The coordinates of the pixels of a square, relative to its centre, along a direction and across it.
 
     Args:
-        side: of the square, in pixels.
-        angle: of the direction, in radians, ``[rows, 1, 1]``.
+        side: the side of the square, in pixels.
+        angle: the angle of the direction, in radians, ``[rows, 1, 1]``.
     """
-    at = torch.arange(side, device=angle.device) - (side - 1) / 2
-    x, y = at.view(1, 1, -1), at.view(1, -1, 1)
+    offset = torch.arange(side, device=angle.device) - (side - 1) / 2
+    x, y = offset.view(1, 1, -1), offset.view(1, -1, 1)
     return x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
 
 
 def _spread(images: Tensor, kernel: Tensor) -> Tensor:
-    """Convolve each image with a point spread function of its own, ``[rows, 11, 11]``, whose sum is made 1."""
+    """Convolve each image with its own point spread function, ``[rows, 11, 11]``, normalised to the sum 1."""
     kernel = (kernel / kernel.sum((1, 2), keepdim=True)).expand(len(images), -1, -1)
     blurred = F.conv2d(images.unsqueeze(0), kernel.unsqueeze(1), padding=REACH, groups=len(images))
     return blurred.squeeze(0)

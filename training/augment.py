@@ -1,6 +1,6 @@
-"""Augmentation on the whole batch at once: each picture is moved by a map of its own, and its look may be changed.
+"""Augmentation of a whole batch at once: each picture is moved by its own map, and its appearance may be changed.
 
-The map is affine and elastic, and is applied in one resampling.
+The map is affine and elastic, and one resampling applies both parts.
 """
 
 import math
@@ -15,15 +15,15 @@ from training.appearance import Appearance, change
 from training.chance import Chance, uniform
 
 PIXEL = 2 / SIDE
-"""The width of a pixel in the coordinates of `grid_sample`, where the picture is [-1, 1]."""
+"""The width of a pixel in the coordinates of `grid_sample`, in which the picture is [-1, 1]."""
 
 
 class Far(BaseModel):
-    """Some pictures are moved further than the others.
+    """Moves some pictures further than the other pictures.
 
     Attributes:
-        share: the probability that a row is.
-        factor: what its rotation, scale, shear and shift are multiplied by.
+        share: the probability that a row is moved further.
+        factor: the rotation, scale, shear and shift of such a row are multiplied by this factor.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,22 +33,22 @@ class Far(BaseModel):
 
 
 class Augmentation(BaseModel):
-    """How far a picture may be moved, and what its look becomes; every amount is drawn anew for every row.
+    """How far a picture may be moved, and how its appearance changes. Every amount is drawn separately for every row.
 
     Attributes:
-        rotation: degrees, uniform in ± this.
-        scale: the picture is sampled at a step that is uniform in 1 ± this, drawn once for each axis; its size is
-            one over that.
-        shear: the tangent of the shear's angle, uniform in ± this.
-        shift: pixels, uniform in ± this, on each axis.
-        elastic: the standard deviation, in pixels, of the displacement of each control point; between them it is
-            smaller.
-        control_points: the elastic displacement is interpolated from a square grid with this many points a side
+        rotation: the greatest angle, in degrees; the angle is uniform in ± this.
+        scale: the picture is sampled at a step that is uniform in 1 ± this, drawn separately for each axis. The size of
+            the picture is multiplied by one over the step.
+        shear: the greatest tangent of the shear's angle; the tangent is uniform in ± this.
+        shift: the greatest shift on each axis, in pixels; the shift is uniform in ± this.
+        elastic: the standard deviation, in pixels, of the displacement of each control point; between the control
+            points it is smaller.
+        control_points: the elastic displacement is interpolated from a square grid with this many points per side
             (compare Simard, Steinkraus and Platt 2003, who smooth a displacement of every pixel).
-        far: some pictures are moved further; None for none.
-        smaller: some pictures shrink, to one over 1 + the amount of their size; None for none.
-        aspect: some pictures become wide or tall, by a ratio of up to 1 + the amount; None for none.
-        appearance: how the look of some pictures is changed; None for no change.
+        far: some pictures are moved further; None moves no picture further.
+        smaller: some pictures shrink: their size is divided by 1 + the amount; None shrinks no picture.
+        aspect: some pictures become wide or tall, by a ratio of up to 1 + the amount; None keeps every aspect ratio.
+        appearance: changes the appearance of some pictures; None changes no picture.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,11 +66,11 @@ class Augmentation(BaseModel):
 
 
 def augment(images: Tensor, amount: Augmentation, generator: torch.Generator) -> Tensor:
-    """Move each picture by its own random affine and elastic map, and change the look of some.
+    """Move each picture by its own random affine and elastic map, and change the appearance of some pictures.
 
     Args:
-        images: ``[rows, 28, 28]`` of 0..255, uint8 or floating.
-        amount: how far.
+        images: ``[rows, 28, 28]`` in 0..255, uint8 or floating.
+        amount: how far the pictures are moved, and how they are changed.
         generator: the only source of randomness, on the images' device.
 
     Returns:
@@ -89,7 +89,7 @@ def augment(images: Tensor, amount: Augmentation, generator: torch.Generator) ->
 
 
 def _affine(rows: int, amount: Augmentation, generator: torch.Generator) -> Tensor:
-    """Random maps from the new picture's coordinates to the old one's, ``[rows, 2, 3]``."""
+    """Random maps from the coordinates of the new picture to those of the old picture, ``[rows, 2, 3]``."""
     factors = 2 * uniform(6, rows, generator=generator) - 1
     if amount.far:
         factors = torch.where(uniform(rows, generator=generator) < amount.far.share, amount.far.factor, 1) * factors

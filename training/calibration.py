@@ -1,4 +1,4 @@
-"""One temperature that makes probabilities mean what they say (Guo et al. 2017, arXiv 1706.04599)."""
+"""Calibration of the probabilities with one temperature (Guo et al. 2017, arXiv 1706.04599)."""
 
 import math
 from typing import Any
@@ -12,18 +12,19 @@ from models.artifact import Calibration
 
 BINS = 15
 GREATEST = 20.0
-"""The temperature lies between this and its reciprocal, also where a split so small or so easy would have none."""
+"""The temperature is limited to the range from the reciprocal of this to this. A split that is small, or that has no
+errors, may have no finite optimum without the limit."""
 
 Logits = npt.NDArray[np.float32]  # [rows, classes]
 Labels = npt.NDArray[np.int64]  # [rows]
 
 
 def fit_temperature(logits: Logits, labels: Labels) -> float:
-    """The temperature of the least mean negative log-likelihood, to four places.
+    """The temperature with the least mean negative log-likelihood, rounded to four decimal places.
 
     Args:
-        logits: of a split that the network was not fitted on.
-        labels: of the same rows.
+        logits: the logits on a split that the network was not fitted on, ``[rows, classes]``.
+        labels: the labels of the same rows, ``[rows]``.
     """
     limit = math.log(GREATEST)
     found = minimize_scalar(
@@ -33,7 +34,7 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
 
 
 def calibration(logits: Logits, labels: Labels, temperature: float) -> Calibration:
-    """How calibrated the softmax of logits over a temperature is."""
+    """The calibration of the softmax of the logits divided by a temperature."""
     logarithms = log_softmax(logits.astype(np.float64) / temperature, axis=1)
     nll = -logarithms[np.arange(len(labels)), labels].mean()
     ece = calibration_error(np.exp(logarithms.max(axis=1)), logits.argmax(axis=1) == labels)
@@ -41,12 +42,12 @@ def calibration(logits: Logits, labels: Labels, temperature: float) -> Calibrati
 
 
 def calibration_error(confidence: npt.NDArray[np.floating[Any]], right: npt.NDArray[np.bool_]) -> float:
-    """The expected calibration error, in 15 bins of equal width.
+    """The expected calibration error, with 15 bins of equal width.
 
     Args:
-        confidence: the greatest probability of each answer.
-        right: whether that answer is right.
+        confidence: the greatest probability of each answer, ``[rows]``.
+        right: whether the answer is correct, ``[rows]``.
     """
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.abs(np.bincount(bins, confidence - right))  # of each bin, times its rows
+    gaps = np.abs(np.bincount(bins, confidence - right))  # the gap of each bin, multiplied by its number of rows
     return float(gaps.sum() / len(right))

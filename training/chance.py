@@ -1,4 +1,4 @@
-"""What is done to some rows of a batch and not to the others."""
+"""Random changes that apply to some rows of a batch."""
 
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class Chance(BaseModel):
-    """That a change is applied to a row, and how strong it is.
+    """The probability that a change is applied to a row, and its greatest amount.
 
     Attributes:
         share: the probability that a row is changed.
@@ -19,13 +19,13 @@ class Chance(BaseModel):
     most: float = Field(gt=0, allow_inf_nan=False)
 
     def draw(self, rows: int, generator: torch.Generator) -> Tensor:
-        """The amount for each row, ``[rows]``; 0 for a row that is left as it is."""
+        """Draw the amount for each row, ``[rows]``; 0 for a row that is not changed."""
         chosen, amount = uniform(2, rows, generator=generator)
         return torch.where(chosen < self.share, amount * self.most, 0)
 
 
 def at_most(limit: float) -> AfterValidator:
-    """A check of a field of type `Chance`: its greatest amount is no more than a limit."""
+    """A validator for a field of type `Chance`: its greatest amount must not exceed a limit."""
 
     def check(chance: Chance) -> Chance:
         if chance.most > limit:

@@ -1,4 +1,4 @@
-"""A checkpoint: the tensors of a fit in one safetensors file, the rest as JSON in its header. Nothing is pickled."""
+"""Checkpoints: a safetensors file with the tensors of a fit, and with the rest as JSON in its header. No pickle."""
 
 import json
 import os
@@ -11,15 +11,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 State = dict[str, Any]
-"""A nested dictionary, as `state_dict()` returns it, of tensors and of what JSON can say."""
+"""A nested dictionary, as `state_dict()` returns it, of tensors and of values that JSON can represent."""
 
 
 class CheckpointError(Exception):
-    """The checkpoint is missing or damaged; the message names it."""
+    """The checkpoint is missing or damaged; the message names the file."""
 
 
 def save(path: Path, state: State) -> None:
-    """Write a checkpoint so that at every moment the path holds either the old one whole or the new one whole."""
+    """Write a checkpoint atomically: at every moment the path holds the complete old or the complete new checkpoint."""
     tensors: dict[str, Tensor] = {}
     rest = _split(state, "", tensors)
     partial = path.with_suffix(".partial")
@@ -33,7 +33,7 @@ def load(path: Path, device: torch.device) -> State:
     """Read a checkpoint.
 
     Raises:
-        CheckpointError: it is missing or damaged.
+        CheckpointError: the checkpoint is missing or damaged.
     """
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
@@ -41,14 +41,14 @@ def load(path: Path, device: torch.device) -> State:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
         state: State = _join(rest, tensors)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: no checkpoint that can be read ({error})") from error
+        raise CheckpointError(f"{path}: the checkpoint cannot be read ({error})") from error
     return state
 
 
 def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """The value as JSON can say it, each tensor replaced by a reference and put into `tensors`."""
+    """Convert a value to JSON types. Each tensor is added to `tensors` and replaced by a reference to it."""
     if isinstance(value, Tensor):
-        while path in tensors:  # a key "a/b" reads as the way to b in a
+        while path in tensors:  # the key "a/b" has the same path as the key "b" in "a"
             path += "'"
         tensors[path] = value.detach().clone().contiguous()
         return {"$tensor": path}

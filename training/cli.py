@@ -31,7 +31,7 @@ from training.distil import open_teachers
 from training.evaluate import error_rate
 from training.fit import Fit
 from training.recipe import RECIPES, RecipeError, read_recipe
-from training.run import CHECKPOINT, as_begun, load_network, run
+from training.run import CHECKPOINT, load_network, run, with_decided_precision
 from training.table import measure_table, render
 
 MODELS = Path(artifacts.__file__).parent / "fitted"
@@ -47,7 +47,7 @@ FAILURES = (
 
 app = typer.Typer(
     help="Fit networks on digits, measure them, and export them for the service.",
-    epilog="The usual order: fit, evaluate, export, table. What is chosen is chosen on the validation split.",
+    epilog="The usual order: fit, evaluate, export, table. Every choice is made on the validation split.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -56,7 +56,7 @@ console = Console(soft_wrap=True)
 
 
 class Device(StrEnum):
-    """Where to compute."""
+    """The device to compute on."""
 
     auto = "auto"
     cpu = "cpu"
@@ -64,79 +64,81 @@ class Device(StrEnum):
 
 
 class BackendName(StrEnum):
-    """What computes."""
+    """The backend that computes."""
 
     onnxruntime = "onnxruntime"
     torch = "torch"
 
 
 class SplitName(StrEnum):
-    """Which rows of the dataset."""
+    """The split of the dataset to evaluate on."""
 
     validation = "validation"
     test = "test"
 
 
 DataOption = Annotated[
-    Path, typer.Option("--data", help="Folder of four IDX files named as MNIST's, plain or gzipped.")
+    Path, typer.Option("--data", help="Folder of four IDX files with MNIST's file names, plain or gzipped.")
 ]
 ModelsOption = Annotated[Path, typer.Option(help="The models folder.")]
-DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes CUDA where there is one.")]
+DeviceOption = Annotated[Device, typer.Option(help="Device to compute on; auto uses CUDA if it is available.")]
 
 
 @app.command()
 def fit(
-    name: Annotated[str, typer.Argument(help="The recipe's name, and that of the run.")] = "odenet-mnist",
+    name: Annotated[str, typer.Argument(help="Name of the recipe and of the run.")] = "odenet-mnist",
     recipe: Annotated[
-        Path | None, typer.Option(help="A recipe's TOML file.  [default: training/recipes/NAME.toml]")
+        Path | None, typer.Option(help="TOML file of a recipe.  [default: training/recipes/NAME.toml]")
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("--run", help="The run folder: config, metrics, checkpoint.  [default: runs/NAME]"),
+        typer.Option("--run", help="Run folder for config, metrics and checkpoint.  [default: runs/NAME]"),
     ] = None,
     data: DataOption = MNIST,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's number.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of everything random.")] = 0,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Number of epochs, instead of the number in the recipe.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Seed of all random numbers.")] = 0,
     device: DeviceOption = Device.auto,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the run folder's last checkpoint.")] = False,
 ) -> None:
-    """Fit a network by a recipe.
+    """Fit a network with a recipe.
 
     After each epoch the run folder receives a checkpoint (written atomically), a line in metrics.jsonl, and
-    TensorBoard scalars. A fit that was interrupted goes on with --resume, exactly as it would have.
+    TensorBoard scalars. After an interruption, --resume continues the fit and gives exactly the same result.
     """
-    with _failures():
-        told = read_recipe(recipe or RECIPES / f"{name}.toml")
+    with _report_failures():
+        fit_recipe = read_recipe(recipe or RECIPES / f"{name}.toml")
         if epochs is not None:
-            told = told.model_copy(update={"epochs": epochs})
-        where, folder = _device(device), folder or Path("runs") / name
+            fit_recipe = fit_recipe.model_copy(update={"epochs": epochs})
+        torch_device, folder = _device(device), folder or Path("runs") / name
         if resume:
-            told = as_begun(told, folder)
-        with processes.joined(where):
-            teachers = open_teachers(told.distil.teachers, where) if told.distil else ()
-            under_way = Fit(told, load_dataset(data), where, seed, teachers)
-            run(under_way, folder, console, resume=resume)
+            fit_recipe = with_decided_precision(fit_recipe, folder)
+        with processes.joined(torch_device):
+            teachers = open_teachers(fit_recipe.distil.teachers, torch_device) if fit_recipe.distil else ()
+            new_fit = Fit(fit_recipe, load_dataset(data), torch_device, seed, teachers)
+            run(new_fit, folder, console, resume=resume)
 
 
 @app.command()
 def evaluate(
     target: Annotated[
-        Path, typer.Argument(help="A run folder, or that of an artifact or of its newest version.")
+        Path, typer.Argument(help="Run folder, artifact folder, or models folder of a name (its newest version).")
     ] = MODELS / "odenet-mnist",
-    split: Annotated[SplitName, typer.Option(help="The test split is for reporting, never for choosing.")] = (
-        SplitName.validation
-    ),
+    split: Annotated[
+        SplitName, typer.Option(help="Split to evaluate on. The test split is for reporting, never for choosing.")
+    ] = SplitName.validation,
     method: Annotated[str | None, typer.Option(help=f"One of {', '.join(METHODS)}.  [default: the model's]")] = None,
-    tolerance: Annotated[float | None, typer.Option(help="rtol and atol of an adaptive method.")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="Value of rtol and atol for an adaptive method.")] = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps of a fixed-step method.")] = None,
     data: DataOption = MNIST,
-    backend: Annotated[BackendName, typer.Option(help="What runs an artifact; a run is run by torch.")] = (
+    backend: Annotated[BackendName, typer.Option(help="Backend for an artifact; a run always uses torch.")] = (
         BackendName.onnxruntime
     ),
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.cpu,
+    device: Annotated[Device, typer.Option(help="Device to compute on.")] = Device.cpu,
 ) -> None:
-    """Print the error of a fitted network on a split, with its 95 % interval, and what it cost."""
-    with _failures():
+    """Print the error of a fitted network on a split, with its 95 % interval, and its cost in function evaluations."""
+    with _report_failures():
         opened, default = _open(target, backend, _device(device).type)
         solver = _solver(default, method, tolerance, steps)
         dataset = load_dataset(data)
@@ -150,15 +152,15 @@ def evaluate(
 @app.command()
 def profile(
     target: Annotated[
-        Path, typer.Argument(help="A run folder, or that of an artifact or of its newest version.")
+        Path, typer.Argument(help="Run folder, artifact folder, or models folder of a name (its newest version).")
     ] = MODELS / "odenet-mnist",
     data: DataOption = MNIST,
 ) -> None:
     """Measure error, agreement and cost of every method and tolerance on the validation split, on one thread.
 
-    Takes some minutes. An export does the same, and keeps the result in its profile.json.
+    The measurement takes some minutes. An export makes the same measurement and saves it in profile.json.
     """
-    with _failures():
+    with _report_failures():
         torch.set_num_threads(1)
         backend, default = _open(target, BackendName.onnxruntime, "cpu")
         if default is None:
@@ -172,38 +174,41 @@ def profile(
 
 @app.command()
 def export(
-    source: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder of a fit.")] = Path("runs/odenet-mnist"),
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a fit.")] = Path("runs/odenet-mnist"),
     name: Annotated[
-        str | None, typer.Option(help="What callers of the service ask for.  [default: the run folder's]")
+        str | None,
+        typer.Option(help="Name under which clients request the model.  [default: the name of the run folder]"),
     ] = None,
     version: Annotated[
-        int | None, typer.Option(min=1, help="Of the artifact.  [default: one more than the last]")
+        int | None, typer.Option(min=1, help="Version of the artifact.  [default: one more than the last]")
     ] = None,
     models: ModelsOption = MODELS,
     rows: Annotated[
-        int, typer.Option(min=1, max=VALIDATION_ROWS, help="Validation images to measure the trade-off on.")
+        int,
+        typer.Option(min=1, max=VALIDATION_ROWS, help="Number of validation images to measure the trade-off on."),
     ] = VALIDATION_ROWS,
     methods: Annotated[
-        list[str], typer.Option("--method", help="A method to offer; may be repeated.  [default: every method]")
+        list[str], typer.Option("--method", help="A method to export; may be repeated.  [default: every method]")
     ] = list(METHODS),  # noqa: B006 (typer reads the default once)
     data: DataOption = MNIST,
 ) -> None:
     """Export a fitted network as an artifact that the service can load.
 
-    Writes the weights, the ONNX graphs (which must answer as torch does on 1,000 digits), the measured trade-off, a
-    model card and a manifest with checksums, and renames the whole into MODELS/NAME/VERSION when all is there.
+    The export writes the weights, the ONNX graphs (their logits must agree with torch on 1,000 digits), the measured
+    trade-off, a model card and a manifest with checksums. When every file is written, it renames the folder to
+    MODELS/NAME/VERSION.
     """
-    from training.export.write import Source  # noqa: PLC0415 (a fit starts two seconds sooner without the exporter)
+    from training.export.write import Source  # noqa: PLC0415 (a fit starts two seconds faster without the exporter)
     from training.export.write import export as write_artifact  # noqa: PLC0415
 
-    with _failures():
+    with _report_failures():
         network, config = load_network(source, torch.device("cpu"))
         name = name or source.resolve().name
-        chosen = str(version or _next_version(models / name))
-        told = Source(network, config, (source / METRICS).read_text(), load_dataset(data))
-        written = write_artifact(told, models, name, chosen, _report, rows, methods)
-        console.print(f"written: {written.folder}")
-        for measured in written.manifest.metrics:
+        new_version = str(version or _next_version(models / name))
+        fitted = Source(network, config, (source / METRICS).read_text(), load_dataset(data))
+        artifact = write_artifact(fitted, models, name, new_version, _report, rows, methods)
+        console.print(f"written: {artifact.folder}")
+        for measured in artifact.manifest.metrics:
             low, high = measured.interval
             console.print(f"{measured.split} error {measured.rate:.2%} ({low:.2%} to {high:.2%})")
 
@@ -211,17 +216,20 @@ def export(
 @app.command()
 def calibrate(
     targets: Annotated[
-        list[Path], typer.Argument(metavar="ARTIFACT...", help="The folders of artifacts, or of their newest versions.")
+        list[Path],
+        typer.Argument(
+            metavar="ARTIFACT...", help="Artifact folders, or models folders of a name (their newest versions)."
+        ),
     ],
     data: DataOption = MNIST,
 ) -> None:
-    """Fit the temperature of exported artifacts anew, on the validation split, and write it into manifest and card.
+    """Fit the temperature of exported artifacts again, on the validation split, and update manifest and card.
 
-    An export does the same. No graph, weight or digit changes, so that the version stays.
+    An export makes the same fit. No graph, weight or digit changes, so the version stays the same.
     """
     from training.export.calibrate import calibrate as calibrate_artifact  # noqa: PLC0415
 
-    with _failures():
+    with _report_failures():
         dataset = load_dataset(data)
         for target in targets:
             manifest = calibrate_artifact(artifacts.read(artifacts.newest(target) or target), dataset).manifest
@@ -237,20 +245,20 @@ def table(
     models: ModelsOption = MODELS,
     data: DataOption = MNIST,
 ) -> None:
-    """Print the table of the fitted networks: error, size, and what training and answering cost on one thread.
+    """Print the table of the fitted networks: error, size, and the cost of training and inference on one thread.
 
-    The errors are those that the exports measured, which `evaluate` measures again; memory and the processor's times
-    are measured now.
+    The errors come from the exports; `evaluate` can measure them again. The command measures memory and processor time
+    when it runs.
     """
-    with _failures():
+    with _report_failures():
         torch.set_num_threads(1)
         for line in render(measure_table(models, load_dataset(data))):
             typer.echo(line)
 
 
 @contextmanager
-def _failures() -> Iterator[None]:
-    """Say what went wrong in a line, and exit with 1."""
+def _report_failures() -> Iterator[None]:
+    """Print an expected failure as one line, and exit with status 1."""
     try:
         yield
     except ValidationError as error:
@@ -271,7 +279,7 @@ def _device(device: Device) -> torch.device:
 
 
 def _open(target: Path, backend: BackendName, device: str) -> tuple[Backend, SolverSettings | None]:
-    """What runs an artifact or a run, and its default solver."""
+    """A backend for the artifact or the run in a folder, and its default solver."""
     target = artifacts.newest(target) or target
     if (target / MANIFEST).is_file():
         opened: Artifact = artifacts.read(target)
@@ -281,18 +289,18 @@ def _open(target: Path, backend: BackendName, device: str) -> tuple[Backend, Sol
         return OnnxBackend(target, manifest.methods, device, threads=torch.get_num_threads()), manifest.default_solver
     if (target / CHECKPOINT).is_file():
         network, config = load_network(target, torch.device(device))
-        told = config.recipe.validation
-        return TorchBackend(network, device), None if told is None else SolverSettings.adaptive(**told.model_dump())
+        solver = config.recipe.validation
+        return TorchBackend(network, device), None if solver is None else SolverSettings.adaptive(**solver.model_dump())
     raise ValueError(f"{target}: neither an artifact ({MANIFEST}) nor a run ({CHECKPOINT})")
 
 
 def _solver(
     default: SolverSettings | None, method: str | None, tolerance: float | None, steps: int | None
 ) -> SolverSettings | None:
-    """The caller's choice, completed by the default; None for a network without an ODE."""
+    """The setting from the command line, completed by the default; None for a network without an ODE."""
     if default is None:
         if (method, tolerance, steps) != (None, None, None):
-            raise ValueError("it solves no ODE, and takes no method, tolerance or steps")
+            raise ValueError("the network solves no ODE, so --method, --tolerance and --steps do not apply")
         return None
     if method is None and steps is None:
         return default if tolerance is None else SolverSettings.adaptive(default.method, tolerance)

@@ -1,4 +1,4 @@
-"""What a training step costs: time forward and backward, and the memory of the activations between them."""
+"""The cost of a training step: the time of its forward and backward pass, and the memory of its activations."""
 
 import time
 import weakref
@@ -18,12 +18,12 @@ PASSES = 5
 
 
 class Activations:
-    """Counts the tensors that autograd keeps for the backward pass, each storage once, parameters not at all.
+    """Counts the tensors that autograd saves for the backward pass. Each storage counts once; parameters do not count.
 
-    What autocast makes of parameters in another type is counted: it is there only for the passes.
+    Copies of parameters that autocast makes in another type do count, because they exist only for the passes.
 
     Attributes:
-        peak: the most bytes that were kept at the same time.
+        peak: the greatest number of bytes that were saved at the same time.
     """
 
     def __init__(self) -> None:
@@ -32,26 +32,26 @@ class Activations:
         self._references = Counter[int]()
 
     def keep(self, tensor: Tensor) -> "_Kept":
-        """A tensor is kept."""
+        """Count a tensor that autograd saves, and return the object that autograd holds instead of it."""
         kept = _Kept(tensor)
         if not isinstance(tensor if tensor._base is None else tensor._base, nn.Parameter):
             storage = tensor.untyped_storage()
-            place, size = storage.data_ptr(), storage.nbytes()
-            if self._references[place] == 0:
+            address, size = storage.data_ptr(), storage.nbytes()
+            if self._references[address] == 0:
                 self._kept += size
                 self.peak = max(self.peak, self._kept)
-            self._references[place] += 1
-            weakref.finalize(kept, self._release, place, size)
+            self._references[address] += 1
+            weakref.finalize(kept, self._release, address, size)
         return kept
 
-    def _release(self, place: int, size: int) -> None:
-        self._references[place] -= 1
-        if self._references[place] == 0:
+    def _release(self, address: int, size: int) -> None:
+        self._references[address] -= 1
+        if self._references[address] == 0:
             self._kept -= size
 
 
 class _Kept:
-    """What autograd holds in a tensor's place; when it is let go, the tensor is."""
+    """The object that autograd holds instead of a tensor. The tensor is released together with this object."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
@@ -59,19 +59,23 @@ class _Kept:
 
 @contextmanager
 def count_activations() -> Iterator[Activations]:
-    """Count what is kept for a backward pass by all that is computed inside."""
+    """Count the tensors that all computations inside the context save for a backward pass."""
     activations = Activations()
     with torch.autograd.graph.saved_tensors_hooks(activations.keep, lambda kept: kept.tensor):
         yield activations
 
 
 class Cost(NamedTuple):
-    """Of a training step, for each image; where the number of steps is drawn, the mean time and the greatest memory.
+    """The cost of a training step per image.
+
+    If the number of solver steps is drawn at random, the times are means over the possible numbers, and the memory is
+    the maximum.
 
     Attributes:
-        forward: seconds of the processor to the loss; the least of some passes, as other work only adds.
-        backward: seconds from there to the gradients, likewise.
-        memory: the most bytes of activations kept at the same time.
+        forward: the processor seconds of the forward pass up to the loss. We keep the fastest of several passes,
+            because other load can only slow a pass down.
+        backward: the processor seconds from the loss to the gradients; also the fastest of several passes.
+        memory: the greatest number of bytes of activations that were saved at the same time.
     """
 
     forward: float
@@ -80,27 +84,28 @@ class Cost(NamedTuple):
 
 
 def training_cost(network: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> Cost:
-    """Measure a training step on a batch; the network's gradients are cleared.
+    """Measure a training step on a batch, and clear the network's gradients.
 
     Args:
-        network: that of the recipe, on the CPU.
-        recipe: with the training solver and the precision; its outliers are left out, as each costs what a digit does.
+        network: the network of the recipe, on the CPU.
+        recipe: the recipe with the training solver and the precision. Its outliers are left out, because an outlier
+            costs as much as a digit.
         images: ``[rows, 28, 28]``.
         labels: ``[rows]``.
     """
-    images, labels = images.clone(), labels.clone()  # of a part of a dataset the whole storage would be counted
+    images, labels = images.clone(), labels.clone()  # a slice of a dataset would count the storage of the whole dataset
     costs = [_cost(network, variant, images, labels) for variant in _variants(recipe)]
     forward, backward, memory = zip(*costs, strict=True)
     return Cost(fmean(forward), fmean(backward), max(memory))
 
 
 def _variants(recipe: Recipe) -> list[Recipe]:
-    """The recipe, once for each number of steps that it may draw."""
+    """One copy of the recipe for each number of steps that may be drawn."""
     recipe, solver = recipe.model_copy(update={"outliers": None}), recipe.solver
     if not isinstance(solver, SolverGradient):
         return [recipe]
     fixed = (solver.model_copy(update={"steps": (steps,)}) for steps in solver.steps)
-    return [recipe.model_copy(update={"solver": one}) for one in fixed]
+    return [recipe.model_copy(update={"solver": variant}) for variant in fixed]
 
 
 def _cost(network: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> Cost:
@@ -116,7 +121,7 @@ def _cost(network: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) ->
 
 
 def _step(network: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    """One step's seconds forward and backward."""
+    """The processor seconds of the forward pass and of the backward pass of one step."""
     network.zero_grad()
     started = time.process_time()
     loss, _ = training_loss(network, recipe, images, labels, torch.Generator().manual_seed(0))

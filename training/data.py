@@ -1,4 +1,4 @@
-"""Digits from IDX files: reading, checking, splitting."""
+"""Reads digits from IDX files, checks them and splits them."""
 
 import gzip
 import hashlib
@@ -24,23 +24,23 @@ CLASSES = 10
 
 
 class DataError(Exception):
-    """A file of the dataset is missing, truncated, altered or of another form; the message names it."""
+    """A file of the dataset is missing, truncated, altered or in another format; the message names the file."""
 
 
 class Split(NamedTuple):
-    """Images ``[rows, 28, 28]`` of uint8 and labels ``[rows]`` of int64."""
+    """One split of a dataset: images ``[rows, 28, 28]`` of uint8 and labels ``[rows]`` of int64."""
 
     images: Tensor
     labels: Tensor
 
     def to(self, device: torch.device) -> "Split":
-        """The same split on a device."""
+        """A copy of the split on a device."""
         return Split(self.images.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A set of digits, split three ways. The test split decides nothing: every choice is made on `validation`."""
+    """A set of digits in three splits. Every choice is made on `validation`; `test` is only for reporting."""
 
     name: str
     fit: Split
@@ -49,7 +49,7 @@ class Dataset:
 
     @property
     def normalisation(self) -> Normalisation:
-        """Mean and standard deviation of the pixels of the fit split, on the scale 0..1."""
+        """The mean and the standard deviation of the pixels of the fit split, on the scale 0..1."""
         counts = torch.bincount(self.fit.images.flatten(), minlength=256).double()
         levels = torch.arange(256, dtype=torch.float64) / 255
         mean = float((counts * levels).sum() / counts.sum())
@@ -58,18 +58,18 @@ class Dataset:
 
 
 def load(folder: Path = MNIST) -> Dataset:
-    """Load the four IDX files of a folder, plain or gzipped, named as MNIST's are.
+    """Load the four IDX files of a folder, plain or gzipped, with MNIST's file names.
 
-    The last 5,000 training images are the validation split.
+    The last 5,000 training images become the validation split.
 
     Raises:
-        DataError: a file is missing, cannot be read, has another form, or does not match the folder's `SHA256SUMS`.
+        DataError: a file is missing, cannot be read, has another format, or does not match the folder's `SHA256SUMS`.
     """
     train = _load_split(folder, "train")
     if len(train.labels) <= VALIDATION_ROWS:
         raise DataError(
             f"{folder}: {len(train.labels)} training images; more than {VALIDATION_ROWS:,} are needed, "
-            "as the last of them are the validation split"
+            f"because the last {VALIDATION_ROWS:,} are the validation split"
         )
     return Dataset(
         name=folder.resolve().name,
@@ -80,20 +80,20 @@ def load(folder: Path = MNIST) -> Dataset:
 
 
 def parse_idx(content: bytes) -> npt.NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes: magic number, one big-endian size per dimension, then the bytes.
+    """Parse an IDX file of unsigned bytes: magic number, one big-endian size per dimension, then the bytes.
 
     Raises:
-        ValueError: the content is not such a file, or its length is not what its header says.
+        ValueError: the content is not an IDX file of unsigned bytes, or its length differs from the header.
     """
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise ValueError("not an IDX file of unsigned bytes")
     dimensions = content[3]
     header = 4 + 4 * dimensions
     if len(content) < header:
-        raise ValueError(f"truncated: the header alone takes {header} bytes, and there are {len(content)}")
+        raise ValueError(f"truncated: the header has {header} bytes, but the file has only {len(content)}")
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     if len(content) != header + math.prod(shape):
-        raise ValueError(f"{len(content) - header} bytes of data where the header promises {math.prod(shape)}")
+        raise ValueError(f"{len(content) - header} bytes of data, but the header says {math.prod(shape)}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
@@ -101,26 +101,32 @@ def _load_split(folder: Path, prefix: str) -> Split:
     images_name, labels_name = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
     images, labels = _load_array(folder, images_name), _load_array(folder, labels_name)
     if images.shape[1:] != (SIDE, SIDE) or len(images) == 0:
-        raise DataError(f"{folder / images_name}: of shape {images.shape}; expected images of {SIDE}x{SIDE}")
+        raise DataError(f"{folder / images_name}: the shape is {images.shape}; expected images of {SIDE}x{SIDE}")
     if labels.shape != images.shape[:1]:
-        raise DataError(f"{folder / labels_name}: of shape {labels.shape}; expected a label for each of {len(images)}")
+        raise DataError(
+            f"{folder / labels_name}: the shape is {labels.shape}; expected a label for each of {len(images)} images"
+        )
     if labels.max() >= CLASSES:
-        raise DataError(f"{folder / labels_name}: holds the label {labels.max()}; expected 0 to {CLASSES - 1}")
+        raise DataError(f"{folder / labels_name}: contains the label {labels.max()}; expected 0 to {CLASSES - 1}")
     return Split(torch.from_numpy(images.copy()), torch.from_numpy(labels.astype(np.int64)))
 
 
 def _load_array(folder: Path, name: str) -> npt.NDArray[np.uint8]:
     path = next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
     if path is None:
-        raise DataError(f"{folder / name}: missing (neither it nor {name}.gz is there)")
+        raise DataError(f"{folder / name}: missing (neither {name} nor {name}.gz exists)")
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read, it is truncated or damaged ({error})") from error
+        raise DataError(f"{path}: cannot be read, because it is truncated or damaged ({error})") from error
     if (folder / CHECKSUMS).is_file():
-        expected, actual = _checksums(folder).get(name, "nothing"), hashlib.sha256(content).hexdigest()
+        expected, actual = _checksums(folder).get(name), hashlib.sha256(content).hexdigest()
+        if expected is None:
+            raise DataError(f"{path}: {CHECKSUMS} has no checksum for {name}")
         if actual != expected:
-            raise DataError(f"{path}: altered; its SHA-256 uncompressed is {actual}, and {CHECKSUMS} says {expected}")
+            raise DataError(
+                f"{path}: altered; the SHA-256 of its uncompressed content is {actual}, and {CHECKSUMS} says {expected}"
+            )
     try:
         return parse_idx(content)
     except ValueError as error:
@@ -128,10 +134,10 @@ def _load_array(folder: Path, name: str) -> npt.NDArray[np.uint8]:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    """The folder's `SHA256SUMS`, by file name."""
+    """The checksums in the folder's `SHA256SUMS`, by file name."""
     path = folder / CHECKSUMS
     try:
         lines = (line.split(maxsplit=1) for line in path.read_text().splitlines() if line.strip())
         return {name.lstrip("*"): checksum for checksum, name in lines}
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a checksum and a file name on each line ({error})") from error
+        raise DataError(f"{path}: a line is not a checksum and a file name ({error})") from error

@@ -1,7 +1,7 @@
-"""Synthetic digits: drawn from strokes in many ways of writing, or printed in a font, in MNIST's form.
+"""Synthetic digits in the MNIST form: drawn from strokes in many ways of writing, or printed in a font.
 
-They show a fit what the writers of MNIST rarely wrote: ones with a flag or a foot, crossed and hooked sevens, pens of
-any width, and print.
+They add digits that are rare in MNIST: ones with a flag or a foot, crossed and hooked sevens, pens of any width, and
+printed digits.
 """
 
 from collections.abc import Callable
@@ -16,16 +16,16 @@ from training.glyphs import DIGITS
 from training.strokes import draw, random_hand
 
 PRINTED = 4
-"""One of so many is printed, the others are written."""
+"""One digit in this many is printed; the other digits are written."""
 
 
 def make_digits(rows: int, seed: int) -> Split:
-    """Digits of every class in turn, one in four printed.
+    """Make digits of every class in turn. One digit in four is printed.
 
     Args:
-        rows: how many, at least 1.
-        seed: of everything random; the same seed makes the same pictures, with the same versions of Pillow, matplotlib
-            (whose fonts they are), SciPy and NumPy.
+        rows: the number of digits, at least 1.
+        seed: the seed of all random numbers. The same seed makes the same pictures with the same versions of Pillow,
+            matplotlib (which contains the fonts), SciPy and NumPy.
     """
     rng = np.random.default_rng(seed)
     labels = np.arange(rows) % CLASSES
@@ -34,8 +34,8 @@ def make_digits(rows: int, seed: int) -> Split:
 
 
 def _written(digit: int, rng: np.random.Generator) -> Digit:
-    ways = DIGITS[digit]
-    return draw(ways[rng.integers(len(ways))], random_hand(rng), rng)
+    glyphs = DIGITS[digit]
+    return draw(glyphs[rng.integers(len(glyphs))], random_hand(rng), rng)
 
 
 def _printed(digit: int, rng: np.random.Generator) -> Digit:
@@ -43,4 +43,4 @@ def _printed(digit: int, rng: np.random.Generator) -> Digit:
 
 
 KINDS: dict[bool, Callable[[int, np.random.Generator], Digit]] = {False: _written, True: _printed}
-"""Whether a digit is printed, and what makes it."""
+"""The function that makes a digit, by whether the digit is printed."""

@@ -1,4 +1,4 @@
-"""Teachers: fitted networks, whose answers another network is fitted to give (Hinton et al. 2015, arXiv 1503.02531)."""
+"""Teachers: fitted networks whose probabilities another network learns (Hinton et al. 2015, arXiv 1503.02531)."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,19 +15,19 @@ from models.solvers.settings import SolverSettings
 from training.run import load_network
 
 Teacher = Callable[[Tensor], Tensor]
-"""From images ``[rows, 28, 28]`` of 0..255 to logits ``[rows, classes]``."""
+"""A function from images ``[rows, 28, 28]`` in 0..255 to logits ``[rows, classes]``."""
 
 
 def open_teachers(folders: Sequence[str], device: torch.device) -> list[Teacher]:
-    """The networks of runs and artifacts.
+    """Open the networks of runs and artifacts.
 
     Args:
-        folders: of runs, of artifacts, or of the newest version of an artifact.
-        device: where they are to compute.
+        folders: run folders, artifact folders, or models folders of a name, whose newest version is opened.
+        device: the device to compute on.
 
     Raises:
         ArtifactError: an artifact cannot be read.
-        CheckpointError: a folder has neither a manifest nor a checkpoint and config that can be read.
+        CheckpointError: a folder has no manifest, and its checkpoint or its config is missing or cannot be read.
     """
     return [_open(Path(folder), device) for folder in folders]
 
@@ -38,8 +38,8 @@ def _open(folder: Path, device: torch.device) -> Teacher:
         artifact = artifacts.read(folder)
         return _teacher(load_exported_network(artifact).to(device), artifact.manifest.default_solver)
     network, config = load_network(folder, device)
-    told = config.recipe.validation
-    return _teacher(network, None if told is None else SolverSettings.adaptive(told.method, told.tolerance))
+    solver = config.recipe.validation
+    return _teacher(network, None if solver is None else SolverSettings.adaptive(solver.method, solver.tolerance))
 
 
 def _teacher(network: Network, solver: SolverSettings | None) -> Teacher:

@@ -1,4 +1,4 @@
-"""What a network answers on a split, and how often it is wrong."""
+"""The error rate of a network on a split."""
 
 from dataclasses import dataclass
 
@@ -8,20 +8,25 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class ErrorRate:
-    """Errors among rows, with the interval in which the true rate lies with 95 % confidence (Wilson 1927)."""
+    """The number of errors among a number of rows, with the Wilson 95 % confidence interval (Wilson 1927).
+
+    Attributes:
+        errors: the number of rows that are classified wrongly.
+        rows: the number of rows.
+    """
 
     errors: int
     rows: int
 
     @property
     def rate(self) -> float:
-        """The share of rows that are wrong."""
+        """The share of rows that are classified wrongly."""
         return self.errors / self.rows
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's score interval at 95 %."""
-        from scipy.stats import binomtest  # noqa: PLC0415 (takes a second to import, and a fit does not need it)
+        """The Wilson score interval at 95 %: its lower and upper end."""
+        from scipy.stats import binomtest  # noqa: PLC0415 (the import takes a second, and a fit does not need it)
 
         low, high = binomtest(self.errors, self.rows).proportion_ci(method="wilson")
         return float(low), float(high)
@@ -32,5 +37,5 @@ class ErrorRate:
 
 
 def error_rate(digits: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> ErrorRate:
-    """Count the digits that differ from their labels."""
+    """Count the digits ``[rows]`` that differ from their labels ``[rows]``."""
     return ErrorRate(int((digits != labels).sum()), len(labels))

@@ -1,4 +1,4 @@
-"""Fits a network by a recipe: the network, its average, its optimiser, and one epoch after another."""
+"""Fits a network with a recipe, one epoch after another, with a moving average of the weights."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,21 +29,23 @@ from training.recipe import Recipe
 
 VALIDATION_BATCH = 500
 TIMED_BATCHES = 4
-SYNTHETIC = (
-    20_000  # digits made for a fit, which draws some for each batch and moves them; another number is another recipe
-)
-OUTLIERS = 12_000  # likewise
+SYNTHETIC = 20_000
+"""The number of synthetic digits that are made for a fit. Each batch draws some of them and augments them. A change of
+this number changes the result of a recipe."""
+OUTLIERS = 12_000
+"""The number of outliers that are made for a fit. Each batch draws some of them and augments them. A change of this
+number changes the result of a recipe."""
 VALIDATION_OUTLIERS = 1_200
 
 
 class Validation(NamedTuple):
-    """What is measured after an epoch.
+    """The measurements after an epoch.
 
     Attributes:
         error: the error rate on the validation split.
-        nfe: the mean NFE there.
-        outlier_confidence: the mean over outliers of the greatest probability, at temperature 1; None for a fit without
-            any.
+        nfe: the mean number of function evaluations per image on the validation split.
+        outlier_confidence: the greatest probability of an outlier at temperature 1, averaged over the outliers; None
+            for a fit without outliers.
     """
 
     error: float
@@ -53,25 +55,29 @@ class Validation(NamedTuple):
 
 @dataclass
 class Fit:
-    """A fit under way: the network, its average, the optimiser, and how far they have come.
+    """A fit: the network, the average of its weights, the optimiser, and the number of completed epochs.
 
-    All randomness of an epoch follows from the seed and the epoch's number, so that a fit that is resumed after an
-    epoch goes on exactly as it would have. Several processes fit as one does: each computes for its share of the rows
-    of every batch.
+    The seed and the number of an epoch determine all random numbers of the epoch, so a fit that is resumed after an
+    epoch gives exactly the same result. Several processes give the same result as one process, up to rounding: each
+    process computes its share of the rows of every batch.
 
-    A recipe whose precision is "auto" is replaced by the same recipe with the precision that the device is fastest in.
+    If the precision of the recipe is "auto", the attribute `recipe` has the fastest precision of the device instead.
 
     Args:
-        recipe: how to fit.
-        dataset: what to fit.
-        device: where to compute.
-        seed: of the initial weights, the order of the rows, the synthetic digits, the outliers, the augmentation and
-            the drawn numbers of steps.
-        teachers: of a recipe that has some, from images to logits (`training.distil.open_teachers`).
+        recipe: the recipe of the fit.
+        dataset: the dataset to fit on.
+        device: the device to compute on.
+        seed: the seed of the initial weights, the order of the rows, the synthetic digits, the outliers, the
+            augmentation and the numbers of steps.
+        teachers: the teachers of the recipe, as functions from images to logits (`training.distil.open_teachers`).
 
     Attributes:
-        decision: the precision, and why it is that.
+        decision: the precision, and the reason for it.
         normalisation: how the network scales pixels.
+
+    Raises:
+        ValueError: the number of teachers differs from the recipe, or a number of rows does not divide evenly among the
+            processes.
     """
 
     recipe: Recipe
@@ -82,18 +88,20 @@ class Fit:
 
     def __post_init__(self) -> None:
         if len(self.teachers) != len(self.recipe.distil.teachers if self.recipe.distil else ()):
-            raise ValueError(f"distil.teachers: {len(self.teachers)} are given; the recipe says {self.recipe.distil}")
+            raise ValueError(
+                f"distil.teachers: {len(self.teachers)} teachers are given, but the recipe has {self.recipe.distil}"
+            )
         self.decision = self._decide_precision()
         self.recipe = self.recipe.model_copy(update={"precision": self.decision.precision})
         self.normalisation: Normalisation = self.dataset.normalisation._replace(levels=self.recipe.levels)
         torch.manual_seed(self.seed)
-        rows = {"batch_size": min(self.recipe.batch_size, len(self.dataset.fit.labels))}
+        row_counts = {"batch_size": min(self.recipe.batch_size, len(self.dataset.fit.labels))}
         if self.recipe.synthetic:
-            rows["synthetic.rows"] = self.recipe.synthetic.rows
+            row_counts["synthetic.rows"] = self.recipe.synthetic.rows
         if self.recipe.outliers:
-            rows["outliers.rows"] = self.recipe.outliers.rows
-        for field, count in rows.items():
-            processes.check_divisible(field, count, processes.count())
+            row_counts["outliers.rows"] = self.recipe.outliers.rows
+        for field, rows in row_counts.items():
+            processes.check_divisible(field, rows, processes.count())
         self.network = NETWORKS[self.recipe.network](self.normalisation, CLASSES).to(self.device)
         self.parallel = DistributedDataParallel(self.network) if processes.count() > 1 else self.network
         moving_average = get_ema_multi_avg_fn(self.recipe.average_decay)  # type: ignore[no-untyped-call]
@@ -116,29 +124,29 @@ class Fit:
 
     @property
     def batches(self) -> int:
-        """Batches in an epoch; rows that do not fill one are left out of it."""
+        """The number of batches in an epoch. Rows that do not fill a batch are left out of the epoch."""
         return max(1, len(self.dataset.fit.labels) // self.recipe.batch_size)
 
     def _decide_precision(self) -> precision.Decision:
-        """The recipe's precision, or the one that the first process measures to be the fastest."""
+        """The precision of the recipe, or, for "auto", the fastest precision that the first process measures."""
         if self.recipe.precision != "auto":
             return precision.Decision(self.recipe.precision, "the recipe names it")
         measured = precision.choose(self.device)
-        of_first = torch.tensor(float(processes.rank() == 0 and measured.precision == "bfloat16"), device=self.device)
-        chosen: precision.Precision = "bfloat16" if float(processes.add_up(of_first)) else "float32"
+        vote = torch.tensor(float(processes.rank() == 0 and measured.precision == "bfloat16"), device=self.device)
+        chosen: precision.Precision = "bfloat16" if float(processes.add_up(vote)) else "float32"
         return precision.Decision(chosen, measured.reason)
 
     def time_epoch(self) -> float:
-        """Estimate the seconds of an epoch and its validation, from a few batches; nothing of the fit changes."""
+        """Estimate the seconds of an epoch with its validation from a few batches, without a change of the fit."""
         generator = torch.Generator(self.device).manual_seed(self.seed)
-        rows = torch.arange(min(self.recipe.batch_size, len(self.fit_split.labels)), device=self.device)
+        indices = torch.arange(min(self.recipe.batch_size, len(self.fit_split.labels)), device=self.device)
         self.network.train()
         started = time.perf_counter()
         for batch in range(1 + TIMED_BATCHES):
-            loss, _, _ = self._loss(rows, generator)
+            loss, _, _ = self._loss(indices, generator)
             loss.backward()  # type: ignore[no-untyped-call]
             loss.detach().item()  # waits for the device
-            if batch == 0:  # which also makes the synthetic digits and outliers, and warms up
+            if batch == 0:  # the first batch is a warm-up, and it makes the synthetic digits and outliers
                 started = time.perf_counter()
         seconds = self.batches * (time.perf_counter() - started) / TIMED_BATCHES
         self.optimiser.zero_grad()
@@ -148,12 +156,16 @@ class Fit:
         return seconds + (time.perf_counter() - started) * max(1, len(images) / VALIDATION_BATCH)
 
     def train_epoch(self) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Train for an epoch; after each batch, yield this process's digits, the loss, and the errors among them."""
+        """Train for an epoch.
+
+        Yields:
+            After each batch, of this process: the number of digits, the loss, and the number of errors.
+        """
         generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.fit_split.labels), generator=generator, device=self.device)
         self.network.train()
-        for rows in order[: self.batches * self.recipe.batch_size].chunk(self.batches):
-            loss, logits, labels = self._loss(rows, generator)
+        for indices in order[: self.batches * self.recipe.batch_size].chunk(self.batches):
+            loss, logits, labels = self._loss(indices, generator)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
@@ -162,18 +174,18 @@ class Fit:
             yield len(labels), loss.detach(), (logits.argmax(1) != labels).sum()
         self.epoch += 1
 
-    def _loss(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _loss(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """The loss of this process's share of a batch, the logits of its digits, and their labels.
 
-        All processes draw the same, so that how many there are changes nothing.
+        All processes draw the same random numbers, so the number of processes does not change the batch.
 
         Args:
-            rows: of the fit split; synthetic digits and outliers are drawn beside them.
-            generator: draws all that is random.
+            indices: the rows of the fit split in the batch. Synthetic digits and outliers are added to them.
+            generator: the source of all random numbers.
         """
         share = slice(processes.rank(), None, processes.count())
-        images = self._augmented(self.fit_split.images[rows], generator)[share]
-        labels = self.fit_split.labels[rows][share]
+        images = self._augmented(self.fit_split.images[indices], generator)[share]
+        labels = self.fit_split.labels[indices][share]
         if self.recipe.synthetic:
             drawn = self._draw(self._synthetic.labels, self.recipe.synthetic.rows, generator)
             images = torch.cat([images, self._augmented(self._synthetic.images[drawn], generator)[share]])
@@ -187,7 +199,7 @@ class Fit:
 
     @torch.no_grad()
     def _targets(self, images: Tensor) -> Tensor | None:
-        """The mean of the teachers' probabilities; None for a recipe without any."""
+        """The mean of the teachers' probabilities; None for a recipe without teachers."""
         if self.recipe.distil is None:
             return None
         enabled = self.recipe.precision == "bfloat16"
@@ -199,7 +211,7 @@ class Fit:
         return augment(images, self.recipe.augmentation, generator)
 
     def _draw(self, pool: Tensor, rows: int, generator: torch.Generator) -> Tensor:
-        """Rows of a pool, any of them perhaps more than once."""
+        """Draw the indices of rows of a pool, with replacement."""
         return torch.randint(len(pool), (rows,), generator=generator, device=self.device)
 
     @cached_property
@@ -228,14 +240,14 @@ class Fit:
         return Validation(float((answer.digits != labels.numpy()).mean()), float(answer.nfe.mean()), confidence)
 
     def _answer(self, images: Tensor) -> Answer:
-        """What the averaged network says of images, by the validation solver."""
-        told = self.recipe.validation
-        solver = None if told is None else SolverSettings.adaptive(told.method, told.tolerance)
+        """The answer of the averaged network to images, with the validation solver."""
+        validation = self.recipe.validation
+        solver = None if validation is None else SolverSettings.adaptive(validation.method, validation.tolerance)
         backend = TorchBackend(cast(Network, self.average.module), self.device.type)
         return classify(backend, images.numpy(), solver, VALIDATION_BATCH)
 
     def state(self) -> checkpoint.State:
-        """All that the next epoch depends on."""
+        """The state that the next epoch depends on, for a checkpoint."""
         return {
             "epoch": self.epoch,
             "network": self.network.state_dict(),
@@ -245,7 +257,7 @@ class Fit:
         }
 
     def restore(self, state: checkpoint.State) -> None:
-        """Go on from a state that was saved."""
+        """Restore a state that `state` returned."""
         self.epoch = state["epoch"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])

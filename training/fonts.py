@@ -1,4 +1,4 @@
-"""Characters in the fonts that matplotlib ships, in MNIST's form."""
+"""Characters in the fonts that matplotlib contains, in the MNIST form."""
 
 from functools import cache
 from pathlib import Path
@@ -15,20 +15,20 @@ FACES = (
     *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
     *("cmr10", "cmb10", "cmti10"),
 )
-"""The fonts that a fit is shown."""
+"""The fonts that a fit uses."""
 HELD_OUT = ("cmss10", "cmtt10", "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic")
-"""Fonts of three further families, with serifs and without, which no fit is shown: a benchmark prints in them."""
+"""Fonts of three other families, with serifs and without. No fit uses them, because a benchmark prints in them."""
 SIZE = 96
-"""Pixels of the drawing for the height of a line of text."""
+"""The height of a line of text, in pixels of the drawing."""
 
 
 def printed(text: str, face: str, bold: int) -> Digit:
-    """Draw a text in MNIST's form.
+    """Draw a text in the MNIST form.
 
     Args:
-        text: of one character as a rule, and not blank.
-        face: the name of a file of `FONTS`, without its suffix.
-        bold: pixels of the drawing by which the strokes are broadened on each side.
+        text: the text, usually one character; not blank.
+        face: the name of a file in `FONTS`, without its suffix.
+        bold: the strokes become thicker by this many pixels of the drawing on each side.
     """
     canvas = Image.new("L", (2 * SIZE * len(text), 2 * SIZE))
     middle = (SIZE * len(text), SIZE)
@@ -38,5 +38,5 @@ def printed(text: str, face: str, bold: int) -> Digit:
 
 @cache
 def font(face: str) -> ImageFont.FreeTypeFont:
-    """A font by the name of its file."""
+    """A font by the name of its file, without the suffix."""
     return ImageFont.truetype(FONTS / f"{face}.ttf", SIZE)

@@ -1,7 +1,8 @@
-"""The characters that `training.strokes` can draw: several ways of writing each digit, and much that is no digit.
+"""The characters that `training.strokes` can draw: several ways of writing each digit, and characters without a digit.
 
-Left out of what is no digit is what someone may take for one: B D G I J O Q S Z, b g i j l o q r s y z, squares and
-spirals, question marks, and the digits of other scripts that look like a digit of ours with another value or the same.
+`LETTERS` and `OTHERS` leave out every character that someone may read as a digit: B D G I J O Q S Z,
+b g i j l o q r s y z, squares and spirals, question marks, and the digits of other scripts that look like one of the
+ten digits, with the same or another value.
 """
 
 from training.strokes import Glyph

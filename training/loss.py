@@ -1,4 +1,4 @@
-"""What a fit makes small: the cross entropy, with what teachers, the training solver and outliers add."""
+"""The loss that a fit minimises: the cross entropy with terms for teachers, the training solver and outliers."""
 
 import math
 from typing import Any
@@ -20,29 +20,33 @@ def training_loss(
     generator: torch.Generator,
     targets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The loss of a batch as the recipe has it, to be differentiated, and the logits of its digits.
+    """The loss of a batch under a recipe, and the logits of its digits.
 
     Args:
-        network: that of the recipe, or a wrapper that is called as it is.
-        recipe: with the training solver, the smoothing, and a precision that is decided.
-        images: ``[rows, 28, 28]`` of 0..255, digits and then outliers.
-        labels: of the digits.
+        network: the network of the recipe, or a wrapper with the same call.
+        recipe: the recipe with the training solver, the label smoothing and a decided precision.
+        images: ``[rows, 28, 28]`` in 0..255, first the digits and then the outliers.
+        labels: the labels of the digits, ``[digits]``.
         generator: draws the number of steps.
-        targets: the teachers' probabilities of the digits, ``[digits, classes]``; None for a recipe without teachers.
+        targets: the teachers' probabilities for the digits, ``[digits, classes]``; None for a recipe without teachers.
 
     Returns:
-        A scalar, and ``[digits, classes]``, both float32. The kinetic penalty is a mean over digits and outliers.
+        The loss, a scalar, and the logits, ``[digits, classes]``, both float32. The kinetic penalty is a mean over
+        digits and outliers.
 
     Raises:
-        ValueError: there are outliers though the recipe has none, or none though it has some; likewise targets. Or the
-            precision is not decided.
+        ValueError: the recipe has outliers and the images have none, or the other way round; the recipe has teachers
+            and targets is None, or the other way round; or the precision of the recipe is "auto".
     """
     if recipe.precision == "auto":
-        raise ValueError("precision: auto is no precision to compute in; a fit decides it")
+        raise ValueError("precision: 'auto' is not decided yet; expected 'float32' or 'bfloat16'")
     if (targets is None) != (recipe.distil is None):
-        raise ValueError(f"targets: {'none' if targets is None else 'some'}; the recipe's teachers: {recipe.distil}")
+        given = "none are given" if targets is None else "they are given"
+        raise ValueError(f"targets: {given}, but the recipe's teachers are {recipe.distil}")
     if (len(images) > len(labels)) != (recipe.outliers is not None):
-        raise ValueError(f"images: {len(images)} for {len(labels)} labels; the recipe's outliers: {recipe.outliers}")
+        raise ValueError(
+            f"images: {len(images)} for {len(labels)} labels, but the recipe's outliers are {recipe.outliers}"
+        )
     penalty = torch.zeros((), device=images.device)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         match recipe.solver:
@@ -65,18 +69,18 @@ def training_loss(
 
 
 def _divergence(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """The mean Kullback-Leibler divergence KL(targets || answer), in the size of gradients of temperature 1."""
+    """The mean Kullback-Leibler divergence KL(targets || answer), scaled so that its gradients match temperature 1."""
     answers = F.log_softmax(logits / temperature, dim=1)
     return temperature**2 * F.kl_div(answers, targets, reduction="batchmean")
 
 
 def _divergence_from_uniform(logits: Tensor) -> Tensor:
-    """The mean Kullback-Leibler divergence KL(uniform || answer); 0 for answers that are uniform."""
+    """The mean Kullback-Leibler divergence KL(uniform || answer); 0 for uniform answers."""
     return -F.log_softmax(logits, dim=1).mean() - math.log(logits.shape[1])
 
 
 def _through_solver(network: nn.Module, images: Tensor, method: str, steps: int) -> tuple[Tensor, Tensor]:
-    """The logits, and the kinetic energy of the way to them."""
+    """The logits, and the kinetic energy of the path of the state."""
     energies: list[Tensor] = []
 
     def add_energy(_rows: Any, _t: Any, _h: Any, attempt: Attempt) -> None:

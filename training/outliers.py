@@ -1,8 +1,9 @@
-"""Pictures that show no digit, for a fit that is to be unsure of them.
+"""Outliers: generated pictures without a digit, for which a fit learns to be unsure.
 
-Made by a program: characters of fonts and of a pen, mirrored digits, several digits in one picture, curves and
-polygons, which have MNIST's form, and textures, of which some fill the picture. Most of what could be taken for a digit
-is left out. Blur, noise and fog are no kind of outlier, because a fit changes digits and outliers alike by them.
+The kinds are printed and written characters, mirrored digits, several digits in one picture, curves, polygons and
+textures. All have the MNIST form, except that some textures fill the whole picture. Most characters that someone could
+read as a digit are left out. Blur, noise and fog are not kinds of outliers, because a fit applies them to digits and
+outliers alike.
 """
 
 import itertools
@@ -25,23 +26,23 @@ from training.glyphs import LETTERS as WRITTEN_LETTERS
 from training.glyphs import OTHERS
 from training.strokes import draw, random_hand
 
-LETTERS = "".join(sorted(set(string.ascii_letters) - set("BDGIJOQSZbgijloqsz")))  # less those that look like digits
-SYMBOLS = "ΓΔΛΞΠΨΩλμπωЖДЦШЩЯ#%+=÷<>→↔⇐∀∇√≠⊗"  # less those that look like a 2, 3, 8 or 10
-ELSEWHERE = "ԱԴԸԺԽՃՄՓაგდთჟტფღאהחמעצשתЂЉЊЋ"  # Armenian, Georgian, Hebrew, Serbian; less likewise
+LETTERS = "".join(sorted(set(string.ascii_letters) - set("BDGIJOQSZbgijloqsz")))  # without those that look like digits
+SYMBOLS = "ΓΔΛΞΠΨΩλμπωЖДЦШЩЯ#%+=÷<>→↔⇐∀∇√≠⊗"  # without those that look like a 2, 3, 8 or 10
+OTHER_SCRIPTS = "ԱԴԸԺԽՃՄՓაგდთჟტფღאהחמעצשתЂЉЊЋ"  # Armenian, Georgian, Hebrew, Serbian; none that looks like a digit
 CHARACTERS = [
     *itertools.product(FACES, LETTERS),
     *itertools.product(["STIXGeneral"], SYMBOLS),
-    *itertools.product(["DejaVuSans"], ELSEWHERE),
+    *itertools.product(["DejaVuSans"], OTHER_SCRIPTS),
 ]
 GLYPHS = (*WRITTEN_LETTERS, *WRITTEN_LETTERS, *OTHERS)
-MIRRORED = (3, 4, 6, 7, 9)  # 0, 1 and 8 would still be digits, and 2 and 5 each other
-DRAWING = 96  # the side of what a drawing takes of its canvas
-BOLD = 4  # what a font's strokes are broadened by is less
-WIDTHS = (3, 16)  # of other strokes, the second one left out
+MIRRORED = (3, 4, 6, 7, 9)  # a mirrored 0, 1 or 8 is still a digit, and a mirrored 2 looks like a 5
+DRAWING = 96  # the side of the used part of the canvas, in pixels
+BOLD = 4  # the strokes of a font become thicker by less than this many pixels
+WIDTHS = (3, 16)  # the range of the widths of other strokes, in pixels, without its upper end
 
 
 class Digits(NamedTuple):
-    """What outliers are made of: images ``[rows, 28, 28]``, and those of them that may be mirrored."""
+    """The digits that some outliers are made of: all images ``[rows, 28, 28]``, and those that may be mirrored."""
 
     images: npt.NDArray[np.uint8]
     mirrored: npt.NDArray[np.uint8]
@@ -51,50 +52,52 @@ Make = Callable[[Digits, np.random.Generator], Digit]
 
 
 def make_outliers(digits: Split, rows: int, seed: int) -> Tensor:
-    """Pictures of every kind in turn.
+    """Make pictures of every kind in turn.
 
     Args:
-        digits: what some of them are made of.
-        rows: how many, at least 1.
-        seed: of everything random; the same seed makes the same pictures, with the same versions of Pillow, matplotlib
-            (whose fonts they are), SciPy and NumPy.
+        digits: the digits that some outliers are made of.
+        rows: the number of pictures, at least 1.
+        seed: the seed of all random numbers. The same seed makes the same pictures with the same versions of Pillow,
+            matplotlib (which contains the fonts), SciPy and NumPy.
 
     Returns:
         uint8 ``[rows, 28, 28]``.
 
     Raises:
-        ValueError: none of the digits is one of those that are mirrored.
+        ValueError: the split has none of the digits that are mirrored.
     """
     images, labels = (column.numpy() for column in digits)
-    of = Digits(images, images[np.isin(labels, MIRRORED)])
-    if len(of.mirrored) == 0:
+    sources = Digits(images, images[np.isin(labels, MIRRORED)])
+    if len(sources.mirrored) == 0:
         mirrored = ", ".join(map(str, MIRRORED))
-        raise ValueError(f"outliers: some are the digits {mirrored} mirrored, and the split of {len(labels)} has none")
+        raise ValueError(
+            f"outliers: some are mirrored digits {mirrored}, but the split of {len(labels)} images has none of them"
+        )
     rng = np.random.default_rng(seed)
-    made = [KINDS[row % len(KINDS)](of, rng) for row in range(rows)]
+    made = [KINDS[row % len(KINDS)](sources, rng) for row in range(rows)]
     return torch.from_numpy(np.stack(made))
 
 
 def _character(_digits: Digits, rng: np.random.Generator) -> Digit:
-    """A letter or symbol of a font, as bold as chance has it."""
+    """A letter or symbol in a random font, with a random thickness."""
     face, character = CHARACTERS[rng.integers(len(CHARACTERS))]
     return printed(character, face, int(rng.integers(BOLD)))
 
 
 def _written(_digits: Digits, rng: np.random.Generator) -> Digit:
-    """A letter, a character of another script or a sign, as a pen writes it."""
+    """A written letter, character of another script, or sign."""
     return draw(GLYPHS[rng.integers(len(GLYPHS))], random_hand(rng), rng)
 
 
 def _strokes(_digits: Digits, rng: np.random.Generator) -> Digit:
-    """A few straight strokes between points of a grid: a character of no script."""
+    """A few straight strokes between points of a grid, which look like a character of an unknown script."""
     ends = 50 * rng.integers(0, 3, (rng.integers(4, 7), 2, 2))
     lines = tuple(f"{x},{y} / {u},{v}" for (x, y), (u, v) in ends.tolist() if (x, y) != (u, v))
     return draw(lines or ("0,0 / 100,100", "0,100 / 100,0"), random_hand(rng), rng)
 
 
 def _mirrored(digits: Digits, rng: np.random.Generator) -> Digit:
-    """A digit seen in a mirror, of those that look like none there."""
+    """A mirrored digit, of those that do not look like a digit in a mirror."""
     drawn: Digit = digits.mirrored[rng.choice(len(digits.mirrored))]
     return drawn[:, ::-1]
 
@@ -107,7 +110,7 @@ def _several(digits: Digits, rng: np.random.Generator) -> Digit:
 
 
 def _curve(_digits: Digits, rng: np.random.Generator) -> Digit:
-    """A scribble: a smooth curve through points here and there, more of them than a digit has turns."""
+    """A scribble: a smooth curve through random points. It has more turns than a digit."""
     points = rng.uniform(0, DRAWING, (rng.integers(11, 18), 2))
     path = CubicSpline(np.arange(len(points)), points)(np.linspace(0, len(points) - 1, 200))
     canvas = _canvas()
@@ -117,7 +120,7 @@ def _curve(_digits: Digits, rng: np.random.Generator) -> Digit:
 
 
 def _polygon(_digits: Digits, rng: np.random.Generator) -> Digit:
-    """Filled, or the outline of a triangle or a quadrangle; one of more corners would look like a 0."""
+    """A filled polygon, or the outline of a triangle or a quadrangle. An outline with more corners looks like a 0."""
     canvas = _canvas()
     filled = bool(rng.integers(2))
     width = int(rng.integers(*WIDTHS))
@@ -126,7 +129,7 @@ def _polygon(_digits: Digits, rng: np.random.Generator) -> Digit:
 
 
 def _texture(_digits: Digits, rng: np.random.Generator) -> Digit:
-    """Smooth noise, over the whole picture or in a polygon, of which at least a twentieth is ink."""
+    """Smooth noise over the whole picture or inside a polygon. At least a twentieth of the area is ink."""
     canvas = _canvas()
     ImageDraw.Draw(canvas).polygon(_corners(rng, 8), 255)
     whole = bool(rng.integers(2))
@@ -146,7 +149,7 @@ def _canvas() -> Image.Image:
 
 
 def _corners(rng: np.random.Generator, most: int) -> list[tuple[float, float]]:
-    """Of a polygon around the middle that is not slender."""
+    """The corners of a random polygon around the middle that is not thin."""
     corners = int(rng.integers(3, most + 1))
     angles = 2 * np.pi * (rng.random() + (np.arange(corners) + rng.uniform(-0.3, 0.3, corners)) / corners)
     reach = DRAWING / 2 * rng.uniform(0.5, 1, corners)
@@ -154,7 +157,7 @@ def _corners(rng: np.random.Generator, most: int) -> list[tuple[float, float]]:
 
 
 def _formed(canvas: Image.Image) -> Digit:
-    """A drawing in MNIST's form, or blank as it is."""
+    """Convert a drawing to the MNIST form; a blank drawing stays blank."""
     box = canvas.getbbox()
     if box is None:
         return np.zeros((SIDE, SIDE), np.uint8)

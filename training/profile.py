@@ -1,4 +1,4 @@
-"""The work-precision table: what each setting of the solver gives and costs, measured on the validation split."""
+"""Measures the work-precision table: the accuracy and the cost of each solver setting on the validation split."""
 
 import platform
 import time
@@ -22,13 +22,13 @@ BATCH_SIZE = 64
 TIMED_ROWS = 512
 TIMED_PASSES = 3
 LONG_ENOUGH = 3.0
-"""Seconds; a pass that took longer is timed well enough by itself."""
+"""Processor seconds. A pass that takes at least this long is precise enough, so it is not repeated."""
 
 REFERENCE = SolverSettings.adaptive("dopri5", 1e-6)
 
 
 def settings(methods: Iterable[str] = tuple(METHODS)) -> list[SolverSettings]:
-    """The settings of the table: each adaptive method at every tolerance, each other method at several steps."""
+    """The settings of the table: adaptive methods at every tolerance, fixed-step methods with several step counts."""
     chosen = {name: METHODS[name] for name in methods}
     adaptive = [
         SolverSettings.adaptive(name, tolerance)
@@ -51,10 +51,13 @@ def measure(
     """Measure each setting on the validation split, in order.
 
     Args:
-        backend: runs on one thread, because the time per image is the processor time of one thread.
+        backend: a backend that runs on one thread, because the time per image is the processor time of one thread.
         images: ``[rows, 28, 28]`` of uint8.
         labels: ``[rows]``.
         solvers: the settings to measure.
+
+    Yields:
+        The measured point of each setting.
     """
     reference = classify(backend, images, REFERENCE, BATCH_SIZE)
     for solver in solvers:
@@ -72,7 +75,12 @@ def measure(
 
 
 def collect(points: list[ProfilePoint], rows: int) -> Profile:
-    """The profile of measured points."""
+    """Collect measured points into a profile.
+
+    Args:
+        points: the points.
+        rows: the number of images that they were measured on.
+    """
     return Profile(
         split="validation",
         rows=rows,
@@ -84,12 +92,14 @@ def collect(points: list[ProfilePoint], rows: int) -> Profile:
 
 
 def time_per_row(backend: Backend, images: Images, solver: SolverSettings | None) -> float:
-    """Seconds of the processor for an answer, in batches; the best of some passes, as what else the machine does adds.
+    """The processor seconds per image for a whole answer, measured in batches.
+
+    We keep the fastest of several passes, because other load can only slow a pass down.
 
     Args:
-        backend: with one thread.
+        backend: a backend that runs on one thread.
         images: ``[rows, 28, 28]`` of uint8.
-        solver: None for a network without an ODE.
+        solver: the solver setting; None for a network without an ODE.
     """
     seconds: list[float] = []
     while len(seconds) < TIMED_PASSES and max(seconds, default=0) < LONG_ENOUGH:

@@ -1,4 +1,4 @@
-"""Shows how far a fit has come: a bar on a terminal, and a line at each tenth of an epoch anywhere else."""
+"""Shows the progress of a fit: a bar on a terminal, otherwise a line at each tenth of an epoch."""
 
 import time
 from collections.abc import Iterator
@@ -10,18 +10,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 LINES = 10
-"""Lines an epoch, where there is no terminal."""
+"""The number of lines per epoch if the output is not a terminal."""
 
 
-class Standing(NamedTuple):
-    """What is known after a batch.
+class BatchReport(NamedTuple):
+    """The progress of a fit after a batch.
 
     Attributes:
-        epoch: the epoch under way, from 1.
-        batch: how many of its batches are done.
-        loss: the mean over the epoch so far.
-        error: the error rate over the epoch so far.
-        speed: images a second.
+        epoch: the number of the current epoch, from 1.
+        batch: the number of completed batches of this epoch.
+        loss: the mean loss of this epoch so far.
+        error: the error rate of this epoch so far.
+        speed: images per second.
     """
 
     epoch: int
@@ -31,25 +31,25 @@ class Standing(NamedTuple):
     speed: float
 
 
-class Show(Protocol):
-    """Told after each batch."""
+class ShowProgress(Protocol):
+    """A function that is called after each batch and shows the progress."""
 
-    def __call__(self, standing: Standing) -> None:
-        """Show it, or wait for a later one."""
+    def __call__(self, report: BatchReport) -> None:
+        """Show a report, or skip it."""
 
 
 class _Bar:
     def __init__(self, progress: Progress, task: TaskID, epochs: int, batches: int) -> None:
         self._progress, self._task, self._epochs, self._batches = progress, task, epochs, batches
 
-    def __call__(self, standing: Standing) -> None:
+    def __call__(self, report: BatchReport) -> None:
         self._progress.update(
             self._task,
-            completed=(standing.epoch - 1) * self._batches + standing.batch,
-            description=f"epoch {standing.epoch}/{self._epochs}",
-            loss=standing.loss,
-            error=standing.error,
-            speed=standing.speed,
+            completed=(report.epoch - 1) * self._batches + report.batch,
+            description=f"epoch {report.epoch}/{self._epochs}",
+            loss=report.loss,
+            error=report.error,
+            speed=report.speed,
         )
 
 
@@ -58,29 +58,32 @@ class _Lines:
         self._console, self._epochs, self._batches, self._done = console, epochs, batches, done * batches
         self._started = time.perf_counter()
 
-    def __call__(self, standing: Standing) -> None:
-        tenth, before = (LINES * batch // self._batches for batch in (standing.batch, standing.batch - 1))
+    def __call__(self, report: BatchReport) -> None:
+        tenth, before = (LINES * batch // self._batches for batch in (report.batch, report.batch - 1))
         if tenth == before:
             return
-        done = (standing.epoch - 1) * self._batches + standing.batch
-        each = (time.perf_counter() - self._started) / (done - self._done)
-        left = duration(each * (self._epochs * self._batches - done))
+        done = (report.epoch - 1) * self._batches + report.batch
+        seconds_per_batch = (time.perf_counter() - self._started) / (done - self._done)
+        left = duration(seconds_per_batch * (self._epochs * self._batches - done))
         self._console.print(
-            f"  {standing.batch / self._batches:.0%} of epoch {standing.epoch}: loss {standing.loss:.4f}  "
-            f"error {standing.error:.2%}  {standing.speed:,.0f} images/s  {left} left",
+            f"  {report.batch / self._batches:.0%} of epoch {report.epoch}: loss {report.loss:.4f}  "
+            f"error {report.error:.2%}  {report.speed:,.0f} images/s  {left} left",
             highlight=False,
         )
 
 
 @contextmanager
-def shown(console: Console, epochs: int, batches: int, done: int) -> Iterator[Show]:
-    """Show the progress of a fit for as long as the context lasts.
+def show_progress(console: Console, epochs: int, batches: int, done: int) -> Iterator[ShowProgress]:
+    """Show the progress of a fit inside the context.
 
     Args:
-        console: where.
-        epochs: of the whole fit.
-        batches: in an epoch.
-        done: epochs that were done before.
+        console: the console to print on.
+        epochs: the number of epochs of the whole fit.
+        batches: the number of batches in an epoch.
+        done: the number of epochs that were completed before.
+
+    Yields:
+        The function to call after each batch.
     """
     if not console.is_terminal:
         yield _Lines(console, epochs, batches, done)
@@ -98,5 +101,5 @@ def shown(console: Console, epochs: int, batches: int, done: int) -> Iterator[Sh
 
 
 def duration(seconds: float) -> str:
-    """Seconds as hours, minutes and seconds."""
+    """Format seconds as hours, minutes and seconds."""
     return str(timedelta(seconds=round(seconds)))

@@ -1,4 +1,4 @@
-"""The recipe: everything that a fit is told, read from a TOML file."""
+"""The recipe: all settings of a fit, read from a TOML file."""
 
 import tomllib
 from pathlib import Path
@@ -14,7 +14,7 @@ RECIPES = Path(__file__).parent / "recipes"
 
 
 class RecipeError(Exception):
-    """The recipe cannot be read or says what cannot be; the message names the file and the field."""
+    """The recipe cannot be read or has an invalid field; the message names the file and the field."""
 
 
 class _Frozen(BaseModel):
@@ -22,14 +22,14 @@ class _Frozen(BaseModel):
 
 
 class SolverGradient(_Frozen):
-    """A solver that is differentiated through; with it a network is an RK-Net in the words of Chen et al. 2018.
+    """A training solver whose gradient goes through the solver. Chen et al. 2018 call such a network an RK-Net.
 
     Attributes:
-        gradient: that it is.
-        method: a method with a fixed number of steps.
-        steps: numbers of steps, of which one is drawn for each batch.
-        kinetic_penalty: the weight in the loss of the integral over t of the mean square of f, summed from the f
-            with which each step begins (Finlay et al. 2020, arXiv 2002.02798).
+        gradient: "solver", which selects this kind of training solver.
+        method: a fixed-step method.
+        steps: numbers of steps; one of them is drawn for each batch.
+        kinetic_penalty: the weight, in the loss, of the integral over t of the mean square of f. The integral is a sum
+            over the first stages of the steps (Finlay et al. 2020, arXiv 2002.02798).
     """
 
     gradient: Literal["solver"]
@@ -39,13 +39,13 @@ class SolverGradient(_Frozen):
 
 
 class AdjointGradient(_Frozen):
-    """A solver whose gradient comes from the adjoint equation, in memory that does not grow with its steps.
+    """A training solver whose gradient comes from the adjoint equation. Its memory does not grow with the steps.
 
     Attributes:
-        gradient: that it does.
-        method: for both directions.
-        tolerance: rtol and atol of an adaptive method, in both directions.
-        steps: of a fixed-step method, likewise.
+        gradient: "adjoint", which selects this kind of training solver.
+        method: the method for the forward and the backward solve.
+        tolerance: rtol and atol of an adaptive method for both solves; None for a fixed-step method.
+        steps: the number of steps of a fixed-step method for both solves; None for an adaptive method.
     """
 
     gradient: Literal["adjoint"]
@@ -55,7 +55,7 @@ class AdjointGradient(_Frozen):
 
     @property
     def settings(self) -> SolverSettings:
-        """The same as a solver is told it."""
+        """The same setting as `SolverSettings`."""
         return SolverSettings(method=self.method, rtol=self.tolerance, atol=self.tolerance, steps=self.steps)
 
     @model_validator(mode="after")
@@ -65,18 +65,23 @@ class AdjointGradient(_Frozen):
 
 
 class ValidationSolver(_Frozen):
-    """The solver with which the validation error of each epoch is measured."""
+    """The solver that measures the validation error after each epoch.
+
+    Attributes:
+        method: an adaptive method.
+        tolerance: rtol and atol.
+    """
 
     method: Literal["heun2", "bosh3", "dopri5", "tsit5"]
     tolerance: Tolerance
 
 
 class OutlierExposure(_Frozen):
-    """Pictures of no digit, of which the network is to be unsure (Hendrycks et al. 2019, arXiv 1812.04606).
+    """Pictures without a digit, for which the network learns to be unsure (Hendrycks et al. 2019, arXiv 1812.04606).
 
     Attributes:
-        rows: of them beside the digits of each batch.
-        weight: in the loss of the divergence of their answers from the uniform one.
+        rows: the number of outliers that are added to each batch.
+        weight: the weight, in the loss, of the divergence of their probabilities from the uniform distribution.
     """
 
     rows: int = Field(ge=1)
@@ -84,23 +89,23 @@ class OutlierExposure(_Frozen):
 
 
 class SyntheticDigits(_Frozen):
-    """Digits that a program draws from strokes and fonts (`training.digits`), fitted on beside those of the dataset.
+    """Generated digits, written and printed (`training.digits`), which are fitted on in addition to the dataset.
 
     Attributes:
-        rows: of them beside the digits of each batch.
+        rows: the number of synthetic digits that are added to each batch.
     """
 
     rows: int = Field(ge=1)
 
 
 class Distillation(_Frozen):
-    """Fitted networks whose answers the network is to give as well (Hinton, Vinyals and Dean 2015, arXiv 1503.02531).
+    """Fitted networks whose probabilities the network learns (Hinton, Vinyals and Dean 2015, arXiv 1503.02531).
 
     Attributes:
-        teachers: folders of runs or of artifacts, absolute or from the current folder; the mean of their probabilities
-            for the picture as the network sees it is what is to be answered.
-        temperature: what the logits of both are divided by first.
-        weight: of this in the loss; the rest is the weight of the label.
+        teachers: folders of runs or of artifacts, absolute or relative to the current folder. The target is the mean of
+            the teachers' probabilities for the augmented picture.
+        temperature: the logits of the teachers and of the network are divided by this number before the softmax.
+        weight: the weight of the teachers in the loss, 0..1. The label has the remaining weight.
     """
 
     teachers: tuple[str, ...] = Field(min_length=1)
@@ -109,26 +114,26 @@ class Distillation(_Frozen):
 
 
 class Recipe(_Frozen):
-    """How a network is fitted.
+    """The settings of a fit.
 
     Attributes:
-        network: which.
-        epochs: passes over the fit split.
-        batch_size: rows in a batch.
+        network: the name of the network architecture.
+        epochs: the number of passes over the fit split.
+        batch_size: the number of rows in a batch.
         learning_rate: the peak of the one-cycle schedule.
-        weight_decay: of AdamW.
-        label_smoothing: of the cross entropy.
-        average_decay: of the exponential moving average of the weights, which is the fitted network.
-        precision: what autocast computes in; the state of the ODE and the weights stay in float32. "auto" is the
-            faster of the two on the device.
-        levels: whether the network takes pixels as they are, or first stretches the levels of each picture
+        weight_decay: the weight decay of AdamW.
+        label_smoothing: the label smoothing of the cross entropy.
+        average_decay: the decay of the exponential moving average of the weights. The fitted network is this average.
+        precision: the floating type of autocast. The state of the ODE and the weights stay in float32. "auto" chooses
+            the faster of the two types on the device.
+        levels: whether the network uses pixels unchanged or first stretches the levels of each picture
             (`models.networks.layers.Normalisation`).
         solver: the training solver; None for a network without an ODE.
-        validation: the solver of the validation error; None likewise.
-        augmentation: how far the pictures are moved, and how their look is changed.
-        synthetic: digits that a program draws, to be fitted on beside those of the dataset; None for none.
-        outliers: pictures of no digit to be fitted on beside the digits; None for none.
-        distil: fitted networks to learn from beside the labels; None for none.
+        validation: the solver for the validation error; None for a network without an ODE.
+        augmentation: how far the pictures are moved, and how their appearance changes.
+        synthetic: generated digits in addition to the dataset; None uses none.
+        outliers: pictures without a digit in addition to the digits; None uses none.
+        distil: fitted networks to learn from in addition to the labels; None uses none.
     """
 
     network: NetworkName
@@ -149,12 +154,13 @@ class Recipe(_Frozen):
 
     @model_validator(mode="after")
     def _solvers_fit_the_network(self) -> Self:
-        solves = self.network in WITH_ODE
+        has_ode = self.network in WITH_ODE
         for field in ("solver", "validation"):
-            if (getattr(self, field) is not None) != solves:
-                raise ValueError(
-                    f"{field}: {self.network} {'needs one' if solves else 'solves no ODE, and takes none'}"
-                )
+            given = getattr(self, field) is not None
+            if has_ode and not given:
+                raise ValueError(f"{field}: missing; the network {self.network} needs it to solve its ODE")
+            if given and not has_ode:
+                raise ValueError(f"{field}: the network {self.network} solves no ODE, so this field must be left out")
         return self
 
 
@@ -162,7 +168,7 @@ def read_recipe(path: Path) -> Recipe:
     """Read and check a recipe.
 
     Raises:
-        RecipeError: the file is missing, is no TOML, or a field is unknown, missing or out of range.
+        RecipeError: the file is missing or is not TOML, or a field is unknown, missing or out of range.
     """
     try:
         return Recipe.model_validate(tomllib.loads(path.read_text()))

@@ -17,7 +17,7 @@ from models.networks.registry import NETWORKS
 from training import checkpoint, processes
 from training.data import CLASSES
 from training.fit import Fit
-from training.progress import Show, Standing, duration, shown
+from training.progress import BatchReport, ShowProgress, duration, show_progress
 from training.recipe import Recipe
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -25,14 +25,14 @@ CONFIG = "config.json"
 
 
 class RunConfig(BaseModel):
-    """What a run folder says of its fit, in `config.json`.
+    """The content of `config.json` in a run folder.
 
     Attributes:
-        recipe: how it is fitted; its precision is the one that was decided, never "auto".
-        seed: of everything random.
+        recipe: the recipe of the fit. Its precision is the decided precision, never "auto".
+        seed: the seed of all random numbers.
         dataset: the name of the folder with the digits.
-        normalisation: of their pixels.
-        device: where it is computed, and random numbers drawn.
+        normalisation: how the network scales pixels.
+        device: the type of the device that computes and draws the random numbers.
         torch: the version of torch.
     """
 
@@ -47,27 +47,27 @@ class RunConfig(BaseModel):
 
 
 def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> None:
-    """Fit to the recipe's last epoch, with a checkpoint, a line of metrics and TensorBoard scalars after each.
+    """Run a fit to its last epoch. After each epoch write a checkpoint, a line of metrics and TensorBoard scalars.
 
     Args:
         fit: the fit to run.
-        folder: the run folder; receives `config.json`, `metrics.jsonl`, `checkpoint.safetensors`, TensorBoard's file.
-        console: where progress is shown.
-        resume: go on from the folder's checkpoint.
+        folder: the run folder for `config.json`, `metrics.jsonl`, `checkpoint.safetensors` and TensorBoard's file.
+        console: the console that shows the progress.
+        resume: whether to resume from the folder's checkpoint.
 
     Raises:
-        CheckpointError: `resume` was asked for and there is no checkpoint that can be read, or it is of another fit;
-            or it was not asked for and there is one.
+        CheckpointError: with `resume`, the checkpoint is missing, cannot be read or belongs to another fit; without
+            `resume`, the folder already has a checkpoint.
     """
     _begin(fit, folder, resume=resume)
     left = fit.recipe.epochs - fit.epoch
-    if processes.rank() > 0:  # the first process tells and keeps what all of them compute
+    if processes.rank() > 0:  # only the first process prints messages and writes files
         if left:
             fit.time_epoch()
         while fit.epoch < fit.recipe.epochs:
             _train_epoch(fit, lambda _: None)
         return
-    reason = "as when the run began" if resume else fit.decision.reason
+    reason = "the precision that the run started with" if resume else fit.decision.reason
     console.print(f"precision {fit.recipe.precision}: {reason}", highlight=False)
     if resume:
         console.print(f"resumed after epoch {fit.epoch} of {fit.recipe.epochs}")
@@ -75,7 +75,7 @@ def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> No
         console.print(f"about {duration(left * fit.time_epoch())} for {left} epochs", highlight=False)
     with (
         SummaryWriter(folder, purge_step=fit.epoch + 1) as board,
-        shown(console, fit.recipe.epochs, fit.batches, fit.epoch) as show,
+        show_progress(console, fit.recipe.epochs, fit.batches, fit.epoch) as show,
     ):
         while fit.epoch < fit.recipe.epochs:
             metrics = _run_epoch(fit, show)
@@ -84,19 +84,23 @@ def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> No
                 file.write(json.dumps(metrics) + "\n")
             for name, value in metrics.items():
                 board.add_scalar(name, value, fit.epoch)
-            unsure = f"  outliers {metrics['outlier_confidence']:.2f}" if "outlier_confidence" in metrics else ""
+            outliers = f"  outliers {metrics['outlier_confidence']:.2f}" if "outlier_confidence" in metrics else ""
             console.print(
                 f"epoch {fit.epoch}/{fit.recipe.epochs}  loss {metrics['loss']:.4f}  "
                 f"error {metrics['error']:.2%}  validation {metrics['validation_error']:.2%} "
-                f"at {metrics['validation_nfe']:.1f} NFE{unsure}  {metrics['images_per_second']:,.0f} images/s"
+                f"at {metrics['validation_nfe']:.1f} NFE{outliers}  {metrics['images_per_second']:,.0f} images/s"
             )
 
 
-def as_begun(recipe: Recipe, folder: Path) -> Recipe:
-    """The recipe, with the precision that its run began with where the recipe leaves the precision to the device.
+def with_decided_precision(recipe: Recipe, folder: Path) -> Recipe:
+    """Replace the precision "auto" of a recipe by the precision that its run started with.
+
+    Args:
+        recipe: the recipe; it is returned unchanged if its precision is not "auto".
+        folder: the run folder.
 
     Raises:
-        CheckpointError: the folder has no config that can be read.
+        CheckpointError: the config of the folder is missing or cannot be read.
     """
     if recipe.precision != "auto":
         return recipe
@@ -107,7 +111,7 @@ def load_network(folder: Path, device: torch.device) -> tuple[Network, RunConfig
     """The fitted network of a run folder, and the run's config.
 
     Raises:
-        CheckpointError: the folder has no checkpoint or no config that can be read.
+        CheckpointError: the checkpoint or the config of the folder is missing or cannot be read.
     """
     state = checkpoint.load(folder / CHECKPOINT, device)
     config = load_config(folder)
@@ -127,37 +131,39 @@ def load_config(folder: Path) -> RunConfig:
     """The config of a run folder.
 
     Raises:
-        CheckpointError: it is missing or of another form.
+        CheckpointError: the config is missing or invalid.
     """
     path = folder / CONFIG
     try:
         return RunConfig.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise checkpoint.CheckpointError(f"{path}: not the config of a run ({error})") from error
+        raise checkpoint.CheckpointError(f"{path}: the config of the run cannot be read ({error})") from error
 
 
 def _begin(fit: Fit, folder: Path, *, resume: bool) -> None:
-    """Make the run folder, or restore the fit from the checkpoint of one that is of the same fit."""
+    """Create the run folder, or restore the fit from the checkpoint of the folder if it belongs to the same fit."""
     if not resume:
         if (folder / CHECKPOINT).exists():
-            raise checkpoint.CheckpointError(f"{folder}: holds a run already; resume it, or name another folder")
+            raise checkpoint.CheckpointError(f"{folder}: already contains a run; resume it, or choose another folder")
         if processes.rank() == 0:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / CONFIG).write_text(_config(fit).model_dump_json(indent=2) + "\n")
         return
     state = checkpoint.load(folder / CHECKPOINT, fit.device)
-    begun, told = load_config(folder), _config(fit)
+    started_with, config = load_config(folder), _config(fit)
     for key in ("recipe", "seed", "dataset", "normalisation", "device"):
-        if getattr(begun, key) != getattr(told, key):
-            raise checkpoint.CheckpointError(f"{folder / CONFIG}: begun with another {key}; it cannot be resumed so")
+        if getattr(started_with, key) != getattr(config, key):
+            raise checkpoint.CheckpointError(
+                f"{folder / CONFIG}: the run started with another {key}, so this fit cannot resume it"
+            )
     try:
         fit.restore(state)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise checkpoint.CheckpointError(f"{folder / CHECKPOINT}: not the checkpoint of this fit") from error
 
 
-def _run_epoch(fit: Fit, show: Show) -> dict[str, float]:
-    """Train for an epoch and validate; the metrics are of all processes."""
+def _run_epoch(fit: Fit, show: ShowProgress) -> dict[str, float]:
+    """Train for an epoch and validate; the metrics cover all processes."""
     started = time.perf_counter()
     rows, loss, error = _train_epoch(fit, show)
     seconds = time.perf_counter() - started
@@ -177,12 +183,15 @@ def _run_epoch(fit: Fit, show: Show) -> dict[str, float]:
     return metrics
 
 
-def _train_epoch(fit: Fit, show: Show) -> tuple[int, float, float]:
-    """Train for an epoch; the rows, mean loss and error rate of all processes.
+def _train_epoch(fit: Fit, show: ShowProgress) -> tuple[int, float, float]:
+    """Train for an epoch.
 
     Args:
-        fit: the fit under way.
-        show: told after each batch how this process stands.
+        fit: the fit.
+        show: called after each batch with the progress of this process.
+
+    Returns:
+        The number of rows, the mean loss and the error rate of all processes.
     """
     rows, loss_sum, error_sum = 0, 0.0, 0.0
     started, epoch = time.perf_counter(), fit.epoch + 1
@@ -191,7 +200,7 @@ def _train_epoch(fit: Fit, show: Show) -> tuple[int, float, float]:
         loss_sum += float(loss) * batch_rows
         error_sum += float(errors)
         speed = processes.count() * rows / (time.perf_counter() - started)
-        show(Standing(epoch, batch, loss_sum / rows, error_sum / rows, speed))
+        show(BatchReport(epoch, batch, loss_sum / rows, error_sum / rows, speed))
     sums = torch.tensor([rows, loss_sum, error_sum], dtype=torch.float64, device=fit.device)
     rows, loss_sum, error_sum = processes.add_up(sums).tolist()
     return int(rows), loss_sum / rows, error_sum / rows

@@ -1,8 +1,9 @@
-"""Characters as strokes of a pen: how they are written down here, and how they are drawn.
+"""Characters as strokes of a pen: their notation as text, and their drawing.
 
-A glyph is a list of strokes. A stroke is a line of text with the points that the pen passes, "x,y" on a square of 100
-by 100 whose origin is at the top left. Between points the pen moves along a smooth curve; " / " after a point is a
-corner, where the curve ends and another begins. So "0,0 / 100,0 / 40,100" is a seven of two straight lines.
+A glyph is a list of strokes. A stroke is a line of text with the points "x,y" that the pen passes, on a square of 100
+by 100 with the origin at the top left. Between points the pen moves along a smooth curve. " / " after a point marks a
+corner, at which one curve ends and the next begins. For example, "0,0 / 100,0 / 40,100" is a seven of two straight
+lines.
 """
 
 from functools import cache
@@ -20,24 +21,25 @@ Glyph = tuple[str, ...]
 Points = npt.NDArray[np.float64]  # [points, 2], x and y
 
 SCALE = 6
-"""Pixels of the drawing for each pixel of MNIST's form."""
+"""The number of pixels of the drawing per pixel of the MNIST form."""
 MARGIN = 8
-"""Pixels of MNIST's form around the drawing, for what jitter and slant move out of the square."""
+"""The margin around the square, in pixels of the MNIST form. Jitter and slant may move strokes into the margin."""
 SIDE = (BOX + 2 * MARGIN) * SCALE
+"""The side of the drawing, in pixels."""
 DENSITY = 40
-"""Points for each arc of a stroke, at which the pen sets down a disc."""
+"""The number of points per straight arc at which the pen draws a disc; a curved arc has twice as many."""
 
 
 class Hand(NamedTuple):
-    """How a glyph is written.
+    """The handwriting with which a glyph is drawn.
 
     Attributes:
-        pen: the width of the pen in pixels of MNIST's form.
-        jitter: the standard deviation by which each point is moved, as a share of the square.
+        pen: the width of the pen in pixels of the MNIST form.
+        jitter: the standard deviation of the random shift of each point, as a share of the square's side.
         slant: the tangent of the angle by which the glyph leans to the right.
-        turn: the angle in radians by which it is turned.
-        aspect: its width over its height, in units of the square's.
-        pressure: how much the width of a stroke varies along it, as a share of the pen's width.
+        turn: the angle, in radians, by which the glyph is rotated.
+        aspect: the factor by which the ratio of width to height changes.
+        pressure: how much the width of a stroke varies along the stroke, as a share of the pen's width.
         dry: how uneven the ink is, from 0 to 1.
     """
 
@@ -51,7 +53,7 @@ class Hand(NamedTuple):
 
 
 def random_hand(rng: np.random.Generator) -> Hand:
-    """A hand as people have them: pens of 1 to 6 pixels, most of them thin, and most letters upright."""
+    """Draw a random handwriting: a pen of 1 to 6 pixels, usually thin, and a slant that is usually small."""
     return Hand(
         pen=float(1 + 5 * rng.beta(1.2, 2.8)),
         jitter=float(rng.uniform(0.005, 0.05)),
@@ -64,12 +66,15 @@ def random_hand(rng: np.random.Generator) -> Hand:
 
 
 def draw(glyph: Glyph, hand: Hand, rng: np.random.Generator) -> Digit:
-    """Write a glyph in MNIST's form.
+    """Draw a glyph in the MNIST form.
 
     Args:
-        glyph: what to write.
-        hand: how.
-        rng: draws the jitter, the pressure and the unevenness.
+        glyph: the glyph.
+        hand: the handwriting.
+        rng: draws the jitter, the variation of the width and the unevenness of the ink.
+
+    Returns:
+        The picture, uint8 ``[28, 28]``.
     """
     canvas = Image.new("L", (SIDE, SIDE))
     pen = ImageDraw.Draw(canvas)
@@ -83,7 +88,7 @@ def draw(glyph: Glyph, hand: Hand, rng: np.random.Generator) -> Digit:
 
 
 def _ink(pen: ImageDraw.ImageDraw, path: Points, hand: Hand, rng: np.random.Generator) -> None:
-    """Set down a disc at each point of a path; they lie so close together that they make a line."""
+    """Draw a disc at each point of a path. The discs are so close together that they form a line."""
     phase, waves = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 2)
     wave = np.sin(phase + waves * 2 * np.pi * np.linspace(0, 1, len(path)))
     radii = hand.pen * SCALE / 2 * (1 + hand.pressure * wave)
@@ -95,14 +100,14 @@ def _moved(glyph: Glyph, hand: Hand, rng: np.random.Generator) -> list[Points]:
     """The paths of a glyph's strokes in pixels of the drawing."""
     strokes = [parse(stroke) for stroke in glyph]
     every = np.concatenate([arc for arcs in strokes for arc in arcs])
-    corners, places = np.unique(every, axis=0, return_inverse=True)  # a point of two strokes stays one point
-    moved = (corners + rng.normal(0, 100 * hand.jitter, corners.shape))[places.reshape(-1)]
+    distinct, indices = np.unique(every, axis=0, return_inverse=True)  # a point of two strokes moves only once
+    moved = (distinct + rng.normal(0, 100 * hand.jitter, distinct.shape))[indices.reshape(-1)]
     cos, sin = np.cos(hand.turn), np.sin(hand.turn)
     turn = np.array([[cos, -sin], [sin, cos]])
     lean = np.array([[1, -hand.slant], [0, 1]])
     stretch = np.diag([np.sqrt(hand.aspect), 1 / np.sqrt(hand.aspect)])
-    room = (BOX - hand.pen) * SCALE / 100  # the pen's width is part of the box
-    moved = SIDE / 2 + room * (moved - 50) @ (turn @ lean @ stretch).T
+    scale = (BOX - hand.pen) * SCALE / 100  # the strokes with the pen's width fit into the box
+    moved = SIDE / 2 + scale * (moved - 50) @ (turn @ lean @ stretch).T
     paths, first = [], 0
     for arcs in strokes:
         curves = []
@@ -114,26 +119,28 @@ def _moved(glyph: Glyph, hand: Hand, rng: np.random.Generator) -> list[Points]:
 
 
 def _curve(points: Points) -> Points:
-    """Many points on a smooth curve through a few."""
+    """Many points on a smooth curve through the given points."""
     if len(points) == 2:
         return np.linspace(points[0], points[1], DENSITY)
     lengths = np.sqrt(np.linalg.norm(np.diff(points, axis=0), axis=1)) + 1e-6
-    along = np.concatenate([[0], np.cumsum(lengths)])  # centripetal, so that no loop comes of uneven points
+    along = np.concatenate([[0], np.cumsum(lengths)])  # centripetal, which avoids loops between uneven points
     curve: Points = CubicSpline(along, points, bc_type="natural")(np.linspace(0, along[-1], 2 * DENSITY))
     return curve
 
 
 @cache
 def parse(stroke: str) -> tuple[Points, ...]:
-    """The arcs of a stroke, each the points ``[points, 2]`` of a smooth curve; neighbours share a point.
+    """Parse a stroke into arcs. Each arc is the array of points ``[points, 2]`` of a smooth curve.
+
+    Neighbouring arcs share a point.
 
     Raises:
-        ValueError: it has fewer than two points, or something in it is no point.
+        ValueError: the stroke has fewer than two points, or a part of it is not a point.
     """
     parts = [[point.split(",") for point in part.split()] for part in stroke.split("/")]
     points = [point for part in parts for point in part]
     if len(points) < 2 or not all(parts) or any(len(point) != 2 for point in points):
-        raise ValueError(f"stroke {stroke!r}: expected points x,y, two at least, and corners / between them")
-    arcs = [parts[0]] if len(parts[0]) > 1 else []  # one point alone is where the first straight line begins
+        raise ValueError(f"stroke {stroke!r}: expected at least two points x,y, with corners / between them")
+    arcs = [parts[0]] if len(parts[0]) > 1 else []  # a single first point only starts the first straight line
     arcs += [[before[-1], *part] for before, part in pairwise(parts)]
     return tuple(np.array(arc, np.float64) for arc in arcs)

@@ -1,4 +1,4 @@
-"""Table 1 of Chen et al. 2018 (arXiv 1806.07366), from the fitted networks, with what each image costs."""
+"""Table 1 of Chen et al. 2018 (arXiv 1806.07366) for the fitted networks, with the cost per image."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,12 +33,12 @@ COLUMNS = (
 
 
 class Row(NamedTuple):
-    """What the table says of the fits of one recipe.
+    """One row of the table: the fits of one recipe.
 
     Attributes:
-        fits: the newest version of a name, and the earlier ones of the same recipe with another seed.
-        training: the cost of a training step, for each image.
-        answer: seconds an image through the exported graphs, at the default solver.
+        fits: the newest version of a name, and earlier versions with the same recipe and another seed.
+        training: the cost of a training step per image.
+        answer: the processor seconds per image with the exported graphs, at the default solver.
     """
 
     fits: list[Artifact]
@@ -47,15 +47,17 @@ class Row(NamedTuple):
 
 
 def measure_table(models: Path, dataset: Dataset) -> Iterator[Row]:
-    """Measure a row for each name of a models folder; times are those of as many threads as torch has, onnxruntime one.
+    """Measure a row for each name in a models folder.
+
+    The training times use as many threads as torch has. The inference times use one thread.
 
     Raises:
-        ArtifactError: there is no artifact, or one is corrupt.
+        ArtifactError: the folder has no artifact, or an artifact is damaged.
     """
     groups = [_same_recipe(name) for name in models.glob("*/") if artifacts.newest(name) is not None]
     if not groups:
-        raise ArtifactError(f"{models}: holds no artifact")
-    for fits in sorted(groups, key=_place):
+        raise ArtifactError(f"{models}: contains no artifact")
+    for fits in sorted(groups, key=_sort_key):
         yield _measure(fits, dataset)
 
 
@@ -72,7 +74,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _same_recipe(name: Path) -> list[Artifact]:
-    """The newest version of a name, and of each other seed the newest of those that differ in nothing else."""
+    """The newest version of a name, and for each other seed the newest version with the same recipe and dataset."""
     fits = [artifacts.read(version) for version in reversed(artifacts.versions(name))]
     by_seed: dict[int, Artifact] = {}
     for fit in fits:
@@ -82,14 +84,15 @@ def _same_recipe(name: Path) -> list[Artifact]:
 
 
 def _recipe(fit: Artifact) -> Recipe:
-    told = {key: value for key, value in fit.manifest.recipe.items() if key != "seed"}
+    fields = {key: value for key, value in fit.manifest.recipe.items() if key != "seed"}
     try:
-        return Recipe.model_validate(told)
+        return Recipe.model_validate(fields)
     except ValidationError as error:
-        raise ArtifactError(f"{fit.folder}: its recipe is of another form ({error.error_count()} fields)") from error
+        first = error.errors()[0]
+        raise ArtifactError(f"{fit.folder}: recipe.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
-def _place(fits: list[Artifact]) -> tuple[int, str]:
+def _sort_key(fits: list[Artifact]) -> tuple[int, str]:
     manifest = fits[0].manifest
     return list(NETWORKS).index(manifest.network), manifest.name
 
@@ -108,7 +111,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     manifest, recipe = row.fits[0].manifest, _recipe(row.fits[0])
     tested = [next(measured for measured in fit.manifest.metrics if measured.split == "test") for fit in row.fits]
     errors = sorted(measured.errors for measured in tested)
-    # Seeds share their test images, so together they are no larger a sample than one of them.
+    # All seeds are tested on the same images, so their interval is that of one seed.
     mean = ErrorRate(round(sum(errors) / len(errors)), tested[0].rows)
     low, high = mean.interval
     each = f" (of {len(errors)} seeds: {', '.join(f'{count / mean.rows:.2%}' for count in errors)})"

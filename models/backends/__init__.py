@@ -1,6 +1,7 @@
-"""What runs a network: onnxruntime, without torch, or torch."""
+"""The backends that run a network: onnxruntime, which works without torch, and torch."""
 
 import os
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-"""onnxruntime tells its maker of each start and each model, unless it finds this when it is imported."""
+"""onnxruntime sends telemetry to its vendor at each start and for each model, unless this variable is set when it is
+imported."""

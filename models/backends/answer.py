@@ -1,4 +1,4 @@
-"""Images, and the answer to a batch of them."""
+"""The types of a batch of images and of its answer."""
 
 from typing import Any, NamedTuple, Self
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 Images = npt.NDArray[np.uint8]
-"""Pixels of 0..255, ``[rows, 28, 28]``."""
+"""Pixels in 0..255, ``[rows, 28, 28]``."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -15,10 +15,10 @@ class Answer(NamedTuple):
     """The answer to a batch of images, in NumPy arrays.
 
     Attributes:
-        logits: ``[rows, classes]`` of float32, as the network gives them.
-        steps: attempted steps, ``[rows]``.
-        rejected: rejected steps, ``[rows]``.
-        nfe: function evaluations, ``[rows]``.
+        logits: the logits of the network, before the temperature, ``[rows, classes]``, float32.
+        steps: the number of attempted steps, ``[rows]``.
+        rejected: the number of rejected steps, ``[rows]``.
+        nfe: the number of function evaluations, ``[rows]``.
         error_estimate: the sum of the local error estimates, ``[rows]``; 0 for a fixed-step method.
         outcome: a `models.solvers.solve.Outcome` as an integer, ``[rows]``.
     """
@@ -32,28 +32,28 @@ class Answer(NamedTuple):
 
     @classmethod
     def empty(cls, rows: int, classes: int) -> Self:
-        """An answer to be filled in."""
+        """An answer of zeros, to be filled with `put`."""
         steps, rejected, nfe, outcome = np.zeros((4, rows), np.int64)
         logits, error_estimate = np.zeros((rows, classes), np.float32), np.zeros(rows, np.float32)
         return cls(logits, steps, rejected, nfe, error_estimate, outcome)
 
-    def put(self, row: int, other: "Answer", place: int) -> None:
-        """Fill a row in with one of another answer."""
-        columns: tuple[npt.NDArray[Any], ...] = self
-        told: tuple[npt.NDArray[Any], ...] = other
-        for column, values in zip(columns, told, strict=True):
-            column[row] = values[place]
+    def put(self, row: int, other: "Answer", other_row: int) -> None:
+        """Copy a row of another answer into a row of this answer."""
+        targets: tuple[npt.NDArray[Any], ...] = self
+        sources: tuple[npt.NDArray[Any], ...] = other
+        for target, source in zip(targets, sources, strict=True):
+            target[row] = source[other_row]
 
     def probabilities(self, temperature: float) -> Floats:
-        """The softmax of the logits over a temperature, ``[rows, classes]``.
+        """The softmax of the logits divided by a temperature, ``[rows, classes]``.
 
         Args:
-            temperature: that of the manifest makes them calibrated (Guo et al. 2017, arXiv 1706.04599); any leaves the
-                digits as they are.
+            temperature: the manifest's temperature gives calibrated probabilities (Guo et al. 2017, arXiv 1706.04599).
+                The temperature does not change which digit is the most probable.
         """
         exponentials = np.exp((self.logits - self.logits.max(axis=1, keepdims=True)) / np.float32(temperature))
-        shares: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
-        return shares
+        probabilities: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return probabilities
 
     @property
     def digits(self) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""The backend of onnxruntime: the artifact's exported graphs, on the CPU or on CUDA, without torch."""
+"""The onnxruntime backend. It runs the exported graphs of an artifact on the CPU or on CUDA, without torch."""
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from models.artifact import DYNAMICS, HEAD, STEM, ArtifactError, step_file
 from models.backends.answer import Images
-from models.backends.flight import Flight, Places, Start
+from models.backends.flight import Flight, Slots, Start
 from models.solvers.attempt import Attempt
 from models.solvers.methods import METHODS
 
@@ -18,12 +18,12 @@ Floats = npt.NDArray[np.float32]
 
 
 class Graph:
-    """A session of onnxruntime, called with arrays in the order of the graph's inputs.
+    """An onnxruntime session that is called with arrays in the order of the graph's inputs.
 
     Args:
-        path: the graph; its weights lie beside it.
+        path: the file of the graph; the file of the weights is in the same folder.
         device: "cpu" or "cuda".
-        threads: threads that share one operator on the CPU.
+        threads: the number of threads that share one operator on the CPU.
 
     Raises:
         ArtifactError: onnxruntime cannot load the graph.
@@ -33,11 +33,11 @@ class Graph:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors only: what the optimiser warns of means nothing to an operator
+        options.log_severity_level = 3  # errors only, because an operator cannot act on the optimiser's warnings
         providers = ["CUDAExecutionProvider"] if device == "cuda" else ["CPUExecutionProvider"]
         try:
             self._session = ort.InferenceSession(path, options, providers=providers)
-        except Exception as error:  # onnxruntime's exceptions have no base of their own
+        except Exception as error:  # onnxruntime's exceptions share no base class except Exception
             raise ArtifactError(f"{path}: onnxruntime cannot load it ({error})") from error
         self._inputs = [node.name for node in self._session.get_inputs()]
         self._outputs = [node.name for node in self._session.get_outputs()]
@@ -49,11 +49,11 @@ class Graph:
         return shape
 
     def bind(self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[npt.NDArray[Any]]) -> Callable[[], None]:
-        """The graph on these arrays: each call reads the inputs and writes the outputs where they lie.
+        """Bind the graph to arrays. Each call of the result reads these inputs and writes these outputs in place.
 
         Args:
-            inputs: contiguous, in the order of the graph's inputs; they must outlive what is returned.
-            outputs: likewise.
+            inputs: contiguous arrays in the order of the graph's inputs. They must live as long as the result.
+            outputs: contiguous arrays in the order of the graph's outputs. They must live as long as the result.
         """
         binding = self._session.io_binding()
         for name, array in zip(self._inputs, inputs, strict=True):
@@ -63,13 +63,13 @@ class Graph:
         return lambda: self._session.run_with_iobinding(binding)
 
     def __call__(self, *inputs: npt.NDArray[Any]) -> list[Any]:
-        """Run the graph, and return its outputs in their order."""
+        """Run the graph and return its outputs, in the order of the graph's outputs."""
         outputs: list[Any] = self._session.run(None, dict(zip(self._inputs, inputs, strict=True)))
         return outputs
 
 
 class OnnxStep:
-    """One step of a method, run by onnxruntime."""
+    """One step of a method, computed by onnxruntime."""
 
     t1 = 1.0
 
@@ -79,7 +79,7 @@ class OnnxStep:
         self.dynamics_graph = dynamics
 
     def dynamics(self, t: Floats, z: Floats, /) -> Floats:
-        """Evaluate f."""
+        """Evaluate f at the times ``[rows]`` and states ``[rows, ...]``."""
         derivative: Floats = self.dynamics_graph(t, z)[0]
         return derivative
 
@@ -89,17 +89,17 @@ class OnnxStep:
 
 
 class OnnxBackend:
-    """Runs exported graphs by onnxruntime, whose sessions may be called from several threads at once.
+    """Runs exported graphs with onnxruntime. Several threads may call its sessions at the same time.
 
     Args:
-        folder: where the graphs are.
-        methods: those to load a step of; with none, the dynamics are not loaded either.
-        device: "cpu", or "cuda" where the installed onnxruntime has it.
-        threads: threads that share one operator on the CPU.
+        folder: the folder of the graphs.
+        methods: the methods whose step graphs are loaded. If it is empty, the dynamics are not loaded either.
+        device: "cpu", or "cuda" if the installed onnxruntime supports CUDA.
+        threads: the number of threads that share one operator on the CPU.
 
     Raises:
         ArtifactError: a graph cannot be loaded.
-        ValueError: the installed onnxruntime has no CUDA.
+        ValueError: the device is "cuda", but the installed onnxruntime does not support CUDA.
     """
 
     def __init__(self, folder: Path, methods: Collection[str], device: str = "cpu", threads: int = 1) -> None:
@@ -116,30 +116,30 @@ class OnnxBackend:
             self._steps = {method: OnnxStep(method, graph(step_file(method)), dynamics) for method in methods}
 
     def stem(self, images: Images, /) -> Floats:
-        """The state at t = 0."""
+        """The state at t = 0, ``[rows, *state_shape]``."""
         z: Floats = self._stem(images)[0]
         return z
 
     def step(self, method: str, /) -> OnnxStep:
-        """One step of a method that was loaded."""
+        """One step of a method whose graph was loaded."""
         return self._steps[method]
 
     def head(self, z: Floats, /) -> Floats:
-        """The logits of the state at t = 1."""
+        """The logits ``[rows, classes]`` of the state at t = 1."""
         logits: Floats = self._head(z)[0]
         return logits
 
     def to_numpy(self, array: npt.NDArray[Any], /) -> npt.NDArray[Any]:
-        """The array itself."""
+        """Return the array unchanged."""
         return array
 
     def flight(self, method: str | None, capacity: int, /) -> "OnnxFlight":
-        """An empty flight; its arrays lie on the host, whatever the device."""
+        """An empty flight. Its arrays are in host memory, also for CUDA."""
         return OnnxFlight(self._stem, self._head, None if method is None else self._steps[method], capacity)
 
 
 class Rows(NamedTuple):
-    """The arrays that a step goes on with; the first places of each are taken."""
+    """The arrays that a step reads and updates. The first slots of each array hold the rows."""
 
     z: Floats
     k1: Floats
@@ -150,13 +150,13 @@ class Rows(NamedTuple):
 class OnnxFlight(Flight):
     """A flight whose graphs read and write its arrays in place.
 
-    A step reads one set of arrays and writes another, and the two change parts.
+    A step reads one set of arrays and writes a second set. After each step the two sets swap roles.
 
     Args:
-        stem: from images to states.
-        head: from states to logits.
-        step: of the method; None for a network without an ODE.
-        capacity: the most rows.
+        stem: the graph from images to states.
+        head: the graph from states to logits.
+        step: one step of the method; None for a network without an ODE.
+        capacity: the greatest number of rows.
     """
 
     def __init__(self, stem: Graph, head: Graph, step: OnnxStep | None, capacity: int) -> None:
@@ -165,7 +165,7 @@ class OnnxFlight(Flight):
         self._images = np.zeros((capacity, 28, 28), np.uint8)
         self._now, self._next = (self._empty(stem.output_shape) for _ in range(2))
         self._rtol, self._atols = np.zeros((2, capacity), np.float32)
-        self._told = np.zeros((capacity, *head.output_shape), np.float32)
+        self._logits_of_all = np.zeros((capacity, *head.output_shape), np.float32)
         self._errors, self._accepted = np.zeros(capacity, np.float32), np.zeros(capacity, np.bool_)
         self._bound: dict[tuple[int, ...], Callable[[], None]] = {}
 
@@ -177,13 +177,13 @@ class OnnxFlight(Flight):
         for row, (image, start) in enumerate(zip(images, starts, strict=True)):
             self._images[row] = image
             self._restart(first + row, start)
-        rows, places = len(images), slice(first, first + len(images))
+        rows, slots = len(images), slice(first, first + len(images))
         now, step = self._now, self._step
-        now.t[places] = 0
-        self._run(first, rows, lambda: self._stem.bind([self._images[:rows]], [now.z[places]]), self._stem)
+        now.t[slots] = 0
+        self._run(first, rows, lambda: self._stem.bind([self._images[:rows]], [now.z[slots]]), self._stem)
         if step is not None and step.tableau.fsal:
             f = step.dynamics_graph
-            self._run(first, rows, lambda: f.bind([now.t[places], now.z[places]], [now.k1[places]]), f)
+            self._run(first, rows, lambda: f.bind([now.t[slots], now.z[slots]], [now.k1[slots]]), f)
 
     def _attempt(self, rows: int) -> Attempt:
         if self._step is None:
@@ -196,25 +196,25 @@ class OnnxFlight(Flight):
         return Attempt(after.z, after.k1, *(array[:rows] for array in outputs[2:]))
 
     def _run(self, first: int, rows: int, bind: Callable[[], Callable[[], None]], graph: Graph) -> None:
-        """Run a graph on some rows of the flight's arrays; binding takes so long that each is done but once."""
+        """Run a graph on some rows of the flight's arrays. Binding is slow, so each binding is made once and kept."""
         key = id(graph), first, rows, id(self._now)
         if key not in self._bound:
             self._bound[key] = bind()
         self._bound[key]()
 
-    def _time_and_step(self, place: int) -> tuple[float, float]:
-        return float(self._now.t[place]), float(self._now.h[place])
+    def _time_and_step(self, slot: int) -> tuple[float, float]:
+        return float(self._now.t[slot]), float(self._now.h[slot])
 
-    def _restart(self, place: int, start: Start) -> None:
-        self._now.h[place], self._rtol[place], self._atols[place] = start
+    def _restart(self, slot: int, start: Start) -> None:
+        self._now.h[slot], self._rtol[slot], self._atols[slot] = start
 
     def _move(self, source: int, target: int) -> None:
         for array in (*self._now, self._rtol, self._atols):
             array[target] = array[source]
 
-    def _logits(self, places: Places) -> Floats:
-        if isinstance(places, slice):  # they lie side by side already
-            logits = self._told[: places.stop]
-            self._run(0, places.stop, lambda: self._head.bind([self._now.z[places]], [logits]), self._head)
+    def _logits(self, slots: Slots) -> Floats:
+        if isinstance(slots, slice):  # the states are contiguous, so the graph can read them in place
+            logits = self._logits_of_all[: slots.stop]
+            self._run(0, slots.stop, lambda: self._head.bind([self._now.z[slots]], [logits]), self._head)
             return logits.copy()
-        return self._head(self._now.z[places])[0]  # type: ignore[no-any-return]
+        return self._head(self._now.z[slots])[0]  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What runs an artifact."""
+"""The interface that every backend implements, and the classification of images through it."""
 
 from typing import Protocol
 
@@ -14,9 +14,9 @@ from models.solvers.solve import Solution, Stepper, solve
 
 
 class Backend(Protocol):
-    """Runs the parts of a network; arrays of its own kind pass between them.
+    """Runs the parts of a network. The arrays between the parts are of the backend's own kind.
 
-    Safe to call from several threads, each flight from one at a time.
+    Several threads may use a backend at the same time. Each flight may be used by one thread at a time.
     """
 
     def stem(self, images: Images, /) -> Array:
@@ -29,20 +29,21 @@ class Backend(Protocol):
         """The logits ``[rows, classes]`` of the state at t = 1."""
 
     def to_numpy(self, array: Array, /) -> npt.NDArray[np.generic]:
-        """An array of the backend's as NumPy's."""
+        """Convert an array of the backend to a NumPy array."""
 
     def flight(self, method: str | None, capacity: int, /) -> Flight:
-        """An empty flight of a method, or, for a network without an ODE, of none."""
+        """An empty flight of a method; the method is None for a network without an ODE."""
 
 
 def classify(backend: Backend, images: Images, solver: SolverSettings | None, batch_size: int = 64) -> Answer:
-    """Classify images in batches, each row solved on its own.
+    """Classify images in batches. Every row has its own step sizes.
 
     Args:
-        backend: what computes.
+        backend: the backend that computes the answer.
         images: ``[rows, 28, 28]``, at least one row.
         solver: the method and its tolerances or steps; None for a network without an ODE, whose head follows its stem.
-        batch_size: the most rows solved together; a batch larger than the caches hold is slower a row.
+        batch_size: the greatest number of rows that are solved together. A batch that does not fit into the caches of
+            the processor takes more time per row.
     """
     parts = []
     for start in range(0, len(images), batch_size):
@@ -54,8 +55,8 @@ def classify(backend: Backend, images: Images, solver: SolverSettings | None, ba
 
 
 def _unsolved(z: Array) -> Solution:
-    """Where there is nothing to solve, the end is the beginning, and cost nothing."""
+    """The solution for a network without an ODE: the state is unchanged, and all counts are 0."""
     xp = array_namespace(z)
-    nothing = xp.zeros(z.shape[0], dtype=xp.int64)
+    zeros = xp.zeros(z.shape[0], dtype=xp.int64)
     error = xp.zeros(z.shape[0], dtype=z.dtype)
-    return Solution(z, steps=nothing, rejected=nothing, nfe=nothing, error=error, outcome=nothing)
+    return Solution(z, steps=zeros, rejected=zeros, nfe=zeros, error=error, outcome=zeros)

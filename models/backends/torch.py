@@ -1,4 +1,4 @@
-"""The backend of torch: the same modules that training fits, on the CPU or on CUDA."""
+"""The torch backend. It runs the same modules that training fits, on the CPU or on CUDA."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.artifact import WEIGHTS, Artifact, ArtifactError
 from models.backends.answer import Images
-from models.backends.flight import Flight, Places, Start
+from models.backends.flight import Flight, Slots, Start
 from models.networks.layers import Normalisation
 from models.networks.network import Network
 from models.networks.odenet import ODENet
@@ -23,26 +23,28 @@ from models.solvers.step import Step
 
 
 class TorchBackend:
-    """Runs a network by torch.
+    """Runs a network with torch.
 
     Args:
-        network: what to run; it is moved to the device.
+        network: the network. It is moved to the device.
         device: "cpu" or "cuda".
 
     Raises:
-        ValueError: torch sees no such device.
+        ValueError: the device is "cuda", but torch sees no CUDA device.
     """
 
     def __init__(self, network: Network, device: str = "cpu") -> None:
         if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device cuda: torch sees no CUDA device; it takes one, and a torch built for CUDA")
+            raise ValueError(
+                "device cuda: torch sees no CUDA device; CUDA needs such a device and a torch built for CUDA"
+            )
         self._network = network.eval().requires_grad_(False).to(device)
         self._device = device
         self._steps = {method: network.step(method) for method in METHODS} if isinstance(network, ODENet) else {}
 
     @torch.no_grad()
     def stem(self, images: Images, /) -> Tensor:
-        """The state at t = 0."""
+        """The state at t = 0, ``[rows, *state_shape]``."""
         z: Tensor = self._network.stem(torch.tensor(images, device=self._device))
         return z
 
@@ -52,30 +54,30 @@ class TorchBackend:
 
     @torch.no_grad()
     def head(self, z: Tensor, /) -> Tensor:
-        """The logits of the state at t = 1."""
+        """The logits ``[rows, classes]`` of the state at t = 1."""
         logits: Tensor = self._network.head(z)
         return logits
 
     def to_numpy(self, array: Tensor, /) -> npt.NDArray[Any]:
-        """A tensor as a NumPy array on the host."""
+        """Convert a tensor to a NumPy array in host memory."""
         host: npt.NDArray[Any] = array.detach().cpu().numpy()
         return host
 
     def flight(self, method: str | None, capacity: int, /) -> "TorchFlight":
-        """An empty flight; on CUDA its steps are captured graphs."""
+        """An empty flight. On CUDA its steps are captured CUDA graphs."""
         return TorchFlight(self._network, None if method is None else self._steps[method], capacity, self._device)
 
 
 class TorchFlight(Flight):
-    """A flight whose arrays lie on the device, and whose steps write them in place.
+    """A flight whose arrays are on the device and are updated in place by each step.
 
-    On CUDA a step is launched as one captured graph. There is a graph for each power of two of rows, the places
-    beyond those that are taken being computed for nothing.
+    On CUDA a step is launched as one captured graph. There is one graph for each power of two of rows, so a step also
+    computes some empty slots, and their results are ignored.
 
     Args:
-        network: with a stem and a head.
-        step: of the method; None for a network without an ODE.
-        capacity: the most rows.
+        network: the network; its stem and its head are used.
+        step: one step of the method; None for a network without an ODE.
+        capacity: the greatest number of rows.
         device: "cpu" or "cuda".
     """
 
@@ -83,23 +85,23 @@ class TorchFlight(Flight):
         super().__init__(None if step is None else step.tableau, capacity)
         self._network, self._step, self._device = network, step, device
         self._t, self._h, self._rtol, self._atols = torch.zeros(4, capacity, device=device)
-        self._told = torch.zeros(4, capacity, device=device)  # of the last attempt: t, h, error, accepted
-        self._z = self._k1 = torch.zeros(capacity, 0, device=device)  # until the stem says how large a state is
+        self._last_attempt = torch.zeros(4, capacity, device=device)  # t, h, error, accepted
+        self._z = self._k1 = torch.zeros(capacity, 0, device=device)  # resized when the stem returns the first state
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
     @torch.no_grad()
     def _begin(self, images: Images | Sequence[Images], first: int, starts: list[Start]) -> None:
-        places = slice(first, first + len(images))
+        slots = slice(first, first + len(images))
         z = self._network.stem(torch.tensor(np.asarray(images), device=self._device))
         if not self._z.numel():
             self._z, self._k1 = z.new_zeros(2, self.capacity, *z.shape[1:])
-        self._z[places] = z
-        self._t[places] = 0
+        self._z[slots] = z
+        self._t[slots] = 0
         columns = torch.tensor(starts, dtype=z.dtype).T.to(self._device)
         for array, column in zip((self._h, self._rtol, self._atols), columns, strict=True):
-            array[places] = column
+            array[slots] = column
         if self._step is not None and self._step.tableau.fsal:
-            self._k1[places] = self._step.dynamics(self._t[places], z)
+            self._k1[slots] = self._step.dynamics(self._t[slots], z)
 
     @torch.no_grad()
     def _attempt(self, rows: int) -> Attempt:
@@ -107,7 +109,7 @@ class TorchFlight(Flight):
             self._advance(rows)
         else:
             self._graph(min(1 << (rows - 1).bit_length(), self.capacity)).replay()
-        t, h, error, accepted = self._told[:, :rows].cpu().numpy()
+        t, h, error, accepted = self._last_attempt[:, :rows].cpu().numpy()
         return Attempt(z=None, k1=None, t=t, h=h, error=error, accepted=accepted.astype(bool))
 
     def _advance(self, rows: int) -> None:
@@ -117,14 +119,14 @@ class TorchFlight(Flight):
         arrays = [self._z, self._k1, self._t, self._h]
         inputs = [array[:rows] for array in (*arrays, self._rtol, self._atols)]
         tried = self._step(*inputs)
-        self._told[:, :rows] = torch.stack([tried.t, tried.h, tried.error, tried.accepted.to(tried.t.dtype)])
+        self._last_attempt[:, :rows] = torch.stack([tried.t, tried.h, tried.error, tried.accepted.to(tried.t.dtype)])
         for array, advanced in zip(arrays, tried[:4], strict=True):
             array[:rows] = advanced
 
     def _graph(self, rows: int) -> torch.cuda.CUDAGraph:
-        """The captured step of the first rows."""
+        """The CUDA graph of a step of the first rows. It is captured at the first call for a number of rows."""
         if rows not in self._graphs:
-            # What warms up and what is captured run the step, so the arrays are put back as they were.
+            # The warm-up runs the step, so we restore the arrays afterwards.
             arrays = (self._z, self._k1, self._t, self._h)
             kept = [array.clone() for array in arrays]
             stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -140,19 +142,19 @@ class TorchFlight(Flight):
             self._graphs[rows] = graph
         return self._graphs[rows]
 
-    def _time_and_step(self, place: int) -> tuple[float, float]:
-        return float(self._t[place]), float(self._h[place])
+    def _time_and_step(self, slot: int) -> tuple[float, float]:
+        return float(self._t[slot]), float(self._h[slot])
 
-    def _restart(self, place: int, start: Start) -> None:
-        self._h[place], self._rtol[place], self._atols[place] = start
+    def _restart(self, slot: int, start: Start) -> None:
+        self._h[slot], self._rtol[slot], self._atols[slot] = start
 
     def _move(self, source: int, target: int) -> None:
         for array in (self._z, self._k1, self._t, self._h, self._rtol, self._atols):
             array[target] = array[source]
 
     @torch.no_grad()
-    def _logits(self, places: Places) -> npt.NDArray[np.float32]:
-        logits: npt.NDArray[np.float32] = self._network.head(self._z[places]).cpu().numpy()
+    def _logits(self, slots: Slots) -> npt.NDArray[np.float32]:
+        logits: npt.NDArray[np.float32] = self._network.head(self._z[slots]).cpu().numpy()
         return logits
 
 
@@ -160,7 +162,7 @@ def load_network(artifact: Artifact) -> Network:
     """The network of an artifact with its fitted weights.
 
     Raises:
-        ArtifactError: the weights cannot be read, or are not those of the network.
+        ArtifactError: the weights cannot be read, or do not fit the network.
     """
     manifest = artifact.manifest
     normalisation = Normalisation(**manifest.normalisation.model_dump())

@@ -1,4 +1,4 @@
-"""What a solve went through, step by step: told of the rows of a flight for which it is asked."""
+"""The step-by-step record of a solve, for the rows of a flight for which a caller requests one."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Attempted(NamedTuple):
+class AttemptRecord(NamedTuple):
     """One attempted step.
 
     Attributes:
-        t: from where.
-        size: of the step.
-        error: the local error estimate, a root mean square in units of z; 0 for a fixed-step method. Of the accepted
-            ones the sum is the answer's error estimate.
-        accepted: whether the row moved.
+        t: the time before the step.
+        size: the size of the step.
+        error: the local error estimate, a root mean square in units of z; 0 for a fixed-step method. The sum over the
+            accepted steps is the error estimate of the answer.
+        accepted: whether the step was accepted.
     """
 
     t: float
@@ -24,8 +24,8 @@ class Attempted(NamedTuple):
     accepted: bool
 
 
-class Told(NamedTuple):
-    """What the head makes of the state at a time.
+class Reading(NamedTuple):
+    """The logits that the head computes from the state at one time.
 
     Attributes:
         t: the time.
@@ -38,12 +38,12 @@ class Told(NamedTuple):
 
 @dataclass
 class Trace:
-    """The solve of one row, from its beginning as far as it went.
+    """The solve of one row from its beginning to its current time.
 
     Attributes:
-        attempts: in their order, at most `models.solvers.solve.MAX_STEPS`.
-        depth: at t = 0 and after each accepted step; the last is what the answer was made of.
+        attempts: the attempted steps in order, at most `models.solvers.solve.MAX_STEPS`.
+        depth: the readings at t = 0 and after each accepted step; the last reading holds the logits of the answer.
     """
 
-    attempts: list[Attempted] = field(default_factory=list)
-    depth: list[Told] = field(default_factory=list)
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    depth: list[Reading] = field(default_factory=list)

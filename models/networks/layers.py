@@ -12,16 +12,17 @@ GROUPS = 32
 
 
 SMALLEST_RANGE = 8.0
-"""A picture whose levels lie closer together than this, of 255, is stretched as if they did not."""
+"""The smallest range of levels, of 255, that `stretch` divides by. A picture with a smaller range keeps a low
+contrast."""
 
 
 class Normalisation(NamedTuple):
     """How a network scales pixels before its first layer.
 
     Attributes:
-        mean: of the training pixels, on the scale 0..1.
-        std: their standard deviation, on the same scale.
-        levels: "fixed" takes pixels as they are; "stretched" applies `stretch` to each picture first.
+        mean: the mean of the training pixels, on the scale 0..1.
+        std: the standard deviation of the training pixels, on the scale 0..1.
+        levels: "fixed" uses the pixels unchanged; "stretched" applies `stretch` to each picture first.
     """
 
     mean: float
@@ -30,14 +31,17 @@ class Normalisation(NamedTuple):
 
 
 class Normalise(nn.Module):
-    """Brings pixels of 0..255, ``[rows, height, width]``, to ``[rows, 1, height, width]`` of mean 0 and deviation 1."""
+    """Scales pixels in 0..255 to mean 0 and standard deviation 1 over the training pixels.
+
+    The shape changes from ``[rows, height, width]`` to ``[rows, 1, height, width]``.
+    """
 
     def __init__(self, normalisation: Normalisation) -> None:
         super().__init__()
         self.normalisation = normalisation
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalise images of uint8 or of a floating type; the answer is in the default floating type or theirs."""
+        """Normalise images of uint8 or of a floating type. The result has the default floating type or that type."""
         pixels = images if images.is_floating_point() else images.to(torch.get_default_dtype())
         mean, std, levels = self.normalisation
         if levels == "stretched":
@@ -46,19 +50,19 @@ class Normalise(nn.Module):
 
 
 def stretch(pixels: Tensor) -> Tensor:
-    """Bring each picture's paper to 0 and its strongest ink to 255.
+    """Stretch the levels of each picture so that its paper is 0 and its strongest ink is 255.
 
-    The result is the same for every affine change of a picture's levels. A negative factor, which swaps black and
-    white, counts as one: ink covers less of a picture than paper does, so the levels are skewed towards the ink. The
-    least third central moment of the 55,000 digits of MNIST's fit split is 0.40 in units of the standard deviation,
-    so no digit is near the point where ink and paper would change places.
+    Every affine change of a picture's levels gives the same result. This includes a negative factor, which swaps black
+    and white: ink covers less of a picture than paper does, so the sign of the skewness tells which level is the ink.
+    Over the 55,000 digits of MNIST's fit split, the smallest third central moment is 0.40 in units of the standard
+    deviation. So no digit is near the point at which ink and paper are confused.
 
     Args:
         pixels: ``[rows, height, width]`` of a floating type, on the scale 0..255. A picture whose levels differ by
-            less than 8 keeps a low contrast, so that the grain of an empty picture is not made into ink.
+            less than 8 keeps a low contrast, so that the noise of an empty picture does not become ink.
 
     Returns:
-        The same shape and type, in 0..255.
+        An array of the same shape and type, in 0..255.
     """
     deviations = pixels - pixels.mean((1, 2), keepdim=True)
     skewness = (deviations * deviations * deviations).mean((1, 2), keepdim=True)
@@ -71,8 +75,8 @@ def stretch(pixels: Tensor) -> Tensor:
 class GroupNorm(nn.GroupNorm):
     """Group normalisation (Wu and He 2018), exported as a layer normalisation over each group.
 
-    The ONNX exporter spells `torch.nn.GroupNorm` out as an instance normalisation; as a layer normalisation, for
-    which onnxruntime has one fused kernel, the dynamics run faster. Eager torch is faster with its own.
+    The ONNX exporter writes `torch.nn.GroupNorm` as an instance normalisation. A layer normalisation makes the dynamics
+    faster, because onnxruntime has one fused kernel for it. Eager torch is faster with `torch.nn.GroupNorm`.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,17 +90,18 @@ class GroupNorm(nn.GroupNorm):
 
 
 class ConcatConv(nn.Module):
-    """A 3x3 convolution over the channels of x and one further channel that holds the time.
+    """A 3x3 convolution over the channels of x and one additional channel that holds the time.
 
-    A channel that is constant over the picture convolves to t times a fixed map, so nothing is concatenated: the
-    kernel of the time channel is a parameter of its own, and ``conv([t, x]) = conv(x) + t * conv(1)``.
+    The time channel is constant over the picture, so its convolution is t times a fixed map. Therefore nothing is
+    concatenated: ``conv([t, x]) = conv(x) + t * conv(1)``, where the kernel of the time channel is a separate
+    parameter.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.time_weight = nn.Parameter(torch.empty(channels, 1, 3, 3))
-        bound = 1 / math.sqrt((channels + 1) * 9)  # torch's own initialisation of the convolution as it would be whole
+        bound = 1 / math.sqrt((channels + 1) * 9)  # torch's default bound for a convolution over all channels + 1
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
@@ -109,7 +114,7 @@ class ConcatConv(nn.Module):
 
 
 class Head(nn.Sequential):
-    """From features ``[rows, channels, height, width]`` to the logits, ``[rows, classes]``."""
+    """Maps features ``[rows, channels, height, width]`` to logits ``[rows, classes]``."""
 
     def __init__(self, classes: int, channels: int = CHANNELS) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""What every network is: a stem and a head, and between them, in an ODE-Net, a solve."""
+"""The base class of every network: a stem and a head. An ODE-Net solves an ODE between them."""
 
 from torch import Tensor, nn
 
@@ -7,8 +7,8 @@ class Network(nn.Module):
     """A classifier of pictures.
 
     Args:
-        stem: from pixels of 0..255, ``[rows, 28, 28]``, to features.
-        head: from features to logits, ``[rows, classes]``.
+        stem: maps pixels in 0..255, ``[rows, 28, 28]``, to features.
+        head: maps features to logits, ``[rows, classes]``.
     """
 
     def __init__(self, stem: nn.Module, head: nn.Module) -> None:
@@ -17,6 +17,6 @@ class Network(nn.Module):
         self.head = head
 
     def forward(self, images: Tensor) -> Tensor:
-        """Classify images ``[rows, 28, 28]`` of 0..255, uint8 or floating; the logits are ``[rows, classes]``."""
+        """Classify images ``[rows, 28, 28]`` in 0..255, uint8 or floating. The logits are ``[rows, classes]``."""
         logits: Tensor = self.head(self.stem(images))
         return logits

@@ -1,6 +1,7 @@
 """The ODE-Net of Chen et al. 2018, *Neural Ordinary Differential Equations* (arXiv 1806.07366), section 3.
 
-The RK-Net of that paper is the same network; only its fit differs, which differentiates through the solver.
+The paper's RK-Net is the same network. Only its fit differs: its gradient goes through the solver instead of through
+the adjoint equation.
 """
 
 import torch
@@ -15,13 +16,16 @@ from models.solvers.solve import Observer, solve
 from models.solvers.step import Step
 
 WIDE = 96
-"""The channels of the state of `WideODENet`."""
+"""The number of channels of the state of `WideODENet`."""
 
 DEFAULT_SOLVER = SolverSettings.adaptive("dopri5", 1e-3)
 
 
 class Dynamics(nn.Module):
-    """f of ``dz/dt = f(t, z)``: two convolutions that see the time, each between group normalisations."""
+    """The function f of ``dz/dt = f(t, z)``: two convolutions that also read the time, and three group normalisations.
+
+    A group normalisation precedes each convolution, and one follows the second convolution.
+    """
 
     def __init__(self, channels: int = CHANNELS) -> None:
         super().__init__()
@@ -40,7 +44,7 @@ class Dynamics(nn.Module):
 
 
 class Stem(nn.Sequential):
-    """The paper's: from pixels of 0..255, ``[rows, 28, 28]``, to the state at t = 0, ``[rows, 64, 6, 6]``."""
+    """The paper's stem. It maps pixels in 0..255, ``[rows, 28, 28]``, to the state at t = 0, ``[rows, 64, 6, 6]``."""
 
     def __init__(self, normalisation: Normalisation) -> None:
         super().__init__(
@@ -56,7 +60,10 @@ class Stem(nn.Sequential):
 
 
 class StridedStem(nn.Sequential):
-    """From pixels to the same state at a tenth of the multiplications: the first convolution strides already."""
+    """A stem with the same input and output shapes as `Stem` and a tenth of its multiplications.
+
+    It is cheaper because its first convolution has a stride already.
+    """
 
     def __init__(self, normalisation: Normalisation) -> None:
         super().__init__(
@@ -69,7 +76,7 @@ class StridedStem(nn.Sequential):
 
 
 class WideStem(nn.Sequential):
-    """From pixels to a state of more channels, ``[rows, 96, 6, 6]``, which a narrow first convolution keeps cheap."""
+    """A stem whose state has more channels, ``[rows, 96, 6, 6]``. Its narrow first convolution keeps it cheap."""
 
     def __init__(self, normalisation: Normalisation) -> None:
         super().__init__(
@@ -82,10 +89,10 @@ class WideStem(nn.Sequential):
 
 
 class ODENet(Network):
-    """A classifier whose depth is the solve of an ODE on [0, 1]; 208,266 parameters for ten classes.
+    """A classifier that solves an ODE on [0, 1] between its stem and its head; 208,266 parameters for ten classes.
 
     Args:
-        normalisation: of the pixels that it is fitted on.
+        normalisation: how the network scales pixels.
         classes: the number of classes.
     """
 
@@ -99,7 +106,7 @@ class ODENet(Network):
         self.dynamics = dynamics
 
     def step(self, method: str) -> Step:
-        """One step of a method on this network's dynamics."""
+        """One step of a method, applied to this network's dynamics."""
         return Step(self.dynamics, METHODS[method])
 
     def forward(
@@ -115,13 +122,13 @@ class ODENet(Network):
         Args:
             images: uint8, or floating on the same scale.
             solver: the method and its tolerances or steps.
-            adjoint: whether a gradient is to come from the adjoint equation instead of through the solver.
-            observe: sees each attempted step.
+            adjoint: whether the gradient comes from the adjoint equation instead of through the solver.
+            observe: called after each attempted step.
 
         Returns:
             The logits ``[rows, classes]``.
         """
-        z = self.stem(images).to(self.dynamics.norm1.weight.dtype)  # autocast may compute f, but not carry the state
+        z = self.stem(images).to(self.dynamics.norm1.weight.dtype)  # autocast must not reduce the state's precision
         solve_for = solve_with_adjoint if adjoint else solve
         solution = solve_for(self.step(solver.method), z, **solver.arguments, observe=observe)
         logits: Tensor = self.head(solution.z)
@@ -129,20 +136,23 @@ class ODENet(Network):
 
 
 class StridedODENet(ODENet):
-    """The same with a stem of a tenth of the cost; 114,314 parameters for ten classes."""
+    """An ODE-Net whose stem costs a tenth of the paper's stem; 114,314 parameters for ten classes."""
 
     stem_type = StridedStem
 
 
 class WideODENet(ODENet):
-    """A strided stem and a state of 96 channels: most parameters are those of f; 212,026 parameters for ten classes."""
+    """An ODE-Net with a strided stem and a state of 96 channels.
+
+    It has 212,026 parameters for ten classes, and most of them are in f.
+    """
 
     stem_type = WideStem
     channels = WIDE
 
 
 class StemOnly(Network):
-    """The ODE-Net without its ODE, to see what that adds; 132,874 parameters for ten classes."""
+    """The ODE-Net without its ODE, to measure what the ODE adds; 132,874 parameters for ten classes."""
 
     def __init__(self, normalisation: Normalisation, classes: int = 10) -> None:
         super().__init__(Stem(normalisation), Head(classes))

@@ -1,4 +1,4 @@
-"""The networks by name."""
+"""The network classes by name."""
 
 from models.artifact import NetworkName
 from models.networks.mlp import MLP

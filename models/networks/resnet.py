@@ -1,4 +1,4 @@
-"""The ResNet of table 1 of Chen et al. 2018 (arXiv 1806.07366); it normalises before each convolution."""
+"""The ResNet of table 1 of Chen et al. 2018 (arXiv 1806.07366). It normalises before each convolution."""
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,11 @@ BLOCKS = 6
 
 
 class ResidualBlock(nn.Module):
-    """``x + g(x)`` with g two convolutions, each after a normalisation and a rectifier.
+    """``x + g(x)``, where g has two convolutions, and a normalisation and a rectifier precede each of them.
 
     Args:
-        stride: of the first convolution; with one above 1 the shortcut is a 1x1 convolution of the same stride.
+        stride: the stride of the first convolution. If it is above 1, the shortcut is a 1x1 convolution of the same
+            stride.
     """
 
     def __init__(self, stride: int = 1) -> None:
@@ -25,7 +26,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Conv2d(CHANNELS, CHANNELS, 1, stride, bias=False) if stride > 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``[rows, 64, height, width]`` to the same shape, height and width divided by the stride."""
+        """Map ``[rows, 64, height, width]`` to the same shape with height and width divided by the stride."""
         activated = torch.relu(self.norm1(x))
         shortcut = x if self.shortcut is None else self.shortcut(activated)
         residual: Tensor = self.conv2(torch.relu(self.norm2(self.conv1(activated))))
@@ -33,12 +34,14 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet(Network):
-    """Two strided residual blocks down to 7x7, six more at that size; 601,482 parameters for ten classes.
+    """Two strided residual blocks that reduce the picture to 7x7, and six more blocks at that size.
+
+    It has 601,482 parameters for ten classes.
 
     Args:
-        normalisation: of the pixels that it is fitted on.
+        normalisation: how the network scales pixels.
         classes: the number of classes.
-        blocks: how many follow the downsampling; that table has six.
+        blocks: the number of residual blocks after the two strided blocks; the paper uses six.
     """
 
     def __init__(self, normalisation: Normalisation, classes: int = 10, blocks: int = BLOCKS) -> None:

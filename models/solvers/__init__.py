@@ -1,1 +1,1 @@
-"""Runge-Kutta methods in which every row of a batch has its own time, step size and tolerance."""
+"""Runge-Kutta methods. Every row of a batch has its own time, step size and tolerance."""

@@ -1,4 +1,4 @@
-"""The methods that callers may ask for, by name."""
+"""The solver methods by name."""
 
 from models.solvers.tableau import Tableau
 
@@ -14,7 +14,7 @@ RK4 = Tableau(
     c=(0, 1 / 2, 1 / 2, 1),
 )
 
-# Heun's second-order method; Euler's, which needs only the first stage, is embedded in it.
+# Heun's second-order method. The embedded method is Euler's, which needs only the first stage.
 HEUN2 = Tableau(
     name="heun2",
     order=2,
@@ -56,7 +56,7 @@ DOPRI5 = Tableau(
 )
 
 # Tsitouras (2011), "Runge-Kutta pairs of order 5(4) satisfying only the first column simplifying assumption",
-# Comput. Math. Appl. 62(2), table 1. The paper prints the error weights; they are added to b here.
+# Comput. Math. Appl. 62(2), table 1. The paper prints the error weights; we add them to b to get b_embedded.
 _TSIT5_B = (
     0.09646076681806523,
     0.01,

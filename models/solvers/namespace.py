@@ -1,4 +1,4 @@
-"""The namespace of functions that fits an array: NumPy's, or torch's through array_api_compat."""
+"""The array functions for an array: those of NumPy, or those of torch through array_api_compat."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from models.solvers.attempt import Array
 
 
 def array_namespace(array: Array) -> Any:
-    """The namespace of an array, by the array API standard (https://data-apis.org/array-api).
+    """The array API namespace of an array (https://data-apis.org/array-api).
 
-    NumPy implements the standard by itself. The wrapper of array_api_compat around NumPy would import all of NumPy,
-    its Fortran tools among it, and would delay each start of the service by a tenth of a second or more.
+    NumPy implements the standard itself, so it needs no wrapper. The NumPy wrapper of array_api_compat would import all
+    of NumPy, including its Fortran tools, and delay each start of the service by a tenth of a second or more.
     """
     return np if isinstance(array, np.ndarray) else array_api_compat.array_namespace(array)

@@ -1,4 +1,4 @@
-"""What a caller may choose about a solve, and within which limits."""
+"""The solver settings that a caller may choose, and their limits."""
 
 from typing import Annotated, Self, TypedDict
 
@@ -7,24 +7,26 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from models.solvers.methods import METHODS
 
 SMALLEST_TOLERANCE = 1e-6
-"""Below this the rounding of float32 is of the size of the error to be found."""
+"""At a smaller tolerance, the rounding errors of float32 are as large as the local errors."""
 
 LARGEST_TOLERANCE = 10.0
-"""At this one step of any method is accepted on digits."""
+"""At this tolerance every method solves a digit in one accepted step."""
 
 MOST_STEPS = 100
+"""The greatest number of steps of a fixed-step method."""
 
 Tolerance = Annotated[float, Field(ge=SMALLEST_TOLERANCE, le=LARGEST_TOLERANCE, allow_inf_nan=False)]
 Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
 
 
 class SolveArguments(TypedDict):
-    """What `models.solvers.solve.solve` is told of a solver; see there.
+    """The arguments of `models.solvers.solve.solve` that depend on the solver setting.
 
     Attributes:
-        rtol: ignored by a fixed-step method.
-        atol: likewise.
-        first_step: None for an adaptive method, whose tolerance tells.
+        rtol: relative tolerance; 0 for a fixed-step method, which ignores it.
+        atol: absolute tolerance; 0 for a fixed-step method, which ignores it.
+        first_step: the step size of a fixed-step method; None for an adaptive method, which derives its first step from
+            the tolerances.
     """
 
     rtol: float
@@ -39,10 +41,10 @@ class SolverSettings(BaseModel):
         method: the name of a method.
         rtol: relative tolerance; None for a fixed-step method.
         atol: absolute tolerance; None for a fixed-step method.
-        steps: how many equal steps a fixed-step method takes; None for an adaptive one.
+        steps: the number of equal steps of a fixed-step method; None for an adaptive method.
 
     Raises:
-        ValidationError: the method is unknown, or a field is missing, out of range or not for this method.
+        ValidationError: the method is unknown, or a field is missing, out of range or does not apply to this method.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +57,7 @@ class SolverSettings(BaseModel):
     @model_validator(mode="after")
     def _fits_the_method(self) -> Self:
         if self.method not in METHODS:
-            raise ValueError(f"method: no method is called {self.method!r}; there are {', '.join(METHODS)}")
+            raise ValueError(f"method: no method is called {self.method!r}; the methods are {', '.join(METHODS)}")
         has_tolerance = self.rtol is not None, self.atol is not None
         if METHODS[self.method].adaptive and (has_tolerance != (True, True) or self.steps is not None):
             raise ValueError(f"{self.method} is adaptive: it takes rtol and atol, and no steps")
@@ -65,12 +67,12 @@ class SolverSettings(BaseModel):
 
     @classmethod
     def adaptive(cls, method: str, tolerance: float) -> Self:
-        """An adaptive method whose rtol and atol are the same."""
+        """The setting of an adaptive method with the same rtol and atol."""
         return cls(method=method, rtol=tolerance, atol=tolerance)
 
     @property
     def arguments(self) -> SolveArguments:
-        """What a solve on [0, 1] is told."""
+        """The arguments of a solve on [0, 1]."""
         first_step = None if self.steps is None else 1 / self.steps
         return {"rtol": self.rtol or 0.0, "atol": self.atol or 0.0, "first_step": first_step}
 

@@ -1,6 +1,7 @@
-"""One attempted Runge-Kutta step for a batch of rows: the only place where the arithmetic of a step is written.
+"""One attempted Runge-Kutta step for a batch of rows. No other module computes a step.
 
-The solve loop repeats it, the export writes it as an ONNX graph, and the portable graph wraps it in an ONNX loop.
+The solve loop repeats this step, the export writes it as an ONNX graph, and the portable graph repeats it in an ONNX
+loop.
 """
 
 from collections.abc import Sequence
@@ -14,12 +15,12 @@ from models.solvers.tableau import Tableau
 
 
 class Step(nn.Module):
-    """Attempts one step of ``dz/dt = f(t, z)``, in which every row has its own time, step size and tolerance.
+    """Attempts one step of ``dz/dt = f(t, z)``. Every row has its own time, step size and tolerance.
 
     Args:
         dynamics: f, called as ``f(t, z)`` with t of shape ``[rows]`` and z of shape ``[rows, ...]``.
         tableau: the method.
-        t1: the end of the interval. The last step is clamped to it, and f is never evaluated beyond it.
+        t1: the end of the interval. The last step is shortened to end at t1, and f is never evaluated beyond t1.
     """
 
     def __init__(self, dynamics: nn.Module, tableau: Tableau, t1: float = 1.0) -> None:
@@ -33,9 +34,9 @@ class Step(nn.Module):
 
         Args:
             z: the state, ``[rows, ...]``.
-            k1: ``f(t, z)`` for an FSAL method; any other method evaluates it itself and ignores this.
+            k1: ``f(t, z)`` for an FSAL method. Any other method ignores this argument and evaluates ``f(t, z)`` itself.
             t: the time, ``[rows]``.
-            h: the step to attempt, ``[rows]``.
+            h: the size of the step to attempt, ``[rows]``.
             rtol: relative tolerance, ``[rows]``; a fixed-step method ignores it.
             atol: absolute tolerance, ``[rows]``; a fixed-step method ignores it.
         """
@@ -49,14 +50,14 @@ class Step(nn.Module):
         finite = torch.isfinite(z_next).flatten(1).all(1)
         if self.tableau.adaptive:
             difference = per_row(width, z) * _weighted_sum(self.tableau.error_weights, stages)
-            # Step sizes are no function of the weights to be differentiated, and a root has no slope at zero.
+            # The gradient must not go through the step sizes, and the square root has no derivative at zero.
             ratio = error_ratio(difference, z, z_next, rtol, atol).detach().where(finite, torch.nan)
             accepted = ratio <= 1
             h_next = next_step_size(width, ratio, self.tableau.error_exponent)
             error = root_mean_square(difference).where(finite, torch.nan)
         else:
             accepted = finite
-            h_next = torch.where(finite, h, 0.0)  # there is no smaller step to try
+            h_next = torch.where(finite, h, 0.0)  # a fixed-step method cannot try a smaller step
             error = torch.zeros_like(h).where(finite, torch.nan)
         moved = per_row(accepted, z)
         return Attempt(
@@ -69,7 +70,7 @@ class Step(nn.Module):
         )
 
     def _stages(self, z: Tensor, k1: Tensor, t: Tensor, width: Tensor) -> tuple[list[Tensor], Tensor]:
-        """All stages, and the result. An FSAL method's result is the argument of its last stage."""
+        """All stages, and the state after the step. In an FSAL method this state is the argument of the last stage."""
         tableau = self.tableau
         stages, argument, row_width = [k1], z, per_row(width, z)
         for a, c in zip(tableau.a[1:], tableau.c[1:], strict=True):
@@ -81,7 +82,7 @@ class Step(nn.Module):
 
 
 def _weighted_sum(weights: Sequence[float], stages: Sequence[Tensor]) -> Tensor:
-    """The sum of the stages by their weights; a stage of weight zero costs nothing."""
+    """The weighted sum of the stages. A stage with weight zero is skipped."""
     (weight, first), *others = ((w, k) for w, k in zip(weights, stages, strict=True) if w != 0)
     total = first if weight == 1 else weight * first
     for weight, k in others:

@@ -1,4 +1,4 @@
-"""The Butcher tableau: the coefficients that make an explicit Runge-Kutta method."""
+"""The Butcher tableau: the coefficients that define an explicit Runge-Kutta method."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,20 +6,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Tableau:
-    """An explicit Runge-Kutta method, as its coefficients.
+    """The coefficients of an explicit Runge-Kutta method.
 
     Stage i evaluates ``k_i = f(t + c_i h, z + h sum_j a_ij k_j)``; the step is ``z' = z + h sum_i b_i k_i``.
     See Hairer, Norsett, Wanner, *Solving Ordinary Differential Equations I*, section II.1.
 
     Attributes:
-        name: what callers ask for.
+        name: the name under which callers request the method.
         order: the order of the step's result.
         a: the strictly lower triangle; row i has i entries.
         b: the weights of the result.
         c: the nodes, each in [0, 1].
-        b_embedded: the weights of the embedded result whose difference from ``b`` estimates the local
-            error, or None for a method that has none (and so takes a fixed number of steps).
-        embedded_order: the order of the embedded result; 0 where there is none.
+        b_embedded: the weights of the embedded result. The difference between the two results estimates the local
+            error. None for a method without an embedded result, which takes a fixed number of steps.
+        embedded_order: the order of the embedded result; 0 if there is none.
     """
 
     name: str
@@ -37,12 +37,15 @@ class Tableau:
 
     @property
     def adaptive(self) -> bool:
-        """Whether the method estimates its own error, and so can choose its step size."""
+        """Whether the method estimates its own error and therefore can choose its step size."""
         return self.b_embedded is not None
 
     @property
     def fsal(self) -> bool:
-        """First same as last: whether the last stage is the first of the next step, and so comes for free there."""
+        """Whether the last stage equals the first stage of the next step ("first same as last").
+
+        The next step then needs no evaluation for its first stage.
+        """
         return self.c[-1] == 1 and (*self.a[-1], 0) == self.b
 
     @property
@@ -54,24 +57,31 @@ class Tableau:
 
     @property
     def evaluations_to_start(self) -> int:
-        """Evaluations of f before the first step: an FSAL method must be given its first stage."""
+        """The number of evaluations of f before the first step: an FSAL method needs its first stage as an input."""
         return 1 if self.fsal else 0
 
     @property
     def evaluations_per_step(self) -> int:
-        """Evaluations of f that one attempted step costs, whether it is accepted or rejected."""
+        """The number of evaluations of f in one attempted step, accepted or rejected."""
         return self.stages - 1 if self.fsal else self.stages
 
     def evaluations(self, attempts: Any) -> Any:
-        """Evaluations of f of a solve of so many attempted steps: a number of them, or an array."""
+        """The number of evaluations of f in a solve.
+
+        Args:
+            attempts: the number of attempted steps: one number, or an integer array.
+
+        Returns:
+            One number or an array, like the argument.
+        """
         return self.evaluations_to_start + attempts * self.evaluations_per_step
 
     @property
     def least_evaluations(self) -> int:
-        """Evaluations of f of the shortest solve, which is one step."""
+        """The number of evaluations of f in the shortest solve, which has one step."""
         return int(self.evaluations(1))
 
     @property
     def error_exponent(self) -> float:
-        """The power of h with which the local error estimate shrinks: one more than the lower order of the pair."""
+        """The local error estimate is proportional to this power of h: one more than the lower order of the pair."""
         return min(self.order, self.embedded_order) + 1

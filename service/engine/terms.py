@@ -82,14 +82,14 @@ def settle(fields: SolverFields, model: ServedModel, floor: float) -> Terms:
     methods = ADAPTIVE if fields.method is None else [fields.method]
     open_ended = not {"tolerance", "rtol", "atol", "steps"} & fields.model_dump(exclude_none=True).keys()
     if seconds is not None and open_ended:
-        rungs = _affordable(profile.ladder(methods, 0), fields.max_nfe)
+        rungs = _affordable(profile.candidates(methods, 0), fields.max_nfe)
         return Terms(
             rungs or (_rung(asked, profile),), by_deadline=bool(rungs), max_nfe=fields.max_nfe, seconds=seconds
         )
     first = _rung(asked, profile)
     rungs = (first,)
     if fields.allow_degraded or (fields.allow_degraded is None and open_ended):
-        looser = (point for point in profile.ladder(methods, floor) if _looser(point.solver, asked))
+        looser = (point for point in profile.candidates(methods, floor) if _looser(point.solver, asked))
         rungs += tuple(rung for rung in _affordable(looser, fields.max_nfe) if rung.nfe < first.nfe)
     return Terms(rungs, max_nfe=fields.max_nfe, seconds=seconds, requested_rtol=requested)
 

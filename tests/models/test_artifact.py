@@ -1,4 +1,4 @@
-"""The artifact on disk: what is accepted, and that whatever is amiss is named."""
+"""Reading an artifact: valid artifacts are accepted, and the error names the file and the field of an invalid one."""
 
 import json
 import os
@@ -31,9 +31,9 @@ from models.solvers.methods import METHODS
 Json = dict[str, Any]
 
 
-def refused(folder: Path, file: str, said: str) -> None:
-    """The folder is refused, by the path of the file."""
-    with pytest.raises(ArtifactError, match=rf"^{re.escape(str(folder / file))}: .*{said}"):
+def assert_refused(folder: Path, file: str, message: str) -> None:
+    """Reading the folder fails with an error that starts with the path of the file and contains the message."""
+    with pytest.raises(ArtifactError, match=rf"^{re.escape(str(folder / file))}: .*{message}"):
         read(folder)
 
 
@@ -44,7 +44,7 @@ def rewrite(path: Path, change: Callable[[Json], None]) -> None:
 
 
 def reseal(folder: Path, file: str) -> None:
-    """Enter an altered file into the manifest, as one who alters both would."""
+    """Write the new checksum of an altered file into the manifest."""
     rewrite(folder / MANIFEST, lambda manifest: manifest["files"].update({file: sha256(folder / file)}))
 
 
@@ -56,12 +56,12 @@ def test_an_exported_artifact_is_accepted(artifact: Artifact) -> None:
     assert again.card == (artifact.folder / CARD).read_text()
 
 
-def test_manifest_and_profile_survive_being_written(artifact: Artifact, profile: Profile) -> None:
+def test_manifest_and_profile_are_unchanged_after_writing_and_reading(artifact: Artifact, profile: Profile) -> None:
     assert Manifest.model_validate_json(artifact.manifest.model_dump_json()) == artifact.manifest
     assert Profile.model_validate_json(profile.model_dump_json()) == profile
 
 
-def test_sha256_is_that_of_the_standard(tmp_path: Path) -> None:
+def test_sha256_agrees_with_the_example_of_the_standard(tmp_path: Path) -> None:
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
     assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -71,73 +71,73 @@ EVERY_FILE = [WEIGHTS, PROFILE, CARD, STEM, DYNAMICS, HEAD, SOLVE, *map(step_fil
 
 
 @pytest.mark.parametrize("file", EVERY_FILE)
-def test_an_altered_file_is_named(artifact_copy: Path, file: str) -> None:
-    """A single bit, in the middle."""
+def test_the_error_names_an_altered_file(artifact_copy: Path, file: str) -> None:
+    """One bit in the middle of the file is changed."""
     path = artifact_copy / file
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    refused(artifact_copy, file, "altered; its SHA-256 is [0-9a-f]{64}, and manifest.json says [0-9a-f]{64}")
+    assert_refused(artifact_copy, file, "altered; its SHA-256 is [0-9a-f]{64}, and manifest.json says [0-9a-f]{64}")
 
 
 @pytest.mark.parametrize("file", EVERY_FILE)
-def test_a_missing_file_is_named(artifact_copy: Path, file: str) -> None:
+def test_the_error_names_a_missing_file(artifact_copy: Path, file: str) -> None:
     (artifact_copy / file).unlink()
-    refused(artifact_copy, file, "cannot be read .*No such file")
+    assert_refused(artifact_copy, file, "cannot be read .*No such file")
 
 
 @pytest.mark.parametrize("file", EVERY_FILE)
-def test_a_file_that_the_manifest_does_not_list_is_named(artifact_copy: Path, file: str) -> None:
-    """What is not listed is not checked, and so cannot be what is served."""
+def test_the_error_names_a_file_that_the_manifest_does_not_list(artifact_copy: Path, file: str) -> None:
+    """A file that is not listed has no checksum, so it must not be used."""
     rewrite(artifact_copy / MANIFEST, lambda manifest: manifest["files"].pop(file))
-    refused(artifact_copy, MANIFEST, f"lists no {file}")
+    assert_refused(artifact_copy, MANIFEST, f"lists no {file}")
 
 
-def test_a_folder_in_the_place_of_a_file_is_named(artifact_copy: Path) -> None:
+def test_the_error_names_a_folder_in_place_of_a_file(artifact_copy: Path) -> None:
     (artifact_copy / STEM).unlink()
     (artifact_copy / STEM).mkdir()
-    refused(artifact_copy, STEM, "cannot be read")
+    assert_refused(artifact_copy, STEM, "cannot be read")
 
 
-def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
-    refused(tmp_path / "nowhere", MANIFEST, "cannot be read .*No such file")
+def test_the_error_names_a_missing_manifest(tmp_path: Path) -> None:
+    assert_refused(tmp_path / "nowhere", MANIFEST, "cannot be read .*No such file")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe\x00", b"{}", b'"text"'])
-def test_a_manifest_that_is_none_is_named(artifact_copy: Path, content: bytes) -> None:
+def test_the_error_names_an_invalid_manifest(artifact_copy: Path, content: bytes) -> None:
     (artifact_copy / MANIFEST).write_bytes(content)
-    refused(artifact_copy, MANIFEST, "")
+    assert_refused(artifact_copy, MANIFEST, "")
 
 
 @pytest.mark.parametrize(
     "field", ["name", "version", "network", "classes", "normalisation", "methods", "default_solver", "files"]
 )
-def test_a_field_that_is_missing_is_named(artifact_copy: Path, field: str) -> None:
+def test_the_error_names_a_missing_field(artifact_copy: Path, field: str) -> None:
     rewrite(artifact_copy / MANIFEST, lambda manifest: manifest.pop(field))
-    refused(artifact_copy, MANIFEST, f"{field}: Field required")
+    assert_refused(artifact_copy, MANIFEST, f"{field}: Field required")
 
 
 CHANGES: dict[str, tuple[Json, str]] = {
-    "a later form": ({"schema_version": 5}, "schema_version"),
-    "a field of a later form": ({"licence": "none"}, "licence"),
-    "a name that leads elsewhere": ({"name": "../small"}, "name"),
-    "no name": ({"name": ""}, "name"),
-    "a version that is no number": ({"version": "latest"}, "version"),
+    "a later schema version": ({"schema_version": 5}, "schema_version"),
+    "an unknown field": ({"licence": "none"}, "licence"),
+    "a name with a path": ({"name": "../small"}, "name"),
+    "an empty name": ({"name": ""}, "name"),
+    "a version that is not a number": ({"version": "latest"}, "version"),
     "version zero": ({"version": "0"}, "version"),
-    "another network": ({"network": "transformer"}, "network"),
-    "no width of the pixels": ({"normalisation": {"mean": 0.1, "std": 0}}, r"normalisation\.std"),
+    "an unknown network": ({"network": "transformer"}, "network"),
+    "a standard deviation of zero": ({"normalisation": {"mean": 0.1, "std": 0}}, r"normalisation\.std"),
     "an unknown solver": ({"default_solver": {"method": "magic", "steps": 1}}, "default_solver"),
     "a tolerance out of range": (
         {"default_solver": {"method": "dopri5", "rtol": 0, "atol": 0}},
         r"default_solver\.rtol",
     ),
-    "no temperature to divide by": ({"temperature": 0}, "temperature"),
-    "an unknown method": ({"methods": ["dopri5", "rk45"]}, r"none is called rk45"),
-    "a default that is no method of it": ({"methods": ["euler"]}, r"is not by one of methods"),
+    "a temperature of zero": ({"temperature": 0}, "temperature"),
+    "an unknown method": ({"methods": ["dopri5", "rk45"]}, r"no method is called rk45"),
+    "a default solver whose method is not listed": ({"methods": ["euler"]}, r"does not use one of methods"),
 }
 
 
-def test_the_form_before_calibration_is_read_as_uncalibrated(artifact_copy: Path) -> None:
+def test_a_manifest_of_schema_version_2_is_read_with_temperature_1(artifact_copy: Path) -> None:
     def older(manifest: Json) -> None:
         manifest["schema_version"] = 2
         del manifest["temperature"]
@@ -149,45 +149,45 @@ def test_the_form_before_calibration_is_read_as_uncalibrated(artifact_copy: Path
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_field_that_is_wrong_is_named(artifact_copy: Path, change: str) -> None:
-    fields, said = CHANGES[change]
+def test_the_error_names_an_invalid_field(artifact_copy: Path, change: str) -> None:
+    fields, message = CHANGES[change]
     rewrite(artifact_copy / MANIFEST, lambda manifest: manifest.update(fields))
-    refused(artifact_copy, MANIFEST, said)
+    assert_refused(artifact_copy, MANIFEST, message)
 
 
 @pytest.mark.parametrize(
     "name", ["../x", "/etc/passwd", "a/b", "..", ".", ".hidden", "", "a\\b", "stem.onnx\n", "stem.onnx\0", "é.onnx"]
 )
-def test_a_file_name_that_leads_out_of_the_folder_is_refused(artifact_copy: Path, name: str) -> None:
-    """Even where such a file exists and its checksum is right."""
+def test_a_file_name_outside_the_folder_is_refused(artifact_copy: Path, name: str) -> None:
+    """This holds even if the file exists and its checksum is correct."""
     (artifact_copy.parent / "x").write_bytes(b"")
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     rewrite(artifact_copy / MANIFEST, lambda manifest: manifest["files"].update({name: empty}))
-    refused(artifact_copy, MANIFEST, "files")
+    assert_refused(artifact_copy, MANIFEST, "files")
 
 
 @pytest.mark.parametrize("checksum", ["", "0" * 63, "0" * 65, "G" * 64, None])
-def test_a_checksum_that_is_none_is_refused(artifact_copy: Path, checksum: str | None) -> None:
+def test_an_invalid_checksum_is_refused(artifact_copy: Path, checksum: str | None) -> None:
     rewrite(artifact_copy / MANIFEST, lambda manifest: manifest["files"].update({STEM: checksum}))
-    refused(artifact_copy, MANIFEST, "files")
+    assert_refused(artifact_copy, MANIFEST, "files")
 
 
-def test_a_profile_of_another_form_is_named_although_its_checksum_is_right(artifact_copy: Path) -> None:
+def test_the_error_names_an_invalid_profile_with_a_correct_checksum(artifact_copy: Path) -> None:
     rewrite(artifact_copy / PROFILE, lambda profile: profile["points"][4].pop("nfe"))
     reseal(artifact_copy, PROFILE)
-    refused(artifact_copy, PROFILE, r"points\.4\.nfe: Field required")
+    assert_refused(artifact_copy, PROFILE, r"points\.4\.nfe: Field required")
 
 
-def test_a_profile_that_is_no_json_is_named(artifact_copy: Path) -> None:
+def test_the_error_names_a_profile_that_is_not_json(artifact_copy: Path) -> None:
     (artifact_copy / PROFILE).write_text("points")
     reseal(artifact_copy, PROFILE)
-    refused(artifact_copy, PROFILE, "Invalid JSON")
+    assert_refused(artifact_copy, PROFILE, "Invalid JSON")
 
 
-def test_a_pipe_in_the_place_of_a_file_is_refused(artifact_copy: Path) -> None:
-    """To read it would never end."""
+def test_a_pipe_in_place_of_a_file_is_refused(artifact_copy: Path) -> None:
+    """Reading from the pipe would never end."""
     for name in ("README.md", "manifest.json"):
         (artifact_copy / name).unlink()
         os.mkfifo(artifact_copy / name)
-        with pytest.raises(ArtifactError, match=f"{name}: cannot be read, as it is no regular file"):
+        with pytest.raises(ArtifactError, match=f"{name}: cannot be read, because it is not a regular file"):
             read(artifact_copy)

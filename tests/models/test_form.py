@@ -1,4 +1,4 @@
-"""MNIST's form: the box of 20x20, and the centre of mass at the centre."""
+"""The MNIST form: the ink fits a box of 20x20 pixels, and its centre of mass is at the centre."""
 
 import numpy as np
 from hypothesis import given
@@ -26,7 +26,7 @@ INK = (
 
 
 @given(INK)
-def test_ink_of_any_size_and_scale_is_fitted_and_centred(ink: Ink) -> None:
+def test_ink_of_any_size_and_scale_is_scaled_and_centred(ink: Ink) -> None:
     digit = to_form(ink)
     assert digit.shape == (SIDE, SIDE)
     assert digit.dtype == np.uint8
@@ -35,9 +35,9 @@ def test_ink_of_any_size_and_scale_is_fitted_and_centred(ink: Ink) -> None:
         along = np.flatnonzero(digit.any(axis=axis))
         assert np.ptp(along) < BOX
         centre = np.average(np.arange(SIDE), weights=digit.sum(axis=axis, dtype=float))
-        assert abs(centre - CENTRE) <= 0.55 or along[0] == 0 or along[-1] == SIDE - 1, "as far as it stays inside"
+        assert abs(centre - CENTRE) <= 0.55 or along[0] == 0 or along[-1] == SIDE - 1, "an edge may limit it"
 
 
 @given(INK, st.sampled_from([0.25, 2, 8]))
-def test_the_scale_of_the_ink_changes_nothing(ink: Ink, factor: float) -> None:
+def test_the_scale_of_the_ink_does_not_change_the_picture(ink: Ink, factor: float) -> None:
     assert np.array_equal(to_form(ink), to_form(ink * np.float32(factor)))

@@ -1,4 +1,4 @@
-"""A few digits, as a dataset and as files."""
+"""Fixtures: a few digits, as a dataset and as files."""
 
 import struct
 from pathlib import Path
@@ -12,14 +12,14 @@ from training.data import Dataset, Split
 
 @pytest.fixture(scope="session")
 def digits(mnist: Dataset) -> Dataset:
-    """96 digits to fit on."""
+    """A small dataset: 96 digits to fit on, 40 to validate and 10 to test."""
     splits = ((mnist.fit, 96), (mnist.validation, 40), (mnist.test, 10))
     return Dataset("digits", *(Split(*(column[:rows] for column in split)) for split, rows in splits))
 
 
 @pytest.fixture(scope="session")
 def data(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 32 digits to fit on, the 5,000 of validation, and 40 to test on, in plain files."""
+    """A folder of plain files with 32 digits to fit on, 5,000 to validate and 40 to test."""
     folder = tmp_path_factory.mktemp("data") / "little"
     folder.mkdir()
     for prefix, split, rows in (("train", mnist.fit, 5_032), ("t10k", mnist.test, 40)):

@@ -1,4 +1,4 @@
-"""What tests of fits have in common: a cheap recipe, and what is looked at afterwards."""
+"""Helpers for tests of fits: cheap recipes, and comparisons of networks."""
 
 import io
 from typing import Any
@@ -23,7 +23,7 @@ CHANGED = {
 
 
 def recipe(**changes: Any) -> Recipe:
-    """A recipe of two epochs, cheap and with all that is random in it."""
+    """A cheap recipe of two epochs that uses every source of random numbers."""
     fields = {
         "network": "odenet",
         "epochs": 2,
@@ -41,12 +41,12 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def without_ode(network: str = "mlp", **changes: Any) -> Recipe:
-    """The same for a network that solves nothing."""
+    """A cheap recipe for a network without an ODE."""
     return recipe(**{"network": network, "solver": None, "validation": None, **changes})
 
 
 def penalised(penalty: float, *steps: int) -> dict[str, Any]:
-    """A training solver of Euler's steps."""
+    """A training solver with Euler steps and a kinetic penalty."""
     return {"gradient": "solver", "method": "euler", "steps": steps, "kinetic_penalty": penalty}
 
 
@@ -56,11 +56,11 @@ def adjoint(method: str = "bosh3", tolerance: float = 0.1) -> dict[str, Any]:
 
 
 def silent() -> Console:
-    """A terminal that no one looks at."""
+    """A console whose output goes to a string."""
     return Console(file=io.StringIO(), soft_wrap=True)
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:
-    """Whether all weights are the same to the last bit."""
+    """Whether the weights of two networks are equal to the last bit."""
     pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
-    return all(torch.equal(mine, theirs) for mine, theirs in pairs)
+    return all(torch.equal(first, second) for first, second in pairs)

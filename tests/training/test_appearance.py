@@ -1,4 +1,4 @@
-"""The look of pictures: each change alone, how often it comes, and that rows are changed each by itself."""
+"""The appearance of pictures: the effect of each change, its frequency, and the independence of the rows."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ every_kind = pytest.mark.parametrize("kind", CHANGES)
 
 
 def only(kind: str, share: float = 1.0) -> Appearance:
-    """Changes of one kind alone."""
+    """Changes of only one kind."""
     return Appearance.model_validate(
         {field: Chance(share=share if field == kind else 0, most=most) for field, most in MOST.items()}
     )
@@ -36,7 +36,7 @@ def generator(seed: int = 1) -> torch.Generator:
 
 
 def changed(images: Tensor, kind: str, amount: float, seed: int = 1) -> Tensor:
-    """A change of exactly this amount for each row."""
+    """Apply a change with exactly this amount to each row."""
     return CHANGES[kind](images, torch.full((len(images),), amount), generator(seed))
 
 
@@ -45,12 +45,12 @@ def images(mnist: Dataset) -> Tensor:
     return mnist.fit.images[:64].float()
 
 
-def test_every_field_has_its_change() -> None:
+def test_every_field_has_a_change() -> None:
     assert set(CHANGES) == set(Appearance.model_fields) == set(MOST)
 
 
 @every_kind
-def test_form_and_range(images: Tensor, kind: str) -> None:
+def test_a_change_keeps_the_shape_and_the_range(images: Tensor, kind: str) -> None:
     made = change(images, only(kind), generator())
     assert made.shape == images.shape
     assert made.dtype == torch.float32
@@ -60,20 +60,20 @@ def test_form_and_range(images: Tensor, kind: str) -> None:
 
 
 @every_kind
-def test_a_share_of_the_rows_is_changed(images: Tensor, kind: str) -> None:
+def test_the_requested_share_of_the_rows_is_changed(images: Tensor, kind: str) -> None:
     picture = images[:1].expand(2_000, -1, -1)
     made = change(picture, only(kind, share=0.2), generator())
     share = float((made != picture).flatten(1).any(1).float().mean())
-    assert 0.08 < share < 0.24, "a cutout may lie where there is no ink"
+    assert 0.08 < share < 0.24, "the lower limit is loose, because a cutout may erase an area without ink"
 
 
 @every_kind
-def test_no_share_changes_nothing(images: Tensor, kind: str) -> None:
+def test_a_share_of_zero_changes_no_picture(images: Tensor, kind: str) -> None:
     assert torch.equal(change(images, only(kind, share=0), generator()), images)
 
 
 @every_kind
-def test_chance_is_the_generators_alone(images: Tensor, kind: str) -> None:
+def test_the_given_generator_is_the_only_source_of_randomness(images: Tensor, kind: str) -> None:
     torch.manual_seed(1)
     first = change(images, only(kind), generator(5))
     torch.manual_seed(2)
@@ -82,19 +82,20 @@ def test_chance_is_the_generators_alone(images: Tensor, kind: str) -> None:
 
 
 @every_kind
-def test_rows_do_not_mix(images: Tensor, kind: str) -> None:
+def test_a_row_does_not_depend_on_the_other_rows(images: Tensor, kind: str) -> None:
     others = images.clone()
     others[::2] = 0
     among, alone = change(images, only(kind), generator()), change(others, only(kind), generator())
     assert_close(alone[1::2], among[1::2], rtol=0, atol=1e-3)
 
 
-def test_strokes_become_broader_or_thinner_and_never_vanish(images: Tensor) -> None:
+def test_strokes_become_thicker_or_thinner_and_never_vanish(images: Tensor) -> None:
     made = changed(images, "thickness", 1.5)
     ratios = made.sum((1, 2)) / images.sum((1, 2))
     assert ratios.min() < 0.8
     assert ratios.max() > 1.5
-    assert ((made - images).amin((1, 2)) >= 0).logical_or((made - images).amax((1, 2)) <= 0).all(), "one of the two"
+    differences = made - images
+    assert (differences.amin((1, 2)) >= 0).logical_or(differences.amax((1, 2)) <= 0).all(), "either thicker or thinner"
     assert (made.amax((1, 2)) > 120).all()
 
 
@@ -128,8 +129,8 @@ def test_defocus_is_a_disc_and_motion_a_line() -> None:
     assert ((line > 1).sum((1, 2)) < 30).all()
 
 
-def test_fog_brings_every_pixel_nearer_to_one_light(images: Tensor) -> None:
-    """Somewhere it is as dense as it may be, and somewhere there is none."""
+def test_fog_moves_every_pixel_towards_one_level(images: Tensor) -> None:
+    """The fog has its greatest density at one pixel and the density 0 at another."""
     made = changed(torch.cat([torch.zeros(1, 28, 28), torch.full((1, 28, 28), 255.0)]), "fog", 0.8)
     black, white = changed(torch.zeros(1, 28, 28), "fog", 0.8), changed(torch.full((1, 28, 28), 255.0), "fog", 0.8)
     assert made.min() >= 0
@@ -138,21 +139,21 @@ def test_fog_brings_every_pixel_nearer_to_one_light(images: Tensor) -> None:
     assert float(contrast.max()) == pytest.approx(1, abs=1e-3)
 
 
-def test_noise_has_its_deviation(images: Tensor) -> None:
+def test_noise_has_the_requested_standard_deviation(images: Tensor) -> None:
     made = changed(images, "noise", 0.2) - images
     assert float(made.mean()) == pytest.approx(0, abs=1)
     assert float(made.std()) == pytest.approx(0.2 * 255, rel=0.02)
 
 
-def test_specks_are_a_share_of_the_pixels(images: Tensor) -> None:
+def test_specks_change_the_requested_share_of_the_pixels(images: Tensor) -> None:
     made = changed(images, "specks", 0.2)
     assert float((made != images).float().mean()) == pytest.approx(0.2, abs=0.01)
 
 
 @pytest.mark.parametrize("amount", [0.2, 0.9])
-def test_levels_keep_a_part_of_their_range(images: Tensor, amount: float) -> None:
+def test_changed_levels_keep_a_part_of_their_range(images: Tensor, amount: float) -> None:
     made = changed(images, "levels", amount).clamp(0, 255)
     assert torch.equal(made, made.round())
     spread = (made.amax((1, 2)) - made.amin((1, 2))) / 255
     assert spread.max() <= 1 - amount + 0.01
-    assert spread.min() >= 0.55 * (1 - amount), "the paper or the ink may be clipped, and never both wholly"
+    assert spread.min() >= 0.55 * (1 - amount), "clipping never removes the whole range"

@@ -1,4 +1,4 @@
-"""Checkpoints: what is saved is what is loaded, whole or not at all, and nothing is pickled."""
+"""Checkpoints: loading returns the saved state, saving is atomic, and no file contains a pickle."""
 
 import json
 import os
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Whether two states are the same; a tuple comes back as a list."""
+    """Whether a loaded state equals a saved state; a saved tuple is loaded as a list."""
     if isinstance(one, Tensor):
         return isinstance(other, Tensor) and one.dtype == other.dtype and torch.equal(one, other)
     if isinstance(one, dict):
@@ -54,7 +54,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "checkpoint.safetensors"
 
 
-def test_what_is_saved_is_what_is_loaded(path: Path, state: State) -> None:
+def test_loading_returns_the_saved_state(path: Path, state: State) -> None:
     save(path, state)
     assert equal(state, load(path, CPU))
 
@@ -84,18 +84,18 @@ STATES = st.dictionaries(
 @given(state=STATES)
 @example(state={"a/b": torch.tensor(1), "a": {"b": torch.tensor(2)}})
 @example(state={1: torch.tensor(1), "1": torch.tensor(2)})
-def test_any_nested_state_comes_back(tmp_path_factory: pytest.TempPathFactory, state: dict[Any, Any]) -> None:
-    """Whatever its keys look like: "a/b" is another place than b in a, and 1 another key than "1"."""
+def test_loading_returns_any_nested_state(tmp_path_factory: pytest.TempPathFactory, state: dict[Any, Any]) -> None:
+    """The key "a/b" differs from the key "b" in "a", and the key 1 differs from the key "1"."""
     path = tmp_path_factory.mktemp("any") / "checkpoint.safetensors"
     save(path, state)
     assert equal(state, load(path, CPU))
 
 
-def test_a_fit_goes_on_from_it(path: Path) -> None:
-    """The real thing: an optimiser's state, whose keys are integers, restored into another optimiser."""
+def test_a_restored_optimiser_continues_exactly(path: Path) -> None:
+    """The state of an optimiser has integer keys."""
     torch.manual_seed(0)
     layer, other = nn.Linear(3, 2), nn.Linear(3, 2)
-    optimiser, theirs = (torch.optim.AdamW(part.parameters(), lr=0.1) for part in (layer, other))
+    optimiser, restored = (torch.optim.AdamW(part.parameters(), lr=0.1) for part in (layer, other))
     x = torch.randn(5, 3)
 
     def step(part: nn.Linear, by: torch.optim.Optimizer) -> None:
@@ -107,14 +107,14 @@ def test_a_fit_goes_on_from_it(path: Path) -> None:
     save(path, {"layer": layer.state_dict(), "optimiser": optimiser.state_dict()})
     loaded = load(path, CPU)
     other.load_state_dict(loaded["layer"])
-    theirs.load_state_dict(loaded["optimiser"])
+    restored.load_state_dict(loaded["optimiser"])
     step(layer, optimiser)
-    step(other, theirs)
+    step(other, restored)
     assert_close(other.weight, layer.weight, rtol=0, atol=0)
 
 
-def test_saving_copies(path: Path) -> None:
-    """Tensors that share their memory are each saved, as a file of safetensors cannot say that they do."""
+def test_tensors_that_share_memory_are_saved_separately(path: Path) -> None:
+    """A safetensors file cannot represent shared memory."""
     weight = torch.arange(6.0)
     save(path, {"a": weight, "b": weight, "part": weight[2:4]})
     loaded = load(path, CPU)
@@ -122,8 +122,8 @@ def test_saving_copies(path: Path) -> None:
     assert loaded["part"].tolist() == [2, 3]
 
 
-def test_nothing_is_pickled(path: Path, state: State) -> None:
-    """The file is a length, a JSON header, and the tensors' bytes, to the last byte."""
+def test_a_checkpoint_contains_no_pickle(path: Path, state: State) -> None:
+    """The file consists of a length, a JSON header and the bytes of the tensors, and of nothing else."""
     save(path, state)
     content = path.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
@@ -137,7 +137,7 @@ def test_nothing_is_pickled(path: Path, state: State) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"epoch": object()}, {"layer": torch.eye(2).to_sparse()}])
-def test_a_save_that_fails_leaves_the_old_one(path: Path, state: State, wrong: State) -> None:
+def test_a_failed_save_keeps_the_old_checkpoint(path: Path, state: State, wrong: State) -> None:
     save(path, state)
     before = path.read_bytes()
     with pytest.raises((TypeError, ValueError, RuntimeError)):
@@ -146,7 +146,7 @@ def test_a_save_that_fails_leaves_the_old_one(path: Path, state: State, wrong: S
     assert equal(state, load(path, CPU))
 
 
-def test_a_save_that_cannot_write_leaves_the_old_one(path: Path, state: State) -> None:
+def test_a_save_that_cannot_write_keeps_the_old_checkpoint(path: Path, state: State) -> None:
     save(path, state)
     path.with_suffix(".partial").mkdir()
     with pytest.raises(Exception, match=r"partial|directory"):
@@ -157,35 +157,35 @@ def test_a_save_that_cannot_write_leaves_the_old_one(path: Path, state: State) -
 def test_a_save_leaves_no_other_file(path: Path, state: State) -> None:
     save(path, state)
     save(path, state)
-    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208 (names are what is compared)
+    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208 (the test compares names)
 
 
-def refused(path: Path) -> None:
+def assert_refused(path: Path) -> None:
     with pytest.raises(CheckpointError, match=rf"^{re.escape(str(path))}: "):
         load(path, CPU)
 
 
-def test_a_missing_checkpoint_is_named(path: Path) -> None:
-    refused(path)
+def test_the_error_names_a_missing_checkpoint(path: Path) -> None:
+    assert_refused(path)
 
 
-def test_a_folder_is_no_checkpoint(path: Path) -> None:
+def test_the_error_names_a_folder_in_place_of_a_checkpoint(path: Path) -> None:
     path.mkdir()
-    refused(path)
+    assert_refused(path)
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.01, 0.3, 0.9, 0.999])
-def test_a_truncated_checkpoint_is_named(path: Path, state: State, share: float) -> None:
+def test_the_error_names_a_truncated_checkpoint(path: Path, state: State, share: float) -> None:
     save(path, state)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    refused(path)
+    assert_refused(path)
 
 
 @pytest.mark.parametrize("content", [b"not a checkpoint", b"\x80\x04K\x01.", bytes(100), b"\xff" * 100])
-def test_other_bytes_are_no_checkpoint(path: Path, content: bytes) -> None:
+def test_other_bytes_are_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    refused(path)
+    assert_refused(path)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +200,6 @@ def test_other_bytes_are_no_checkpoint(path: Path, content: bytes) -> None:
         {"state": '{"a": 1}'},
     ],
 )
-def test_tensors_without_a_state_are_no_checkpoint(path: Path, metadata: dict[str, str] | None) -> None:
+def test_tensors_without_a_valid_state_are_refused(path: Path, metadata: dict[str, str] | None) -> None:
     save_file({"weight": torch.zeros(2)}, path, metadata=metadata)
-    refused(path)
+    assert_refused(path)

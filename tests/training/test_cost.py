@@ -1,4 +1,4 @@
-"""The cost of a training step: what is kept for the backward pass, counted by hand where a hand can."""
+"""The cost of a training step, compared with counts by hand of the memory that the backward pass needs."""
 
 from itertools import pairwise
 
@@ -14,31 +14,31 @@ from training.data import Dataset
 from training.recipe import Recipe
 
 
-def memory(told: Recipe, dataset: Dataset, rows: int = 4) -> float:
-    """Bytes an image."""
-    network = NETWORKS[told.network](dataset.normalisation)
-    return training_cost(network, told, dataset.fit.images[:rows], dataset.fit.labels[:rows]).memory
+def memory(fit_recipe: Recipe, dataset: Dataset, rows: int = 4) -> float:
+    """The bytes of activations per image."""
+    network = NETWORKS[fit_recipe.network](dataset.normalisation)
+    return training_cost(network, fit_recipe, dataset.fit.images[:rows], dataset.fit.labels[:rows]).memory
 
 
 @pytest.mark.parametrize("rows", [1, 5])
-def test_a_multilayer_perceptron_keeps_what_can_be_counted(digits: Dataset, rows: int) -> None:
-    """The pixels, the hidden units, the logarithms of the probabilities, and the label; no weights, however many.
+def test_the_memory_of_a_multilayer_perceptron_equals_a_count_by_hand(digits: Dataset, rows: int) -> None:
+    """Per image: the pixels, the hidden units, the logarithms of the probabilities, and the label, but no weights.
 
-    And for the batch the sum of the weights of its classes. The dataset that it is a part of is kept anyway.
+    Per batch: one number, the sum of the weights of the classes. The dataset of the batch does not count.
     """
     expected = 4 * 784 + 4 * 300 + 4 * 10 + 8
     assert memory(without_ode("mlp"), digits, rows) == expected + 4 / rows
 
 
-@pytest.mark.parametrize("told", [without_ode("resnet"), recipe()], ids=lambda told: told.network)
-def test_every_image_costs_the_same(digits: Dataset, told: Recipe) -> None:
-    """So that no weights are in it, which would be shared by the images."""
-    few, many = (memory(told, digits, rows) for rows in (2, 8))
+@pytest.mark.parametrize("fit_recipe", [without_ode("resnet"), recipe()], ids=lambda fit_recipe: fit_recipe.network)
+def test_every_image_needs_the_same_memory(digits: Dataset, fit_recipe: Recipe) -> None:
+    """The memory contains no weights, because all images of a batch would share them."""
+    few, many = (memory(fit_recipe, digits, rows) for rows in (2, 8))
     assert few == pytest.approx(many, rel=1e-3)
 
 
-def test_by_the_adjoint_the_images_share_the_gradient_that_is_solved_for(digits: Dataset) -> None:
-    """It is part of the state going back, in which every weight of the dynamics has its place."""
+def test_with_the_adjoint_the_images_share_the_memory_of_the_gradient(digits: Dataset) -> None:
+    """The state of the backward solve contains the gradient of every weight of the dynamics."""
     few, many = (memory(recipe(solver=adjoint()), digits, rows) for rows in (2, 8))
     shared = (few - many) / (1 / 2 - 1 / 8)
     weights = ODENet(digits.normalisation).dynamics.parameters()
@@ -49,25 +49,25 @@ def through_solver(steps: int) -> Recipe:
     return recipe(solver={"gradient": "solver", "method": "rk4", "steps": [steps], "kinetic_penalty": 0})
 
 
-def test_through_the_solver_every_step_costs_the_same(digits: Dataset) -> None:
-    """Of rk4, four times the activations of f: at least the arguments of its five layers."""
+def test_through_the_solver_every_step_needs_the_same_memory(digits: Dataset) -> None:
+    """A step of rk4 needs four times the activations of f, which are at least the inputs of its five layers."""
     costs = [memory(through_solver(steps), digits) for steps in (1, 2, 3, 4)]
     differences = [more - less for less, more in pairwise(costs)]
     assert differences == pytest.approx([differences[0]] * 3, rel=1e-6)
     assert differences[0] > 4 * 5 * 4 * 64 * 6 * 6
 
 
-def test_by_the_adjoint_a_tighter_solve_costs_none(digits: Dataset) -> None:
+def test_with_the_adjoint_a_tighter_tolerance_needs_no_more_memory(digits: Dataset) -> None:
     loose, tight = (memory(recipe(solver=adjoint("dopri5", tolerance)), digits) for tolerance in (1.0, 1e-3))
     assert tight == loose
     assert tight < memory(through_solver(2), digits)
 
 
-def test_outliers_cost_what_digits_do(digits: Dataset) -> None:
+def test_outliers_do_not_change_the_memory_per_image(digits: Dataset) -> None:
     assert memory(recipe(outliers={"rows": 8, "weight": 1}), digits) == memory(recipe(), digits)
 
 
-def test_seconds_are_measured_and_gradients_cleared(digits: Dataset) -> None:
+def test_the_times_are_measured_and_the_gradients_are_cleared(digits: Dataset) -> None:
     network = ODENet(digits.normalisation)
     cost = training_cost(network, recipe(), digits.fit.images[:2], digits.fit.labels[:2])
     assert cost.forward > 0
@@ -75,17 +75,17 @@ def test_seconds_are_measured_and_gradients_cleared(digits: Dataset) -> None:
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_what_is_kept_twice_is_counted_once() -> None:
+def test_a_tensor_that_is_saved_twice_counts_once() -> None:
     x = torch.randn(100, requires_grad=True)
     with count_activations() as activations:
         y = x * 2
         z = y.sin() + y.cos() + y[:50].exp().sum()
-    assert activations.peak == 100 * 4 + 50 * 4  # y, and the exponentials of its half
+    assert activations.peak == 100 * 4 + 50 * 4  # y, and the exponentials of half of y
     z.sum().backward()  # type: ignore[no-untyped-call]
 
 
-def test_what_is_let_go_no_longer_counts() -> None:
-    """The peak is of what is kept at the same time, and stays when all is gone."""
+def test_a_released_tensor_no_longer_counts() -> None:
+    """The peak counts only tensors that are saved at the same time, and it stays when they are released."""
     x = torch.randn(100, requires_grad=True)
     with count_activations() as activations:
         for _ in range(5):
@@ -95,8 +95,8 @@ def test_what_is_let_go_no_longer_counts() -> None:
     assert activations.peak == 2 * 100 * 4
 
 
-def test_parameters_are_not_counted_whichever_way_they_are_kept() -> None:
-    """As they are, or seen as a transposed matrix."""
+def test_parameters_and_views_of_parameters_do_not_count() -> None:
+    """Autograd may save a parameter itself or a transposed view of it."""
     layers = nn.Sequential(nn.Conv2d(1, 1, 3), nn.Flatten(), nn.Linear(4, 7), nn.Linear(7, 3))
     x = torch.randn(2, 1, 4, 4, requires_grad=True)
     with count_activations() as activations:

@@ -1,4 +1,4 @@
-"""Digits from IDX files: the ones that ship, and every way in which a file can be wrong."""
+"""Digits from IDX files: the files that ship are read, and the error names an invalid file."""
 
 import gzip
 import hashlib
@@ -28,26 +28,26 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def idx(array: Bytes) -> bytes:
-    """The array as an IDX file, written from the format's description."""
+    """The content of an IDX file with the array, written after the description of the format."""
     return b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 def shipped(name: str) -> Bytes:
-    """A shipped file, read without any code of the project's."""
+    """The array in a shipped file, read without the code under test."""
     content = gzip.decompress((MNIST / f"{name}.gz").read_bytes())
     array = np.frombuffer(content, np.uint8, offset=4 + 4 * content[3])
     return array.reshape(-1, 28, 28) if "images" in name else array
 
 
 def digits(rows: int) -> tuple[Bytes, Bytes]:
-    """Pictures that differ from each other, and labels."""
+    """Random pictures and labels."""
     generator = np.random.default_rng(rows)
     return generator.integers(0, 256, (rows, 28, 28), np.uint8), (np.arange(rows) % 10).astype(np.uint8)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four plain files with one image to fit on, and neither checksums nor anything compressed."""
+    """A folder of four plain files without checksums, with one image to fit on."""
     folder = tmp_path / "digits"
     folder.mkdir()
     for prefix, rows in (("train", 5_001), ("t10k", 3)):
@@ -59,11 +59,11 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mnist_copy(tmp_path: Path) -> Path:
-    """The shipped folder, to be damaged."""
+    """A copy of the shipped folder, for a test to damage."""
     return Path(shutil.copytree(MNIST, tmp_path / "mnist"))
 
 
-def test_the_shipped_digits_are_all_there(mnist: Dataset) -> None:
+def test_the_shipped_dataset_is_complete(mnist: Dataset) -> None:
     assert mnist.name == "mnist"
     for split, rows in ((mnist.fit, 55_000), (mnist.validation, 5_000), (mnist.test, 10_000)):
         assert split.images.shape == (rows, 28, 28)
@@ -86,7 +86,7 @@ def test_the_test_split_is_the_test_set(mnist: Dataset) -> None:
     assert_array_equal(mnist.test.labels.numpy(), shipped(TEST_LABELS))
 
 
-def test_normalisation_is_of_the_fit_split_alone(mnist: Dataset) -> None:
+def test_normalisation_uses_only_the_fit_split(mnist: Dataset) -> None:
     pixels = shipped(TRAIN_IMAGES)[:55_000] / np.float64(255)
     assert mnist.normalisation.mean == pytest.approx(pixels.mean(), rel=1e-9)
     assert mnist.normalisation.std == pytest.approx(pixels.std(), rel=1e-9)
@@ -102,7 +102,7 @@ def test_plain_files_without_checksums_are_read(folder: Path) -> None:
     assert_array_equal(dataset.test.images.numpy(), digits(3)[0])
 
 
-def test_plain_and_gzipped_files_may_lie_side_by_side(folder: Path) -> None:
+def test_a_folder_may_contain_plain_and_gzipped_files(folder: Path) -> None:
     plain = load(folder)
     content = (folder / TRAIN_IMAGES).read_bytes()
     (folder / TRAIN_IMAGES).unlink()
@@ -111,8 +111,8 @@ def test_plain_and_gzipped_files_may_lie_side_by_side(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("marker", ["  ", " *"])
-def test_checksums_are_of_the_uncompressed_content(folder: Path, marker: str) -> None:
-    """As `sha256sum` prints them, in text mode and in binary mode."""
+def test_checksums_are_those_of_the_uncompressed_content(folder: Path, marker: str) -> None:
+    """`sha256sum` prints the two formats of a line in text mode and in binary mode."""
     path = folder / TEST_LABELS
     lines = (f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}{marker}{name}\n" for name in NAMES)
     (folder / CHECKSUMS).write_text("\n".join(lines))
@@ -121,33 +121,33 @@ def test_checksums_are_of_the_uncompressed_content(folder: Path, marker: str) ->
     assert len(load(folder).test.labels) == 3
 
 
-def test_a_file_that_the_checksums_leave_out_is_refused(folder: Path) -> None:
+def test_a_file_without_a_checksum_is_refused(folder: Path) -> None:
     (folder / CHECKSUMS).write_text(f"{'0' * 64}  another-file\n")
-    with pytest.raises(DataError, match=rf"{CHECKSUMS} says nothing"):
+    with pytest.raises(DataError, match=rf"{CHECKSUMS} has no checksum for {TRAIN_IMAGES}"):
         load(folder)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+def test_the_error_names_a_missing_file(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(DataError, match=rf"{name}: missing"):
         load(folder)
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_file_of_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"nowhere/{TRAIN_IMAGES}: missing"):
         load(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("length", [0, 1, 9, 17, 1000, -9, -8, -1])
-def test_a_truncated_gzip_file_is_named(mnist_copy: Path, length: int) -> None:
+def test_the_error_names_a_truncated_gzip_file(mnist_copy: Path, length: int) -> None:
     path = mnist_copy / f"{TEST_LABELS}.gz"
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(DataError, match=rf"{path.name}: "):
         load(mnist_copy)
 
 
-def test_a_damaged_gzip_file_is_named(mnist_copy: Path) -> None:
+def test_the_error_names_a_damaged_gzip_file(mnist_copy: Path) -> None:
     path = mnist_copy / f"{TEST_IMAGES}.gz"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
@@ -157,7 +157,7 @@ def test_a_damaged_gzip_file_is_named(mnist_copy: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 3, 4, 15, 16, -1])
-def test_a_truncated_plain_file_is_named(folder: Path, length: int) -> None:
+def test_the_error_names_a_truncated_plain_file(folder: Path, length: int) -> None:
     path = folder / TEST_IMAGES
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(DataError, match=rf"{path.name}: "):
@@ -166,8 +166,8 @@ def test_a_truncated_plain_file_is_named(folder: Path, length: int) -> None:
 
 @pytest.mark.parametrize("name", [TEST_IMAGES, TEST_LABELS])
 @pytest.mark.parametrize("compressed", [True, False])
-def test_an_altered_file_is_named(mnist_copy: Path, name: str, compressed: bool) -> None:
-    """One bit of one pixel, or of one label, which then is a label still."""
+def test_the_error_names_an_altered_file(mnist_copy: Path, name: str, compressed: bool) -> None:
+    """The test changes one bit of a pixel or of a label. The changed label is still a valid label."""
     content = bytearray(gzip.decompress((mnist_copy / f"{name}.gz").read_bytes()))
     content[-1] ^= 1
     (mnist_copy / f"{name}.gz").unlink()
@@ -178,35 +178,35 @@ def test_an_altered_file_is_named(mnist_copy: Path, name: str, compressed: bool)
 
 
 @pytest.mark.parametrize("content", [b"no checksum\nhere\n", b"\xff\xfe"])
-def test_checksums_that_are_none_are_named(folder: Path, content: bytes) -> None:
+def test_the_error_names_an_invalid_file_of_checksums(folder: Path, content: bytes) -> None:
     (folder / CHECKSUMS).write_bytes(content)
     with pytest.raises(DataError, match=rf"{CHECKSUMS}: "):
         load(folder)
 
 
 WRONG: dict[str, tuple[str, Callable[[Bytes], bytes], str]] = {
-    "magic number": (TRAIN_IMAGES, lambda array: b"\x89PNG" + idx(array)[4:], "not an IDX file"),
-    "type of element": (TRAIN_LABELS, lambda array: b"\0\0\x0d\x01" + idx(array)[4:], "not an IDX file"),
+    "another magic number": (TRAIN_IMAGES, lambda array: b"\x89PNG" + idx(array)[4:], "not an IDX file"),
+    "another type of element": (TRAIN_LABELS, lambda array: b"\0\0\x0d\x01" + idx(array)[4:], "not an IDX file"),
     "trailing bytes": (TEST_IMAGES, lambda array: idx(array) + b"\0", "bytes of data"),
-    "size of image": (TEST_IMAGES, lambda array: idx(array[:, 1:]), r"\(3, 27, 28\)"),
+    "another size of images": (TEST_IMAGES, lambda array: idx(array[:, 1:]), r"\(3, 27, 28\)"),
     "no image": (TEST_IMAGES, lambda array: idx(array[:0]), r"\(0, 28, 28\)"),
-    "dimensions of images": (TRAIN_IMAGES, lambda array: idx(array.reshape(-1, 784)), r"\(5001, 784\)"),
-    "dimensions of labels": (TRAIN_LABELS, lambda array: idx(array.reshape(-1, 1)), r"\(5001, 1\)"),
+    "too few dimensions of images": (TRAIN_IMAGES, lambda array: idx(array.reshape(-1, 784)), r"\(5001, 784\)"),
+    "too many dimensions of labels": (TRAIN_LABELS, lambda array: idx(array.reshape(-1, 1)), r"\(5001, 1\)"),
     "one label too few": (TEST_LABELS, lambda array: idx(array[1:]), r"\(2,\).*each of 3"),
-    "label out of range": (TEST_LABELS, lambda array: idx(np.where(array == 2, np.uint8(12), array)), "label 12"),
+    "a label out of range": (TEST_LABELS, lambda array: idx(np.where(array == 2, np.uint8(12), array)), "label 12"),
 }
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_file_of_another_form_is_named(folder: Path, wrong: str) -> None:
-    name, damage, said = WRONG[wrong]
+def test_the_error_names_a_file_of_another_format(folder: Path, wrong: str) -> None:
+    name, damage, message = WRONG[wrong]
     array = parse_idx((folder / name).read_bytes())
     (folder / name).write_bytes(damage(array))
-    with pytest.raises(DataError, match=rf"{name}: .*{said}"):
+    with pytest.raises(DataError, match=rf"{name}: .*{message}"):
         load(folder)
 
 
-def test_fewer_images_than_the_validation_split_has_are_refused(folder: Path) -> None:
+def test_too_few_images_for_a_validation_split_are_refused(folder: Path) -> None:
     images, labels = digits(5_000)
     (folder / TRAIN_IMAGES).write_bytes(idx(images))
     (folder / TRAIN_LABELS).write_bytes(idx(labels))
@@ -221,7 +221,7 @@ def arrays() -> st.SearchStrategy[Bytes]:
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(arrays())
-def test_parsing_undoes_writing(array: Bytes) -> None:
+def test_parsing_returns_the_written_array(array: Bytes) -> None:
     parsed = parse_idx(idx(array))
     assert parsed.shape == array.shape
     assert_array_equal(parsed, array)
@@ -233,7 +233,7 @@ def test_parsing_undoes_writing(array: Bytes) -> None:
 @example(b"\0\0\x08\x03" + struct.pack(">3I", 0, 2**32 - 1, 2**32 - 1))
 @example(b"\0\0\x08\x41" + bytes(4 * 0x41))
 @example(b"\0\0\x08\x02" + struct.pack(">2I", 2**31, 2**33 // 2**2))
-def test_any_bytes_are_refused_or_read_whole(content: bytes) -> None:
+def test_any_bytes_are_either_refused_or_read_completely(content: bytes) -> None:
     try:
         array: npt.NDArray[Any] = parse_idx(content)
     except ValueError:
@@ -245,6 +245,6 @@ def test_any_bytes_are_refused_or_read_whole(content: bytes) -> None:
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(arrays(), st.integers(1, 8))
-def test_what_is_cut_off_is_missed(array: Bytes, cut: int) -> None:
+def test_a_truncated_file_is_refused(array: Bytes, cut: int) -> None:
     with pytest.raises(ValueError, match=r"not an IDX file|truncated|bytes of data"):
         parse_idx(idx(array)[:-cut])

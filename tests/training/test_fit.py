@@ -1,4 +1,4 @@
-"""The fit: every network learns, and all its chance follows from the seed."""
+"""The fit: every network learns, and the seed determines all random numbers."""
 
 import math
 
@@ -28,20 +28,20 @@ SYSTEMS = {
 }
 
 
-def fitted(told: Recipe, dataset: Dataset, seed: int = 3) -> Fit:
-    fit = Fit(told, dataset, CPU, seed)
-    for _ in range(told.epochs):
+def fitted(fit_recipe: Recipe, dataset: Dataset, seed: int = 3) -> Fit:
+    fit = Fit(fit_recipe, dataset, CPU, seed)
+    for _ in range(fit_recipe.epochs):
         list(fit.train_epoch())
     return fit
 
 
 def test_every_network_is_fitted() -> None:
-    assert {told.network for told in SYSTEMS.values()} == set(NETWORKS)
+    assert {fit_recipe.network for fit_recipe in SYSTEMS.values()} == set(NETWORKS)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_every_network_learns(digits: Dataset, system: str) -> None:
-    """Of nothing but zeros and ones, from an answer by chance: within six epochs at least that there are no others."""
+    """The dataset contains only zeros and ones. In six epochs a network learns at least that there are no others."""
     of_two = digits.fit.labels < 2
     few = Dataset("few", Split(*(column[of_two] for column in digits.fit)), digits.validation, digits.test)
     changes = {
@@ -52,7 +52,7 @@ def test_every_network_learns(digits: Dataset, system: str) -> None:
     }
     fit = Fit(SYSTEMS[system].model_copy(update=changes), few, CPU, seed=1)
     losses = [[float(loss) for _, loss, _ in fit.train_epoch()] for _ in range(6)]
-    assert losses[0][0] == pytest.approx(math.log(10), abs=0.7), "a network before its fit knows nothing"
+    assert losses[0][0] == pytest.approx(math.log(10), abs=0.7), "before a fit, all classes are equally probable"
     means = [sum(epoch) / fit.batches for epoch in losses]
     assert max(means[1:]) < means[0]
     assert means[-1] < 0.8
@@ -61,8 +61,8 @@ def test_every_network_learns(digits: Dataset, system: str) -> None:
     assert (measured.nfe > 0) == (SYSTEMS[system].solver is not None)
 
 
-def test_it_learns_a_few_digits_by_heart(digits: Dataset) -> None:
-    told = recipe(
+def test_a_fit_memorises_a_few_digits(digits: Dataset) -> None:
+    fit_recipe = recipe(
         network="odenet-strided",
         epochs=25,
         batch_size=12,
@@ -72,43 +72,43 @@ def test_it_learns_a_few_digits_by_heart(digits: Dataset) -> None:
         augmentation=STILL,
     )
     few = Dataset("few", Split(digits.fit.images[:48], digits.fit.labels[:48]), digits.fit, digits.test)
-    fit = Fit(told, few, CPU, seed=1)
+    fit = Fit(fit_recipe, few, CPU, seed=1)
     losses = [[float(loss) for _, loss, _ in fit.train_epoch()] for _ in range(25)]
-    assert losses[0][0] == pytest.approx(math.log(10), abs=0.4), "a network before its fit knows nothing"
+    assert losses[0][0] == pytest.approx(math.log(10), abs=0.4), "before a fit, all classes are equally probable"
     assert sum(losses[-1]) < 0.6 * sum(losses[0])
     logits = fit.average.eval()(few.fit.images, SolverSettings(method="euler", steps=2))
     assert (logits.argmax(1) == few.fit.labels).float().mean() > 0.8
 
 
 @pytest.mark.parametrize("system", ["mlp", "odenet through the solver", "odenet by the adjoint"])
-def test_the_same_seed_gives_the_same_weights_and_another_gives_others(digits: Dataset, system: str) -> None:
-    """Whatever is drawn elsewhere meanwhile."""
-    told = SYSTEMS[system].model_copy(update={"epochs": 1})
+def test_the_seed_determines_the_weights(digits: Dataset, system: str) -> None:
+    """The global generator has no influence."""
+    fit_recipe = SYSTEMS[system].model_copy(update={"epochs": 1})
     torch.manual_seed(12345)
-    one = fitted(told, digits)
+    one = fitted(fit_recipe, digits)
     torch.manual_seed(54321)
-    again, other = fitted(told, digits), fitted(told, digits, seed=4)
+    again, other = fitted(fit_recipe, digits), fitted(fit_recipe, digits, seed=4)
     assert same(again.network, one.network)
     assert same(again.average, one.average)
     assert not same(other.network, one.network)
 
 
-def test_epochs_draw_other_orders_and_moves(digits: Dataset) -> None:
-    """Without any learning, the losses of two epochs differ, as each has chances of its own."""
+def test_every_epoch_draws_another_order_and_augmentation(digits: Dataset) -> None:
+    """The learning rate is almost zero, so only the random numbers of the epochs can change the losses."""
     fit = Fit(recipe(learning_rate=1e-12, weight_decay=0, average_decay=0), digits, CPU, seed=0)
     first, second = ([float(loss) for _, loss, _ in fit.train_epoch()] for _ in range(2))
     assert first != second
 
 
 @pytest.mark.parametrize(("batch_size", "expected"), [(96, [96]), (200, [96]), (40, [40, 40]), (32, [32, 32, 32])])
-def test_batches_are_full(digits: Dataset, batch_size: int, expected: list[int]) -> None:
+def test_every_batch_is_full(digits: Dataset, batch_size: int, expected: list[int]) -> None:
     fit = Fit(recipe(batch_size=batch_size, solver=penalised(0, 1)), digits, CPU, seed=0)
     assert fit.batches == len(expected)
     assert [rows for rows, _, _ in fit.train_epoch()] == expected
 
 
-def test_the_average_is_the_exponential_one(digits: Dataset) -> None:
-    """Of the weights after each batch, and of the first of them as they are."""
+def test_the_average_is_the_exponential_moving_average(digits: Dataset) -> None:
+    """It averages the weights after each batch, and it starts with the weights after the first batch."""
     fit = Fit(recipe(average_decay=0.75, solver=penalised(0, 1)), digits, CPU, seed=0)
     expected: dict[str, Tensor] = {}
     for _ in fit.train_epoch():
@@ -117,7 +117,7 @@ def test_the_average_is_the_exponential_one(digits: Dataset) -> None:
     assert_close(dict(fit.average.module.named_parameters()), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_penalty_makes_paths_short(digits: Dataset) -> None:
+def test_the_kinetic_penalty_makes_paths_shorter(digits: Dataset) -> None:
     energies = []
     for penalty in (0.0, 1.0):
         fit = Fit(
@@ -135,7 +135,7 @@ def test_the_penalty_makes_paths_short(digits: Dataset) -> None:
     assert energies[1] < 0.6 * energies[0]
 
 
-def test_bfloat16_trains_weights_of_single_precision(digits: Dataset) -> None:
+def test_a_fit_in_bfloat16_has_weights_in_float32(digits: Dataset) -> None:
     fit = Fit(recipe(precision="bfloat16", solver=penalised(0.01, 1)), digits, CPU, seed=0)
     exact = Fit(recipe(solver=penalised(0.01, 1)), digits, CPU, seed=0)
     losses, expected = ([float(loss) for _, loss, _ in each.train_epoch()] for each in (fit, exact))
@@ -144,11 +144,11 @@ def test_bfloat16_trains_weights_of_single_precision(digits: Dataset) -> None:
     assert {parameter.dtype for parameter in fit.network.parameters()} == {torch.float32}
 
 
-def test_outliers_are_answered_with_less_certainty(digits: Dataset) -> None:
-    """By a network that is fitted on some; and without any nothing is said of them."""
-    told = recipe(network="odenet-strided", epochs=8, learning_rate=1e-2, solver=penalised(0.01, 1))
-    exposed = told.model_copy(update={"outliers": OutlierExposure(rows=16, weight=1)})
-    plain, unsure = fitted(told, digits), fitted(exposed, digits)
+def test_a_fit_with_outliers_lowers_their_greatest_probability(digits: Dataset) -> None:
+    """A fit without outliers does not measure it."""
+    fit_recipe = recipe(network="odenet-strided", epochs=8, learning_rate=1e-2, solver=penalised(0.01, 1))
+    exposed = fit_recipe.model_copy(update={"outliers": OutlierExposure(rows=16, weight=1)})
+    plain, unsure = fitted(fit_recipe, digits), fitted(exposed, digits)
     assert plain.validate().outlier_confidence is None
     now = unsure.validate().outlier_confidence
     unsure.average.load_state_dict(plain.average.state_dict())
@@ -158,32 +158,32 @@ def test_outliers_are_answered_with_less_certainty(digits: Dataset) -> None:
     assert 0.1 <= now < 0.75 * before
 
 
-def test_synthetic_digits_are_learnt_beside_the_others(digits: Dataset) -> None:
-    """A batch has as many more rows, and labels, as the recipe says."""
-    told = without_ode("mlp", synthetic={"rows": 16}, outliers={"rows": 8, "weight": 0.5})
-    fit = Fit(told, digits, CPU, seed=0)
+def test_synthetic_digits_are_added_to_each_batch(digits: Dataset) -> None:
+    """They have labels, so they count as digits; outliers do not."""
+    fit_recipe = without_ode("mlp", synthetic={"rows": 16}, outliers={"rows": 8, "weight": 0.5})
+    fit = Fit(fit_recipe, digits, CPU, seed=0)
     assert [rows for rows, _, _ in fit.train_epoch()] == [32 + 16] * 3
 
 
-def test_the_network_stretches_levels_as_the_recipe_says(digits: Dataset) -> None:
+def test_the_network_stretches_levels_if_the_recipe_says_so(digits: Dataset) -> None:
     fit = Fit(without_ode("mlp", levels="stretched"), digits, CPU, seed=0)
     assert fit.normalisation == digits.normalisation._replace(levels="stretched")
     images = digits.validation.images.float()
     assert_close(fit.network(100 + images / 4), fit.network(images), rtol=1e-3, atol=1e-3)
 
 
-def test_the_same_seed_draws_the_same_outliers(digits: Dataset) -> None:
-    told = recipe(epochs=1, outliers={"rows": 8, "weight": 0.5})
-    one, again = fitted(told, digits), fitted(told, digits)
+def test_a_fit_with_outliers_gives_the_same_weights_for_the_same_seed(digits: Dataset) -> None:
+    fit_recipe = recipe(epochs=1, outliers={"rows": 8, "weight": 0.5})
+    one, again = fitted(fit_recipe, digits), fitted(fit_recipe, digits)
     assert same(again.network, one.network)
 
 
-def test_epochs_draw_other_outliers(digits: Dataset) -> None:
-    """Whatever the digits: without any learning, and with the same of them in each batch, the losses differ."""
-    told = recipe(learning_rate=1e-12, weight_decay=0, augmentation=STILL, solver=penalised(0, 1), batch_size=96)
+def test_every_epoch_draws_other_outliers(digits: Dataset) -> None:
+    """Every batch has the same digits and the learning rate is almost zero, so only outliers can change the losses."""
+    fit_recipe = recipe(learning_rate=1e-12, weight_decay=0, augmentation=STILL, solver=penalised(0, 1), batch_size=96)
     losses = {}
     for outliers in (None, {"rows": 32, "weight": 5}):
-        fit = Fit(Recipe.model_validate({**told.model_dump(), "outliers": outliers}), digits, CPU, seed=0)
+        fit = Fit(Recipe.model_validate({**fit_recipe.model_dump(), "outliers": outliers}), digits, CPU, seed=0)
         losses[outliers is None] = [float(loss) for _ in range(2) for _, loss, _ in fit.train_epoch()]
     assert losses[True][0] == pytest.approx(losses[True][1], rel=1e-6)
     assert losses[False][0] != pytest.approx(losses[False][1], rel=1e-5)

@@ -1,4 +1,4 @@
-"""The precision: one of two, by what the device is fast at, and without a trace in the chances of a fit."""
+"""The precision: the faster of two types, and a choice that does not change the random numbers of a fit."""
 
 import re
 
@@ -8,20 +8,20 @@ from tests.training.fits import CPU
 from training.precision import choose
 
 
-def test_a_processor_is_timed_in_both() -> None:
+def test_a_processor_is_timed_in_both_types() -> None:
     decision = choose(CPU)
     assert decision.precision in ("float32", "bfloat16")
     assert " ms in float32" in decision.reason
     assert " ms in bfloat16" in decision.reason
 
 
-def test_the_faster_is_chosen() -> None:
+def test_the_faster_type_is_chosen() -> None:
     decision = choose(CPU)
     times = {name: float(time) for time, name in re.findall(r"([\d.]+) ms in (\w+)", decision.reason)}
     assert times[decision.precision] == min(times.values())
 
 
-def test_the_global_generator_is_not_touched() -> None:
+def test_the_choice_does_not_use_the_global_generator() -> None:
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)

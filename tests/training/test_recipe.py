@@ -1,4 +1,4 @@
-"""Recipes: the shipped ones are valid, and any other thing is refused by file and field."""
+"""Recipes: the shipped recipes are valid, and the error names the file and the field of an invalid recipe."""
 
 import re
 from pathlib import Path
@@ -11,13 +11,13 @@ SHIPPED = sorted(RECIPES.glob("*.toml"))
 TABLE = ["mlp", "resnet", "rknet", "odenet"]
 ABLATIONS = ["one-block", "stem-only"]
 
-WRONG = {  # what takes the place of what, and the field that is complained of
+WRONG = {  # the text to replace, its replacement, and the message with the field
     "unknown field": ("epochs = 2", "epochs = 2\nmomentum = 0.9", "momentum: Extra inputs"),
     "unknown field of a table": ("tolerance = 1e-3", "tolerance = 1e-3\nsteps = 2", r"validation\.steps: Extra"),
     "missing field": ("epochs = 2", "", "epochs: Field required"),
     "missing table": ("[augmentation]", "[other]", r"augmentation\.rotation: Field required"),
     "unknown network": ('"odenet"', '"magic"', "network: "),
-    "the name that the network's field once had": ("network =", "system =", "network: Field required"),
+    "an older name of the field network": ("network =", "system =", "network: Field required"),
     "no gradient": ('gradient = "solver"', "", "solver: Unable to extract tag using discriminator 'gradient'"),
     "unknown gradient": ('gradient = "solver"', 'gradient = "guess"', "solver: Input tag 'guess'"),
     "the other gradient": (
@@ -25,19 +25,19 @@ WRONG = {  # what takes the place of what, and the field that is complained of
         'gradient = "adjoint"',
         r"solver\.adjoint\.steps: Input should be a valid integer",
     ),
-    "no epoch": ("epochs = 2", "epochs = 0", "epochs: "),
+    "zero epochs": ("epochs = 2", "epochs = 0", "epochs: "),
     "half an epoch": ("epochs = 2", "epochs = 0.5", "epochs: "),
     "text for a number": ("epochs = 2", 'epochs = "many"', "epochs: "),
-    "no learning": ("learning_rate = 1e-3", "learning_rate = 0", "learning_rate: "),
-    "endless learning": ("learning_rate = 1e-3", "learning_rate = inf", "learning_rate: "),
+    "learning rate of zero": ("learning_rate = 1e-3", "learning_rate = 0", "learning_rate: "),
+    "infinite learning rate": ("learning_rate = 1e-3", "learning_rate = inf", "learning_rate: "),
     "negative decay": ("weight_decay = 0.01", "weight_decay = -0.01", "weight_decay: "),
-    "decay that is no number": ("weight_decay = 0.01", "weight_decay = nan", "weight_decay: "),
-    "whole smoothing": ("label_smoothing = 0.1", "label_smoothing = 1.0", "label_smoothing: "),
-    "an average of the past alone": ("average_decay = 0.9", "average_decay = 1.0", "average_decay: "),
+    "decay that is not a number": ("weight_decay = 0.01", "weight_decay = nan", "weight_decay: "),
+    "label smoothing of one": ("label_smoothing = 0.1", "label_smoothing = 1.0", "label_smoothing: "),
+    "average decay of one": ("average_decay = 0.9", "average_decay = 1.0", "average_decay: "),
     "unknown precision": ('"float32"', '"float16"', "precision: "),
     "adaptive training solver": ('"rk4"', '"dopri5"', r"solver\.solver\.method: "),
-    "no number of steps": ("steps = [1, 2]", "steps = []", r"solver\.solver\.steps: "),
-    "no step": ("steps = [1, 2]", "steps = [1, 0]", r"solver\.solver\.steps\.1: "),
+    "empty list of steps": ("steps = [1, 2]", "steps = []", r"solver\.solver\.steps: "),
+    "zero steps": ("steps = [1, 2]", "steps = [1, 0]", r"solver\.solver\.steps\.1: "),
     "too many steps": ("steps = [1, 2]", "steps = [101]", r"solver\.solver\.steps\.0: "),
     "negative penalty": ("kinetic_penalty = 0.01", "kinetic_penalty = -1", r"solver\.solver\.kinetic_penalty: "),
     "fixed-step validation solver": ('"dopri5"', '"rk4"', r"validation\.method: "),
@@ -45,27 +45,27 @@ WRONG = {  # what takes the place of what, and the field that is complained of
     "tolerance too loose": ("tolerance = 1e-3", "tolerance = 11", r"validation\.tolerance: "),
     "unknown levels": ('"stretched"', '"equalised"', "levels: "),
     "rotation beyond half a turn": ("rotation = 10", "rotation = 190", r"augmentation\.rotation: "),
-    "a factor that moves less": ("factor = 2", "factor = 0.5", r"augmentation\.far\.factor: "),
-    "more than all rows": ("share = 0.3", "share = 1.3", r"augmentation\.appearance\.levels\.share: "),
-    "an amount of nothing": ("most = 0.9", "most = 0", r"augmentation\.appearance\.levels\.most: "),
-    "more fog than all of it": (
+    "factor below one": ("factor = 2", "factor = 0.5", r"augmentation\.far\.factor: "),
+    "share above one": ("share = 0.3", "share = 1.3", r"augmentation\.appearance\.levels\.share: "),
+    "greatest amount of zero": ("most = 0.9", "most = 0", r"augmentation\.appearance\.levels\.most: "),
+    "fog above one": (
         "most = 0.8",
         "most = 1.8",
         r"augmentation\.appearance\.fog: .*most: 1\.8; at most 1 is allowed",
     ),
-    "a blur beyond its square": (
+    "blur longer than its kernel": (
         "most = 7",
         "most = 70",
         r"augmentation\.appearance\.motion: .*most: 70; at most 10 is allowed",
     ),
-    "no synthetic digit": ("rows = 16", "rows = 0", r"synthetic\.rows: "),
-    "no outlier": ("rows = 8", "rows = 0", r"outliers\.rows: "),
-    "outliers of no weight": ("weight = 0.5", "weight = 0", r"outliers\.weight: "),
+    "zero synthetic digits": ("rows = 16", "rows = 0", r"synthetic\.rows: "),
+    "zero outliers": ("rows = 8", "rows = 0", r"outliers\.rows: "),
+    "outlier weight of zero": ("weight = 0.5", "weight = 0", r"outliers\.weight: "),
     "no teacher": ('["runs/one", "models/other"]', "[]", r"distil\.teachers: "),
-    "no temperature": ("temperature = 2", "temperature = 0", r"distil\.temperature: "),
-    "more than the whole loss": ("weight = 0.4", "weight = 1.4", r"distil\.weight: "),
-    "bad TOML": ("epochs = 2", "epochs = = 2", "line 2"),
-    "a field twice": ("epochs = 2", "epochs = 2\nepochs = 3", "line 3"),
+    "temperature of zero": ("temperature = 2", "temperature = 0", r"distil\.temperature: "),
+    "teacher weight above one": ("weight = 0.4", "weight = 1.4", r"distil\.weight: "),
+    "invalid TOML": ("epochs = 2", "epochs = = 2", "line 2"),
+    "duplicate field": ("epochs = 2", "epochs = 2\nepochs = 3", "line 3"),
 }
 
 VALID = """\
@@ -150,7 +150,7 @@ def read(tmp_path: Path, text: str) -> Recipe:
     return read_recipe(path)
 
 
-def test_recipes_ship() -> None:
+def test_the_expected_recipes_ship() -> None:
     assert {"odenet-mnist", "odenet-mnist-fast", *TABLE, *ABLATIONS} <= {path.stem for path in SHIPPED}
 
 
@@ -160,17 +160,17 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*TABLE, *ABLATIONS])
-def test_what_is_compared_is_fitted_by_one_protocol(name: str) -> None:
-    """The same epochs, batches, optimiser, precision and pictures: only the network and its solver are other ones."""
+def test_the_compared_networks_have_the_same_protocol(name: str) -> None:
+    """They have the same epochs, batches, optimiser, precision and pictures. Only network and solvers differ."""
     differing = {"network", "solver", "validation"}
-    told, first = (read_recipe(RECIPES / f"{recipe}.toml") for recipe in (name, TABLE[0]))
-    assert told.model_dump(exclude=differing) == first.model_dump(exclude=differing)
+    recipe, first = (read_recipe(RECIPES / f"{each}.toml") for each in (name, TABLE[0]))
+    assert recipe.model_dump(exclude=differing) == first.model_dump(exclude=differing)
 
 
-def test_the_table_has_the_four_systems() -> None:
-    """Two of which are one network, whose gradient comes by either way."""
+def test_the_table_has_four_rows() -> None:
+    """Two rows have the same network, once with a gradient through the solver and once with the adjoint."""
     mlp, resnet, rknet, odenet = (read_recipe(RECIPES / f"{name}.toml") for name in TABLE)
-    assert [told.network for told in (mlp, resnet, rknet, odenet)] == ["mlp", "resnet", "odenet", "odenet"]
+    assert [recipe.network for recipe in (mlp, resnet, rknet, odenet)] == ["mlp", "resnet", "odenet", "odenet"]
     assert isinstance(rknet.solver, SolverGradient)
     assert isinstance(odenet.solver, AdjointGradient)
     assert rknet.validation == odenet.validation
@@ -217,18 +217,20 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     }
 
 
-def test_a_recipe_may_do_without_synthetic_digits_outliers_and_teachers(tmp_path: Path) -> None:
-    told = read(tmp_path, VALID[: VALID.index("[synthetic]")])
+def test_synthetic_digits_outliers_and_teachers_are_optional(tmp_path: Path) -> None:
+    recipe = read(tmp_path, VALID[: VALID.index("[synthetic]")])
     left_out = {"synthetic", "outliers", "distil"}
-    assert {getattr(told, field) for field in left_out} == {None}
-    assert told.model_dump(exclude_none=True).keys().isdisjoint(left_out), "a manifest does not mention them either"
+    assert {getattr(recipe, field) for field in left_out} == {None}
+    assert recipe.model_dump(exclude_none=True).keys().isdisjoint(left_out), (
+        "so a manifest does not contain them either"
+    )
 
 
-def test_a_recipe_may_leave_levels_looks_and_the_precision_open(tmp_path: Path) -> None:
+def test_levels_appearance_and_the_precision_are_optional(tmp_path: Path) -> None:
     begin, end = VALID.index("far ="), VALID.index("[synthetic]")
     short = (VALID[:begin] + VALID[end:]).replace('levels = "stretched"\n', "").replace('"float32"', '"auto"')
-    told = read(tmp_path, short)
-    assert (told.levels, told.precision, told.augmentation.appearance) == ("fixed", "auto", None)
+    recipe = read(tmp_path, short)
+    assert (recipe.levels, recipe.precision, recipe.augmentation.appearance) == ("fixed", "auto", None)
 
 
 def test_the_gradient_may_come_from_the_adjoint(tmp_path: Path) -> None:
@@ -237,7 +239,7 @@ def test_the_gradient_may_come_from_the_adjoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('"bosh3"', '"rk4"', r"solver\.adjoint: .*rk4 takes a fixed number of steps, and no tolerance"),
         ('"bosh3"', '"magic"', r"solver\.adjoint: .*no method is called 'magic'"),
@@ -247,18 +249,22 @@ def test_the_gradient_may_come_from_the_adjoint(tmp_path: Path) -> None:
         ("tolerance = 1e-2", "tolerance = 1e-2\nkinetic_penalty = 0.1", r"solver\.adjoint\.kinetic_penalty: Extra"),
     ],
 )
-def test_an_adjoint_that_cannot_be_is_refused_by_field(tmp_path: Path, old: str, new: str, said: str) -> None:
-    with pytest.raises(RecipeError, match=said):
+def test_the_error_names_an_invalid_field_of_an_adjoint_solver(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
         read(tmp_path, VALID.replace(SOLVER, ADJOINT.replace(old, new)))
 
 
 @pytest.mark.parametrize("network", ["mlp", "resnet", "stem-only"])
 def test_a_network_without_an_ode_takes_no_solver(tmp_path: Path, network: str) -> None:
     without = VALID.replace('"odenet"', f'"{network}"').replace(SOLVER, "").replace(VALIDATION, "")
-    told = read(tmp_path, without)
-    assert (told.network, told.solver, told.validation) == (network, None, None)
+    recipe = read(tmp_path, without)
+    assert (recipe.network, recipe.solver, recipe.validation) == (network, None, None)
     for field, table in (("solver", SOLVER), ("solver", ADJOINT), ("validation", VALIDATION)):
-        with pytest.raises(RecipeError, match=f"{field}: {network} solves no ODE, and takes none"):
+        with pytest.raises(
+            RecipeError, match=f"{field}: the network {network} solves no ODE, so this field must be left out"
+        ):
             read(tmp_path, without + table)
 
 
@@ -267,34 +273,34 @@ def test_a_network_without_an_ode_takes_no_solver(tmp_path: Path, network: str) 
 def test_a_network_with_an_ode_needs_its_solvers(tmp_path: Path, network: str, field: str, table: str) -> None:
     valid = VALID.replace('"odenet"', f'"{network}"')
     assert read(tmp_path, valid).network == network
-    with pytest.raises(RecipeError, match=f"{field}: {network} needs one"):
+    with pytest.raises(RecipeError, match=f"{field}: missing; the network {network} needs it to solve its ODE"):
         read(tmp_path, valid.replace(table, ""))
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_wrong_recipe_is_refused_by_file_and_field(tmp_path: Path, wrong: str) -> None:
-    old, new, said = WRONG[wrong]
-    assert VALID.count(old) == 1, "the case is not the one it is meant to be"
+def test_the_error_names_the_file_and_the_invalid_field(tmp_path: Path, wrong: str) -> None:
+    old, new, message = WRONG[wrong]
+    assert VALID.count(old) == 1, "the text to replace must occur exactly once"
     path = tmp_path / "wrong.toml"
     path.write_text(VALID.replace(old, new))
-    with pytest.raises(RecipeError, match=rf"^{re.escape(str(path))}: .*{said}"):
+    with pytest.raises(RecipeError, match=rf"^{re.escape(str(path))}: .*{message}"):
         read_recipe(path)
 
 
-def test_every_wrong_field_is_named(tmp_path: Path) -> None:
+def test_the_error_names_every_invalid_field(tmp_path: Path) -> None:
     path = tmp_path / "wrong.toml"
     path.write_text(VALID.replace("epochs = 2", "epochs = 0").replace("rotation = 10", "rotation = -1"))
     with pytest.raises(RecipeError, match=r"epochs: .*; augmentation\.rotation: "):
         read_recipe(path)
 
 
-def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_missing_recipe(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"nowhere\.toml: .*No such file"):
         read_recipe(tmp_path / "nowhere.toml")
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"\x00", b""])
-def test_bytes_that_are_no_recipe_are_named(tmp_path: Path, content: bytes) -> None:
+def test_the_error_names_a_file_that_is_not_a_recipe(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "wrong.toml"
     path.write_bytes(content)
     with pytest.raises(RecipeError, match=r"wrong\.toml: "):

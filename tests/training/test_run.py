@@ -1,4 +1,4 @@
-"""The run: what its folder holds, and that an interrupted one goes on exactly as it would have."""
+"""The run: the content of its folder, and a resumed run that gives exactly the same result as an uninterrupted run."""
 
 import io
 import json
@@ -31,11 +31,11 @@ pytestmark = pytest.mark.system
 
 
 class InterruptionError(Exception):
-    """In the place of someone's Ctrl-C."""
+    """Stands for Ctrl-C."""
 
 
 class Interrupting(io.StringIO):
-    """A terminal at which someone interrupts as soon as the first epoch is reported."""
+    """An output that raises an interruption as soon as the first epoch is reported."""
 
     def write(self, text: str) -> int:
         if "epoch 1/" in text:
@@ -50,7 +50,7 @@ def run_interrupted(fit: Fit, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def done(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fit, Path]:
-    """A fit of two epochs, and its run folder."""
+    """A finished fit of two epochs, and its run folder."""
     fit, folder = Fit(recipe(), digits, CPU, seed=3), tmp_path_factory.mktemp("runs") / "straight"
     run(fit, folder, silent())
     return fit, folder
@@ -65,10 +65,8 @@ def metrics_of(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
 
 
-def test_an_interrupted_fit_goes_on_exactly_as_it_would_have(
-    digits: Dataset, done: tuple[Fit, Path], tmp_path: Path
-) -> None:
-    """To the last bit: weights, average, optimiser, schedule; and with one line of metrics for each epoch."""
+def test_a_resumed_fit_gives_exactly_the_same_result(digits: Dataset, done: tuple[Fit, Path], tmp_path: Path) -> None:
+    """Weights, average, optimiser and schedule are equal to the last bit, and each epoch has one line of metrics."""
     straight, straight_folder = done
     run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
     assert [line["epoch"] for line in metrics_of(tmp_path)] == [1]
@@ -89,7 +87,7 @@ def test_an_interrupted_fit_goes_on_exactly_as_it_would_have(
 
 
 @pytest.mark.parametrize(
-    "told",
+    "fit_recipe",
     [
         recipe(solver=adjoint(), batch_size=48),
         without_ode("mlp", precision="bfloat16"),
@@ -98,25 +96,27 @@ def test_an_interrupted_fit_goes_on_exactly_as_it_would_have(
     ],
     ids=["odenet by the adjoint", "mlp in bfloat16", "mlp with outliers", "mlp with synthetic digits"],
 )
-def test_it_does_so_whatever_is_fitted(digits: Dataset, tmp_path: Path, told: Recipe) -> None:
-    straight = Fit(told, digits, CPU, seed=3)
+def test_a_resumed_fit_gives_the_same_result_for_every_kind_of_recipe(
+    digits: Dataset, tmp_path: Path, fit_recipe: Recipe
+) -> None:
+    straight = Fit(fit_recipe, digits, CPU, seed=3)
     run(straight, tmp_path / "straight", silent())
-    run_interrupted(Fit(told, digits, CPU, seed=3), tmp_path / "interrupted")
-    resumed = Fit(told, digits, CPU, seed=3)
+    run_interrupted(Fit(fit_recipe, digits, CPU, seed=3), tmp_path / "interrupted")
+    resumed = Fit(fit_recipe, digits, CPU, seed=3)
     run(resumed, tmp_path / "interrupted", silent(), resume=True)
     assert same(resumed.average, straight.average)
     assert same(resumed.network, straight.network)
     assert_close(resumed.optimiser.state_dict(), straight.optimiser.state_dict(), rtol=0, atol=0)
 
 
-def test_the_second_epoch_matters(digits: Dataset, done: tuple[Fit, Path], tmp_path: Path) -> None:
-    """So that the case above is one: after the first epoch, the weights are other ones."""
+def test_the_second_epoch_changes_the_weights(digits: Dataset, done: tuple[Fit, Path], tmp_path: Path) -> None:
+    """The weights after the first epoch differ from the final weights, so the tests above can fail."""
     run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
     network, _ = load_network(tmp_path, CPU)
     assert not same(network, done[0].average.module)
 
 
-def test_a_finished_fit_that_is_resumed_stays_as_it_is(digits: Dataset, done: tuple[Fit, Path]) -> None:
+def test_resuming_a_finished_fit_changes_nothing(digits: Dataset, done: tuple[Fit, Path]) -> None:
     fit, folder = done
     before = metrics_of(folder)
     again = Fit(recipe(), digits, CPU, seed=3)
@@ -125,7 +125,7 @@ def test_a_finished_fit_that_is_resumed_stays_as_it_is(digits: Dataset, done: tu
     assert metrics_of(folder) == before
 
 
-def test_the_run_folder_says_how_it_came_about(done: tuple[Fit, Path], digits: Dataset) -> None:
+def test_the_config_describes_the_fit(done: tuple[Fit, Path], digits: Dataset) -> None:
     config = json.loads((done[1] / CONFIG).read_text())
     assert Recipe.model_validate(config.pop("recipe")) == recipe()
     assert config == {
@@ -137,7 +137,7 @@ def test_the_run_folder_says_how_it_came_about(done: tuple[Fit, Path], digits: D
     }
 
 
-def test_metrics_have_a_line_for_each_epoch(done: tuple[Fit, Path]) -> None:
+def test_the_metrics_have_one_line_per_epoch(done: tuple[Fit, Path]) -> None:
     lines = metrics_of(done[1])
     assert [line["epoch"] for line in lines] == [1, 2]
     for line in lines:
@@ -146,10 +146,10 @@ def test_metrics_have_a_line_for_each_epoch(done: tuple[Fit, Path]) -> None:
         assert line["validation_error"] * 40 == pytest.approx(round(line["validation_error"] * 40))
         assert line["validation_nfe"] >= 2
         assert line["seconds"] > 0
-    assert lines[1]["learning_rate"] < lines[0]["learning_rate"], "the schedule ends low"
+    assert lines[1]["learning_rate"] < lines[0]["learning_rate"], "the learning rate falls at the end of the schedule"
 
 
-def test_metrics_are_what_the_network_does(done: tuple[Fit, Path], digits: Dataset) -> None:
+def test_the_metrics_agree_with_the_answers_of_the_network(done: tuple[Fit, Path], digits: Dataset) -> None:
     fit, folder = done
     images, labels = digits.validation
     with torch.no_grad():
@@ -169,7 +169,7 @@ def test_tensorboard_reads_the_metrics(done: tuple[Fit, Path]) -> None:
         assert [scalar.value for scalar in scalars] == pytest.approx(expected, rel=1e-6), name
 
 
-def test_it_first_says_the_precision_and_about_how_long_it_takes(digits: Dataset, tmp_path: Path) -> None:
+def test_a_run_first_prints_the_precision_and_the_estimated_duration(digits: Dataset, tmp_path: Path) -> None:
     console = silent()
     run(Fit(without_ode("mlp", precision="auto"), digits, CPU, seed=3), tmp_path, console)
     first, second, *_ = printed(console)
@@ -179,17 +179,17 @@ def test_it_first_says_the_precision_and_about_how_long_it_takes(digits: Dataset
     assert re.fullmatch(r"about \d+:\d\d:\d\d for 2 epochs", second)
 
 
-def test_the_precision_of_the_recipe_is_kept(digits: Dataset, tmp_path: Path) -> None:
+def test_a_run_uses_the_precision_of_the_recipe(digits: Dataset, tmp_path: Path) -> None:
     console = silent()
     run(Fit(without_ode("mlp", precision="bfloat16"), digits, CPU, seed=3), tmp_path, console)
     assert printed(console)[0] == "precision bfloat16: the recipe names it"
     assert load_config(tmp_path).recipe.precision == "bfloat16"
 
 
-def test_estimating_the_time_changes_nothing(digits: Dataset) -> None:
-    """Neither weights nor chances, so that a fit is the same with and without it."""
-    told = recipe(epochs=1, synthetic={"rows": 8}, outliers={"rows": 8, "weight": 0.5}, augmentation=CHANGED)
-    plain, timed = Fit(told, digits, CPU, seed=3), Fit(told, digits, CPU, seed=3)
+def test_the_estimate_of_the_duration_does_not_change_the_fit(digits: Dataset) -> None:
+    """It changes neither the weights nor the random numbers."""
+    fit_recipe = recipe(epochs=1, synthetic={"rows": 8}, outliers={"rows": 8, "weight": 0.5}, augmentation=CHANGED)
+    plain, timed = Fit(fit_recipe, digits, CPU, seed=3), Fit(fit_recipe, digits, CPU, seed=3)
     assert timed.time_epoch() > 0
     for fit in (plain, timed):
         list(fit.train_epoch())
@@ -197,7 +197,7 @@ def test_estimating_the_time_changes_nothing(digits: Dataset) -> None:
     assert same(timed.average, plain.average)
 
 
-def test_without_a_terminal_a_line_is_written_at_each_tenth_of_an_epoch(digits: Dataset, tmp_path: Path) -> None:
+def test_a_run_without_a_terminal_prints_a_line_at_each_tenth_of_an_epoch(digits: Dataset, tmp_path: Path) -> None:
     console = silent()
     run(Fit(without_ode("mlp", batch_size=4), digits, CPU, seed=3), tmp_path, console)
     lines = [line for line in printed(console) if " of epoch " in line]
@@ -207,7 +207,7 @@ def test_without_a_terminal_a_line_is_written_at_each_tenth_of_an_epoch(digits: 
     assert lines[-1].endswith("  0:00:00 left")
 
 
-def test_a_terminal_has_a_bar_instead(digits: Dataset, tmp_path: Path) -> None:
+def test_a_run_on_a_terminal_shows_a_bar_instead(digits: Dataset, tmp_path: Path) -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, width=200)
     run(Fit(without_ode("mlp"), digits, CPU, seed=3), tmp_path, terminal)
     shown = "\n".join(printed(terminal))
@@ -215,7 +215,7 @@ def test_a_terminal_has_a_bar_instead(digits: Dataset, tmp_path: Path) -> None:
     assert "epoch 2/2" in shown
 
 
-def test_with_outliers_metrics_and_progress_tell_how_sure_of_them_it_is(digits: Dataset, tmp_path: Path) -> None:
+def test_a_run_with_outliers_reports_their_greatest_probability(digits: Dataset, tmp_path: Path) -> None:
     console = silent()
     fit = Fit(without_ode("mlp", epochs=1, outliers={"rows": 8, "weight": 0.5}), digits, CPU, seed=3)
     run(fit, tmp_path, console)
@@ -226,7 +226,7 @@ def test_with_outliers_metrics_and_progress_tell_how_sure_of_them_it_is(digits: 
     assert f"outliers {confidence:.2f}" in " ".join(console.file.getvalue().split())
 
 
-def test_a_run_from_before_there_were_outliers_is_resumed(digits: Dataset, tmp_path: Path) -> None:
+def test_a_run_whose_config_has_no_field_for_outliers_can_be_resumed(digits: Dataset, tmp_path: Path) -> None:
     run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
     config = json.loads((tmp_path / CONFIG).read_text())
     del config["recipe"]["outliers"]
@@ -235,7 +235,7 @@ def test_a_run_from_before_there_were_outliers_is_resumed(digits: Dataset, tmp_p
     assert len(metrics_of(tmp_path)) == 2
 
 
-def test_a_new_fit_does_not_overwrite_an_old_one(digits: Dataset, tmp_path: Path) -> None:
+def test_a_new_fit_does_not_overwrite_an_existing_run(digits: Dataset, tmp_path: Path) -> None:
     run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(CheckpointError, match=str(tmp_path)):
@@ -253,7 +253,7 @@ def test_a_new_fit_does_not_overwrite_an_old_one(digits: Dataset, tmp_path: Path
         ("seed", {}),
     ],
 )
-def test_a_fit_is_not_resumed_as_another(digits: Dataset, tmp_path: Path, changed: str, other: dict[str, Any]) -> None:
+def test_another_fit_cannot_resume_a_run(digits: Dataset, tmp_path: Path, changed: str, other: dict[str, Any]) -> None:
     run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
     config = (tmp_path / CONFIG).read_text()
     with pytest.raises(CheckpointError, match=f"another {changed}"):
@@ -272,13 +272,15 @@ def test_the_fitted_network_is_the_average(done: tuple[Fit, Path]) -> None:
     assert config.seed == 3
 
 
-def test_resuming_without_a_checkpoint_is_refused(digits: Dataset, tmp_path: Path) -> None:
+def test_a_run_without_a_checkpoint_cannot_be_resumed(digits: Dataset, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=CHECKPOINT):
         run(Fit(recipe(), digits, CPU, seed=0), tmp_path, silent(), resume=True)
 
 
 @pytest.mark.parametrize("content", [None, "{", "{}", "[]", '{"normalisation": {"mean": 0}}'])
-def test_a_run_without_its_config_is_refused(done: tuple[Fit, Path], tmp_path: Path, content: str | None) -> None:
+def test_a_run_with_a_missing_or_invalid_config_is_refused(
+    done: tuple[Fit, Path], tmp_path: Path, content: str | None
+) -> None:
     (tmp_path / CHECKPOINT).write_bytes((done[1] / CHECKPOINT).read_bytes())
     if content is not None:
         (tmp_path / CONFIG).write_text(content)
@@ -287,7 +289,7 @@ def test_a_run_without_its_config_is_refused(done: tuple[Fit, Path], tmp_path: P
 
 
 @pytest.mark.parametrize("state", [{}, {"average": {}}, {"average": None}, {"average": {"module.x": torch.ones(1)}}])
-def test_a_checkpoint_of_something_else_is_refused(
+def test_a_checkpoint_with_another_state_is_refused(
     done: tuple[Fit, Path], tmp_path: Path, state: checkpoint.State
 ) -> None:
     (tmp_path / CONFIG).write_bytes((done[1] / CONFIG).read_bytes())
@@ -296,8 +298,8 @@ def test_a_checkpoint_of_something_else_is_refused(
         load_network(tmp_path, CPU)
 
 
-def test_a_network_without_an_ode_is_run_alike(digits: Dataset, tmp_path: Path) -> None:
-    """Its validation evaluates no f."""
+def test_a_network_without_an_ode_can_be_run(digits: Dataset, tmp_path: Path) -> None:
+    """Its validation needs no function evaluations."""
     fit = Fit(without_ode("mlp", epochs=1), digits, CPU, seed=0)
     run(fit, tmp_path, silent())
     assert [line["validation_nfe"] for line in metrics_of(tmp_path)] == [0]
@@ -310,7 +312,9 @@ def test_a_network_without_an_ode_is_run_alike(digits: Dataset, tmp_path: Path) 
     assert metrics_of(tmp_path)[0]["validation_error"] == pytest.approx(errors)
 
 
-def test_a_checkpoint_of_another_network_is_named(done: tuple[Fit, Path], digits: Dataset, tmp_path: Path) -> None:
+def test_the_error_names_a_checkpoint_of_another_network(
+    done: tuple[Fit, Path], digits: Dataset, tmp_path: Path
+) -> None:
     run(Fit(without_ode("mlp", epochs=1), digits, CPU, seed=0), tmp_path, silent())
     (tmp_path / CHECKPOINT).write_bytes((done[1] / CHECKPOINT).read_bytes())
     with pytest.raises(CheckpointError, match=f"{CHECKPOINT}: not the checkpoint of mlp"):

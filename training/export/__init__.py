@@ -1,1 +1,1 @@
-"""Export: a fitted network as ONNX graphs that share one file of weights, checked and written as an artifact."""
+"""Exports a fitted network as an artifact: ONNX graphs that share one file of weights, checked against torch."""

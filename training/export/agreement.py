@@ -1,4 +1,4 @@
-"""Whether the exported graphs answer as torch does."""
+"""Checks that the exported graphs give the same logits as torch."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,31 +17,31 @@ Logits = npt.NDArray[np.float32]
 TOLERANCE = 1e-3
 STEPS = 2
 LARGEST_DIFFERENCE = 1e-4
-"""What two evaluations in float32 of the same logits may differ by."""
+"""The greatest difference that rounding in float32 may cause between two evaluations of the same logit."""
 
 
 class DisagreementError(ValueError):
-    """A graph does not answer as torch does; the message names it and the difference."""
+    """The logits of a graph differ from those of torch; the message names the graph and the difference."""
 
 
 def solver_for(method: str) -> SolverSettings:
-    """The setting at which a method is compared."""
+    """The solver setting with which a method is compared."""
     if METHODS[method].adaptive:
         return SolverSettings.adaptive(method, TOLERANCE)
     return SolverSettings(method=method, steps=STEPS)
 
 
 def check(reference: Backend, backend: Backend, images: Images, methods: Iterable[str]) -> dict[str, float]:
-    """Compare two backends on the same network.
+    """Compare two backends of the same network.
 
     Args:
-        reference: one of them.
-        backend: the other.
+        reference: the backend with the expected logits.
+        backend: the backend to check.
         images: ``[rows, 28, 28]`` of uint8.
-        methods: those to compare at; none for a network without an ODE.
+        methods: the methods to compare; empty for a network without an ODE.
 
     Returns:
-        The largest difference of a logit, by method, or for the whole network.
+        The largest absolute difference of a logit for each method, or for the whole network if it has no ODE.
 
     Raises:
         DisagreementError: a logit differs by more than 1e-4.
@@ -57,6 +57,15 @@ def check(reference: Backend, backend: Backend, images: Images, methods: Iterabl
 def check_whole_solve(reference: Backend, path: Path, method: str, images: Images) -> float:
     """Compare `solve.onnx` with a backend.
 
+    Args:
+        reference: the backend with the expected logits.
+        path: the file of the graph.
+        method: the method that the graph contains.
+        images: ``[rows, 28, 28]`` of uint8.
+
+    Returns:
+        The largest absolute difference of a logit.
+
     Raises:
         DisagreementError: a logit differs by more than 1e-4.
     """
@@ -68,8 +77,9 @@ def check_whole_solve(reference: Backend, path: Path, method: str, images: Image
 
 def _largest_difference(name: str, expected: Logits, actual: Logits) -> float:
     difference = float(np.abs(expected - actual).max())
-    if not difference <= LARGEST_DIFFERENCE:  # a difference that is no number is none that is allowed
+    if not difference <= LARGEST_DIFFERENCE:  # this form of the comparison also refuses NaN
         raise DisagreementError(
-            f"{name}: a logit differs by {difference:.2g} between torch and ONNX; allowed are {LARGEST_DIFFERENCE:g}"
+            f"{name}: a logit differs by {difference:.2g} between torch and ONNX; at most {LARGEST_DIFFERENCE:g} is "
+            "allowed"
         )
     return difference

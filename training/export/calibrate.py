@@ -1,4 +1,4 @@
-"""Fits the temperature of an artifact that is there already, and writes it into its manifest and card."""
+"""Fits the temperature of an existing artifact again, and writes it into the manifest and the card."""
 
 from pathlib import Path
 
@@ -10,39 +10,45 @@ from training.export.measure import measure
 
 
 def calibrate(artifact: Artifact, dataset: Dataset) -> Artifact:
-    """Calibrate an artifact where it lies; its version stays, as its digits do.
+    """Calibrate an artifact in its folder. The version does not change, because no digit changes.
 
-    The card is replaced and then the manifest; an artifact left between the two is refused, as altered.
+    First the card is replaced, then the manifest. If the program stops between the two, reading the artifact fails,
+    because the card does not match its checksum.
 
     Args:
-        artifact: to be calibrated, for the first time or anew.
-        dataset: what it was fitted on.
+        artifact: the artifact to calibrate.
+        dataset: the dataset that the artifact was fitted on.
+
+    Returns:
+        The calibrated artifact.
 
     Raises:
-        ArtifactError: it was fitted on another dataset, or errs here otherwise than its manifest says.
+        ArtifactError: the artifact was fitted on another dataset, or its measured errors differ from its manifest.
     """
-    told, folder = artifact.manifest, artifact.folder
-    if told.dataset != dataset.name:
-        raise ArtifactError(f"{folder / MANIFEST}: fitted on {told.dataset}; the dataset given is {dataset.name}")
-    temperature, metrics = measure(OnnxBackend(folder, told.methods), dataset, told.default_solver)
-    for before, now in zip(told.metrics, metrics, strict=True):
-        if (before.errors, before.rows) != (now.errors, now.rows):
-            counts = f"{before.errors} of {before.rows:,} {before.split} images, and now {now.errors} of {now.rows:,}"
-            raise ArtifactError(f"{folder / MANIFEST}: erred on {counts}")
-    manifest = told.model_copy(update={"schema_version": 4, "temperature": temperature, "metrics": metrics})
+    before, folder = artifact.manifest, artifact.folder
+    if before.dataset != dataset.name:
+        raise ArtifactError(f"{folder / MANIFEST}: fitted on {before.dataset}; the given dataset is {dataset.name}")
+    temperature, metrics = measure(OnnxBackend(folder, before.methods), dataset, before.default_solver)
+    for expected, measured in zip(before.metrics, metrics, strict=True):
+        if (expected.errors, expected.rows) != (measured.errors, measured.rows):
+            raise ArtifactError(
+                f"{folder / MANIFEST}: {expected.errors} errors on {expected.rows:,} {expected.split} images, but "
+                f"{measured.errors} on {measured.rows:,} were measured now"
+            )
+    manifest = before.model_copy(update={"schema_version": 4, "temperature": temperature, "metrics": metrics})
     _replace(folder / CARD, write_card(manifest, artifact.profile))
-    manifest = manifest.model_copy(update={"files": told.files | {CARD: sha256(folder / CARD)}})
-    _replace(folder / MANIFEST, written(manifest))
+    manifest = manifest.model_copy(update={"files": before.files | {CARD: sha256(folder / CARD)}})
+    _replace(folder / MANIFEST, to_json(manifest))
     return read(folder)
 
 
-def written(manifest: Manifest) -> str:
-    """A manifest as its file has it."""
+def to_json(manifest: Manifest) -> str:
+    """The content of the file of a manifest."""
     return manifest.model_dump_json(indent=1) + "\n"
 
 
 def _replace(path: Path, content: str) -> None:
-    """Write a file anew, in one piece."""
+    """Replace a file atomically."""
     partial = path.with_name(f".{path.name}")
     partial.write_text(content, encoding="utf-8")
     partial.replace(path)

@@ -1,4 +1,4 @@
-"""The picture of the trade-off: error, and distance from the tight solve, against function evaluations."""
+"""The figure of the trade-off: error, and deviation from the tight reference, against function evaluations."""
 
 from pathlib import Path
 
@@ -14,16 +14,17 @@ from models.solvers.settings import SolverSettings
 FIGURE = "tradeoff.svg"
 
 SMALLEST_DEVIATION = 1e-6
-"""What is drawn for a smaller one, that of the reference from itself included: a logarithm has no zero."""
+"""Smaller deviations are drawn at this value, because a logarithmic axis has no zero. The deviation of the reference
+from itself is 0."""
 
 
 def draw(profile: Profile, default: SolverSettings, path: Path) -> None:
     """Draw a profile, with a circle around the default solver.
 
     Args:
-        profile: what was measured.
+        profile: the measured profile.
         default: the setting to mark.
-        path: of the SVG file.
+        path: the SVG file to write.
     """
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     error_axes, deviation_axes = figure.subplots(1, 2)
@@ -39,30 +40,30 @@ def draw(profile: Profile, default: SolverSettings, path: Path) -> None:
     _circle(error_axes, chosen, _percent(chosen, profile))
     _circle(deviation_axes, chosen, max(chosen.logit_deviation, SMALLEST_DEVIATION))
     for axes, label in ((error_axes, "validation error, %"), (deviation_axes, "mean deviation of the logits")):
-        axes.set(xscale="log", yscale="log", xlabel="function evaluations an image (mean)", ylabel=label)
+        axes.set(xscale="log", yscale="log", xlabel="function evaluations per image (mean)", ylabel=label)
         axes.grid(alpha=0.3, which="both", linewidth=0.5)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
     error_axes.yaxis.set_major_formatter("{x:g}")
     error_axes.yaxis.set_minor_formatter("{x:.2g}")
-    error_axes.set_title("what an evaluation buys", fontsize=10)
-    deviation_axes.set_title(f"distance from {profile.reference}", fontsize=10)
+    error_axes.set_title("error against cost", fontsize=10)
+    deviation_axes.set_title(f"deviation from {profile.reference}", fontsize=10)
     deviation_axes.legend(fontsize=8)
     save(figure, path)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG, so that the same points give the same file."""
+    """Write a figure as SVG. The same figure always gives the same file."""
     with mpl.rc_context({"svg.hashsalt": "odenet", "svg.fonttype": "none"}):
         figure.savefig(path, metadata={"Date": None})
 
 
 def _percent(point: ProfilePoint, profile: Profile) -> float:
-    """The error in per cent; where there is none, that of half a row is drawn."""
+    """The error in per cent. An error of zero is drawn as half a row, because a logarithmic axis has no zero."""
     return 100 * max(point.error, 0.5 / profile.rows)
 
 
 def _circle(axes: Axes, point: ProfilePoint, y: float) -> None:
-    """Mark the default solver."""
+    """Mark the point of the default solver."""
     axes.plot([point.nfe.mean], [y], "o", markersize=12, fillstyle="none", color="black")
     axes.annotate("default", (point.nfe.mean, y), xytext=(8, 8), textcoords="offset points", fontsize=8)

@@ -1,4 +1,4 @@
-"""The ONNX graphs of a network: its parts, and the whole solve in one graph with the adaptive loop inside."""
+"""The ONNX graphs of a network: one for each of its parts, and one with the whole solve and its adaptive loop."""
 
 import logging
 import warnings
@@ -19,21 +19,21 @@ from models.solvers.solve import MAX_STEPS, Outcome, equal_steps, judge
 from models.solvers.step import Step
 
 EXAMPLE_ROWS = 3
-"""Rows of the example that is traced; the graphs take any number."""
+"""The number of rows of the example that is traced; the graphs accept any number of rows."""
 
 LARGEST_CONSTANT = 1 << 20
-"""Elements up to which equal constants of a graph are made one."""
+"""Equal constants of a graph with at most this many elements are merged into one."""
 
 
 def parts(network: Network, methods: Iterable[str]) -> dict[str, onnx.ModelProto]:
-    """Export the parts of a network, for a host that runs the loop.
+    """Export the parts of a network, for a host program that runs the solve loop.
 
     Args:
-        network: fitted, on the CPU.
+        network: a fitted network on the CPU.
         methods: the methods whose step is exported; ignored for a network without an ODE.
 
     Returns:
-        The graphs by file name: stem and head; for an ODE-Net the dynamics and one step of each method, too.
+        The graphs by file name: stem and head, and for an ODE-Net also the dynamics and one step of each method.
     """
     images, value = _example()
     z = network.stem(images)
@@ -48,10 +48,10 @@ def parts(network: Network, methods: Iterable[str]) -> dict[str, onnx.ModelProto
 
 
 def whole_solve(network: ODENet, method: str) -> onnx.ModelProto:
-    """From images and tolerances to logits in one graph, with the adaptive loop inside.
+    """Export one graph from images and tolerances to logits, which contains the adaptive loop.
 
     Args:
-        network: fitted, on the CPU.
+        network: a fitted network on the CPU.
         method: an adaptive method.
     """
     images, value = _example()
@@ -60,12 +60,12 @@ def whole_solve(network: ODENet, method: str) -> onnx.ModelProto:
 
 
 def _example() -> tuple[Tensor, Tensor]:
-    """Images, and a value for each of them, to trace with."""
+    """Example inputs for the tracing: images, and one value per image."""
     return torch.zeros(EXAMPLE_ROWS, 28, 28, dtype=torch.uint8), torch.full((EXAMPLE_ROWS,), 0.1)
 
 
 class WholeAnswer(NamedTuple):
-    """The outputs of `solve.onnx`; all but the logits are one value per row."""
+    """The outputs of `solve.onnx`. Each output except the logits has one value per row."""
 
     logits: Tensor
     nfe: Tensor
@@ -76,9 +76,9 @@ class WholeAnswer(NamedTuple):
 
 
 class WholeSolve(nn.Module):
-    """Stem, adaptive loop and head in one module, whose loop becomes an ONNX ``Loop``.
+    """Stem, adaptive loop and head in one module. The loop becomes an ONNX ``Loop``.
 
-    A graph cannot let rows leave, so a row that has ended is kept as it is until the last one has.
+    The batch of a graph has a fixed size, so a row that has ended stays in it unchanged until the last row has ended.
 
     Args:
         network: the network.
@@ -130,16 +130,16 @@ def export(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str]) -> 
 
     Args:
         module: what to export.
-        inputs: an example, by the names of the graph's inputs, in the order of the module's arguments.
+        inputs: example inputs by the names of the graph's inputs, in the order of the module's arguments.
         outputs: the names of the graph's outputs.
     """
     rows = torch.export.Dim("rows")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter warns of deprecations of its own
+        warnings.simplefilter("ignore")  # the exporter itself uses deprecated functions
         program = torch.onnx.export(
             module.eval(),
-            tuple(example.clone() for example in inputs.values()),  # one tensor given twice would be one input
+            tuple(example.clone() for example in inputs.values()),  # the same tensor twice would become one input
             dynamo=True,
             verbose=False,
             input_names=list(inputs),
@@ -149,7 +149,7 @@ def export(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str]) -> 
     if program is None:
         raise RuntimeError("torch.onnx.export returned nothing")
     tidy = onnx_ir.passes.Sequential(
-        ClearMetadataAndDocStringPass(),  # it names files of the machine that exports
-        DeduplicateInitializersPass(size_limit=LARGEST_CONSTANT),  # each stage has folded the time maps anew
+        ClearMetadataAndDocStringPass(),  # removes paths of the exporting machine
+        DeduplicateInitializersPass(size_limit=LARGEST_CONSTANT),  # each stage contains its own copy of the time maps
     )
     return onnx_ir.to_proto(tidy(program.model).model)

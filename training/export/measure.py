@@ -1,4 +1,4 @@
-"""What a manifest says of the errors of a network, and of its probabilities."""
+"""Measures the errors and the calibration of a network for its manifest."""
 
 from models.artifact import MeasuredError
 from models.backends.answer import Answer
@@ -10,12 +10,15 @@ from training.evaluate import error_rate
 
 
 def measure(backend: Backend, dataset: Dataset, solver: SolverSettings | None) -> tuple[float, list[MeasuredError]]:
-    """Fit the temperature on the validation split, and measure errors and calibration on that and on the test split.
+    """Fit the temperature on the validation split, and measure errors and calibration on validation and test split.
 
     Args:
-        backend: what computes.
-        dataset: with both.
-        solver: the default of the artifact; None for a network without an ODE.
+        backend: the backend that computes.
+        dataset: the dataset with both splits.
+        solver: the default solver of the artifact; None for a network without an ODE.
+
+    Returns:
+        The temperature, and the measured errors of the two splits.
     """
     splits = {"validation": dataset.validation, "test": dataset.test}
     answers = {name: classify(backend, split.images.numpy(), solver) for name, split in splits.items()}

@@ -1,4 +1,4 @@
-"""One file of weights for every graph: initialisers that refer into the safetensors file instead of holding a copy."""
+"""Lets all graphs share one file of weights: their initialisers refer to the safetensors file and hold no copy."""
 
 import json
 import struct
@@ -9,18 +9,18 @@ from onnx import TensorProto
 from torch import Tensor
 
 SMALLEST = 1024
-"""Bytes below which an initialiser stays in its graph."""
+"""An initialiser with fewer bytes stays in its graph."""
 
 
 def share(model: onnx.ModelProto, weights: Path, tensors: dict[str, Tensor]) -> None:
-    """Replace each initialiser that equals one of the weights by a reference into their file.
+    """Replace each initialiser that equals a tensor of the weights file by a reference to this file.
 
-    ONNX reads external data as raw little-endian bytes at an offset, and that is how safetensors lays tensors out.
+    ONNX reads external data as raw little-endian bytes at an offset, and safetensors stores tensors in this layout.
 
     Args:
-        model: changed in place.
+        model: the graph; it is changed in place.
         weights: the safetensors file, in the folder that the graph will be written to.
-        tensors: what the file holds.
+        tensors: the tensors in the file, by name.
     """
     by_content = {tensor.numpy().tobytes(): name for name, tensor in tensors.items()}
     offsets = _offsets(weights)
@@ -36,7 +36,10 @@ def share(model: onnx.ModelProto, weights: Path, tensors: dict[str, Tensor]) -> 
 
 
 def _offsets(weights: Path) -> dict[str, int]:
-    """Where in the file the bytes of each tensor begin: after eight bytes of length and the header of that length."""
+    """The offset of each tensor's bytes in the file.
+
+    The file starts with eight bytes that hold the length of the header. The header and the tensors follow.
+    """
     with weights.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))

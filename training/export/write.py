@@ -1,4 +1,4 @@
-"""Writes an artifact: everything into a temporary folder, checked there, then renamed into place."""
+"""Writes an artifact. All files are written to a temporary folder and checked there; then the folder is renamed."""
 
 import shutil
 import tempfile
@@ -39,7 +39,7 @@ from models.solvers.settings import SolverSettings
 from training import profile
 from training.data import CLASSES, VALIDATION_ROWS, Dataset, Split
 from training.export import agreement, graphs
-from training.export.calibrate import written
+from training.export.calibrate import to_json
 from training.export.card import write_card
 from training.export.figure import FIGURE, draw
 from training.export.measure import measure
@@ -53,18 +53,18 @@ Report = Callable[[str | ProfilePoint], None]
 
 
 class ExportError(ValueError):
-    """The export cannot be written; the message says why."""
+    """The artifact cannot be exported; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported.
+    """A fitted network with its run and its dataset, for an export.
 
     Attributes:
-        network: fitted, on the CPU.
-        config: of its run.
-        metrics: of its run, the lines of `metrics.jsonl`.
-        dataset: what it was fitted on.
+        network: the fitted network, on the CPU.
+        config: the config of its run.
+        metrics: the content of its run's `metrics.jsonl`.
+        dataset: the dataset that it was fitted on.
     """
 
     network: Network
@@ -85,28 +85,31 @@ def export(
 ) -> Artifact:
     """Export a network to ``<folder>/<name>/<version>``.
 
-    Nothing is to be seen there before all of it is written, measured and checked.
+    The folder appears only when all of its files are written, measured and checked.
 
     Args:
-        source: what is exported.
+        source: the fitted network to export.
         folder: the models folder.
-        name: of the artifact.
-        version: a whole number as text.
-        report: told of each part of the work as it is done.
+        name: the name of the artifact.
+        version: the version of the artifact, a whole number as text.
+        report: called with a message at each part of the work, and with each measured point of the profile.
         rows: the number of validation images for the profile.
-        methods: the methods that the artifact offers, dopri5 among them, because it computes the reference.
+        methods: the methods of the artifact. They must include dopri5, because it computes the reference.
         solvers: the settings for the profile, at least one of each method. The default is every setting of
             `training.profile.settings` for these methods.
 
+    Returns:
+        The new artifact.
+
     Raises:
-        ExportError: the name or version is none, the version is there already, or the dataset is not the one that the
-            network was fitted on.
-        DisagreementError: a graph does not answer as torch does.
+        ExportError: the name or the version is invalid, the version exists already, or the dataset is not the one that
+            the network was fitted on.
+        DisagreementError: the logits of a graph differ from those of torch.
     """
     _check(source, name, version, methods)
     target = folder / name / version
     if target.exists():
-        raise ExportError(f"{target}: is there already; an artifact is never written over")
+        raise ExportError(f"{target}: exists already; an artifact is never written over")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{version}.", dir=target.parent))
     try:
@@ -120,22 +123,25 @@ def export(
 
 
 def _check(source: Source, name: str, version: str, methods: Sequence[str]) -> None:
-    """Refuse at once what would be refused, or untrue, after all the measuring."""
+    """Check the arguments before the long measurement starts."""
     try:
         TypeAdapter(Name).validate_python(name)
         TypeAdapter(Version).validate_python(version)
     except ValidationError as error:
         raise ExportError(
-            f"{name!r}, version {version!r}: no name or no version ({error.errors()[0]['msg']})"
+            f"name {name!r}, version {version!r}: not a valid name or version ({error.errors()[0]['msg']})"
         ) from error
     given, fitted = source.dataset, source.config
     normalisation = given.normalisation._replace(levels=fitted.normalisation.levels)
     if (given.name, normalisation) != (fitted.dataset, fitted.normalisation):
-        raise ExportError(f"the network was fitted on {fitted.dataset}; the dataset given is {given.name}, or differs")
+        raise ExportError(
+            f"dataset: the network was fitted on {fitted.dataset}; the given dataset {given.name} has another name or "
+            "other pixels"
+        )
     if unknown := sorted(set(methods) - METHODS.keys()):
         raise ExportError(f"methods: no method is called {unknown[0]!r}; the methods are {', '.join(METHODS)}")
     if REFERENCE.method not in methods:
-        raise ExportError(f"methods: {REFERENCE.method} is missing, which computes the reference of the profile")
+        raise ExportError(f"methods: {REFERENCE.method} is missing, but it computes the reference of the profile")
 
 
 def _write(
@@ -151,7 +157,7 @@ def _write(
     network = source.network
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     save_file(tensors, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)  # safetensors keeps what it writes to its owner, and another may serve it
+    (folder / WEIGHTS).chmod(0o644)  # safetensors makes the file private, but another user may run the service
     (folder / METRICS).write_text(source.metrics)
 
     report("exporting the parts")
@@ -170,7 +176,7 @@ def _write(
     if isinstance(network, ODENet):
         measured = _measure_trade_off(backend, Split(*(column[:rows] for column in validation)), solvers, report)
         default = measured.cheapest([method for method in methods if METHODS[method].adaptive])
-        report(f"exporting the whole solve, by {default}")
+        report(f"exporting the whole solve with {default}")
         _write_graph(graphs.whole_solve(network, default.method), folder / SOLVE, tensors)
         difference = agreement.check_whole_solve(reference, folder / SOLVE, default.method, images)
         report(f"{SOLVE}: no logit differs by more than {difference:.1e}")
@@ -182,11 +188,11 @@ def _write(
     (folder / CARD).write_text(write_card(manifest, measured))
     files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     manifest = manifest.model_copy(update={"files": files})
-    (folder / MANIFEST).write_text(written(manifest))
+    (folder / MANIFEST).write_text(to_json(manifest))
 
 
 def _write_graph(model: onnx.ModelProto, path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write a graph that shares the weights beside it."""
+    """Write a graph that refers to the weights file in the same folder."""
     share(model, path.with_name(WEIGHTS), tensors)
     path.write_bytes(model.SerializeToString())
     onnx.checker.check_model(path)
@@ -210,7 +216,7 @@ def _manifest(
     temperature: float,
     metrics: list[MeasuredError],
 ) -> Manifest:
-    """The manifest, but for the checksums."""
+    """The manifest without the checksums."""
     network, config = source.network, source.config
     return Manifest(
         name=name,

@@ -1,4 +1,4 @@
-"""Both backends, on the same artifact."""
+"""Fixtures: both backends, with the same artifact."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from training.data import Dataset
 
 @pytest.fixture(params=["onnxruntime", "torch"])
 def backend(request: pytest.FixtureRequest) -> Backend:
-    """Each of them, with the network that ships."""
+    """Each backend with the network that ships."""
     return backend_of(request.param)
 
 
@@ -24,6 +24,6 @@ def onnx_backend(artifact: Artifact) -> OnnxBackend:
 
 @pytest.fixture(scope="session")
 def digits(few_digits: Dataset) -> Images:
-    """Real digits that no backend has seen."""
+    """Real digits that no network was fitted on."""
     images: Images = few_digits.test.images[:24].numpy()
     return images

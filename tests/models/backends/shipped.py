@@ -1,4 +1,4 @@
-"""The backends of the network that ships, each made once."""
+"""The backends with the network that ships. Each backend is created once."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""Answers to batches of images: the same from every backend, in every batch, beside every neighbour."""
+"""The classification of batches: every backend and every composition of the batch gives the same answer."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,12 +30,12 @@ every_setting = pytest.mark.parametrize("solver", SETTINGS, ids=str)
 
 @pytest.fixture(params=["onnxruntime", "torch"])
 def backend(request: pytest.FixtureRequest, onnx_backend: OnnxBackend, torch_backend: TorchBackend) -> Backend:
-    """Each of them."""
+    """Each backend."""
     return onnx_backend if request.param == "onnxruntime" else torch_backend
 
 
 def assert_same(one: Answer, other: Answer) -> None:
-    """The same but for the rounding of logits and error estimates."""
+    """Assert that two answers are equal, except for the rounding of logits and error estimates."""
     assert_allclose(one.logits, other.logits, rtol=0, atol=1e-4)
     assert_array_equal(one.digits, other.digits)
     for name in COUNTS:
@@ -47,27 +47,29 @@ def rows_of(answer: Answer, rows: slice) -> Answer:
     return Answer._make(column[rows] for column in answer)
 
 
-def test_every_method_is_compared() -> None:
+def test_the_settings_cover_every_method() -> None:
     assert {solver.method for solver in SETTINGS} == set(METHODS)
 
 
 @every_setting
-def test_the_backends_agree(
+def test_the_backends_give_the_same_answer(
     onnx_backend: OnnxBackend, torch_backend: TorchBackend, digits: Images, solver: SolverSettings
 ) -> None:
     assert_same(classify(onnx_backend, digits, solver), classify(torch_backend, digits, solver))
 
 
 @every_setting
-def test_the_size_of_the_batches_changes_nothing(backend: Backend, digits: Images, solver: SolverSettings) -> None:
+def test_the_batch_size_does_not_change_the_answer(backend: Backend, digits: Images, solver: SolverSettings) -> None:
     whole = classify(backend, digits, solver)
     for batch_size in (1, 7, len(digits), 1000):
         assert_same(classify(backend, digits, solver, batch_size), whole)
 
 
 @every_setting
-def test_neighbours_change_nothing(backend: Backend, digits: Images, solver: SolverSettings) -> None:
-    """Neither the order nor what else is there: noise, a blank, the same digit again."""
+def test_other_images_in_the_batch_do_not_change_the_answer(
+    backend: Backend, digits: Images, solver: SolverSettings
+) -> None:
+    """Neither the order of the images matters, nor the other images: noise, a blank picture, a duplicate."""
     noise = np.random.default_rng(0).integers(0, 256, (3, 28, 28), np.uint8)
     whole = classify(backend, digits, solver)
     backwards = classify(backend, np.ascontiguousarray(digits[::-1]), solver)
@@ -78,7 +80,9 @@ def test_neighbours_change_nothing(backend: Backend, digits: Images, solver: Sol
 
 
 @every_setting
-def test_the_answer_has_its_types_and_shapes(backend: Backend, digits: Images, solver: SolverSettings) -> None:
+def test_the_answer_has_the_documented_types_and_shapes(
+    backend: Backend, digits: Images, solver: SolverSettings
+) -> None:
     answer = classify(backend, digits[:5], solver, batch_size=2)
     assert answer.logits.shape == answer.probabilities(1.0).shape == (5, 10)
     assert answer.logits.dtype == answer.probabilities(1.0).dtype == answer.error_estimate.dtype == np.float32
@@ -90,7 +94,9 @@ def test_the_answer_has_its_types_and_shapes(backend: Backend, digits: Images, s
 
 
 @every_setting
-def test_the_counts_are_those_of_the_method(backend: Backend, digits: Images, solver: SolverSettings) -> None:
+def test_the_counts_follow_from_the_tableau_of_the_method(
+    backend: Backend, digits: Images, solver: SolverSettings
+) -> None:
     answer, tableau = classify(backend, digits, solver), METHODS[solver.method]
     assert_array_equal(answer.nfe, tableau.evaluations_to_start + answer.steps * tableau.evaluations_per_step)
     assert (answer.rejected < answer.steps).all()
@@ -101,8 +107,8 @@ def test_the_counts_are_those_of_the_method(backend: Backend, digits: Images, so
         assert (answer.error_estimate > 0).all()
 
 
-def test_both_tolerances_are_heeded(backend: Backend, digits: Images) -> None:
-    """To loosen either of two tight tolerances makes the solve cheaper."""
+def test_both_tolerances_change_the_cost(backend: Backend, digits: Images) -> None:
+    """The solve becomes cheaper if either of two tight tolerances is loosened."""
     tight, relative, absolute = (
         classify(backend, digits, SolverSettings(method="bosh3", rtol=rtol, atol=atol)).nfe.sum()
         for rtol, atol in ((1e-5, 1e-5), (1e-1, 1e-5), (1e-5, 1e-1))
@@ -112,7 +118,7 @@ def test_both_tolerances_are_heeded(backend: Backend, digits: Images) -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_probabilities_are_the_softmax_over_the_temperature(
+def test_probabilities_are_the_softmax_of_the_logits_divided_by_the_temperature(
     backend: Backend, digits: Images, temperature: float
 ) -> None:
     answer = classify(backend, digits, SETTINGS[0])
@@ -123,7 +129,7 @@ def test_probabilities_are_the_softmax_over_the_temperature(
     assert_array_equal(probabilities.argmax(axis=1), answer.digits)
 
 
-def test_probabilities_of_great_logits_are_finite() -> None:
+def test_probabilities_of_large_logits_are_finite() -> None:
     logits = np.array([[1000, -1000], [0, 88.8]], np.float32)
     zeros = np.zeros(2, np.int64)
     answer = Answer(logits, zeros, zeros, zeros, np.zeros(2, np.float32), zeros)
@@ -131,14 +137,14 @@ def test_probabilities_of_great_logits_are_finite() -> None:
     assert answer.digits.tolist() == [0, 1]
 
 
-def test_images_are_left_as_they_were(backend: Backend, digits: Images) -> None:
+def test_classify_does_not_change_the_images(backend: Backend, digits: Images) -> None:
     before = digits.copy()
     classify(backend, digits, SETTINGS[4])
     assert_array_equal(digits, before)
 
 
-def test_several_threads_may_call_at_once(backend: Backend, digits: Images) -> None:
-    """With solvers and images of their own; each gets what it would alone."""
+def test_several_threads_may_classify_at_the_same_time(backend: Backend, digits: Images) -> None:
+    """Each thread has different images and settings and gets the same answer as alone."""
     work = [(digits[start : start + 3], solver) for start in range(0, 12, 3) for solver in SETTINGS]
     alone = [classify(backend, images, solver) for images, solver in work]
     with ThreadPoolExecutor(8) as pool:

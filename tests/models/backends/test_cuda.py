@@ -1,4 +1,4 @@
-"""What needs a CUDA device: `make test-gpu`."""
+"""Tests that need a CUDA device; `make test-gpu` runs them."""
 
 import numpy as np
 import pytest
@@ -14,10 +14,12 @@ pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_cuda_answers_as_the_cpu_does(
+def test_cuda_gives_the_same_digits_as_the_cpu(
     artifact: Artifact, torch_backend: TorchBackend, digits: Images, method: str
 ) -> None:
     cuda = TorchBackend(load_network(artifact), device="cuda")
     expected, answer = (classify(backend, digits, solver_for(method)) for backend in (torch_backend, cuda))
-    assert np.abs(answer.logits - expected.logits).max() < 1e-2  # CUDA convolves in TF32 where it can
+    assert (
+        np.abs(answer.logits - expected.logits).max() < 1e-2
+    )  # CUDA uses TF32 for convolutions if the device supports it
     assert (answer.digits == expected.digits).all()

@@ -1,4 +1,4 @@
-"""The backend of onnxruntime by itself: without torch, and what it says where it cannot be."""
+"""The onnxruntime backend: it works without torch, and it reports graphs and devices that it cannot use."""
 
 import json
 import subprocess
@@ -37,24 +37,26 @@ print(json.dumps({
 """
 
 
-def test_it_works_without_torch(artifact: Artifact, onnx_backend: OnnxBackend, digits: Images, tmp_path: Path) -> None:
+def test_the_backend_works_without_torch(
+    artifact: Artifact, onnx_backend: OnnxBackend, digits: Images, tmp_path: Path
+) -> None:
     np.save(tmp_path / "digits.npy", digits[:4])
     command = [sys.executable, "-c", WITHOUT_TORCH, str(artifact.folder), str(tmp_path / "digits.npy")]
-    told = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
-    assert told["unwanted"] == []
+    output = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+    assert output["unwanted"] == []
     expected = classify(onnx_backend, digits[:4], artifact.manifest.default_solver)
-    assert told["nfe"] == expected.nfe.tolist()
-    assert np.abs(np.array(told["logits"]) - expected.logits).max() < 1e-4
+    assert output["nfe"] == expected.nfe.tolist()
+    assert np.abs(np.array(output["logits"]) - expected.logits).max() < 1e-4
 
 
 @pytest.mark.parametrize("module", ["models.backends.onnx", "service.app", "training.export.write"])
-def test_onnxruntime_does_not_tell_its_maker(module: str, tmp_path: Path) -> None:
+def test_onnxruntime_sends_no_telemetry(module: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", f"import {module}, onnxruntime"]
     subprocess.run(command, cwd=ROOT, env={"HOME": str(tmp_path)}, check=True, capture_output=True)
-    assert list(tmp_path.rglob("*onnxruntime*")) == []  # where it would keep what it calls the device
+    assert list(tmp_path.rglob("*onnxruntime*")) == []  # telemetry would store a device identifier there
 
 
-def test_only_the_methods_asked_for_are_loaded(artifact_copy: Path, digits: Images) -> None:
+def test_only_the_requested_methods_are_loaded(artifact_copy: Path, digits: Images) -> None:
     (artifact_copy / step_file("rk4")).unlink()
     backend = OnnxBackend(artifact_copy, ["dopri5"])
     assert classify(backend, digits[:1], SOLVER).digits.shape == (1,)
@@ -63,7 +65,9 @@ def test_only_the_methods_asked_for_are_loaded(artifact_copy: Path, digits: Imag
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_change_nothing(artifact: Artifact, onnx_backend: OnnxBackend, digits: Images, threads: int) -> None:
+def test_the_number_of_threads_does_not_change_the_answer(
+    artifact: Artifact, onnx_backend: OnnxBackend, digits: Images, threads: int
+) -> None:
     answer = classify(OnnxBackend(artifact.folder, ["dopri5"], threads=threads), digits, SOLVER)
     expected = classify(onnx_backend, digits, SOLVER)
     assert answer.nfe.tolist() == expected.nfe.tolist()
@@ -72,7 +76,7 @@ def test_threads_change_nothing(artifact: Artifact, onnx_backend: OnnxBackend, d
 
 @pytest.mark.parametrize("file", [STEM, HEAD, DYNAMICS, step_file("dopri5")])
 @pytest.mark.parametrize("content", [None, b"", b"not a graph"])
-def test_a_graph_that_cannot_be_loaded_is_named(artifact_copy: Path, file: str, content: bytes | None) -> None:
+def test_the_error_names_a_graph_that_cannot_be_loaded(artifact_copy: Path, file: str, content: bytes | None) -> None:
     if content is None:
         (artifact_copy / file).unlink()
     else:
@@ -88,6 +92,6 @@ def test_graphs_without_their_weights_cannot_be_loaded(artifact_copy: Path) -> N
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this onnxruntime has CUDA")
-def test_without_cuda_it_says_what_to_install(artifact: Artifact) -> None:
+def test_the_error_for_missing_cuda_names_the_package_to_install(artifact: Artifact) -> None:
     with pytest.raises(ValueError, match="install onnxruntime-gpu"):
         OnnxBackend(artifact.folder, ["dopri5"], device="cuda")

@@ -1,4 +1,4 @@
-"""The backend of torch by itself: the network that was exported, and what it says where it cannot be."""
+"""The torch backend: it runs the exported network, and it reports weights and devices that it cannot use."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from models.solvers.solve import Outcome, solve
 from training.export.write import Source
 
 
-def test_the_network_is_the_one_that_was_exported(artifact: Artifact, source: Source) -> None:
+def test_the_loaded_network_equals_the_exported_network(artifact: Artifact, source: Source) -> None:
     network = load_network(artifact)
     expected = source.network.state_dict()
     assert isinstance(network.stem, nn.Sequential)
@@ -30,7 +30,9 @@ def test_the_network_is_the_one_that_was_exported(artifact: Artifact, source: So
         assert torch.equal(weight, expected[name]), name
 
 
-def test_it_answers_as_the_network_does(torch_backend: TorchBackend, source: Source, digits: Images) -> None:
+def test_the_backend_gives_the_same_answer_as_the_network(
+    torch_backend: TorchBackend, source: Source, digits: Images
+) -> None:
     network, images, solver = source.network, torch.from_numpy(digits.copy()), SolverSettings.adaptive("bosh3", 1e-2)
     assert isinstance(network, ODENet)
     with torch.no_grad():
@@ -43,7 +45,7 @@ def test_it_answers_as_the_network_does(torch_backend: TorchBackend, source: Sou
 
 @pytest.mark.parametrize("name", ["mlp", "resnet", "stem-only"])
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
-def test_a_network_without_an_ode_answers_at_no_evaluation(digits: Images, name: NetworkName, batch_size: int) -> None:
+def test_a_network_without_an_ode_needs_no_evaluations(digits: Images, name: NetworkName, batch_size: int) -> None:
     torch.manual_seed(0)
     network = NETWORKS[name](Normalisation(0.13, 0.31))
     with torch.no_grad():
@@ -58,7 +60,7 @@ def test_a_network_without_an_ode_answers_at_no_evaluation(digits: Images, name:
     assert set(answer.outcome.tolist()) == {Outcome.converged}
 
 
-def test_it_records_no_gradients(torch_backend: TorchBackend, digits: Images) -> None:
+def test_the_backend_records_no_gradients(torch_backend: TorchBackend, digits: Images) -> None:
     z = torch_backend.stem(digits)
     assert not z.requires_grad
     assert not torch_backend.head(z).requires_grad
@@ -66,17 +68,17 @@ def test_it_records_no_gradients(torch_backend: TorchBackend, digits: Images) ->
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this torch has CUDA")
-def test_without_cuda_it_says_so(artifact: Artifact) -> None:
+def test_the_error_for_missing_cuda_names_the_device(artifact: Artifact) -> None:
     with pytest.raises(ValueError, match="device cuda: torch sees no CUDA device"):
         TorchBackend(load_network(artifact), device="cuda")
 
 
-@pytest.mark.parametrize("change", ["missing", "further", "of another shape"])
-def test_weights_of_another_network_are_named(artifact: Artifact, artifact_copy: Path, change: str) -> None:
+@pytest.mark.parametrize("change", ["missing", "additional", "of another shape"])
+def test_the_error_names_weights_of_another_network(artifact: Artifact, artifact_copy: Path, change: str) -> None:
     tensors = load_file(artifact_copy / WEIGHTS)
     if change == "missing":
         del tensors["head.4.bias"]
-    elif change == "further":
+    elif change == "additional":
         tensors["head.5.bias"] = torch.zeros(2)
     else:
         tensors["head.4.bias"] = torch.zeros(2)
@@ -86,7 +88,9 @@ def test_weights_of_another_network_are_named(artifact: Artifact, artifact_copy:
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", bytes(64), None])
-def test_weights_that_cannot_be_read_are_named(artifact: Artifact, artifact_copy: Path, content: bytes | None) -> None:
+def test_the_error_names_weights_that_cannot_be_read(
+    artifact: Artifact, artifact_copy: Path, content: bytes | None
+) -> None:
     if content is None:
         (artifact_copy / WEIGHTS).unlink()
     else:

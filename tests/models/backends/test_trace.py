@@ -1,4 +1,4 @@
-"""A trace tells what a solve went through, and changes nothing about it."""
+"""A trace records every attempted step of a solve and does not change its answer."""
 
 from itertools import pairwise
 
@@ -27,44 +27,47 @@ SOLVERS = {
 every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
 
 
-def flown(
+def solved_in_flight(
     backend: Backend, solver: SolverSettings, traced: set[int], digits: int = len(DIGITS), max_nfe: int | None = None
 ) -> tuple[dict[int, Answer], dict[int, Trace]]:
-    """The answers to digits of which one joins at each attempt, so that each flies at a time of its own; the traces."""
+    """Solve digits in one flight and return the answers and the traces.
+
+    One digit joins before each attempt, so the rows of the flight are at different times.
+    """
     flight, answers = backend.flight(solver.method, CAPACITY), dict[int, Answer]()
     traces = {digit: Trace() for digit in traced}
-    waiting, seats = list(range(digits)), list[int]()
-    while waiting or seats:
-        if waiting and len(seats) < CAPACITY:
-            digit = waiting.pop(0)
+    queue, digit_of_slot = list(range(digits)), list[int]()
+    while queue or digit_of_slot:
+        if queue and len(digit_of_slot) < CAPACITY:
+            digit = queue.pop(0)
             flight.join(DIGITS[digit : digit + 1], [solver], [max_nfe], [traces.get(digit)])
-            seats.append(digit)
-        if places := flight.attempt():
-            answer = flight.leave(places)
-            for row, place in enumerate(places):
-                answers[seats[place]] = Answer._make(column[row] for column in answer)
-            for place in reversed(places):
-                seats[place] = seats[-1]
-                seats.pop()
+            digit_of_slot.append(digit)
+        if slots := flight.attempt():
+            answer = flight.leave(slots)
+            for row, slot in enumerate(slots):
+                answers[digit_of_slot[slot]] = Answer._make(column[row] for column in answer)
+            for slot in reversed(slots):
+                digit_of_slot[slot] = digit_of_slot[-1]
+                digit_of_slot.pop()
     assert not flight.traced
     return answers, traces
 
 
 @every_solver
 @pytest.mark.parametrize("traced", [{0}, {3, 6}, set(range(8))], ids=["the first", "two", "all"])
-def test_whoever_is_traced_every_answer_is_bit_for_bit_the_same(
+def test_tracing_does_not_change_any_bit_of_any_answer(
     backend: Backend, solver: SolverSettings, traced: set[int]
 ) -> None:
-    expected, _ = flown(backend, solver, set())
-    answers, _ = flown(backend, solver, traced)
+    expected, _ = solved_in_flight(backend, solver, set())
+    answers, _ = solved_in_flight(backend, solver, traced)
     for digit, answer in answers.items():
         for name in Answer._fields:
             assert_array_equal(getattr(answer, name), getattr(expected[digit], name), err_msg=name)
 
 
 @every_solver
-def test_a_trace_adds_up_to_its_answer(backend: Backend, solver: SolverSettings) -> None:
-    answers, traces = flown(backend, solver, {1, 4, 7})
+def test_a_trace_agrees_with_its_answer(backend: Backend, solver: SolverSettings) -> None:
+    answers, traces = solved_in_flight(backend, solver, {1, 4, 7})
     for digit, trace in traces.items():
         answer, accepted = answers[digit], [attempt for attempt in trace.attempts if attempt.accepted]
         assert len(trace.attempts) == answer.steps
@@ -79,9 +82,9 @@ def test_a_trace_adds_up_to_its_answer(backend: Backend, solver: SolverSettings)
 
 
 @every_solver
-def test_a_trace_is_that_of_the_solve_of_the_image_alone(solver: SolverSettings) -> None:
+def test_a_trace_equals_the_observed_solve_of_the_image_alone(solver: SolverSettings) -> None:
     backend = backend_of("onnxruntime")
-    _, traces = flown(backend, solver, set(range(8)))
+    _, traces = solved_in_flight(backend, solver, set(range(8)))
     for digit, trace in traces.items():
         expected = []
         solve(
@@ -93,38 +96,38 @@ def test_a_trace_is_that_of_the_solve_of_the_image_alone(solver: SolverSettings)
         assert [(attempt.t, attempt.error, attempt.accepted) for attempt in trace.attempts] == expected
 
 
-def test_rejected_steps_are_told(backend: Backend) -> None:
-    _, traces = flown(backend, SolverSettings.adaptive("dopri5", 1e-5), set(range(8)))
+def test_a_trace_contains_rejected_steps(backend: Backend) -> None:
+    _, traces = solved_in_flight(backend, SolverSettings.adaptive("dopri5", 1e-5), set(range(8)))
     assert any(not attempt.accepted for trace in traces.values() for attempt in trace.attempts)
 
 
-def test_every_attempt_of_a_long_solve_is_told(backend: Backend) -> None:
-    answers, traces = flown(backend, SolverSettings.adaptive("heun2", 1e-6), {0}, digits=1)
+def test_a_trace_contains_every_attempt_of_a_long_solve(backend: Backend) -> None:
+    answers, traces = solved_in_flight(backend, SolverSettings.adaptive("heun2", 1e-6), {0}, digits=1)
     assert len(traces[0].attempts) == answers[0].steps > 200
 
 
-def test_a_solve_that_is_given_up_ends_where_it_came_to(backend: Backend) -> None:
-    hopeless = SolverSettings.model_construct(method="heun2", rtol=1e-9, atol=1e-9)
-    answers, traces = flown(backend, hopeless, {0}, digits=1)
+def test_the_trace_of_a_solve_that_is_given_up_ends_at_the_last_state(backend: Backend) -> None:
+    too_tight = SolverSettings.model_construct(method="heun2", rtol=1e-9, atol=1e-9)
+    answers, traces = solved_in_flight(backend, too_tight, {0}, digits=1)
     assert answers[0].outcome == Outcome.max_steps
     assert len(traces[0].attempts) == MAX_STEPS
     assert 0 < traces[0].depth[-1].t < 1
     assert_array_equal(traces[0].depth[-1].logits, answers[0].logits)
 
 
-def test_a_last_step_that_is_forced_is_told_with_its_size(backend: Backend) -> None:
-    answers, traces = flown(backend, SolverSettings.adaptive("heun2", 1e-4), {0}, digits=1, max_nfe=6)
+def test_a_trace_contains_the_size_of_a_forced_last_step(backend: Backend) -> None:
+    answers, traces = solved_in_flight(backend, SolverSettings.adaptive("heun2", 1e-4), {0}, digits=1, max_nfe=6)
     assert answers[0].outcome == Outcome.max_nfe
     last = traces[0].attempts[-1]
     assert (last.size, last.accepted, traces[0].depth[-1].t) == (1 - last.t, True, 1)
 
 
-def test_who_is_dropped_takes_its_trace_along(backend: Backend) -> None:
+def test_dropping_a_row_drops_its_trace(backend: Backend) -> None:
     solver, flight = SOLVERS["heun2"], backend.flight("heun2", 3)
     traces = [Trace(), Trace(), Trace()]
     flight.join(DIGITS[:3], [solver] * 3, [None] * 3, traces)
     flight.attempt()
-    flight.drop([0])  # the last row moves into its place
+    flight.drop([0])  # the last row moves into the freed slot
     flight.attempt()
     assert [len(trace.attempts) for trace in traces] == [1, 2, 2]
     flight.drop([0, 1])

@@ -1,4 +1,4 @@
-"""The multilayer perceptron: its arithmetic."""
+"""The arithmetic of the multilayer perceptron."""
 
 import torch
 from torch.testing import assert_close
@@ -7,7 +7,7 @@ from models.networks.layers import Normalisation
 from models.networks.mlp import MLP
 
 
-def test_its_logits_are_those_of_two_matrices_and_a_rectifier() -> None:
+def test_the_logits_equal_two_matrix_products_with_a_rectifier_between_them() -> None:
     torch.manual_seed(0)
     network = MLP(Normalisation(mean=0.25, std=0.5), classes=3)
     weight1, bias1, weight2, bias2 = network.parameters()

@@ -1,4 +1,4 @@
-"""The ODE-Net and its layers: their arithmetic, their shapes, and that every image is classified on its own."""
+"""The ODE-Net and its layers: their arithmetic, their shapes, and the independence of the images in a batch."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def _seed() -> None:
 
 @pytest.fixture
 def network() -> ODENet:
-    """A network whose dynamics matter: of norms scaled beyond one, its solves take more than one step."""
+    """A network with strong dynamics: its norms have scales above one, so its solves take more than one step."""
     network = ODENet(NORMALISATION).eval().requires_grad_(False)
     for module in network.dynamics.modules():
         if isinstance(module, nn.GroupNorm):
@@ -38,32 +38,32 @@ def random_images(rows: int) -> Tensor:
 
 
 def settings(method: str, tolerance: float, steps: int) -> SolverSettings:
-    """The one or the other, as the method takes it."""
+    """The setting of a method: the tolerance for an adaptive method, the steps for a fixed-step method."""
     if METHODS[method].adaptive:
         return SolverSettings.adaptive(method, tolerance)
     return SolverSettings(method=method, steps=steps)
 
 
 def solution_of(network: ODENet, images: Tensor, solver: SolverSettings) -> Solution:
-    """The solve between stem and head."""
+    """The result of the solve between stem and head."""
     return solve(network.step(solver.method), network.stem(images), **solver.arguments)
 
 
 def random_norm() -> GroupNorm:
-    """A group normalisation whose scale and shift are not those of a new one."""
+    """A group normalisation with random scales and shifts."""
     norm = GroupNorm(8, 16)
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
     return norm
 
 
-def test_normalise_scales_by_the_training_pixels() -> None:
+def test_normalise_uses_the_mean_and_deviation_of_the_training_pixels() -> None:
     images = torch.tensor([[[0, 255]]], dtype=torch.uint8)
     assert_close(Normalise(NORMALISATION)(images), torch.tensor([[[[-0.5, 1.5]]]]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_normalise_takes_bytes_and_floats_alike(dtype: torch.dtype) -> None:
+def test_normalise_gives_the_same_result_for_bytes_and_floats(dtype: torch.dtype) -> None:
     images = random_images(3)
     normal = Normalise(NORMALISATION)(images.to(dtype))
     assert normal.dtype == dtype
@@ -72,14 +72,14 @@ def test_normalise_takes_bytes_and_floats_alike(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 5])
-def test_group_norm_is_torchs_own(rows: int) -> None:
+def test_group_norm_equals_the_group_norm_of_torch(rows: int) -> None:
     norm, x = random_norm(), 3 * torch.randn(rows, 16, 6, 5) + 1
     assert_close(norm(x), F.group_norm(x, 8, norm.weight, norm.bias))
 
 
 @pytest.mark.parametrize("rows", [2, 5])
 def test_group_norm_keeps_its_values_when_exported(rows: int) -> None:
-    """Although it is then a layer normalisation."""
+    """The exported graph contains a layer normalisation instead."""
     norm, x = random_norm(), 3 * torch.randn(rows, 16, 6, 5) + 1
     program = torch.export.export(norm, (x,))
     assert torch.ops.aten.layer_norm.default in {node.target for node in program.graph.nodes}
@@ -94,7 +94,7 @@ def test_dynamics_keep_their_values_when_exported_for_any_number_of_rows(network
     assert_close(exported(t, z), network.dynamics(t, z), rtol=1e-5, atol=1e-5)
 
 
-def test_concat_conv_convolves_the_time_as_a_further_channel() -> None:
+def test_concat_conv_equals_a_convolution_with_a_time_channel() -> None:
     layer, t, x = ConcatConv(4), torch.tensor([0.0, 0.3, 1.0]), torch.randn(3, 4, 6, 6)
     assert layer.conv.bias is not None
     whole = nn.Conv2d(5, 4, 3, padding=1)
@@ -103,8 +103,8 @@ def test_concat_conv_convolves_the_time_as_a_further_channel() -> None:
     assert_close(layer(t, x), whole(torch.cat((times, x), dim=1)), rtol=1e-5, atol=1e-5)
 
 
-def test_concat_conv_begins_as_a_whole_convolution_would() -> None:
-    """Uniform, within a bound that counts the channel of the time."""
+def test_concat_conv_has_the_initial_weights_of_a_convolution_with_a_time_channel() -> None:
+    """The weights are uniform, and their bound counts the time channel."""
     layer, bound = ConcatConv(64), 1 / (65 * 9) ** 0.5
     parameters = dict(layer.named_parameters())
     assert set(parameters) == {"conv.weight", "conv.bias", "time_weight"}
@@ -125,8 +125,8 @@ def test_the_state_keeps_its_shape(network: ODENet) -> None:
     assert network.dynamics(torch.zeros(3), state).shape == state.shape
 
 
-def test_the_strided_stem_comes_to_the_same_state_at_less_cost(network: ODENet) -> None:
-    """So that all else is the same network."""
+def test_the_strided_stem_has_the_same_output_shape_as_the_papers_stem(network: ODENet) -> None:
+    """All other parameters of the two networks have the same shapes, too."""
     strided = StridedODENet(NORMALISATION)
     assert strided.stem(random_images(3)).shape == (3, CHANNELS, 6, 6)
     assert WideODENet(NORMALISATION).stem(random_images(3)).shape == (3, WIDE, 6, 6)
@@ -137,20 +137,20 @@ def test_the_strided_stem_comes_to_the_same_state_at_less_cost(network: ODENet) 
 @pytest.mark.parametrize(
     "solver", [settings("rk4", 0, 2), SolverSettings(method="bosh3", rtol=1e-1, atol=1e-3)], ids=str
 )
-def test_the_logits_are_the_heads_of_the_end_of_the_solve(network: ODENet, solver: SolverSettings) -> None:
+def test_the_logits_are_the_head_applied_to_the_end_of_the_solve(network: ODENet, solver: SolverSettings) -> None:
     images = random_images(3)
     assert_close(network(images, solver), network.head(solution_of(network, images, solver).z), rtol=0, atol=0)
 
 
-def test_unless_asked_it_solves_by_dopri5_at_a_thousandth(network: ODENet) -> None:
+def test_the_default_solver_is_dopri5_with_tolerance_1e_3(network: ODENet) -> None:
     images = random_images(2)
     assert SolverSettings.adaptive("dopri5", 1e-3) == DEFAULT_SOLVER
     assert_close(network(images), network(images, DEFAULT_SOLVER), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_is_applied_as_asked(network: ODENet, method: str) -> None:
-    """A fixed number of steps, or as many as the tolerance takes; whoever observes sees each of them."""
+def test_the_solve_uses_the_requested_method(network: ODENet, method: str) -> None:
+    """A fixed-step method takes the requested steps, and the observer sees every attempt of any method."""
     images, solver, attempts = random_images(2), settings(method, 1e-2, 3), list[Attempt]()
     network(images, solver, observe=lambda rows, t, h, tried: attempts.append(tried))
     solution = solution_of(network, images, solver)
@@ -163,7 +163,7 @@ def test_a_method_is_applied_as_asked(network: ODENet, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["bosh3", "dopri5", "tsit5"])
-def test_a_tighter_tolerance_costs_more_and_errs_less(network: ODENet, method: str) -> None:
+def test_a_tighter_tolerance_costs_more_and_is_more_accurate(network: ODENet, method: str) -> None:
     images = random_images(2)
     loose, tight = (SolverSettings.adaptive(method, tolerance) for tolerance in (1e-1, 1e-3))
     assert (solution_of(network, images, loose).nfe < solution_of(network, images, tight).nfe).all()
@@ -184,16 +184,16 @@ def test_a_tighter_tolerance_costs_more_and_errs_less(network: ODENet, method: s
     ],
     ids=str,
 )
-def test_an_image_is_solved_alike_alone_and_in_any_batch(network: ODENet, solver: SolverSettings) -> None:
-    """Its neighbours change neither where it ends nor the steps that it takes."""
+def test_an_image_has_the_same_solution_alone_and_in_any_batch(network: ODENet, solver: SolverSettings) -> None:
+    """The other images of the batch change neither its final state nor its number of steps."""
     images = random_images(7)
-    images[::2] //= 16  # half of them dim, so that not all rows take the same steps
+    images[::2] //= 16  # half of the images are dark, so the rows take different steps
     whole = solution_of(network, images, solver)
     for rows in ([0], [3], [4, 1], [6, 5, 4, 3, 2, 1, 0]):
-        theirs = solution_of(network, images[rows], solver)
-        assert_close(network.head(theirs.z), network.head(whole.z[rows]), rtol=0, atol=1e-4)
-        assert torch.equal(theirs.steps, whole.steps[rows])
-        assert torch.equal(theirs.nfe, whole.nfe[rows])
+        part = solution_of(network, images[rows], solver)
+        assert_close(network.head(part.z), network.head(whole.z[rows]), rtol=0, atol=1e-4)
+        assert torch.equal(part.steps, whole.steps[rows])
+        assert torch.equal(part.nfe, whole.nfe[rows])
 
 
 @pytest.mark.parametrize("adjoint", [False, True])
@@ -201,7 +201,7 @@ def test_an_image_is_solved_alike_alone_and_in_any_batch(network: ODENet, solver
 def test_autocast_keeps_the_state_in_single_precision(network: ODENet, method: str, adjoint: bool) -> None:
     images, solver, attempts = random_images(2), settings(method, 1e-1, 2), list[Attempt]()
     with torch.autocast("cpu", torch.bfloat16):
-        assert network.stem(images).dtype == torch.bfloat16, "the case is not the one it is meant to be"
+        assert network.stem(images).dtype == torch.bfloat16, "this test needs autocast to change the stem's type"
         logits = network(images, solver, adjoint=adjoint, observe=lambda rows, t, h, tried: attempts.append(tried))
     assert {tried.z.dtype for tried in attempts} == {tried.error.dtype for tried in attempts} == {torch.float32}
     assert_close(logits.float(), network(images, solver), rtol=0.1, atol=0.1)
@@ -215,7 +215,7 @@ def test_double_precision_is_kept(network: ODENet) -> None:
 
 @pytest.mark.parametrize("adjoint", [False, True])
 @pytest.mark.parametrize("method", ["rk4", "dopri5"])
-def test_every_parameter_learns(method: str, adjoint: bool) -> None:
+def test_every_parameter_has_a_gradient(method: str, adjoint: bool) -> None:
     network = ODENet(NORMALISATION)
     logits = network(random_images(4), settings(method, 1e-1, 2), adjoint=adjoint)
     names, parameters = zip(*network.named_parameters(), strict=True)
@@ -225,12 +225,12 @@ def test_every_parameter_learns(method: str, adjoint: bool) -> None:
         assert (gradient != 0).any(), name
 
 
-def test_either_way_to_the_gradient_starts_from_the_same_answer(network: ODENet) -> None:
+def test_the_adjoint_does_not_change_the_logits(network: ODENet) -> None:
     images, solver = random_images(2), SolverSettings.adaptive("bosh3", 1e-2)
     assert torch.equal(network(images, solver, adjoint=True), network(images, solver))
 
 
-def test_step_is_of_the_networks_own_dynamics(network: ODENet) -> None:
+def test_a_step_uses_the_dynamics_of_the_network(network: ODENet) -> None:
     step = network.step("bosh3")
     assert isinstance(step.dynamics, Dynamics)
     assert step.dynamics is network.dynamics

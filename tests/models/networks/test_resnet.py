@@ -1,4 +1,4 @@
-"""The ResNet: its blocks, and how many of them there are."""
+"""The ResNet: its blocks and their number."""
 
 import pytest
 import torch
@@ -10,8 +10,8 @@ from models.networks.layers import CHANNELS, GROUPS, Normalisation
 from models.networks.resnet import ResidualBlock, ResNet
 
 NORMALISATION = Normalisation(mean=0.25, std=0.5)
-A_BLOCK = 2 * 2 * CHANNELS + 2 * 9 * CHANNELS**2
-"""Parameters of a residual block: scale and shift of two normalisations, and two kernels."""
+BLOCK_PARAMETERS = 2 * 2 * CHANNELS + 2 * 9 * CHANNELS**2
+"""The parameters of a residual block: the scales and shifts of two normalisations, and two kernels."""
 
 
 @pytest.fixture(autouse=True)
@@ -24,23 +24,23 @@ def parameters(network: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 6, 7])
-def test_every_block_adds_the_same(blocks: int) -> None:
-    """And maps 64 pictures of 7x7 to as many of the same size."""
+def test_every_block_adds_the_same_number_of_parameters(blocks: int) -> None:
+    """The number of blocks does not change the output shape of the stem."""
     network = ResNet(NORMALISATION, blocks=blocks)
-    assert parameters(network) == 601_482 + (blocks - 6) * A_BLOCK
-    assert parameters(ResidualBlock()) == A_BLOCK
+    assert parameters(network) == 601_482 + (blocks - 6) * BLOCK_PARAMETERS
+    assert parameters(ResidualBlock()) == BLOCK_PARAMETERS
     assert network.stem(torch.zeros(2, 28, 28)).shape == (2, CHANNELS, 7, 7)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("side", [7, 13, 26])
-def test_a_stride_divides_the_side(stride: int, side: int) -> None:
+def test_the_stride_divides_the_height_and_the_width(stride: int, side: int) -> None:
     shape = ResidualBlock(stride)(torch.zeros(2, CHANNELS, side, side)).shape
     assert shape == (2, CHANNELS, -(-side // stride), -(-side // stride))
 
 
-def test_a_block_whose_last_kernel_is_zero_changes_nothing() -> None:
-    """What it computes is the difference from what it is given."""
+def test_a_block_whose_last_kernel_is_zero_is_the_identity() -> None:
+    """The convolutions of a block compute the difference between its output and its input."""
     block, x = ResidualBlock(), torch.randn(2, CHANNELS, 7, 7)
     assert (block(x) - x).abs().max() > 0.1
     nn.init.zeros_(block.conv2.weight)
@@ -48,8 +48,8 @@ def test_a_block_whose_last_kernel_is_zero_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_block_is_two_convolutions_each_after_its_normalisation(stride: int) -> None:
-    """The order of He et al. 2016; a strided block's shortcut begins behind the first rectifier."""
+def test_a_block_normalises_before_each_of_its_two_convolutions(stride: int) -> None:
+    """The order is that of He et al. 2016. The shortcut of a strided block starts after the first rectifier."""
     block, x = ResidualBlock(stride), torch.randn(2, CHANNELS, 6, 6)
     for norm in (block.norm1, block.norm2):
         nn.init.normal_(norm.weight)

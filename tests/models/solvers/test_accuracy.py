@@ -1,4 +1,4 @@
-"""How close the solves come to the truth: to closed solutions, to tolerances, and to other people's solvers."""
+"""The accuracy of the solves, compared with closed solutions, tolerances and other solvers."""
 
 import math
 from collections.abc import Callable
@@ -42,22 +42,22 @@ class Dynamics(nn.Module):
 
 
 def bell(t: Tensor, z: Tensor) -> Tensor:
-    """z' = -2 t z^2, whose solution from z(0) = 1 is the bell 1 / (1 + t^2)."""
+    """z' = -2 t z^2. Its solution from z(0) = 1 is the bell curve 1 / (1 + t^2)."""
     return -2 * t.view(-1, 1) * z**2
 
 
 def swing(t: Tensor, z: Tensor) -> Tensor:
-    """z' = 4 cos(5t) z, whose solution is z(0) e^(4/5 sin 5t)."""
+    """z' = 4 cos(5t) z. Its solution is z(0) e^(4/5 sin 5t)."""
     return 4 * torch.cos(5 * t).view(-1, 1) * z
 
 
 def swing_at_the_end(z: Tensor) -> Tensor:
-    """Its solution at t = 1."""
+    """The solution of `swing` at t = 1."""
     return z * math.exp(0.8 * math.sin(5))
 
 
 def predators_and_prey(t: Tensor, z: Tensor) -> Tensor:
-    """Lotka and Volterra's equations, run eight times as fast, of a prey that thrives with the seasons."""
+    """The Lotka-Volterra equations, eight times as fast, with a growth rate of the prey that depends on the time."""
     prey, predators = z[..., 0], z[..., 1]
     season = 1.5 + torch.sin(6 * t)
     return 8 * torch.stack((prey * (season - predators), predators * (prey - 1)), dim=-1)
@@ -67,12 +67,12 @@ ANIMALS = torch.tensor([[1.0, 0.5], [2.0, 1.0], [0.3, 1.8]], dtype=F64)
 
 
 def slope(x: list[float], y: list[float]) -> float:
-    """The slope of the line through the points on logarithmic scales."""
+    """The slope of the regression line through the points on logarithmic scales."""
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
 def fixed_steps(tableau: Tableau, steps: int) -> Tensor:
-    """The bell at t = 1 after equal steps, whatever the error estimate says of them."""
+    """The bell curve at t = 1 after equal steps; the tolerance is infinite, so every step is accepted."""
     step = Step(Dynamics(bell), tableau)
     z, t, h, loose = (torch.full((1,), value, dtype=F64) for value in (1.0, 0.0, 1 / steps, math.inf))
     z = z.unsqueeze(1)
@@ -93,7 +93,7 @@ def test_global_error_shrinks_with_the_order_of_the_method(method: str) -> None:
 
 
 @every_adaptive_method
-def test_error_estimate_shrinks_with_the_stated_power_of_the_step(method: str) -> None:
+def test_error_estimate_is_proportional_to_the_stated_power_of_the_step(method: str) -> None:
     tableau = METHODS[method]
     widths = [0.2 / 2**n for n in range(5)]
     h, z = torch.tensor(widths, dtype=F64), torch.full((5, 1), 1 / 1.09, dtype=F64)
@@ -104,9 +104,9 @@ def test_error_estimate_shrinks_with_the_stated_power_of_the_step(method: str) -
 
 @pytest.mark.parametrize(("method", "tightest"), [("heun2", -6), ("bosh3", -8), ("dopri5", -9), ("tsit5", -9)])
 def test_error_follows_the_tolerance(method: str, tightest: int) -> None:
-    """One solve for all tolerances, each of them a row's own; of each the worst over swings of several sizes.
+    """One solve covers all tolerances, one per row. For each tolerance we take the worst of several initial sizes.
 
-    An estimate can only be trusted of a step that sees how the solution swings, and so the first is a tenth.
+    The first step is 0.1, because the error estimate of a step that is longer than the oscillation is unreliable.
     """
     decades = torch.arange(-3, tightest - 1, -1, dtype=F64)
     sizes = torch.tensor([0.01, 0.1, 0.3, 1.0, 3.0], dtype=F64)
@@ -125,8 +125,8 @@ def test_error_follows_the_tolerance(method: str, tightest: int) -> None:
 
 @every_adaptive_method
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-4, 1e-5, 1e-6])
-def test_reported_error_is_no_understatement(method: str, tolerance: float) -> None:
-    """It is of the lower order of the pair, and summed over steps as if no two errors cancelled."""
+def test_the_reported_error_is_not_much_too_small(method: str, tolerance: float) -> None:
+    """It estimates the error of the pair's lower order, and its sum over the steps ignores that errors can cancel."""
     z = torch.ones(1, 1, dtype=F64)
     solution = solve(
         Step(Dynamics(swing), METHODS[method]), z, rtol=tolerance, atol=tolerance, first_step=0.1, max_steps=9999
@@ -136,7 +136,7 @@ def test_reported_error_is_no_understatement(method: str, tolerance: float) -> N
 
 
 def reference(f: Callable[[Tensor, Tensor], Tensor], z: Tensor) -> Tensor:
-    """Every row by SciPy's method of order eight."""
+    """The solution of every row by SciPy's method of order eight."""
 
     def right_hand_side(t: float, y: Vector) -> Vector:
         return f(torch.tensor([t], dtype=F64), torch.from_numpy(y).unsqueeze(0)).squeeze(0).numpy()
@@ -146,7 +146,7 @@ def reference(f: Callable[[Tensor, Tensor], Tensor], z: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("method", "tolerance"), [("bosh3", 1e-7), ("dopri5", 1e-12), ("tsit5", 1e-12)])
-def test_agrees_with_scipy_on_a_system_that_is_not_linear(method: str, tolerance: float) -> None:
+def test_solutions_agree_with_scipy_on_a_nonlinear_system(method: str, tolerance: float) -> None:
     solution = solve(
         Step(Dynamics(predators_and_prey), METHODS[method]), ANIMALS, rtol=tolerance, atol=tolerance, max_steps=5000
     )
@@ -155,7 +155,7 @@ def test_agrees_with_scipy_on_a_system_that_is_not_linear(method: str, tolerance
 
 
 @pytest.mark.parametrize("method", ["euler", "midpoint"])
-def test_fixed_steps_are_torchdiffeqs(method: str) -> None:
+def test_fixed_steps_agree_with_torchdiffeq(method: str) -> None:
     times = torch.tensor([0.0, 1.0], dtype=F64)
     theirs = torchdiffeq.odeint(predators_and_prey, ANIMALS, times, method=method, options={"step_size": 1 / 32})[-1]
     ours = solve(Step(Dynamics(predators_and_prey), METHODS[method]), ANIMALS, first_step=1 / 32)
@@ -163,8 +163,8 @@ def test_fixed_steps_are_torchdiffeqs(method: str) -> None:
     assert_close(ours.z, theirs, rtol=1e-12, atol=1e-12)
 
 
-def test_rk4_agrees_with_torchdiffeqs_other_rule_of_the_same_order() -> None:
-    """Theirs is the 3/8 rule: the two differ by their errors, which are of the fourth order."""
+def test_rk4_agrees_with_the_other_fourth_order_rule_of_torchdiffeq() -> None:
+    """torchdiffeq uses the 3/8 rule. The two rules differ by their errors, which are of the fourth order."""
     times = torch.tensor([0.0, 1.0], dtype=F64)
     theirs = torchdiffeq.odeint(predators_and_prey, ANIMALS, times, method="rk4", options={"step_size": 1 / 512})[-1]
     ours = solve(Step(Dynamics(predators_and_prey), METHODS["rk4"]), ANIMALS, first_step=1 / 512)
@@ -172,7 +172,7 @@ def test_rk4_agrees_with_torchdiffeqs_other_rule_of_the_same_order() -> None:
 
 
 @pytest.mark.parametrize(("method", "tolerance"), [("bosh3", 1e-7), ("dopri5", 1e-9)])
-def test_adaptive_steps_agree_with_torchdiffeqs(method: str, tolerance: float) -> None:
+def test_adaptive_steps_agree_with_torchdiffeq(method: str, tolerance: float) -> None:
     times = torch.tensor([0.0, 1.0], dtype=F64)
     theirs = torchdiffeq.odeint(predators_and_prey, ANIMALS, times, method=method, rtol=tolerance, atol=tolerance)[-1]
     ours = solve(Step(Dynamics(predators_and_prey), METHODS[method]), ANIMALS, rtol=tolerance, atol=tolerance)
@@ -180,7 +180,7 @@ def test_adaptive_steps_agree_with_torchdiffeqs(method: str, tolerance: float) -
 
 
 def linear_rows(seed: int, rows: int) -> tuple[Tensor, Tensor]:
-    """Rows whose state is [z | A], and for each the exact solution at t = 1 of z' = A z."""
+    """Rows with the state [z | A], and for each row the exact solution of z' = A z at t = 1."""
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(rows, 2, 1, generator=generator, dtype=F64)
     a = torch.empty(rows, 2, 2, dtype=F64).uniform_(-2, 2, generator=generator)
@@ -188,7 +188,7 @@ def linear_rows(seed: int, rows: int) -> tuple[Tensor, Tensor]:
 
 
 def linear(t: Tensor, state: Tensor) -> Tensor:
-    """z' = A z and A' = 0, where the state is [z | A]."""
+    """z' = A z and A' = 0, for the state [z | A]."""
     z, a = state[..., :1], state[..., 1:]
     return torch.cat((a @ z, torch.zeros_like(a)), dim=2)
 

@@ -1,4 +1,4 @@
-"""The gradient by the adjoint equation: it is that of the solution, at a memory that no step adds to."""
+"""The gradient by the adjoint equation: it is correct, and its memory does not grow with the number of steps."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,7 @@ every_method = pytest.mark.parametrize("method", METHODS)
 
 
 class Smooth(nn.Module):
-    """z' = V tanh(W [t, z] + b), which notes in what its matrices are multiplied."""
+    """z' = V tanh(W [t, z] + b). The module records the types in which it computes."""
 
     def __init__(self, size: int = 3, dtype: torch.dtype = F64) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Smooth(nn.Module):
 
 
 class Scaled(nn.Module):
-    """z' = w g(t, z) of one weight."""
+    """z' = w g(t, z) with one weight w."""
 
     def __init__(self, g: Callable[[Tensor, Tensor], Tensor], weight: float = 1.0) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ def states(*rows: list[float]) -> Tensor:
 
 
 def gradients(solution: Solution, z: Tensor, dynamics: nn.Module) -> tuple[Tensor, ...]:
-    """Of some function of the end of the solve, in the state that it began with and in the weights."""
+    """The gradients of a function of the final state, by the initial state and by the weights."""
     return torch.autograd.grad(solution.z.sin().sum(), (z, *dynamics.parameters()))
 
 
@@ -75,22 +75,24 @@ def gradients(solution: Solution, z: Tensor, dynamics: nn.Module) -> tuple[Tenso
         ("tsit5", 1e-11, None, 1e-8),
     ],
 )
-def test_it_agrees_with_the_gradient_through_the_solver(
+def test_the_gradient_agrees_with_the_gradient_through_the_solver(
     method: str, tolerance: float, first_step: float | None, agreement: float
 ) -> None:
-    """Which is another one by the errors of the solves alone."""
+    """The two gradients differ only by the errors of the solves."""
     dynamics, z = Smooth(), states([1.0, -0.5, 0.3], [0.2, 2.0, -1.0])
     step = Step(dynamics, METHODS[method])
     direct, adjoint = (
         gradients(by(step, z, rtol=tolerance, atol=tolerance, first_step=first_step), z, dynamics)
         for by in (solve, solve_with_adjoint)
     )
-    assert min(float(gradient.abs().max()) for gradient in direct) > 0.01, "the case is not the one it is meant to be"
+    assert min(float(gradient.abs().max()) for gradient in direct) > 0.01, (
+        "this test needs gradients that are not near zero"
+    )
     assert_close(adjoint, direct, rtol=agreement, atol=agreement)
 
 
 @pytest.mark.parametrize(("method", "order"), [("euler", 1), ("midpoint", 2), ("rk4", 4)])
-def test_of_equal_steps_it_comes_closer_with_the_order_of_the_method(method: str, order: int) -> None:
+def test_the_gradient_with_equal_steps_converges_with_the_order_of_the_method(method: str, order: int) -> None:
     dynamics, z = Smooth(), states([1.0, -0.5, 0.3])
     step, distances = Step(dynamics, METHODS[method]), []
     for steps in (10, 20, 40):
@@ -103,7 +105,7 @@ def test_of_equal_steps_it_comes_closer_with_the_order_of_the_method(method: str
     assert distances[1] / distances[2] == pytest.approx(2**order, rel=0.3)
 
 
-def test_it_agrees_with_torchdiffeqs() -> None:
+def test_the_gradient_agrees_with_torchdiffeq() -> None:
     dynamics, z = Smooth(), states([1.0, -0.5, 0.3])
     solution = solve_with_adjoint(Step(dynamics, METHODS["dopri5"]), z, rtol=1e-10, atol=1e-10)
     flow = torchdiffeq.odeint_adjoint(
@@ -121,8 +123,8 @@ def test_it_agrees_with_torchdiffeqs() -> None:
 
 @every_method
 @pytest.mark.parametrize("weight", [1.5, -1.5])
-def test_it_is_that_of_a_closed_solution(method: str, weight: float) -> None:
-    """z' = w t z ends at z0 e^(w/2), whose derivatives are e^(w/2) in z0 and, of all rows, z0 e^(w/2) / 2 in w."""
+def test_the_gradient_agrees_with_a_closed_solution(method: str, weight: float) -> None:
+    """z' = w t z ends at z0 e^(w/2). The derivative by z0 is e^(w/2); by w it is z0 e^(w/2) / 2, summed over rows."""
     dynamics, z = Scaled(lambda t, z: t.view(-1, 1) * z, weight), states([1.0, 2.0], [-0.5, 3.0])
     tolerance = 1e-4 if METHODS[method].adaptive else 0.0
     first_step = None if METHODS[method].adaptive else 1 / 128
@@ -134,8 +136,8 @@ def test_it_is_that_of_a_closed_solution(method: str, weight: float) -> None:
     assert by_weight.item() == pytest.approx(5.5 / 2 * math.exp(weight / 2), rel=1e-2)
 
 
-def test_a_batch_has_the_gradients_of_its_rows() -> None:
-    """Each in its own state, and in the weights the sum of them."""
+def test_the_gradients_of_a_batch_combine_those_of_its_rows() -> None:
+    """Each row has its own gradient by the state, and the gradients by the weights are summed over the rows."""
     dynamics, z = Smooth(), states([1.0, -0.5, 0.3], [0.2, 2.0, -1.0], [0.0, 0.0, 4.0])
     step = Step(dynamics, METHODS["dopri5"])
 
@@ -150,8 +152,8 @@ def test_a_batch_has_the_gradients_of_its_rows() -> None:
 
 
 @every_method
-def test_the_solution_is_that_of_the_forward_solve(method: str) -> None:
-    """With its cost, row by row, and each of its attempts shown; none of it but the state can be differentiated."""
+def test_the_solution_equals_that_of_the_plain_solve(method: str) -> None:
+    """This includes the counts and the observed attempts. Only the state can be differentiated."""
     dynamics, z = Smooth(), states([5.0, -5.0, 3.0], [0.1, 0.0, 0.0])
     first_step = None if METHODS[method].adaptive else 0.2
     seen: dict[str, list[Tensor]] = {"solve": [], "adjoint": []}
@@ -171,8 +173,8 @@ def test_the_solution_is_that_of_the_forward_solve(method: str) -> None:
 
 
 @every_method
-def test_each_backward_pass_is_shown(method: str) -> None:
-    """As the solve of one row, which is the whole batch."""
+def test_the_observer_sees_each_backward_pass(method: str) -> None:
+    """It sees the solve of one row, which contains the whole batch."""
     dynamics, z, seen = Smooth(), states([1.0, -0.5, 0.3], [0.2, 2.0, -1.0]), list[Solution]()
     tableau, first_step = METHODS[method], None if METHODS[method].adaptive else 0.25
     solution = solve_with_adjoint(
@@ -189,21 +191,21 @@ def test_each_backward_pass_is_shown(method: str) -> None:
         assert int(backward.nfe) == tableau.evaluations_to_start + steps * tableau.evaluations_per_step
 
 
-def test_the_size_of_the_loss_changes_neither_the_steps_nor_the_direction() -> None:
-    """The equation is linear in the adjoint: the gradient of a loss that is a million times as large is that large."""
+def test_scaling_the_loss_scales_the_gradient_and_does_not_change_the_steps() -> None:
+    """The equation is linear in the adjoint, so a million times the loss has a million times the gradient."""
     dynamics, z, seen = Smooth(), states([1.0, -0.5, 0.3]), list[Solution]()
     solution = solve_with_adjoint(
         Step(dynamics, METHODS["bosh3"]), z, rtol=1e-4, atol=1e-4, observe_backward=seen.append
     )
-    of_one, of_many = (
+    of_one, of_a_million = (
         torch.autograd.grad(size * solution.z.sum(), (z, *dynamics.parameters()), retain_graph=True)
         for size in (1.0, 1e6)
     )
-    assert_close(of_many, tuple(1e6 * gradient for gradient in of_one))
+    assert_close(of_a_million, tuple(1e6 * gradient for gradient in of_one))
     assert int(seen[0].steps) == int(seen[1].steps)
 
 
-def test_a_loss_that_does_not_depend_on_the_answer_has_no_gradient() -> None:
+def test_a_loss_that_does_not_depend_on_the_solution_has_a_zero_gradient() -> None:
     dynamics, z = Smooth(), states([1.0, -0.5, 0.3])
     solution = solve_with_adjoint(Step(dynamics, METHODS["bosh3"]), z, rtol=1e-4, atol=1e-4)
     for gradient in torch.autograd.grad((0 * solution.z).sum(), (z, *dynamics.parameters())):
@@ -211,17 +213,17 @@ def test_a_loss_that_does_not_depend_on_the_answer_has_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("method", ["rk4", "bosh3"])
-def test_the_backward_solve_computes_in_what_the_forward_solve_did(method: str) -> None:
-    """Under autocast, although the backward pass begins outside it; state and gradients stay in float32."""
+def test_the_backward_solve_uses_the_autocast_type_of_the_forward_solve(method: str) -> None:
+    """This holds although the backward pass starts outside autocast. The state and the gradients stay in float32."""
     dynamics, z = Smooth(8, torch.float32), torch.randn(4, 8, requires_grad=True)
     tableau = METHODS[method]
-    told: SolveArguments = {"rtol": 1e-2, "atol": 1e-2, "first_step": None if tableau.adaptive else 0.5}
+    arguments: SolveArguments = {"rtol": 1e-2, "atol": 1e-2, "first_step": None if tableau.adaptive else 0.5}
     step = Step(dynamics, tableau)
-    exact = gradients(solve_with_adjoint(step, z, **told), z, dynamics)
+    exact = gradients(solve_with_adjoint(step, z, **arguments), z, dynamics)
     assert dynamics.computed_in == {torch.float32}
     dynamics.computed_in.clear()
     with torch.autocast("cpu", torch.bfloat16):
-        solution = solve_with_adjoint(step, z, **told)
+        solution = solve_with_adjoint(step, z, **arguments)
     assert dynamics.computed_in == {torch.bfloat16}
     dynamics.computed_in.clear()
     rounded = gradients(solution, z, dynamics)
@@ -231,29 +233,30 @@ def test_the_backward_solve_computes_in_what_the_forward_solve_did(method: str) 
 
 
 @pytest.mark.parametrize("method", ["dopri5", "tsit5"])
-def test_a_backward_solve_that_cannot_end_is_an_error(method: str) -> None:
-    """z' = -e^z falls from 10 to just below 0. One that ends above 0, by an error that the tolerance allows, has come
-    from infinity, and going back it is there before t = 0.
+def test_a_backward_solve_that_diverges_is_an_error(method: str) -> None:
+    """z' = -e^z falls from 10 to just below 0, and within the tolerance a solve may end just above 0.
+
+    The solution through an end above 0 diverges, backwards in time, before t = 0.
     """
     dynamics, z = Scaled(lambda t, z: -torch.exp(z)), states([10.0])
     solution = solve_with_adjoint(Step(dynamics, METHODS[method]), z, rtol=1e-3, atol=1e-3)
     assert solution.outcome.tolist() == [Outcome.converged]
-    assert 0 < solution.z.item() < 1e-3, "the case is not the one it is meant to be"
+    assert 0 < solution.z.item() < 1e-3, "this test needs a solve that ends just above 0"
     with pytest.raises(SolveError, match=r"the adjoint equation was given up after \d+ steps: non_finite"):
         solution.z.sum().backward()
     assert z.grad is None
     assert dynamics.weight.grad is None
 
 
-def test_a_gradient_that_is_no_number_is_an_error() -> None:
+def test_a_gradient_that_is_not_a_number_is_an_error() -> None:
     dynamics, z = Smooth(), states([1.0, -0.5, 0.3])
     solution = solve_with_adjoint(Step(dynamics, METHODS["bosh3"]), z, rtol=1e-3, atol=1e-3)
     with pytest.raises(SolveError, match="non_finite"):
         (math.nan * solution.z).sum().backward()
 
 
-def test_no_step_adds_to_the_memory() -> None:
-    """Through the solver, each adds as much as the one before."""
+def test_the_memory_does_not_grow_with_the_number_of_steps() -> None:
+    """Through the solver, each step adds the same amount of memory."""
     dynamics, z = Smooth(16), torch.randn(32, 16, dtype=F64, requires_grad=True)
     step, peaks = Step(dynamics, METHODS["rk4"]), dict[str, list[int]]()
     for by in (solve, solve_with_adjoint):
@@ -268,8 +271,8 @@ def test_no_step_adds_to_the_memory() -> None:
     assert peaks["solve_with_adjoint"][0] < two
 
 
-def test_parameters_that_do_not_learn_are_left_alone() -> None:
-    """And change nothing for those that do."""
+def test_frozen_parameters_get_no_gradient() -> None:
+    """The gradients of the other parameters do not change."""
     dynamics, z = Smooth(), states([1.0, -0.5, 0.3])
     step = Step(dynamics, METHODS["dopri5"])
     _, _, _, expected = gradients(solve_with_adjoint(step, z, rtol=1e-8, atol=1e-8), z, dynamics)
@@ -280,7 +283,7 @@ def test_parameters_that_do_not_learn_are_left_alone() -> None:
     assert_close(dynamics.outer.weight.grad, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_the_state_alone_can_be_differentiated() -> None:
+def test_the_state_has_a_gradient_if_all_parameters_are_frozen() -> None:
     dynamics, z = Smooth(), states([1.0, -0.5, 0.3])
     step = Step(dynamics, METHODS["dopri5"])
     expected, *_ = gradients(solve(step, z, rtol=1e-8, atol=1e-8), z, dynamics)
@@ -290,7 +293,7 @@ def test_the_state_alone_can_be_differentiated() -> None:
     assert not solve_with_adjoint(step, z.detach(), rtol=1e-8, atol=1e-8).z.requires_grad
 
 
-def test_a_gradient_of_the_gradient_is_refused() -> None:
+def test_a_second_derivative_is_an_error() -> None:
     dynamics, z = Smooth(), states([1.0, -0.5, 0.3])
     solution = solve_with_adjoint(Step(dynamics, METHODS["rk4"]), z, rtol=0, atol=0, first_step=0.5)
     (gradient,) = torch.autograd.grad(solution.z.sin().sum(), z, create_graph=True)

@@ -1,4 +1,4 @@
-"""The step-size controller, on numbers that can be checked by hand."""
+"""The step-size controller, with numbers that can be checked by hand."""
 
 import math
 
@@ -17,7 +17,7 @@ from models.solvers.controller import (
 )
 
 
-def test_root_mean_square_is_taken_over_everything_but_the_row() -> None:
+def test_root_mean_square_averages_over_all_axes_except_the_first() -> None:
     x = torch.tensor([[[3.0, 4.0], [0.0, 0.0]], [[-1.0, 1.0], [1.0, -1.0]]])
     assert_close(root_mean_square(x), torch.tensor([2.5, 1.0]))
 
@@ -35,9 +35,9 @@ def test_per_row_broadcasts_along_the_first_axis(shape: tuple[int, ...]) -> None
         pytest.param([0.5], [9.0], [7.0], 0.0, 0.25, 2.0, id="absolute tolerance alone"),
         pytest.param([0.5], [-2.0], [1.0], 0.5, 0.0, 0.5, id="relative to the larger, which is the old state"),
         pytest.param([0.5], [1.0], [-4.0], 0.5, 0.0, 0.25, id="relative to the larger, which is the new state"),
-        pytest.param([0.3], [2.0], [2.0], 0.1, 0.1, 1.0, id="both tolerances add up"),
+        pytest.param([0.3], [2.0], [2.0], 0.1, 0.1, 1.0, id="the two allowed errors are added"),
         pytest.param([3.0, -4.0], [0.0, 0.0], [0.0, 0.0], 0.0, 1.0, math.sqrt(12.5), id="root mean square"),
-        pytest.param([1.0, 4.0], [1.0, 4.0], [1.0, 4.0], 1.0, 0.0, 1.0, id="each component against its own size"),
+        pytest.param([1.0, 4.0], [1.0, 4.0], [1.0, 4.0], 1.0, 0.0, 1.0, id="each component relative to its own size"),
     ],
 )
 def test_error_ratio(
@@ -49,7 +49,7 @@ def test_error_ratio(
     assert_close(result, torch.tensor([ratio]))
 
 
-def test_each_row_is_held_to_its_own_tolerance() -> None:
+def test_each_row_has_its_own_tolerance() -> None:
     ones = torch.ones(3, 2)
     ratio = error_ratio(ones, ones, ones, torch.tensor([1.0, 0.0, 0.5]), torch.tensor([0.0, 0.1, 0.5]))
     assert_close(ratio, torch.tensor([1.0, 10.0, 1.0]))
@@ -58,15 +58,15 @@ def test_each_row_is_held_to_its_own_tolerance() -> None:
 @pytest.mark.parametrize(
     ("ratio", "exponent", "factor"),
     [
-        pytest.param(1.0, 2, SAFETY, id="just accepted"),
+        pytest.param(1.0, 2, SAFETY, id="error equal to the allowed error"),
         pytest.param(1 / 16, 2, SAFETY * 4, id="grows with the square root"),
         pytest.param(1 / 16, 4, SAFETY * 2, id="grows with the fourth root"),
         pytest.param(8.0, 3, SAFETY / 2, id="shrinks with the cube root"),
-        pytest.param(1e9, 3, SMALLEST_FACTOR, id="shrinks no further than one attempt may"),
-        pytest.param(1e-9, 3, LARGEST_FACTOR, id="grows no further than one attempt may"),
-        pytest.param(0.0, 5, LARGEST_FACTOR, id="no error at all"),
-        pytest.param(math.inf, 5, SMALLEST_FACTOR, id="an infinite error"),
-        pytest.param(math.nan, 5, SMALLEST_FACTOR, id="an attempt that was not a number"),
+        pytest.param(1e9, 3, SMALLEST_FACTOR, id="shrinks at most by the smallest factor"),
+        pytest.param(1e-9, 3, LARGEST_FACTOR, id="grows at most by the largest factor"),
+        pytest.param(0.0, 5, LARGEST_FACTOR, id="zero error"),
+        pytest.param(math.inf, 5, SMALLEST_FACTOR, id="infinite error"),
+        pytest.param(math.nan, 5, SMALLEST_FACTOR, id="error that is not a number"),
     ],
 )
 def test_next_step_size(ratio: float, exponent: float, factor: float) -> None:

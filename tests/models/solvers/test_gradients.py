@@ -1,4 +1,4 @@
-"""Gradients through the solve, in the weights of the dynamics and in the state that it begins with."""
+"""Gradients through the solve, by the weights of the dynamics and by the initial state."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ every_method = pytest.mark.parametrize("method", METHODS)
 
 
 class Layer(nn.Module):
-    """z' = tanh(W [t, z]), whose weights are given as they are."""
+    """z' = tanh(W [t, z]) with given weights W."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Layer(nn.Module):
 
 
 class Scaled(nn.Module):
-    """z' = w g(t, z) of one weight."""
+    """z' = w g(t, z) with one weight w."""
 
     def __init__(self, g: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
@@ -43,8 +43,8 @@ class Scaled(nn.Module):
     ("method", "tolerance"),
     [("euler", 0), ("midpoint", 0), ("rk4", 0), ("heun2", 1e-4), ("bosh3", 1e-5), ("dopri5", 1e-6), ("tsit5", 1e-6)],
 )
-def test_gradients_are_finite_differences(method: str, tolerance: float) -> None:
-    """In the weights and in the state that the solve begins with, over rows that take different steps."""
+def test_gradients_agree_with_finite_differences(method: str, tolerance: float) -> None:
+    """The gradients are taken by the weights and by the initial state, over rows that take different steps."""
     weight = torch.tensor([[1.0, -3.0, 2.0], [-2.0, 4.0, -1.0]], dtype=F64, requires_grad=True)
     z = torch.tensor([[0.5, -0.2], [-0.3, 0.6]], dtype=F64, requires_grad=True)
     tableau = METHODS[method]
@@ -61,8 +61,8 @@ def test_gradients_are_finite_differences(method: str, tolerance: float) -> None
 
 
 @every_method
-def test_gradients_approach_those_of_the_exact_solution(method: str) -> None:
-    """z(1) = e^w, whose derivative by w is again e^w."""
+def test_gradients_agree_with_the_exact_solution(method: str) -> None:
+    """The exact solution is z(1) = e^w, and its derivative by w is e^w."""
     dynamics = Scaled(lambda t, z: z)
     z = torch.ones(1, 1, dtype=F64)
     solution = solve(Step(dynamics, METHODS[method]), z, rtol=1e-5, atol=1e-5, first_step=1 / 256)
@@ -71,8 +71,8 @@ def test_gradients_approach_those_of_the_exact_solution(method: str) -> None:
 
 
 @every_method
-def test_gradients_are_finite_where_a_step_has_no_error(method: str) -> None:
-    """A constant derivative is integrated without error, and the root of zero has no derivative."""
+def test_gradients_are_finite_if_a_step_has_no_error(method: str) -> None:
+    """A constant derivative is integrated without error, and the square root of zero has no derivative."""
     dynamics = Scaled(lambda t, z: torch.ones_like(z))
     solution = solve(Step(dynamics, METHODS[method]), torch.zeros(2, 3, dtype=F64), first_step=0.05)
     (gradient,) = torch.autograd.grad(solution.z.sum(), dynamics.weight)
@@ -81,7 +81,7 @@ def test_gradients_are_finite_where_a_step_has_no_error(method: str) -> None:
 
 @every_method
 def test_a_row_has_no_influence_on_the_gradient_of_another(method: str) -> None:
-    """Also where its own solve fails."""
+    """This holds also for a row whose solve fails."""
     z = torch.tensor([[0.5], [torch.nan], [2.0]], dtype=F64, requires_grad=True)
     solution = solve(Step(Scaled(lambda t, z: -z), METHODS[method]), z, first_step=0.5)
     (gradient,) = torch.autograd.grad(solution.z[0].sum(), z)

@@ -1,4 +1,4 @@
-"""Solver settings: what a solve is told of them, and which cannot be."""
+"""Solver settings: their effect on a solve, and the settings that are refused."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class Decay(nn.Module):
 
 
 def solved(settings: SolverSettings) -> tuple[Solution, list[float]]:
-    """A solve as it is told to be, and the sizes of its steps."""
+    """The solution for a setting, and the sizes of its steps."""
     sizes = list[float]()
 
     def observe(rows: Tensor, t: Tensor, h: Tensor, tried: Attempt) -> None:
@@ -34,7 +34,7 @@ def solved(settings: SolverSettings) -> tuple[Solution, list[float]]:
 
 @pytest.mark.parametrize("steps", [1, 3, 7, MOST_STEPS])
 @pytest.mark.parametrize("method", ["euler", "midpoint", "rk4"])
-def test_a_fixed_step_method_takes_as_many_equal_steps_as_told(method: str, steps: int) -> None:
+def test_a_fixed_step_method_takes_the_requested_number_of_equal_steps(method: str, steps: int) -> None:
     solution, sizes = solved(SolverSettings(method=method, steps=steps))
     assert solution.steps.tolist() == [steps]
     assert sizes == [1 / steps] * steps
@@ -42,7 +42,7 @@ def test_a_fixed_step_method_takes_as_many_equal_steps_as_told(method: str, step
 
 @pytest.mark.parametrize("method", ["heun2", "bosh3", "dopri5", "tsit5"])
 def test_both_tolerances_tighten_an_adaptive_method(method: str) -> None:
-    """From the first step on, which it finds by them."""
+    """The tolerances also determine the first step."""
     (loose, first), *tighter = (
         solved(SolverSettings(method=method, rtol=rtol, atol=atol))
         for rtol, atol in ((1e-2, 1e-2), (1e-6, 1e-2), (1e-2, 1e-6), (1e-6, 1e-6))
@@ -53,7 +53,7 @@ def test_both_tolerances_tighten_an_adaptive_method(method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"method": "magic"}, "no method is called 'magic'"),
         ({"method": "dopri5"}, "dopri5 is adaptive"),
@@ -67,6 +67,6 @@ def test_both_tolerances_tighten_an_adaptive_method(method: str) -> None:
         ({"method": "dopri5", "rtol": 0.1, "atol": 11}, "atol"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_invalid_settings_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         SolverSettings.model_validate(fields)

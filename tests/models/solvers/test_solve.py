@@ -1,4 +1,4 @@
-"""The solve loop: every row steps, ends and fails on its own, and is accounted for."""
+"""The solve loop: every row takes its own steps, ends or fails independently, and has its own counts."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ every_fixed_step_method = pytest.mark.parametrize("method", [name for name, m in
 
 
 class Counting(nn.Module):
-    """Dynamics that count the rows they are evaluated for."""
+    """Dynamics that count the rows for which they are evaluated."""
 
     def __init__(self, f: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
@@ -40,34 +40,34 @@ class Counting(nn.Module):
 
 
 def decay(t: Tensor, z: Tensor) -> Tensor:
-    """y' = -k y and k' = 0, of a state [y, k]: each row is as stiff as its own k."""
+    """y' = -k y and k' = 0, for a state [y, k]. The stiffness of a row is its k."""
     y, k = z[:, 0], z[:, 1]
     return torch.stack((-k * y, 0 * k), dim=1)
 
 
 def square(t: Tensor, z: Tensor) -> Tensor:
-    """z' = z^2, which from z(0) = z0 reaches infinity at t = 1/z0."""
+    """z' = z^2. The solution from z(0) = z0 has a pole at t = 1/z0."""
     return z**2
 
 
 def decaying(*rates: float, dtype: torch.dtype = F64) -> Tensor:
-    """A row from y = 1 for each of the rates."""
+    """One row per rate, each with y = 1."""
     return torch.tensor([[1.0, k] for k in rates], dtype=dtype)
 
 
 def step_of(method: str, f: Callable[[Tensor, Tensor], Tensor] = decay) -> Step:
-    """One step of a method on a function."""
+    """One step of a method, applied to a function."""
     return Step(Counting(f), METHODS[method])
 
 
 def first_step_of(method: str) -> float:
-    """The whole interval for a method that finds its own, a fraction of it for one that does not."""
+    """The whole interval for an adaptive method, and a sixteenth of it for a fixed-step method."""
     return 1.0 if METHODS[method].adaptive else 1 / 16
 
 
 @every_method
-def test_cost_is_counted_row_by_row(method: str) -> None:
-    """The evaluations reported are those made: nothing is computed for a row that has ended."""
+def test_evaluations_are_counted_per_row(method: str) -> None:
+    """The reported evaluations equal the actual evaluations, so nothing is computed for a row that has ended."""
     step, tableau = step_of(method), METHODS[method]
     first_step = torch.tensor([1 / 4, 1 / 8, 1 / 16, 1 / 2], dtype=F64)
     solution = solve(step, decaying(1, 10, 40, 0.1), first_step=first_step)
@@ -78,7 +78,7 @@ def test_cost_is_counted_row_by_row(method: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "nfe"), [("heun2", 2), ("bosh3", 4), ("dopri5", 7), ("tsit5", 7)])
-def test_one_step_suffices_without_a_tolerance(method: str, nfe: int) -> None:
+def test_one_step_suffices_with_infinite_tolerances(method: str, nfe: int) -> None:
     solution = solve(step_of(method), decaying(1, 100), rtol=math.inf, atol=math.inf)
     assert solution.steps.tolist() == [1, 1]
     assert solution.rejected.tolist() == [0, 0]
@@ -88,8 +88,8 @@ def test_one_step_suffices_without_a_tolerance(method: str, nfe: int) -> None:
 @every_fixed_step_method
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 10, 49, 100, 333])
-def test_equal_steps_are_as_many_as_asked_for(method: str, steps: int, dtype: torch.dtype) -> None:
-    """No sliver of a step is left over by rounding."""
+def test_a_fixed_step_method_takes_the_requested_number_of_steps(method: str, steps: int, dtype: torch.dtype) -> None:
+    """Rounding adds no tiny last step."""
     solution = solve(step_of(method), decaying(1, 2, dtype=dtype), first_step=1 / steps)
     assert solution.steps.tolist() == [steps, steps]
     assert solution.rejected.tolist() == [0, 0]
@@ -98,8 +98,8 @@ def test_equal_steps_are_as_many_as_asked_for(method: str, steps: int, dtype: to
 
 
 @every_method
-def test_solve_may_begin_late_and_end_late(method: str) -> None:
-    """From t = 1 to t = 3 with z' = 2t, z grows by 8."""
+def test_the_interval_may_start_and_end_at_any_time(method: str) -> None:
+    """With z' = 2t, z grows by 8 from t = 1 to t = 3."""
     step = Step(Counting(lambda t, z: 2 * t.view(-1, 1).expand_as(z)), METHODS[method], t1=3.0)
     solution = solve(step, torch.zeros(2, 2, dtype=F64), rtol=1e-4, atol=1e-4, t0=1.0, first_step=1 / 64)
     assert_close(solution.z, torch.full((2, 2), 8.0, dtype=F64), rtol=5e-3, atol=0)
@@ -112,7 +112,7 @@ def test_solve_may_begin_late_and_end_late(method: str) -> None:
     exponents=st.lists(st.floats(1, 4), min_size=5, max_size=5),
     firsts=st.lists(st.floats(0.05, 1), min_size=5, max_size=5),
 )
-def test_a_row_fares_among_others_as_it_would_alone(
+def test_a_row_has_the_same_solution_alone_and_in_a_batch(
     method: str, rates: list[float], exponents: list[float], firsts: list[float]
 ) -> None:
     z = decaying(*rates)
@@ -129,7 +129,7 @@ def test_a_row_fares_among_others_as_it_would_alone(
 
 
 @every_adaptive_method
-def test_a_tolerance_for_all_rows_is_that_of_each(method: str) -> None:
+def test_one_tolerance_for_all_rows_equals_the_same_tolerance_for_each_row(method: str) -> None:
     z, each = decaying(1, 10, 40), torch.full((3,), 1e-4, dtype=F64)
     for one, other in zip(
         solve(step_of(method), z, rtol=1e-4, atol=1e-4, first_step=0.5),
@@ -140,8 +140,8 @@ def test_a_tolerance_for_all_rows_is_that_of_each(method: str) -> None:
 
 
 @every_adaptive_method
-def test_relative_and_absolute_tolerances_are_told_apart(method: str) -> None:
-    """A large state is let off by a relative tolerance, and not by an absolute one; a small state the other way."""
+def test_relative_and_absolute_tolerances_have_different_effects(method: str) -> None:
+    """A large state needs fewer steps with a relative tolerance; a small state with an absolute tolerance."""
     z = torch.tensor([[1e3, 10.0], [1e-3, 10.0]], dtype=F64)
     relative = solve(step_of(method), z, rtol=1e-3, atol=1e-9).steps
     absolute = solve(step_of(method), z, rtol=1e-9, atol=1e-3).steps
@@ -151,14 +151,14 @@ def test_relative_and_absolute_tolerances_are_told_apart(method: str) -> None:
 
 @every_adaptive_method
 def test_observer_sees_every_attempt(method: str) -> None:
-    """From what it sees the whole solve is told again: who moved, who did not, and what that cost."""
+    """The observed attempts suffice to reconstruct the whole solution, with its counts."""
     z = decaying(15, 30, 60)
     steps, rejected = torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
     time, state, error, ended = torch.zeros(3, dtype=F64), z.clone(), torch.zeros(3, dtype=F64), torch.zeros(3)
 
     def observe(rows: Tensor, t: Tensor, h: Tensor, tried: Attempt) -> None:
         assert not ended[rows].any(), "a row that had ended was attempted again"
-        assert torch.equal(t, time[rows]), "the times begin where the last attempts ended"
+        assert torch.equal(t, time[rows]), "the time before an attempt is the time after the previous attempt"
         assert (h > 0).all()
         moved = tried.accepted
         assert torch.equal(tried.z[~moved], state[rows][~moved]), "a rejected row keeps its state"
@@ -181,7 +181,7 @@ def test_observer_sees_every_attempt(method: str) -> None:
 
 @every_adaptive_method
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_row_that_runs_out_of_steps_is_given_up_and_its_neighbours_are_not(method: str, dtype: torch.dtype) -> None:
+def test_a_row_that_runs_out_of_steps_does_not_affect_the_other_rows(method: str, dtype: torch.dtype) -> None:
     z = decaying(0.1, 1e5, 0.2, dtype=dtype)
     solution = solve(step_of(method), z, rtol=1e-2, atol=1e-2, max_steps=20)
     assert solution.outcome.tolist() == [Outcome.converged, Outcome.max_steps, Outcome.converged]
@@ -191,29 +191,29 @@ def test_a_row_that_runs_out_of_steps_is_given_up_and_its_neighbours_are_not(met
 
 @every_method
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_row_that_begins_not_finite_is_reported_and_its_neighbours_converge(method: str, bad: float) -> None:
+def test_a_row_with_a_non_finite_initial_state_does_not_affect_the_other_rows(method: str, bad: float) -> None:
     z = torch.tensor([[1.0, 0.5], [bad, 0.5], [1.0, 1.5]], dtype=F64)
     solution = solve(step_of(method), z, rtol=1e-4, atol=1e-4, first_step=1 / 128)
     assert solution.outcome.tolist() == [Outcome.converged, Outcome.non_finite, Outcome.converged]
     assert_close(solution.z[[0, 2], 0], torch.exp(-z[[0, 2], 1]), rtol=0.02, atol=0)
-    assert solution.steps[1] < 10, "there is no hope for it"
+    assert solution.steps[1] < 10, "a row that cannot recover is given up soon"
 
 
 @every_method
-def test_a_row_that_blows_up_is_never_reported_as_converged(method: str) -> None:
-    """Its neighbours are 1 / (2 - t) and 1 / (4 - t); it has a pole at t = 1/4."""
+def test_a_row_that_diverges_is_never_reported_as_converged(method: str) -> None:
+    """The second row has a pole at t = 1/4. The other rows are 1 / (2 - t) and 1 / (4 - t)."""
     z = torch.tensor([[0.5], [4.0], [0.25]])
     solution = solve(step_of(method, square), z, rtol=1e-4, atol=1e-4, first_step=1 / 100)
     assert solution.outcome[[0, 2]].tolist() == [Outcome.converged] * 2
     assert_close(solution.z[[0, 2]], torch.tensor([[1.0], [1 / 3]]), rtol=1e-2, atol=0)
     assert solution.outcome[1] == Outcome.non_finite or (
         method == "heun2" and solution.outcome[1] == Outcome.max_steps
-    ), "of so low an order, the steps run out before the numbers do"
+    ), "a method of low order reaches the limit of steps before its numbers overflow"
 
 
 @every_adaptive_method
-def test_a_failing_row_is_tried_down_to_the_smallest_step(method: str) -> None:
-    """Then it is reported, its state and time as they were."""
+def test_a_failing_row_is_retried_down_to_the_smallest_step(method: str) -> None:
+    """After the last attempt the row is reported as not finite, with its initial state."""
     sizes: list[float] = []
     z = torch.ones(1, 2, dtype=F64)
     solution = solve(
@@ -231,7 +231,7 @@ def test_a_failing_row_is_tried_down_to_the_smallest_step(method: str) -> None:
 
 @every_adaptive_method
 def test_a_row_recovers_from_an_attempt_that_was_not_finite(method: str) -> None:
-    """z' = -sinh(10 z) leaves the range of floating numbers if the first step is too long."""
+    """z' = -sinh(10 z) overflows if the first step is too long."""
     finite: list[bool] = []
     solution = solve(
         step_of(method, lambda t, z: -torch.sinh(10 * z)),
@@ -252,7 +252,7 @@ def test_an_empty_batch_has_an_empty_solution(method: str, shape: tuple[int, ...
 
 
 @every_method
-def test_rows_come_back_in_the_order_they_were_given_and_in_their_own_type(method: str) -> None:
+def test_the_solution_keeps_the_order_and_the_type_of_the_rows(method: str) -> None:
     z = decaying(30, 0.1, 10, 1, 20, dtype=torch.float32)
     solution = solve(step_of(method), z, first_step=torch.tensor([1 / 30, 1, 1 / 20, 1 / 2, 1 / 25]))
     assert torch.equal(solution.z[:, 1], z[:, 1])
@@ -261,7 +261,7 @@ def test_rows_come_back_in_the_order_they_were_given_and_in_their_own_type(metho
 
 
 class NumpyStep:
-    """A step of any method in NumPy, for y' = -k y of a state [y, k]: written apart from the one under test."""
+    """A step of any method in NumPy, for y' = -k y with a state [y, k]. It is independent of the step under test."""
 
     def __init__(self, tableau: Tableau) -> None:
         self.tableau = tableau
@@ -296,10 +296,10 @@ class NumpyStep:
 @every_method
 def test_numpy_and_torch_take_the_same_steps(method: str) -> None:
     z, first = decaying(1, 10, 40, 0.1), first_step_of(method)
-    ours: Solution = solve(step_of(method), z, rtol=1e-4, atol=1e-5, first_step=first)
-    theirs: Solution = solve(NumpyStep(METHODS[method]), z.numpy(), rtol=1e-4, atol=1e-5, first_step=first)
+    in_torch: Solution = solve(step_of(method), z, rtol=1e-4, atol=1e-5, first_step=first)
+    in_numpy: Solution = solve(NumpyStep(METHODS[method]), z.numpy(), rtol=1e-4, atol=1e-5, first_step=first)
     for name in ("steps", "rejected", "nfe", "outcome"):
-        assert_allclose(getattr(theirs, name), getattr(ours, name), rtol=0)
-    assert isinstance(theirs.z, np.ndarray)
-    assert_allclose(theirs.z, ours.z, rtol=1e-10, atol=1e-12)
-    assert_allclose(theirs.error, ours.error, rtol=1e-6, atol=1e-12)
+        assert_allclose(getattr(in_numpy, name), getattr(in_torch, name), rtol=0)
+    assert isinstance(in_numpy.z, np.ndarray)
+    assert_allclose(in_numpy.z, in_torch.z, rtol=1e-10, atol=1e-12)
+    assert_allclose(in_numpy.error, in_torch.error, rtol=1e-6, atol=1e-12)

@@ -1,4 +1,4 @@
-"""One attempted step: what it evaluates, whom it moves, and what it says about its error."""
+"""One attempted step: its evaluations, its accepted and rejected rows, and its error estimate."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ every_fixed_step_method = pytest.mark.parametrize(
 
 
 class Recording(nn.Module):
-    """Dynamics that remember when they were evaluated."""
+    """Dynamics that record the times at which they are evaluated."""
 
     def __init__(self, f: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Recording(nn.Module):
 
 
 def pull_to_cosine(t: Tensor, z: Tensor) -> Tensor:
-    """A smooth right-hand side that depends on the time and, not linearly, on the state."""
+    """A smooth right-hand side that depends on the time and nonlinearly on the state."""
     return torch.cos(3 * t).view(-1, 1) - z * z.abs()
 
 
@@ -54,7 +54,7 @@ def attempt(
     f: Callable[[Tensor, Tensor], Tensor] = pull_to_cosine,
     t1: float = 1.0,
 ) -> Attempt:
-    """Attempt one step from ``z``, evaluating the first stage where the method must be given it."""
+    """Attempt one step from ``z``. For an FSAL method, evaluate the first stage first."""
     t, h, tolerance = (torch.zeros(len(z), dtype=z.dtype) + value for value in (t, h, tolerance))
     k1 = f(t, z) if tableau.fsal else torch.full_like(z, math.nan)
     result = Step(Recording(f), tableau, t1)(z, k1, t, h, tolerance, tolerance)
@@ -63,7 +63,7 @@ def attempt(
 
 
 @every_method
-def test_a_step_is_the_textbook_sum_over_stages(tableau: Tableau) -> None:
+def test_a_step_equals_the_textbook_sum_over_stages(tableau: Tableau) -> None:
     z, t, h = torch.tensor([[0.5, -1.0]], dtype=F64), torch.tensor([0.25], dtype=F64), 0.125
     stages: list[Tensor] = []
     for row, c in zip(tableau.a, tableau.c, strict=True):
@@ -79,31 +79,29 @@ def test_a_step_is_the_textbook_sum_over_stages(tableau: Tableau) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("h", [0.7, 0.6999, 0.698, 1.0, 50.0])
 def test_the_last_step_ends_exactly_at_the_end(tableau: Tableau, dtype: torch.dtype, h: float) -> None:
-    """Also a step that would have stopped just short of it."""
+    """This includes a step that would otherwise end just before it."""
     result = attempt(tableau, torch.ones(1, 2, dtype=dtype), t=0.3, h=h)
     assert result.t.tolist() == [1.0]
 
 
 @every_method
-def test_the_last_step_is_as_wide_as_what_is_left(tableau: Tableau) -> None:
+def test_the_last_step_is_as_long_as_the_rest_of_the_interval(tableau: Tableau) -> None:
     z = torch.tensor([[0.5, -1.0]], dtype=F64)
     assert_close(attempt(tableau, z, t=0.75, h=7.0).z, attempt(tableau, z, t=0.75, h=0.25).z)
 
 
 @every_method
-def test_the_end_may_be_any_time(tableau: Tableau) -> None:
+def test_the_interval_may_end_at_any_time(tableau: Tableau) -> None:
     assert attempt(tableau, torch.ones(1, 1), t=2.0, h=1.0, t1=2.5).t.tolist() == [2.5]
     assert attempt(tableau, torch.ones(1, 1), t=2.0, h=0.25, t1=2.5).t.tolist() == [2.25]
 
 
 @every_method
 @pytest.mark.parametrize(("end", "dtype"), [(0.8, torch.float32), (0.9, torch.float64)])
-def test_no_rounding_keeps_a_row_from_an_end_that_is_no_round_number(
-    tableau: Tableau, end: float, dtype: torch.dtype
-) -> None:
-    """The time is set to the end, for t + (t1 - t) may miss it."""
+def test_a_row_reaches_an_end_that_is_not_exact_in_binary(tableau: Tableau, end: float, dtype: torch.dtype) -> None:
+    """The step sets the time to the end, because t + (t1 - t) may be smaller after rounding."""
     t, t1 = torch.linspace(0, 0.75, 500, dtype=dtype), torch.tensor(end, dtype=dtype)
-    assert (t + (t1 - t) < t1).any(), "the case is not the one it is meant to be"
+    assert (t + (t1 - t) < t1).any(), "this test needs a sum that rounding makes too small"
     assert (attempt(tableau, torch.ones(500, 1, dtype=dtype), t=t, h=1.0, t1=end).t == t1).all()
 
 
@@ -128,7 +126,7 @@ def test_dynamics_are_never_evaluated_outside_the_step(
 
 
 @every_adaptive_method
-def test_a_rejected_row_stays_where_it_is_and_tries_a_smaller_step(tableau: Tableau) -> None:
+def test_a_rejected_row_keeps_its_state_and_tries_a_smaller_step(tableau: Tableau) -> None:
     z, t = torch.tensor([[0.5, -1.0]], dtype=F64), torch.tensor([0.125], dtype=F64)
     result = attempt(tableau, z, t=t, h=0.5, tolerance=1e-12)
     assert result.accepted.tolist() == [False]
@@ -140,15 +138,15 @@ def test_a_rejected_row_stays_where_it_is_and_tries_a_smaller_step(tableau: Tabl
 
 
 @every_adaptive_method
-def test_a_clamped_step_that_is_rejected_shrinks_from_what_was_left(tableau: Tableau) -> None:
-    """Not from the step that was asked for: it may be so long that a shrunken one is clamped again."""
+def test_a_rejected_last_step_shrinks_from_its_shortened_size(tableau: Tableau) -> None:
+    """It does not shrink from the requested size: a fraction of that may again be longer than the rest."""
     z = torch.tensor([[0.5, -1.0]], dtype=F64)
     assert attempt(tableau, z, t=0.5, h=100.0, tolerance=1e-12).h.item() < 0.5
 
 
 @every_adaptive_method
 def test_rows_are_independent(tableau: Tableau) -> None:
-    """Of one batch some rows move and some do not, each as it would on its own."""
+    """In one batch some rows are accepted and some are rejected, and each has the same result as alone."""
     z = torch.tensor([[0.5, -1.0], [0.5, -1.0], [2.0, 0.1], [0.0, math.nan]], dtype=F64)
     t = torch.tensor([0.0, 0.0, 0.5, 0.25], dtype=F64)
     h = torch.tensor([0.5, 0.5, 0.75, 0.5], dtype=F64)
@@ -159,12 +157,12 @@ def test_rows_are_independent(tableau: Tableau) -> None:
     for i in range(len(z)):
         row = slice(i, i + 1)
         alone = attempt(tableau, z[row], t=t[row], h=h[row], tolerance=tolerance[row])
-        for ours, whole in zip(alone, together, strict=True):
-            assert_close(ours, whole[row], rtol=1e-13, atol=1e-15, equal_nan=True)
+        for column, whole in zip(alone, together, strict=True):
+            assert_close(column, whole[row], rtol=1e-13, atol=1e-15, equal_nan=True)
 
 
 @pytest.mark.parametrize("tableau", [pytest.param(m, id=m.name) for m in METHODS.values() if m.fsal])
-def test_the_last_stage_is_the_next_first(tableau: Tableau) -> None:
+def test_the_last_stage_is_the_first_stage_of_the_next_step(tableau: Tableau) -> None:
     z = torch.tensor([[0.5, -1.0], [2.0, 0.1]], dtype=F64)
     result = attempt(tableau, z, t=torch.tensor([0.0, 0.5], dtype=F64), h=0.5)
     assert result.accepted.all()
@@ -172,7 +170,7 @@ def test_the_last_stage_is_the_next_first(tableau: Tableau) -> None:
 
 
 @every_fixed_step_method
-def test_a_fixed_step_method_keeps_its_step_and_claims_no_error(tableau: Tableau) -> None:
+def test_a_fixed_step_method_keeps_its_step_and_reports_no_error(tableau: Tableau) -> None:
     result = attempt(tableau, torch.ones(2, 3), h=torch.tensor([0.25, 0.5]), tolerance=0.0)
     assert result.accepted.tolist() == [True, True]
     assert result.h.tolist() == [0.25, 0.5]
@@ -181,7 +179,7 @@ def test_a_fixed_step_method_keeps_its_step_and_claims_no_error(tableau: Tableau
 
 @every_fixed_step_method
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_fixed_step_method_tells_by_its_error_that_a_row_is_not_finite(tableau: Tableau, bad: float) -> None:
+def test_a_fixed_step_method_reports_a_non_finite_row_by_its_error(tableau: Tableau, bad: float) -> None:
     z = torch.tensor([[1.0, 2.0], [1.0, bad]])
     result = attempt(tableau, z, f=lambda t, z: z)
     assert torch.isfinite(result.error).tolist() == [True, False]
@@ -192,7 +190,7 @@ def test_a_fixed_step_method_tells_by_its_error_that_a_row_is_not_finite(tableau
 
 @every_adaptive_method
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_an_adaptive_method_tries_a_smaller_step_where_a_row_is_not_finite(tableau: Tableau, bad: float) -> None:
+def test_an_adaptive_method_tries_a_smaller_step_for_a_non_finite_row(tableau: Tableau, bad: float) -> None:
     z = torch.tensor([[1.0, 2.0], [1.0, 2.0]])
     result = attempt(tableau, z, f=lambda t, z: torch.where(t.view(-1, 1) > torch.tensor([[9.0], [0.0]]), bad, 0.0 * z))
     assert torch.isfinite(result.error).tolist() == [True, False]
@@ -203,7 +201,7 @@ def test_an_adaptive_method_tries_a_smaller_step_where_a_row_is_not_finite(table
 
 @every_adaptive_method
 def test_a_step_that_overflows_is_not_accepted(tableau: Tableau) -> None:
-    """Even where the derivatives are finite and equal, so that their differences see no error."""
+    """This holds even if the derivatives are finite and equal, so that their differences are zero."""
     z = torch.full((1, 2), 3e38)
     result = attempt(tableau, z, h=1.0, tolerance=1e-3, f=lambda t, z: torch.full_like(z, 3e38))
     assert result.accepted.tolist() == [False]
@@ -214,16 +212,16 @@ def test_a_step_that_overflows_is_not_accepted(tableau: Tableau) -> None:
 @pytest.mark.parametrize(
     ("tolerance", "accepted", "h_next"),
     [
-        pytest.param(1 / 8, True, 0.45, id="error equal to what is allowed"),
-        pytest.param(1 / 128, False, 0.1125, id="sixteen times too large"),
-        pytest.param(2.0, True, 1.8, id="a sixteenth of what is allowed"),
+        pytest.param(1 / 8, True, 0.45, id="error equal to the allowed error"),
+        pytest.param(1 / 128, False, 0.1125, id="error sixteen times the allowed error"),
+        pytest.param(2.0, True, 1.8, id="error a sixteenth of the allowed error"),
     ],
 )
 def test_error_and_next_step_by_hand(tolerance: float, accepted: bool, h_next: float) -> None:
-    """Heun's method on z' = 4t from z = 0 over half a unit is exact, and Euler's in it is off by a half.
+    """A step of size 1/2 on z' = 4t from z = 0: Heun's method is exact, and the embedded Euler step is wrong by 1/2.
 
-    k1 = 0 and k2 = 2, so z = 1/4 * (0 + 2) = 1/2 against Euler's 0: an error of 1/2 where the tolerances allow
-    atol + rtol * max(0, 1/2) = 2 atol. With h = 1/2, h' = 0.45 * sqrt(allowed / error).
+    k1 = 0 and k2 = 2, so Heun gives z = 1/4 * (0 + 2) = 1/2, and Euler gives 0. The error estimate is 1/2, and the
+    tolerances allow atol + rtol * max(0, 1/2) = 2 atol. With h = 1/2, h' = 0.45 * sqrt(allowed / error).
     """
     half = torch.tensor([0.5], dtype=F64)
     z, atol = torch.zeros(1, 3, dtype=F64), torch.tensor([tolerance * 2], dtype=F64)
@@ -236,7 +234,7 @@ def test_error_and_next_step_by_hand(tolerance: float, accepted: bool, h_next: f
 
 
 @every_method
-def test_every_part_of_the_result_has_the_type_of_the_state(tableau: Tableau) -> None:
+def test_every_field_of_the_result_has_the_type_of_the_state(tableau: Tableau) -> None:
     result = attempt(tableau, torch.ones(2, 3, dtype=F64))
     assert {part.dtype for part in result[:5]} == {F64}
     assert result.accepted.dtype == torch.bool

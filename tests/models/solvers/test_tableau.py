@@ -1,4 +1,4 @@
-"""The coefficients of every method, against the theory of rooted trees and against SciPy's tables."""
+"""The coefficients of every method, compared with the theory of rooted trees and with SciPy's tables."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from models.solvers.methods import BOSH3, DOPRI5, METHODS
 from models.solvers.tableau import Tableau
 
 Tree: TypeAlias = tuple["Tree", ...]
-"""A rooted tree, as the trees that hang from its root; ``()`` is the root alone."""
+"""A rooted tree, written as the tuple of the subtrees of its root; ``()`` is a single node."""
 
 Vector: TypeAlias = NDArray[np.float64]
 
@@ -28,12 +28,12 @@ every_adaptive_method = pytest.mark.parametrize(
 
 
 def nodes(tree: Tree) -> int:
-    """The number of nodes, which is the order of the condition that the tree stands for."""
+    """The number of nodes of a tree, which equals the order of its order condition."""
     return 1 + sum(map(nodes, tree))
 
 
 def trees(order: int) -> list[Tree]:
-    """Every rooted tree with as many nodes."""
+    """Every rooted tree with the given number of nodes."""
     smaller = [tree for n in range(1, order) for tree in trees(n)]
 
     def forests(left: int, begin: int) -> Iterator[Tree]:
@@ -47,17 +47,17 @@ def trees(order: int) -> list[Tree]:
 
 
 def density(tree: Tree) -> int:
-    """The product, over all nodes, of the number of nodes at and above each: what the weight's inverse must be."""
+    """The product over all nodes of the size of their subtrees. The order condition requires the weight 1 / density."""
     return nodes(tree) * math.prod(map(density, tree))
 
 
 def matrix(tableau: Tableau) -> Vector:
-    """The tableau's triangle, filled up with zeros."""
+    """The triangle of the tableau, filled with zeros to a square matrix."""
     return np.array([[*row, *[0.0] * (tableau.stages - len(row))] for row in tableau.a])
 
 
 def stage_weights(a: Vector, tree: Tree) -> Vector:
-    """What the tree's elementary differential weighs in each stage."""
+    """The weight of the tree's elementary differential in each stage."""
     product = np.ones(len(a))
     for child in tree:
         product *= a @ stage_weights(a, child)
@@ -65,30 +65,30 @@ def stage_weights(a: Vector, tree: Tree) -> Vector:
 
 
 def residual(tableau: Tableau, weights: Sequence[float], tree: Tree) -> float:
-    """By how much the condition of a tree fails (Hairer, Norsett, Wanner I, theorem II.2.13)."""
+    """The residual of the order condition of a tree (Hairer, Norsett, Wanner I, theorem II.2.13)."""
     return abs(float(np.dot(weights, stage_weights(matrix(tableau), tree))) - 1 / density(tree))
 
 
 def order_of(tableau: Tableau, weights: Sequence[float]) -> int:
-    """The highest order up to which the weights satisfy every condition."""
+    """The greatest order up to which the weights satisfy every order condition."""
     order = 0
     while all(residual(tableau, weights, tree) < 1e-13 for tree in trees(order + 1)):
         order += 1
     return order
 
 
-def test_there_are_as_many_rooted_trees_as_the_literature_counts() -> None:
+def test_the_number_of_rooted_trees_agrees_with_the_literature() -> None:
     assert [len(trees(order)) for order in range(1, 7)] == [1, 1, 2, 4, 9, 20]
     assert sum(len(trees(order)) for order in range(1, 6)) == 17
 
 
-def test_methods_are_found_by_their_own_names() -> None:
+def test_methods_are_listed_under_their_names() -> None:
     assert {name: tableau.name for name, tableau in METHODS.items()} == {name: name for name in METHODS}
     assert set(METHODS) == FIXED | FSAL | {"heun2"}
 
 
 @every_method
-def test_every_stage_depends_on_earlier_stages_only(tableau: Tableau) -> None:
+def test_every_stage_depends_only_on_earlier_stages(tableau: Tableau) -> None:
     assert [len(row) for row in tableau.a] == list(range(tableau.stages))
     assert len(tableau.c) == tableau.stages
 
@@ -99,7 +99,7 @@ def test_rows_of_a_sum_to_the_nodes(tableau: Tableau) -> None:
 
 
 @every_method
-def test_nodes_begin_at_the_start_of_the_step_and_stay_within_it(tableau: Tableau) -> None:
+def test_nodes_start_at_0_and_lie_within_the_step(tableau: Tableau) -> None:
     assert tableau.c[0] == 0
     assert all(0 <= c <= 1 for c in tableau.c)
 
@@ -121,7 +121,7 @@ def test_embedded_result_has_exactly_the_stated_order(tableau: Tableau) -> None:
 
 
 @every_adaptive_method
-def test_error_estimate_vanishes_up_to_the_lower_order_of_the_pair_and_no_further(tableau: Tableau) -> None:
+def test_error_estimate_vanishes_exactly_up_to_the_lower_order_of_the_pair(tableau: Tableau) -> None:
     assert sum(tableau.error_weights) == pytest.approx(0, abs=1e-15)
     assert tableau.error_exponent == min(tableau.order, tableau.embedded_order) + 1
     estimates = {
@@ -133,13 +133,13 @@ def test_error_estimate_vanishes_up_to_the_lower_order_of_the_pair_and_no_furthe
 
 
 @every_method
-def test_only_pairs_are_adaptive(tableau: Tableau) -> None:
+def test_only_embedded_pairs_are_adaptive(tableau: Tableau) -> None:
     assert tableau.adaptive == (tableau.name not in FIXED)
     assert len(tableau.error_weights) == (tableau.stages if tableau.adaptive else 0)
 
 
 @every_method
-def test_only_methods_whose_last_stage_is_the_next_first_are_fsal(tableau: Tableau) -> None:
+def test_only_methods_whose_last_stage_is_reused_are_fsal(tableau: Tableau) -> None:
     assert tableau.fsal == (tableau.name in FSAL)
 
 
@@ -155,20 +155,20 @@ def test_only_methods_whose_last_stage_is_the_next_first_are_fsal(tableau: Table
         ("tsit5", 1, 6),
     ],
 )
-def test_cost_of_a_step(method: str, to_start: int, per_step: int) -> None:
+def test_the_number_of_evaluations_of_a_step(method: str, to_start: int, per_step: int) -> None:
     assert METHODS[method].evaluations_to_start == to_start
     assert METHODS[method].evaluations_per_step == per_step
 
 
 @pytest.mark.parametrize(
-    ("tableau", "theirs"), [pytest.param(BOSH3, RK23, id="bosh3"), pytest.param(DOPRI5, RK45, id="dopri5")]
+    ("tableau", "scipys"), [pytest.param(BOSH3, RK23, id="bosh3"), pytest.param(DOPRI5, RK45, id="dopri5")]
 )
-def test_coefficients_are_scipys(tableau: Tableau, theirs: Any) -> None:
-    """SciPy leaves the FSAL stage out of its triangle, and estimates the error with the opposite sign."""
-    own, (rows, columns) = theirs.n_stages, theirs.A.shape
-    assert_allclose(matrix(tableau)[:rows, :columns], theirs.A, rtol=1e-15)
-    assert_allclose(tableau.b[:own], theirs.B, rtol=1e-15)
-    assert_allclose(tableau.c[:own], theirs.C, rtol=1e-15)
-    assert_allclose(tableau.error_weights, -theirs.E, rtol=1e-13, atol=1e-16)
-    assert tableau.order == theirs.order
-    assert tableau.embedded_order == theirs.error_estimator_order
+def test_coefficients_agree_with_scipy(tableau: Tableau, scipys: Any) -> None:
+    """SciPy's triangle does not contain the FSAL stage, and its error estimate has the opposite sign."""
+    stages, (rows, columns) = scipys.n_stages, scipys.A.shape
+    assert_allclose(matrix(tableau)[:rows, :columns], scipys.A, rtol=1e-15)
+    assert_allclose(tableau.b[:stages], scipys.B, rtol=1e-15)
+    assert_allclose(tableau.c[:stages], scipys.C, rtol=1e-15)
+    assert_allclose(tableau.error_weights, -scipys.E, rtol=1e-13, atol=1e-16)
+    assert tableau.order == scipys.order
+    assert tableau.embedded_order == scipys.error_estimator_order

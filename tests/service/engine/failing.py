@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.backends.answer import Images
-from models.backends.flight import Places, Start
+from models.backends.flight import Slots, Start
 from models.backends.onnx import OnnxBackend, OnnxFlight
 from models.solvers.attempt import Attempt
 
@@ -47,9 +47,9 @@ class FailingFlight(OnnxFlight):
         self.device.use("step", self._method)
         return super()._attempt(rows)
 
-    def _logits(self, places: Places) -> npt.NDArray[np.float32]:
+    def _logits(self, slots: Slots) -> npt.NDArray[np.float32]:
         self.device.use("head", self._method)
-        return super()._logits(places)
+        return super()._logits(slots)
 
 
 class FailingBackend(OnnxBackend):

@@ -1,4 +1,4 @@
-"""The comparison of ONNX with torch: it passes what is right, and catches a graph that is a little wrong."""
+"""The comparison of ONNX with torch: it accepts correct graphs, and it detects a graph that is slightly wrong."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def images(few_digits: Dataset) -> Images:
 
 
 def perturb(path: Path, value: float) -> None:
-    """Set an element of each vector of floats that the graph holds itself to a value."""
+    """Set one element of each vector of floats that the graph itself contains to a value."""
     model = onnx.load(path, load_external_data=False)
     changed = 0
     for tensor in model.graph.initializer:
@@ -36,24 +36,24 @@ def perturb(path: Path, value: float) -> None:
         array.flat[3] = value
         tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
         changed += 1
-    assert changed, "the case is not the one it is meant to be"
+    assert changed, "this test needs a graph with vectors of floats"
     path.write_bytes(model.SerializeToString())
 
 
-def test_what_was_exported_agrees(artifact: Artifact, torch_backend: TorchBackend, images: Images) -> None:
+def test_the_exported_steps_agree_with_torch(artifact: Artifact, torch_backend: TorchBackend, images: Images) -> None:
     differences = check(torch_backend, OnnxBackend(artifact.folder, METHODS), images, METHODS)
     assert list(differences) == list(METHODS)
     assert all(0 <= difference <= LARGEST_DIFFERENCE for difference in differences.values())
-    assert max(differences.values()) > 0, "two programs never round all alike"
+    assert max(differences.values()) > 0, "two programs never round every number in the same way"
 
 
-def test_a_network_without_an_ode_agrees(mlp_artifact: Artifact, images: Images) -> None:
+def test_an_exported_network_without_an_ode_agrees_with_torch(mlp_artifact: Artifact, images: Images) -> None:
     backends = TorchBackend(load_network(mlp_artifact)), OnnxBackend(mlp_artifact.folder, [])
     (difference,) = check(*backends, images, []).values()
     assert 0 < difference <= LARGEST_DIFFERENCE
 
 
-def test_a_network_without_an_ode_that_is_a_little_wrong_is_noticed(
+def test_a_wrong_network_without_an_ode_is_detected(
     mlp_artifact: Artifact, images: Images, few_digits: Dataset
 ) -> None:
     other = TorchBackend(MLP(few_digits.normalisation))
@@ -61,7 +61,7 @@ def test_a_network_without_an_ode_that_is_a_little_wrong_is_noticed(
         check(other, OnnxBackend(mlp_artifact.folder, []), images, [])
 
 
-def test_the_whole_solve_agrees(
+def test_the_exported_whole_solve_agrees_with_torch(
     artifact: Artifact, default_solver: SolverSettings, torch_backend: TorchBackend, images: Images
 ) -> None:
     path = artifact.folder / SOLVE
@@ -70,7 +70,7 @@ def test_the_whole_solve_agrees(
 
 @pytest.mark.parametrize("method", ["euler", "rk4", "dopri5"])
 @pytest.mark.parametrize("value", [2.0, float("nan")])
-def test_a_step_that_is_a_little_wrong_is_named(
+def test_the_error_names_a_step_that_is_slightly_wrong(
     artifact_copy: Path, torch_backend: TorchBackend, images: Images, method: str, value: float
 ) -> None:
     perturb(artifact_copy / step_file(method), value)
@@ -78,16 +78,16 @@ def test_a_step_that_is_a_little_wrong_is_named(
         check(torch_backend, OnnxBackend(artifact_copy, METHODS), images, METHODS)
 
 
-def test_dynamics_that_are_a_little_wrong_are_noticed(
+def test_dynamics_that_are_slightly_wrong_are_detected(
     artifact_copy: Path, torch_backend: TorchBackend, images: Images
 ) -> None:
-    """By the first method that begins with an evaluation of its own."""
+    """The first method that evaluates the dynamics graph itself detects them."""
     perturb(artifact_copy / DYNAMICS, 2.0)
     with pytest.raises(DisagreementError, match=r"^bosh3: a logit differs by "):
         check(torch_backend, OnnxBackend(artifact_copy, METHODS), images, METHODS)
 
 
-def test_a_whole_solve_that_is_a_little_wrong_is_named(
+def test_the_error_names_a_whole_solve_that_is_slightly_wrong(
     default_solver: SolverSettings, artifact_copy: Path, torch_backend: TorchBackend, images: Images
 ) -> None:
     perturb(artifact_copy / SOLVE, 2.0)
@@ -95,10 +95,10 @@ def test_a_whole_solve_that_is_a_little_wrong_is_named(
         check_whole_solve(torch_backend, artifact_copy / SOLVE, default_solver.method, images)
 
 
-def test_other_weights_are_noticed(
+def test_changed_weights_are_detected(
     artifact: Artifact, artifact_copy: Path, torch_backend: TorchBackend, images: Images
 ) -> None:
-    """One number of the file that all graphs share."""
+    """The test changes one number of the file that all graphs share."""
     path = artifact_copy / "weights.safetensors"
     content = bytearray(path.read_bytes())
     content[-4:] = np.float32(3).tobytes()

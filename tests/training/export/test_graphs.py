@@ -1,4 +1,4 @@
-"""The exported graphs: they hold no copy of the weights, tell nothing of where they were made, and answer as torch."""
+"""The exported graphs: they contain no copy of the weights and no path of the machine, and they agree with torch."""
 
 import json
 import struct
@@ -30,7 +30,7 @@ every_graph = pytest.mark.parametrize("graph", GRAPHS)
 
 @pytest.fixture(scope="module")
 def network(artifact: Artifact) -> ODENet:
-    """The network of the artifact, in torch."""
+    """The torch network of the artifact."""
     loaded = load_network(artifact)
     assert isinstance(loaded, ODENet)
     return loaded.eval().requires_grad_(False)
@@ -41,13 +41,13 @@ def session_of(path: Path) -> ort.InferenceSession:
 
 
 def graphs_in(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
-    """A graph, and those of the loops in it."""
+    """A graph together with the subgraphs of its loops."""
     inner = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
     return [graph, *(found for each in inner for found in graphs_in(each))]
 
 
-def held(path: Path) -> list[bytes]:
-    """The contents of all the tensors that a graph holds itself, initialisers and constants."""
+def contained(path: Path) -> list[bytes]:
+    """The contents of all tensors, initialisers and constants, that a graph itself contains."""
     model = onnx.load(path, load_external_data=False)
     tensors = []
     for graph in graphs_in(model.graph):
@@ -62,20 +62,20 @@ def test_a_graph_is_valid(artifact: Artifact, graph: str) -> None:
 
 
 @every_graph
-def test_a_graph_holds_no_copy_of_the_weights(artifact: Artifact, graph: str) -> None:
+def test_a_graph_contains_no_copy_of_the_weights(artifact: Artifact, graph: str) -> None:
     weights = {
         tensor.numpy().tobytes()
         for tensor in load_file(artifact.folder / WEIGHTS).values()
         if tensor.numpy().nbytes >= SMALLEST
     }
-    assert len(weights) >= 6, "the case is not the one it is meant to be"
-    assert not weights & set(held(artifact.folder / graph))
+    assert len(weights) >= 6, "this test needs several large weights"
+    assert not weights & set(contained(artifact.folder / graph))
     assert (artifact.folder / graph).stat().st_size < (artifact.folder / WEIGHTS).stat().st_size / 8
 
 
 @every_graph
 def test_a_graph_refers_to_whole_tensors_of_the_weights_file(artifact: Artifact, graph: str) -> None:
-    """By offset and length, as the file's own header tells them."""
+    """Every offset and length is that of a tensor in the header of the file."""
     content = (artifact.folder / WEIGHTS).read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     entries = json.loads(content[8 : 8 + length])
@@ -96,21 +96,21 @@ def test_a_graph_refers_to_whole_tensors_of_the_weights_file(artifact: Artifact,
 
 
 @every_graph
-def test_a_graph_tells_nothing_of_the_machine_that_exports(artifact: Artifact, graph: str) -> None:
+def test_a_graph_contains_no_path_of_the_exporting_machine(artifact: Artifact, graph: str) -> None:
     content = (artifact.folder / graph).read_bytes()
     for trace in (str(Path(__file__).parents[3]), "site-packages", ".py", "File ", str(Path.home())):
         assert trace.encode() not in content, trace
 
 
 @every_graph
-def test_a_graph_takes_any_number_of_rows(artifact: Artifact, graph: str) -> None:
+def test_a_graph_accepts_any_number_of_rows(artifact: Artifact, graph: str) -> None:
     session = session_of(artifact.folder / graph)
     for node in (*session.get_inputs(), *session.get_outputs()):
         assert node.shape[0] == "rows", node.name
         assert all(isinstance(size, int) for size in node.shape[1:]), node.name
 
 
-def test_stem_and_head_answer_as_torch(artifact: Artifact, network: ODENet, few_digits: Dataset) -> None:
+def test_stem_and_head_agree_with_torch(artifact: Artifact, network: ODENet, few_digits: Dataset) -> None:
     stem, head = session_of(artifact.folder / STEM), session_of(artifact.folder / HEAD)
     for rows in (1, 2, 7):
         images = few_digits.test.images[:rows]
@@ -120,7 +120,7 @@ def test_stem_and_head_answer_as_torch(artifact: Artifact, network: ODENet, few_
         assert_close(logits, network.head(z), rtol=1e-5, atol=1e-5)
 
 
-def test_dynamics_answer_as_torch_at_any_time(artifact: Artifact, network: ODENet) -> None:
+def test_dynamics_agree_with_torch_at_any_time(artifact: Artifact, network: ODENet) -> None:
     session = session_of(artifact.folder / DYNAMICS)
     generator = torch.Generator().manual_seed(0)
     for rows in (1, 2, 7):
@@ -133,10 +133,10 @@ def test_dynamics_answer_as_torch_at_any_time(artifact: Artifact, network: ODENe
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_step_answers_as_torch_row_by_row(
+def test_a_step_agrees_with_torch_for_every_row(
     artifact: Artifact, network: ODENet, few_digits: Dataset, method: str
 ) -> None:
-    """Every row with a time, a step and tolerances of its own, so that no input can stand in for another."""
+    """Every row has a different time, step size and tolerances, so the test detects inputs that are swapped."""
     session = session_of(artifact.folder / step_file(method))
     z = network.stem(few_digits.test.images[:5])
     t, h = torch.tensor([0.0, 0.25, 0.5, 0.75, 0.9]), torch.tensor([0.5, 0.1, 1.0, 0.01, 0.05])
@@ -149,14 +149,14 @@ def test_a_step_answers_as_torch_row_by_row(
     for output, tensor in zip(outputs, expected, strict=True):
         assert_close(torch.from_numpy(output), tensor, rtol=1e-3, atol=1e-5)
     if METHODS[method].adaptive:
-        assert 0 < expected.accepted.sum() < 5, "the case is not the one it is meant to be"
+        assert 0 < expected.accepted.sum() < 5, "this test needs accepted and rejected rows"
 
 
 @pytest.mark.parametrize("rows", [1, 3, 17])
-def test_the_whole_solve_answers_as_torch(
+def test_the_whole_solve_agrees_with_torch(
     artifact: Artifact, default_solver: SolverSettings, network: ODENet, few_digits: Dataset, rows: int
 ) -> None:
-    """At tolerances that differ from row to row, and rtol from atol: logits, and what they cost."""
+    """The logits and the counts agree, with different tolerances for every row, and with rtol different from atol."""
     images = few_digits.test.images[:rows]
     rtol, atol = torch.logspace(-4, 0.5, rows), torch.logspace(-1, -4, rows)
     step = network.step(default_solver.method)
@@ -172,13 +172,13 @@ def test_the_whole_solve_answers_as_torch(
     assert_close(error, solution.error, rtol=1e-2, atol=1e-6)
     assert outcome.tolist() == [Outcome.converged] * rows
     if rows > 1:
-        assert len(set(nfe.tolist())) > 1, "the case is not the one it is meant to be"
+        assert len(set(nfe.tolist())) > 1, "this test needs rows with different costs"
 
 
-def test_the_whole_solve_gives_up_where_torch_does(
+def test_the_whole_solve_gives_up_the_same_rows_as_torch(
     artifact: Artifact, default_solver: SolverSettings, network: ODENet, few_digits: Dataset
 ) -> None:
-    """A row whose tolerance nothing can meet, beside one that ends."""
+    """One row has a tolerance of zero, which no step can meet, and the other row converges."""
     images = few_digits.test.images[:2]
     tolerance = np.array([0.0, 1e-1], np.float32)
     logits, nfe, steps, rejected, outcome = session_of(artifact.folder / SOLVE).run(
@@ -195,19 +195,19 @@ def test_the_whole_solve_gives_up_where_torch_does(
 
 
 class Weighted(nn.Module):
-    """Tells its three inputs apart."""
+    """A sum in which each of the three inputs has a different weight."""
 
     def forward(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
         return a + 10 * b + 100 * c
 
 
-def test_one_example_for_several_inputs_makes_several_inputs() -> None:
+def test_the_same_example_tensor_for_several_inputs_gives_several_inputs() -> None:
     value = torch.ones(3)
     model = export(Weighted(), {"a": value, "b": value, "c": value}, ["sum"])
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    rows: dict[str, npt.NDArray[np.float32]] = {
+    inputs: dict[str, npt.NDArray[np.float32]] = {
         "a": np.array([1, 2], np.float32),
         "b": np.array([3, 4], np.float32),
         "c": np.array([5, 6], np.float32),
     }
-    assert session.run(None, rows)[0].tolist() == [531, 642]
+    assert session.run(None, inputs)[0].tolist() == [531, 642]

@@ -1,4 +1,4 @@
-"""The export as a whole: what it writes, what it reports, and that it writes all or nothing."""
+"""The whole export: its files, its reports, and that it writes either everything or nothing."""
 
 import hashlib
 import json
@@ -37,11 +37,11 @@ from training.export.write import ExportError, Source, export
 
 
 def ignore(_event: str | ProfilePoint) -> None:
-    """Report to nobody."""
+    """A report function that does nothing."""
 
 
 def stop_at(text: str) -> Callable[[str | ProfilePoint], None]:
-    """Stop the export, as Ctrl-C would, when it reports something."""
+    """A report function that interrupts the export, like Ctrl-C, at a message that contains the text."""
 
     def report(event: str | ProfilePoint) -> None:
         if text in str(event):
@@ -60,7 +60,7 @@ def test_the_manifest_lists_every_other_file_with_its_checksum(artifact: Artifac
     assert FIGURE in actual
 
 
-def test_the_manifest_says_what_was_exported(artifact: Artifact, source: Source) -> None:
+def test_the_manifest_describes_the_exported_network(artifact: Artifact, source: Source) -> None:
     manifest = artifact.manifest
     assert (manifest.name, manifest.version, manifest.network) == ("small", "3", "odenet-wide")
     assert manifest.parameters == 212_026
@@ -73,13 +73,13 @@ def test_the_manifest_says_what_was_exported(artifact: Artifact, source: Source)
         assert list(source.network.stem(source.dataset.test.images[:1]).shape[1:]) == manifest.state_shape
 
 
-def test_the_weights_are_the_networks(artifact: Artifact, source: Source) -> None:
+def test_the_weights_file_contains_the_weights_of_the_network(artifact: Artifact, source: Source) -> None:
     weights, expected = load_file(artifact.folder / WEIGHTS), source.network.state_dict()
     assert weights.keys() == expected.keys()
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
-def test_a_network_without_an_ode_has_stem_and_head_and_nothing_to_trade(mlp_artifact: Artifact) -> None:
+def test_a_network_without_an_ode_has_stem_and_head_and_no_profile(mlp_artifact: Artifact) -> None:
     manifest = mlp_artifact.manifest
     assert (mlp_artifact.folder / METRICS).read_text() == METRICS_LINE
     assert manifest.files.keys() == {"stem.onnx", "head.onnx", WEIGHTS, CARD, METRICS}
@@ -91,16 +91,14 @@ def test_a_network_without_an_ode_has_stem_and_head_and_nothing_to_trade(mlp_art
     assert [measured.nfe for measured in manifest.metrics] == [0, 0]
 
 
-def test_a_network_without_an_ode_answers_by_its_graphs_as_by_torch(
-    mlp_artifact: Artifact, few_digits: Dataset
-) -> None:
+def test_the_graphs_of_a_network_without_an_ode_agree_with_torch(mlp_artifact: Artifact, few_digits: Dataset) -> None:
     images = few_digits.test.images.numpy()
     by_graphs = classify(OnnxBackend(mlp_artifact.folder, []), images, None)
     by_torch = classify(TorchBackend(load_network(mlp_artifact)), images, None)
     np.testing.assert_allclose(by_graphs.logits, by_torch.logits, atol=1e-4)
 
 
-def test_the_default_is_the_cheapest_adaptive_setting_that_agrees(
+def test_the_default_solver_is_the_cheapest_adaptive_setting_that_agrees(
     default_solver: SolverSettings, profile: Profile
 ) -> None:
     (chosen,) = (point for point in profile.points if point.solver == default_solver)
@@ -111,7 +109,7 @@ def test_the_default_is_the_cheapest_adaptive_setting_that_agrees(
             assert point.agreement < 0.999, point.solver
 
 
-def test_the_errors_are_those_of_the_graphs_at_the_default(
+def test_the_manifest_has_the_errors_of_the_graphs_at_the_default_solver(
     artifact: Artifact, default_solver: SolverSettings, few_digits: Dataset
 ) -> None:
     backend = OnnxBackend(artifact.folder, [default_solver.method])
@@ -128,11 +126,11 @@ def test_the_errors_are_those_of_the_graphs_at_the_default(
         assert measured.interval == pytest.approx(expected.interval)
 
 
-def test_the_card_has_the_figures(artifact: Artifact, profile: Profile) -> None:
+def test_the_card_contains_the_measured_numbers(artifact: Artifact, profile: Profile) -> None:
     card = artifact.card
     assert card.startswith("# small, version 3\n")
     assert "212,026 parameters" in card
-    assert "white ink on black or black on white, which the network itself brings to one form" in card
+    assert "white ink on black or black ink on white; the network itself normalises the levels" in card
     assert f"]({FIGURE})" in card
     for measured in artifact.manifest.metrics:
         low, high = measured.interval
@@ -153,7 +151,7 @@ def test_the_card_has_the_figures(artifact: Artifact, profile: Profile) -> None:
 def test_card_and_figure_follow_from_the_manifest_and_the_profile(
     artifact: Artifact, profile: Profile, default_solver: SolverSettings, tmp_path: Path
 ) -> None:
-    """So that the same measurement gives the same files, to the byte."""
+    """The same measurement gives the same files, to the byte."""
     assert write_card(artifact.manifest, profile) == artifact.card
     draw(profile, default_solver, tmp_path / FIGURE)
     assert (tmp_path / FIGURE).read_bytes() == (artifact.folder / FIGURE).read_bytes()
@@ -168,7 +166,7 @@ def test_the_figure_names_every_method(artifact: Artifact) -> None:
 def test_a_profile_without_any_error_can_be_drawn(
     profile: Profile, default_solver: SolverSettings, tmp_path: Path
 ) -> None:
-    """Although a logarithm has no zero."""
+    """The figure has logarithmic axes, which have no zero."""
     perfect = {"error": 0.0, "logit_deviation": 0.0}
     points = [point.model_copy(update=perfect) for point in profile.points]
     changed = profile.model_copy(update={"points": points})
@@ -178,21 +176,21 @@ def test_a_profile_without_any_error_can_be_drawn(
 
 def test_every_part_of_the_work_is_reported(profile: Profile, export_reports: list[str | ProfilePoint]) -> None:
     assert [event for event in export_reports if isinstance(event, ProfilePoint)] == profile.points
-    said = " / ".join(event for event in export_reports if isinstance(event, str))
+    messages = " / ".join(event for event in export_reports if isinstance(event, str))
     for method in METHODS:
-        assert f"/ {method}: no logit differs by more than" in said
-    assert f"/ {SOLVE}: no logit differs by more than" in said
+        assert f"/ {method}: no logit differs by more than" in messages
+    assert f"/ {SOLVE}: no logit differs by more than" in messages
     assert len(profile.points) == len(PROFILED)
 
 
-def test_everyone_may_read_it(artifact: Artifact) -> None:
-    """The service need not run as the one who exported."""
+def test_every_user_may_read_the_artifact(artifact: Artifact) -> None:
+    """The service may run as another user than the export."""
     assert stat.S_IMODE(artifact.folder.stat().st_mode) == 0o755
     for path in artifact.folder.iterdir():
         assert path.stat().st_mode & 0o444 == 0o444, path.name
 
 
-def test_nothing_but_the_version_is_left_behind(artifact: Artifact) -> None:
+def test_the_export_leaves_no_other_files(artifact: Artifact) -> None:
     assert [path.name for path in artifact.folder.parent.iterdir()] == ["3"]
     expected = {
         MANIFEST,
@@ -209,28 +207,28 @@ def test_nothing_but_the_version_is_left_behind(artifact: Artifact) -> None:
     assert {path.name for path in artifact.folder.iterdir()} == expected | set(map(step_file, METHODS))
 
 
-def test_a_version_is_never_written_over(artifact: Artifact, source: Source) -> None:
+def test_an_existing_version_is_never_overwritten(artifact: Artifact, source: Source) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in artifact.folder.iterdir()}
-    with pytest.raises(ExportError, match=r"small/3: is there already"):
+    with pytest.raises(ExportError, match=r"small/3: exists already"):
         export(source, artifact.folder.parents[1], "small", "3", ignore)
     assert {path.name: path.stat().st_mtime_ns for path in artifact.folder.iterdir()} == before
 
 
-def test_even_an_empty_folder_is_not_written_over(source: Source, tmp_path: Path) -> None:
+def test_an_empty_version_folder_is_not_overwritten(source: Source, tmp_path: Path) -> None:
     (tmp_path / "small" / "1").mkdir(parents=True)
-    with pytest.raises(ExportError, match=r"small/1: is there already"):
+    with pytest.raises(ExportError, match=r"small/1: exists already"):
         export(source, tmp_path, "small", "1", ignore)
 
 
-def test_an_export_that_is_stopped_leaves_nothing(source: Source, tmp_path: Path) -> None:
+def test_an_interrupted_export_leaves_no_files(source: Source, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         export(source, tmp_path, "small", "1", stop_at("exporting the parts"))
     assert list((tmp_path / "small").iterdir()) == []
 
 
-def test_the_card_says_whether_pictures_of_no_digit_were_shown(artifact: Artifact) -> None:
+def test_the_card_says_whether_the_fit_had_outliers(artifact: Artifact) -> None:
     manifest = artifact.manifest
-    plain = {name: told for name, told in manifest.recipe.items() if name != "outliers"}
+    plain = {name: value for name, value in manifest.recipe.items() if name != "outliers"}
     exposed = plain | {"outliers": {"rows": 32, "weight": 0.1}}
     cards = [write_card(manifest.model_copy(update={"recipe": recipe}), None) for recipe in (plain, exposed)]
     assert ["fitted to be unsure" in card for card in cards] == [False, True]
