@@ -1,12 +1,12 @@
 FROM python:3.11-slim AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/venv/bin:$PATH
 WORKDIR /app
-# python's own image has no bytecode of the standard library, and the service cannot write any: each process, that of
-# every health check too, would compile what it imports.
+# Python's official image has no bytecode of the standard library, and the service cannot write any. Without this step,
+# each process, and each health check, would compile every module that it imports.
 RUN useradd --system --uid 10001 --home-dir /app odenet \
  && python -m compileall -q -x 'site-packages|test|lib2to3' "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 
-# Dependencies first: a change of the code does not install them anew, nor make another layer of them.
+# Dependencies come first, so a change of the code neither installs them again nor adds another layer of them.
 FROM base AS dependencies
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv --without-pip /venv
@@ -21,7 +21,7 @@ RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '
 FROM dependencies AS training-dependencies
 RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '.[training]'
 
-# What fits a network and exports it into the models folder, on the CPU or on CUDA.
+# Fits a network and exports it into the models folder, on the CPU or on CUDA.
 FROM base AS training
 COPY --from=training-dependencies /venv /venv
 COPY data data
@@ -48,13 +48,13 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-m", "service.probe"]
 CMD ["python", "-m", "service"]
 
-# The service by torch on CUDA: docker build --target gpu, docker run --gpus all.
+# The service with torch on CUDA: docker build --target gpu, docker run --gpus all.
 FROM serving AS gpu
 COPY --from=gpu-dependencies /venv /venv
 COPY --from=code /app /app
 ENV ODENET_BACKEND=torch ODENET_DEVICE=cuda
 
-# The service without torch; the last stage is what `docker build` makes.
+# The service without torch. `docker build` builds this stage by default, because it is the last.
 FROM serving AS service
 COPY --from=service-dependencies /venv /venv
 COPY --from=code /app /app

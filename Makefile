@@ -1,29 +1,29 @@
-# Every target does its own set-up; PYTHON is any Python of 3.11 or later, ARGS goes to the service or the command.
+# Every target sets up what it needs. PYTHON is any Python 3.11 or later. ARGS goes to the service or the command.
 PYTHON ?= python3
 SERVE  := .venv/serve
 DEV    := .venv/dev
-# uv leaves it to the first import to compile a module; without bytecode each process would compile all that it imports.
+# uv leaves compilation to the first import. Without bytecode files, each process would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-# One more process than processors, because many tests wait for a server.
+# One process more than there are processors, because many tests wait for a server.
 PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: serve check test lint types tests tests-check test-nightly test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-swap observability docs docs-serve image clean
 
-serve: $(SERVE)/.installed  ## the service, without torch, on http://127.0.0.1:8000 or ODENET_PORT
+serve: $(SERVE)/.installed  ## start the service, without torch, on http://127.0.0.1:8000 (ODENET_PORT sets another port)
 	$(SERVE)/bin/python -m service $(ARGS)
 
-check: $(DEV)/.installed  ## format, lint, types, and every test that starts no server, no browser and no fit; a minute
+check: $(DEV)/.installed  ## check format, lint and types, and run every test that starts no server, browser or fit; a minute
 	$(MAKE) --no-print-directory --jobs lint types tests-check
 
-test: $(DEV)/.installed  ## every check that needs no GPU and no container engine; CI runs this target
+test: $(DEV)/.installed  ## run every check that needs no GPU and no container engine; CI runs this target
 	$(MAKE) --no-print-directory --jobs lint types tests
 
-tests-check: $(DEV)/.installed  ## the tests of check, alone
+tests-check: $(DEV)/.installed  ## run only the tests of `make check`
 	$(PYTEST) -m 'not gpu and not nightly and not system'
 
-tests: $(DEV)/.installed  ## the tests of test, alone
+tests: $(DEV)/.installed  ## run only the tests of `make test`
 	$(PYTEST)
 
 lint: $(DEV)/.installed
@@ -33,65 +33,65 @@ lint: $(DEV)/.installed
 types: $(DEV)/.installed
 	$(DEV)/bin/mypy
 
-test-nightly: $(DEV)/.installed  ## the tests that take minutes; CI does not run them
+test-nightly: $(DEV)/.installed  ## run the tests that take minutes each; CI does not run them
 	$(PYTEST) -m nightly
 
-test-gpu: $(DEV)/.installed  ## what needs a CUDA device
+test-gpu: $(DEV)/.installed  ## run the tests that need a CUDA device
 	$(DEV)/bin/python -m pytest -m gpu
 
-fit: $(DEV)/.installed  ## fit the network that ships; the bar says how long that takes
+fit: $(DEV)/.installed  ## fit the network that ships; takes hours, and the progress bar shows how long
 	$(DEV)/bin/python -m training fit odenet-mnist
 
-fit-accelerated: $(DEV)/.installed  ## on a CUDA device: teachers, and then the networks that ship, several at once
+fit-accelerated: $(DEV)/.installed  ## on a CUDA device, fit the teachers and then the networks that ship, several at a time
 	$(DEV)/bin/python -m training.accelerated $(ARGS)
 
 export: $(DEV)/.installed  ## export the last fit as the next version
 	$(DEV)/bin/python -m training export runs/odenet-mnist
 
-table: $(DEV)/.installed  ## the fitted networks side by side, and the ablations
+table: $(DEV)/.installed  ## print the table of the fitted networks, and the ablations
 	$(DEV)/bin/python -m training table
 	$(DEV)/bin/python -m training table --models models/ablations
 	$(DEV)/bin/python -m benchmarks.solvers
 
-figures: $(DEV)/.installed  ## the figures of docs/, measured anew
+figures: $(DEV)/.installed  ## measure and draw the figures of memory against depth, and figure 3 of the paper
 	$(DEV)/bin/python -m benchmarks.memory
 	$(DEV)/bin/python -m benchmarks.figure3
 
-corruptions: $(DEV)/.installed  ## the errors of every network on 26 kinds of corrupted digits; a quarter of an hour
+corruptions: $(DEV)/.installed  ## measure the errors of every network on 26 kinds of corrupted digits; a quarter of an hour
 	$(DEV)/bin/python -m benchmarks.corruptions --split test
 
-time-to-error: $(DEV)/.installed  ## the fit against torchdiffeq's example; more than half an hour
+time-to-error: $(DEV)/.installed  ## measure the time of a fit against torchdiffeq's example; more than half an hour
 	$(DEV)/bin/python -m benchmarks.time_to_error
 
-page: $(DEV)/.installed  ## the digits that the page offers, and its picture in docs/; needs Chromium
+page: $(DEV)/.installed  ## make the digits that the page offers, and the picture of the page in docs/; needs Chromium
 	$(DEV)/bin/python -m benchmarks.sprite
 	$(DEV)/bin/python -m benchmarks.page
 
-bench: $(DEV)/.installed  ## the service under load, beside its kernels and what one would write first; a quarter of an hour
+bench: $(DEV)/.installed  ## measure the service under load against its kernels and simpler servers; a quarter of an hour
 	$(DEV)/bin/python -m benchmarks.serving
 
-bench-swap: $(DEV)/.installed  ## what callers feel of a model that is swapped; a minute
+bench-swap: $(DEV)/.installed  ## measure how callers notice the swap of a model; a minute
 	$(DEV)/bin/python -m benchmarks.serving.swap
 
-observability:  ## check and test what is in deploy/prometheus; needs promtool on PATH (Debian: apt-get install prometheus)
+observability:  ## check and test the files of deploy/prometheus; needs promtool on PATH (Debian: apt-get install prometheus)
 	promtool check config deploy/prometheus/prometheus.yml
 	promtool check rules deploy/prometheus/alerts.yml
 	promtool test rules deploy/prometheus/alerts_test.yml
 
-docs: $(DEV)/.installed  ## the site of docs/, into site/; a warning is an error
+docs: $(DEV)/.installed  ## build the site of docs/ into site/; a warning is an error
 	$(DEV)/bin/python -m mkdocs build --strict
 
-docs-serve: $(DEV)/.installed  ## the same on http://127.0.0.1:8001, built anew when a page changes
+docs-serve: $(DEV)/.installed  ## serve the site on http://127.0.0.1:8001, and rebuild it when a page changes
 	$(DEV)/bin/python -m mkdocs serve --dev-addr 127.0.0.1:8001
 
-image:  ## the container image of the service
+image:  ## build the container image of the service
 	docker build --target service --tag odenet .
 
 clean:
 	rm -rf .venv build site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# uv installs in seconds what pip installs in minutes. uv does not read the configuration of pip: where uv fails, pip tries.
-# $(1) is the environment, $(2) the project with its extras.
+# uv installs in seconds, pip in minutes. uv does not read pip's configuration, so pip tries if uv fails.
+# $(1) is the environment, $(2) is the project with its extras.
 define install
 	$(PYTHON) -m venv --clear $(1)
 	$(1)/bin/python -m pip install --quiet --constraint constraints.txt uv

@@ -5,18 +5,18 @@ from models.artifact import Manifest, Profile
 
 HEAD = """# Artifact
 
-A fitted network in a folder, `models/fitted/NAME/VERSION/`. Out of `models/artifact.py`, which reads it; [add a
-model](../howto/add-a-model.md) tells how one is made.
+An artifact is a fitted network in a folder `models/fitted/NAME/VERSION/`. This page is generated from
+`models/artifact.py`, which reads artifacts. [Fit and export a network](../howto/fit.md) says how to make one.
 
-| file | |
+| file | content |
 | --- | --- |
-| `manifest.json` | what it is, and the SHA-256 of every other file |
+| `manifest.json` | the description of the network, and the SHA-256 of every other file |
 | `weights.safetensors` | the weights, which the graphs share |
-| `stem.onnx`, `head.onnx` | from pixels to the state at t = 0, and from that at t = 1 to logits |
-| `dynamics.onnx`, `step-METHOD.onnx` | f, and one attempted step of each method; of a network with an ODE |
-| `solve.onnx` | all in one graph, the adaptive loop inside, `rtol` and `atol` as inputs; of a network with an ODE |
-| `profile.json` | the measured trade-off; of a network with an ODE |
-| `metrics.jsonl` | the metrics of the fit, a line an epoch |
+| `stem.onnx`, `head.onnx` | from pixels to the state at t = 0, and from the state at t = 1 to logits |
+| `dynamics.onnx`, `step-METHOD.onnx` | f, and one attempted step of each method; only with an ODE |
+| `solve.onnx` | one graph from pixels to logits, which includes the adaptive loop; only with an ODE |
+| `profile.json` | the measured trade-off; only with an ODE |
+| `metrics.jsonl` | the metrics of the fit, one line per epoch |
 | `README.md`, `tradeoff.svg` | the model card and its picture |
 
 """

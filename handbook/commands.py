@@ -19,7 +19,9 @@ from training.cli import app
 
 HEAD = """# Command lines
 
-Out of the programs; each tells the same by `--help`. They run from the root of the repository.
+This page is generated from the programs; each prints the same text with `--help`. Run them from the root of the
+repository. `python -m service` stands for `.venv/serve/bin/python -m service`, and `python -m training` for
+`.venv/dev/bin/python -m training`.
 
 ## `make`
 
@@ -27,7 +29,7 @@ Out of the programs; each tells the same by `--help`. They run from the root of 
 SERVICE = """
 ## `python -m service`
 
-Serves, by the [settings](settings.md). With one of these words first it does something else.
+Starts the service with the [settings](settings.md). With one of the following words first, it does something else.
 
 """
 MAKEFILE = Path(__file__).parents[1] / "Makefile"

@@ -10,8 +10,9 @@ from service.settings import Settings
 
 HEAD = """# HTTP interface
 
-Out of the OpenAPI document, which a running service gives at `/openapi.json`; at `/docs` it lets each route be tried.
-How to ask is told in the [tutorial](../tutorial.md) and in [protocols](../protocols.md).
+This page is generated from the OpenAPI document. A running service has this document at `/openapi.json`, and a page to
+try each route at `/docs`. [`POST /predict`](predict.md) and the [Open Inference Protocol](open-inference-protocol.md)
+have pages of their own. [Ask for a prediction](../howto/ask.md) has examples.
 
 """
 SMALLEST = "mlp"

@@ -8,8 +8,9 @@ from service.telemetry.metrics import Metrics
 
 HEAD = """# Metrics
 
-Of `GET /metrics`, out of `service/telemetry/metrics.py`. How to watch them is told in
-[observability](../observability.md). A histogram `NAME` is the series `NAME_bucket`, `NAME_sum` and `NAME_count`.
+The metrics of `GET /metrics`. This page is generated from `service/telemetry/metrics.py`.
+[Watch the service](../howto/observe.md) says how to use them. A histogram `NAME` consists of the series `NAME_bucket`,
+`NAME_sum` and `NAME_count`.
 
 """
 

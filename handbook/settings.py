@@ -9,9 +9,9 @@ ROOT = Path(__file__).parents[1]
 
 HEAD = f"""# Settings
 
-Of `python -m service`, out of `service/settings.py`. Each is a flag, a variable of the environment or a line of a file
-`.env`; a flag goes before the environment, and that before `.env`. A variable `{PREFIX}…` that is no setting is an
-error. `python -m service config` prints what they come to.
+The settings of `python -m service`. This page is generated from `service/settings.py`. Each setting is a flag, an
+environment variable or a line of the file `.env`. A flag overrides the environment, and the environment overrides
+`.env`. An unknown variable `{PREFIX}…` is an error. `python -m service config` prints the effective settings.
 
 """
 

@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     """The port to listen on; 0 for any that is free."""
 
     api_key_file: Path | None = None
-    """The API keys, one of which every request but those for health must then show; see docs/security.md."""
+    """The API keys, one of which every request but those for health must then show; see docs/howto/secure.md."""
 
     no_auth: bool = False
     """That anybody who reaches an address other than loopback may ask. There, this or api_key_file must be set."""

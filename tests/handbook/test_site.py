@@ -91,6 +91,17 @@ def test_every_link_within_the_site_leads_somewhere(site: Path) -> None:
                 assert unquote(parts.fragment) in ids[target] | {"__skip"}, f"{page}: {link}"
 
 
+def test_every_link_of_the_readme_leads_to_a_file_and_a_heading(site: Path) -> None:
+    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(links) > 10
+    for link in links:
+        path, _, heading = link.partition("#")
+        assert (ROOT / path).is_file(), link
+        if heading:
+            page = (site / Path(path).relative_to("docs")).with_suffix(".html")
+            assert heading in Fetches(page).ids, link
+
+
 def test_formulas_are_mathml(site: Path) -> None:
     page = text_of(site, "explanation/mathematics.html")
     source = (ROOT / "docs" / "explanation" / "mathematics.md").read_text(encoding="utf-8")
@@ -123,7 +134,8 @@ def test_every_route_and_schema_is_told_of(site: Path) -> None:
 
 def test_every_metric_is_told_of_here_and_in_observability(site: Path) -> None:
     generated = text_of(site, "reference/metrics.html")
-    rows = re.findall(r"^\| (`odenet_[^|]*)\|([^|]*)\|", (ROOT / "docs" / "observability.md").read_text(), re.MULTILINE)
+    source = (ROOT / "docs" / "howto" / "observe.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`odenet_[^|]*)\|([^|]*)\|", source, re.MULTILINE)
     told = {metric: labels.strip() for names, labels in rows for metric in re.findall(r"odenet_\w+", names)}
     assert told == {name_of(each): ", ".join(each._labelnames) for each in metrics()}
     for metric in told:
