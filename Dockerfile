@@ -45,7 +45,7 @@ EXPOSE 8000
 USER odenet
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
-    CMD ["python", "-m", "service.probe"]
+    CMD ["python", "-m", "service.server.healthcheck"]
 CMD ["python", "-m", "service"]
 
 # The service with torch on CUDA: docker build --target gpu, docker run --gpus all.

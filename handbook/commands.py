@@ -12,8 +12,8 @@ from typer.cli import get_docs_for_click
 from typer.main import get_command
 
 from handbook.schema import table
-from service.client.arguments import parser
-from service.commands import COMMANDS
+from service.cli.arguments import parser
+from service.cli.commands import COMMANDS
 from service.settings import Settings
 from training.cli import app
 

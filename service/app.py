@@ -5,6 +5,7 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -15,24 +16,23 @@ from fastapi_offline import FastAPIOffline
 from service.api import catalogue, documentation, errors, health, predict, problems
 from service.api import metrics as exposition
 from service.api.limits import BodyLimit, UnreadBody
-from service.api.oip import errors as oip_errors
-from service.api.oip import infer, models, repository
-from service.data_plane import DataPlane
-from service.engine.compute import Workers
+from service.api.v2 import errors as v2_errors
+from service.api.v2 import infer, models, repository
 from service.engine.engine import Engine
-from service.engine.job import Job
-from service.engine.processors import usable_processors
-from service.repository import Repository
-from service.roster import Roster
+from service.engine.request import EngineRequest
+from service.hosting.desired_state import DesiredState
+from service.hosting.folder_watcher import watching
+from service.hosting.manager import ModelManager
+from service.inference.background import BackgroundThreads
+from service.inference.data_plane import DataPlane
+from service.processors import usable_processors
 from service.security.guard import Guard
 from service.security.headers import SecurityHeaders
 from service.security.keys import Keys
 from service.security.rates import Rates
 from service.settings import Settings
-from service.shared import shared_folder
 from service.telemetry.metrics import Metrics
 from service.telemetry.middleware import Telemetry
-from service.watch import watching
 from service.web import routes as web
 
 if TYPE_CHECKING:
@@ -57,53 +57,56 @@ CORS: dict[str, Any] = {
 NOT_TRACED: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
     """Load the models and return the application that serves them.
+
+    Args:
+        settings: of the service.
+        shared: the folder that all worker processes share; None for a process that serves alone.
 
     Raises:
         ArtifactError: a model is corrupt, or the default one is missing.
         ValueError: the backend, the device or an extra is not to be had, or the file of API keys is wrong.
     """
-    metrics, tracing = Metrics(), _tracing(settings)
+    metrics, tracing = Metrics(shared=shared is not None), _tracing(settings)
     keys = None if settings.api_key_file is None else Keys(settings.api_key_file)
-    folder = shared_folder()
-    roster = None if folder is None else Roster.shared(folder)
-    fitted = Repository.open(settings, roster, metrics.served, metrics.failed_to_load)
+    desired = None if shared is None else DesiredState.shared(shared)
+    manager = ModelManager.open(settings, desired, metrics.served, metrics.failed_to_load)
     metrics.holds(settings.queue_rows)
-    engine = Engine(settings.queue_rows, settings.threads, lambda turn: metrics.changed(engine, turn))
+    engine = Engine(settings.queue_rows, settings.threads, lambda iteration: metrics.changed(engine, iteration))
 
-    def ended(job: Job) -> None:
-        metrics.ended(job)
+    def ended(request: EngineRequest) -> None:
+        metrics.ended(request)
         if tracing is not None:
-            tracing.ended(job)
+            tracing.ended(request)
 
-    workers = Workers(max(1, usable_processors() // settings.processes))
-    plane = DataPlane(fitted, engine, workers, settings, ended)
+    background = BackgroundThreads(max(1, usable_processors() // settings.processes))
+    plane = DataPlane(manager, engine, background, settings, ended)
     app = FastAPIOffline(
         title=TITLE,
         version=VERSION,
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
-        lifespan=partial(_lifespan, plane, engine, tracing),
+        lifespan=partial(_lifespan, plane, engine, tracing, shared),
         telemetry=NOT_TRACED if tracing is None else tracing.config,
     )
     app.state.engine = engine
     app.router.routes[:0] = [predict.route(plane), *infer.routes(plane)]
     for router in (
         documentation.router(TITLE, "/openapi.json"),
-        catalogue.router(fitted),
+        catalogue.router(manager),
         health.router(plane),
         exposition.router(metrics),
         models.router(plane, metrics, models.Server(name="odenet", version=VERSION, extensions=models.EXTENSIONS)),
-        repository.router(fitted),
+        repository.router(manager),
         web.router(),
     ):
         app.include_router(router)
-    refuse = errors.install(app, {"v2": oip_errors.tell}, problems.tell, metrics.refused)
+    refuse = errors.install(app, {"v2": v2_errors.tell}, problems.tell, metrics.refused)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes)
     if keys is not None:
-        app.add_middleware(Guard, keys=keys, rates=Rates(folder), answer=refuse)
+        app.add_middleware(Guard, keys=keys, rates=Rates(shared), answer=refuse)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
     app.openapi = lambda: documentation.document(app, keys=keys is not None)  # type: ignore[method-assign]
@@ -129,12 +132,12 @@ def _tracing(settings: Settings) -> "Tracing | None":
 
 @asynccontextmanager
 async def _lifespan(
-    plane: DataPlane, engine: Engine, tracing: "Tracing | None", _app: FastAPI
+    plane: DataPlane, engine: Engine, tracing: "Tracing | None", shared: Path | None, _app: FastAPI
 ) -> AsyncIterator[dict[str, DataPlane]]:
     """From the start of the application to its end; the server finds the data plane in the state."""
     gc.collect()
     gc.freeze()  # what is there now stays; to look through it for garbage again and again would hold everybody up
-    async with engine.running(), watching(plane.repository, plane.settings, shared_folder()):
+    async with engine.running(), watching(plane.models, plane.settings, shared):
         yield {"plane": plane}
     if tracing is not None:
         await asyncio.to_thread(tracing.close)

@@ -1,21 +1,26 @@
 """What the operator may set: by flag, by environment variable ``ODENET_*``, or in a file ``.env``."""
 
 import re
+import sys
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    CliApp,
     EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
-from service.engine.processors import usable_processors
+from service.processors import usable_processors
+
+Command = TypeVar("Command", bound=BaseModel)
 
 PREFIX = "ODENET_"
 ORIGIN = re.compile(r"\*|https?://[^/\s,]+")
@@ -218,12 +223,27 @@ class Settings(BaseSettings):
         return self
 
 
-def told(error: ValidationError) -> str:
-    """What is wrong with settings, in a line."""
-    return "; ".join(_told(each["type"], ".".join(map(str, each["loc"])), each["msg"]) for each in error.errors())
+def read_command_line(command: type[Command], arguments: list[str]) -> Command:
+    """Read a command line into a model, and run its command if it has one.
+
+    Raises:
+        SystemExit: an argument or a setting is wrong, or the command failed; the exit status is 1, and a line on the
+            error output gives the reason.
+    """
+    try:
+        return CliApp.run(command, cli_args=arguments)
+    except ValidationError as error:
+        sys.exit(f"error: settings: {describe(error)}")
+    except (SettingsError, ValueError) as error:
+        sys.exit(f"error: {error}")
 
 
-def _told(kind: str, name: str, message: str) -> str:
+def describe(error: ValidationError) -> str:
+    """What is wrong with the settings, in a line."""
+    return "; ".join(_describe(each["type"], ".".join(map(str, each["loc"])), each["msg"]) for each in error.errors())
+
+
+def _describe(kind: str, name: str, message: str) -> str:
     if kind != "extra_forbidden":
         return f"{name}: {message}".removeprefix(": ").replace("Value error, ", "")
     near = get_close_matches(name, Settings.model_fields, 1, 0)

@@ -21,6 +21,9 @@ MACHINE = "ERR_NETWORK_CHANGED"
 TRIES = 5
 ANY_DIGIT = re.compile(r"^\d$")
 
+Strokes = list[list[tuple[float, float]]]
+"""Lines by their corners, each in parts of the width and the height of the drawing area."""
+
 expect.set_options(timeout=PATIENCE)
 
 
@@ -101,3 +104,16 @@ def visiting(browser: Browser, url: str, expected: str = "nothing", **options: A
         assert [trouble for trouble in visit.troubles if expected not in trouble] == []
     finally:
         context.close()
+
+
+def draw(page: Page, strokes: Strokes) -> None:
+    """Draw on the page with the mouse."""
+    box = page.locator("#ink").bounding_box()
+    assert box is not None
+    for stroke in strokes:
+        (x, y), *others = ((box["x"] + u * box["width"], box["y"] + v * box["height"]) for u, v in stroke)
+        page.mouse.move(x, y)
+        page.mouse.down()
+        for x, y in others:
+            page.mouse.move(x, y, steps=12)
+        page.mouse.up()

@@ -20,7 +20,7 @@ from benchmarks.serving.servers import Command, Server, contender, ours, running
 from models.artifact import Artifact
 from models.backends.torch import load_network
 from models.networks.odenet import ODENet
-from service.engine.processors import usable_processors
+from service.processors import usable_processors
 from training.data import load as load_dataset
 from training.export.graphs import whole_solve
 

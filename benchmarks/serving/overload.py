@@ -11,7 +11,7 @@ from benchmarks.serving.servers import Server, ours
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
 from models.solvers.settings import SolverSettings
-from service.engine.processors import usable_processors
+from service.processors import usable_processors
 
 TIGHT = 1e-5
 STRICT = Kind("strict", f"tolerance={TIGHT:g}")

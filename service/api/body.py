@@ -16,8 +16,7 @@ from service.api.lengths import length
 from service.api.numbers import numbers
 from service.api.pictures import base64_picture, grey_levels, picture
 from service.api.query import PredictFields, QueryFields
-from service.data_plane import Asked
-from service.engine.job import Priority
+from service.engine.request import Priority
 from service.errors import (
     MOST_ERRORS,
     FieldError,
@@ -30,6 +29,7 @@ from service.errors import (
 )
 from service.images.decode import READERS
 from service.images.form import in_form
+from service.inference.data_plane import InferenceRequest
 from service.settings import Settings
 
 IMAGE_BYTES = SIDE * SIDE
@@ -150,7 +150,7 @@ def is_short(parts: Sequence[Part]) -> bool:
     return all(len(part.content) % IMAGE_BYTES or in_form(_pixels(part)).all() for part in parts)
 
 
-def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> Asked:
+def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> InferenceRequest:
     """The images and solver fields of a request.
 
     Args:
@@ -168,10 +168,10 @@ def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> Aske
     _check_count(sum(_count(part) for part in parts), settings)
     images = [_images(part, settings) for part in parts]
     pixels = images[0] if len(images) == 1 else np.concatenate(images)
-    return Asked(pixels, query.solver, query.model, priority=Priority[query.priority], trace=query.trace)
+    return InferenceRequest(pixels, query.solver, query.model, priority=Priority[query.priority], trace=query.trace)
 
 
-def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> Asked:
+def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> InferenceRequest:
     try:
         told = from_json(content)
     except ValueError as error:
@@ -198,7 +198,7 @@ def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> Asked
         **query.model_dump(exclude={"priority"}, exclude_unset=True),
         **body.model_dump(exclude={"images"}, exclude_unset=True),
     )
-    return Asked(images, fields.solver, fields.model, priority=Priority[query.priority], trace=fields.trace)
+    return InferenceRequest(images, fields.solver, fields.model, priority=Priority[query.priority], trace=fields.trace)
 
 
 def _decoded(row: int, image: str | Images, settings: Settings) -> Images:

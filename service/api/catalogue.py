@@ -6,9 +6,9 @@ from pydantic import BaseModel, Field
 from models.artifact import Manifest, MeasuredError, Profile
 from models.solvers.settings import SolverSettings
 from service.api.problems import ANY, documented
+from service.engine.model import ServedModel
 from service.errors import UnknownModelError
-from service.registry import ServedModel
-from service.repository import Repository
+from service.hosting.manager import ModelManager
 
 
 class ModelSummary(BaseModel):
@@ -34,13 +34,13 @@ class ModelDetails(BaseModel):
     card: str = Field(description="The model card, as Markdown.")
 
 
-def router(models: Repository) -> APIRouter:
+def router(models: ModelManager) -> APIRouter:
     """The routes over these models."""
     routes = APIRouter(prefix="/models", tags=["models"], responses=ANY)
 
     @routes.get("", summary="The models that are served")
     async def list_models() -> list[ModelSummary]:
-        await models.follow()
+        await models.wait_until_current()
         return [_summary(model, default=model is models.default) for model in models]
 
     @routes.get(

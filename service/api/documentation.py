@@ -13,9 +13,9 @@ from pydantic.json_schema import models_json_schema
 
 from service.api.body import PredictBody
 from service.api.errors import STATUS
-from service.api.oip import repository
-from service.api.oip.body import InferRequest
 from service.api.problems import Problem, described
+from service.api.v2 import repository
+from service.api.v2.body import InferRequest
 from service.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 from service.security.guard import OPEN
 

@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from service.api.problems import ANY, documented
-from service.data_plane import DataPlane
 from service.errors import FieldError, NotReadyError
+from service.inference.data_plane import DataPlane
 
 
 class Live(BaseModel):
@@ -36,6 +36,6 @@ def router(plane: DataPlane) -> APIRouter:
         if not await plane.ready():
             message = "is stopping, or cannot compute, or its default model is not loaded"
             raise NotReadyError(FieldError("service", message))
-        return Ready(models=[model.name for model in plane.repository])
+        return Ready(models=[model.name for model in plane.models])
 
     return routes

@@ -12,11 +12,10 @@ from models.backends.trace import Trace
 from models.solvers.solve import MAX_STEPS, Outcome
 from service.api.body import JSON, MULTIPART, PICTURES, PIXELS, expected_images, is_short, parse, read
 from service.api.examples import PREDICT_EXAMPLES
-from service.api.inference import DirectRoute, gone, server_timing, timing
+from service.api.inference_route import DirectRoute, gone, server_timing, timing
 from service.api.problems import ANY, documented
 from service.api.query import QueryFields, read_query
-from service.data_plane import FEW, DataPlane, solves
-from service.engine.job import Job, Priority
+from service.engine.request import EngineRequest, Priority
 from service.errors import (
     DeadlineError,
     InvalidError,
@@ -27,6 +26,7 @@ from service.errors import (
     UnknownModelError,
     UnsupportedMediaTypeError,
 )
+from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane, solve_columns
 
 
 class Solve(BaseModel):
@@ -154,14 +154,14 @@ def route(plane: DataPlane) -> APIRoute:
         the body; for every other body they stand in the query. Pictures and grey levels that are not in MNIST's form
         are brought to it: the ink alone, white on black, fitted to 20x20, its centre of mass in the middle.
         """
-        plane.check(expected_images(request, settings.max_images), Priority[query.priority])
+        plane.check_room(expected_images(request, settings.max_images), Priority[query.priority])
         parts = await read(request)
-        arrived = time.perf_counter()
-        asked = await plane.beside(not is_short(parts), lambda: parse(parts, query, settings))
-        job = await plane.answer(asked, arrived, lambda: gone(request))
-        told = timing(job)
-        long = asked.trace or len(job.images) > FEW
-        content = await plane.beside(long, lambda: _written(job, told, trace=asked.trace))
+        arrived_at = time.perf_counter()
+        inference = await plane.run(lambda: parse(parts, query, settings), in_background=not is_short(parts))
+        answered = await plane.answer(inference, arrived_at, lambda: gone(request))
+        told = timing(answered)
+        long = inference.trace or len(answered.images) > MAX_ROWS_ON_LOOP
+        content = await plane.run(lambda: _written(answered, told, trace=inference.trace), in_background=long)
         return Response(content, headers=server_timing(told), media_type=JSON)
 
     refusals = (
@@ -186,11 +186,11 @@ def route(plane: DataPlane) -> APIRoute:
     )
 
 
-def _written(job: Job, told: dict[str, float], *, trace: bool) -> bytes:
+def _written(answered: EngineRequest, told: dict[str, float], *, trace: bool) -> bytes:
     """A `PredictAnswer`, written without building one, which would check what is known to be right."""
-    answer, columns = job.answer, solves(job)
-    rows = zip(*columns.values(), strict=True) if columns else [None] * len(job.images)
-    predictions = zip(answer.digits.tolist(), job.probabilities.tolist(), rows, strict=True)
+    answer, columns = answered.answer, solve_columns(answered)
+    rows = zip(*columns.values(), strict=True) if columns else [None] * len(answered.images)
+    predictions = zip(answer.digits.tolist(), answered.probabilities.tolist(), rows, strict=True)
     written = [
         {
             "digit": digit,
@@ -200,18 +200,18 @@ def _written(job: Job, told: dict[str, float], *, trace: bool) -> bytes:
         for digit, probabilities, row in predictions
     ]
     if trace:
-        written = [prediction | _traced(job, number) for number, prediction in enumerate(written)]
+        written = [prediction | _traced(answered, number) for number, prediction in enumerate(written)]
     return to_json(
-        {"model": job.model.name, "version": job.model.version, "predictions": written, "timing_ms": told},
+        {"model": answered.model.name, "version": answered.model.version, "predictions": written, "timing_ms": told},
         inf_nan_mode="null",
     )
 
 
-def _traced(job: Job, number: int) -> dict[str, Any]:
+def _traced(answered: EngineRequest, number: int) -> dict[str, Any]:
     """What a `Prediction` has besides where a trace is asked."""
-    trace, solver = job.traces[number], job.rungs[number].solver
+    trace, solver = answered.traces[number], answered.chosen[number].solver
     told = None if trace is None or solver is None else _steps_and_depth(trace, adaptive=solver.steps is None)
-    return {"image": job.images[number].tolist(), "trace": told}
+    return {"image": answered.images[number].tolist(), "trace": told}
 
 
 def _steps_and_depth(trace: Trace, *, adaptive: bool) -> dict[str, Any]:

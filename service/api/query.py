@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import Field, ValidationError
 
-from service.engine.policy import MOST_TRACED, SolverFields
+from service.engine.plan import MOST_TRACED, SolverFields
 from service.errors import MOST_ERRORS, FieldError, InvalidError, invalid, shortened
 
 LONGEST_KEPT = 256

@@ -3,7 +3,7 @@
 import math
 from threading import Lock
 
-from service.engine.job import Priority
+from service.engine.request import Priority
 from service.errors import FieldError, OverloadedError
 
 

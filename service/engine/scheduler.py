@@ -14,10 +14,10 @@ from typing import NamedTuple, Self
 from weakref import WeakKeyDictionary
 
 from service.engine.admission import Admission
-from service.engine.job import End, Job
-from service.engine.lane import Lane, Row
-from service.engine.terms import Rung
-from service.registry import ServedModel
+from service.engine.batch import Lane, Row
+from service.engine.model import ServedModel
+from service.engine.plan import Candidate
+from service.engine.request import End, EngineRequest
 
 BROWN_OUT_FROM, BROWN_OUT_TO = 0.05, 0.5
 """The fullness of the queue from which images are solved more loosely, and at which as loosely as they may be."""
@@ -45,14 +45,14 @@ class Counts:
     """What was done since the start.
 
     Attributes:
-        jobs: that ended, by how.
+        requests: that ended, by how.
         begun: images that left the queue.
         degraded: of them, those that are solved more loosely than was asked.
         evaluations: of f, for one image each.
         turns: of a lane.
     """
 
-    jobs: Counter[End] = field(default_factory=lambda: Counter(dict.fromkeys(End, 0)))
+    requests: Counter[End] = field(default_factory=lambda: Counter(dict.fromkeys(End, 0)))
     begun: int = 0
     degraded: int = 0
     evaluations: int = 0
@@ -61,12 +61,12 @@ class Counts:
     @classmethod
     def sum(cls, counts: list[Self]) -> Self:
         """What several schedulers have done."""
-        jobs = sum((one.jobs for one in counts), Counter[End]())
-        numbers = [each.name for each in fields(cls) if each.name != "jobs"]
-        return cls(jobs, **{name: sum(getattr(one, name) for one in counts) for name in numbers})
+        requests = sum((one.requests for one in counts), Counter[End]())
+        numbers = [each.name for each in fields(cls) if each.name != "requests"]
+        return cls(requests, **{name: sum(getattr(one, name) for one in counts) for name in numbers})
 
 
-class Turn(NamedTuple):
+class Iteration(NamedTuple):
     """What a turn was about.
 
     Attributes:
@@ -86,15 +86,22 @@ class Scheduler:
     Args:
         admission: which is told when images leave the queue.
         clock: seconds.
+        on_end: called once with each request that has ended.
 
     Attributes:
         counts: what was done since the start.
     """
 
-    def __init__(self, admission: Admission, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        clock: Callable[[], float],
+        on_end: Callable[[EngineRequest], object] = lambda _: None,
+    ) -> None:
         self.counts = Counts()
         self._admission = admission
         self._clock = clock
+        self._on_end = on_end
         self._lanes: WeakKeyDictionary[ServedModel, dict[tuple[str | None, int], Lane]] = WeakKeyDictionary()
         self._active: deque[Lane] = deque()
         self._deadlines = Deadlines()
@@ -110,51 +117,51 @@ class Scheduler:
         """The images in flight."""
         return sum(len(lane.rows) for lane in self._active)
 
-    def submit(self, job: Job) -> None:
-        """Take in a job whose images have been admitted."""
+    def submit(self, request: EngineRequest) -> None:
+        """Take in a request whose images have been admitted."""
         if not self._answered:  # nothing is known yet but what the model is expected to take
-            self._learn_pace(job.model.expected_seconds, 1)
-        lane = self._home(job)
-        lane.line.append(job)
+            self._learn_pace(request.model.expected_seconds, 1)
+        lane = self._home(request)
+        lane.line.append(request)
         self._activate(lane)
-        self._deadlines.add(job)
+        self._deadlines.add(request)
 
-    def end(self, job: Job, end: End) -> None:
-        """End a job before it is answered; its rows in flight are dropped before the next step of their lane."""
-        if job.end:
+    def end(self, request: EngineRequest, end: End) -> None:
+        """End a request before it is answered; its rows in flight are dropped before the next step of their lane."""
+        if request.end:
             return
-        if waiting := job.waiting:
-            self._home(job).line.remove(job)
-            self._admission.leave(waiting, job.priority)
-        job.end = end
-        self._tell(job)
+        if waiting := request.queued:
+            self._home(request).line.remove(request)
+            self._admission.leave(waiting, request.priority)
+        request.end = end
+        self._tell(request)
 
-    def give_up(self, job: Job) -> None:
-        """End a job as failed that could not be submitted."""
-        self._admission.leave(job.waiting, job.priority)
-        job.end = End.failed
-        self._tell(job)
+    def give_up(self, request: EngineRequest) -> None:
+        """End a request as failed that could not be submitted."""
+        self._admission.leave(request.queued, request.priority)
+        request.end = End.failed
+        self._tell(request)
 
     def end_all(self, end: End) -> None:
-        """End every job."""
+        """End every request."""
         for lane in [lane for lanes in self._lanes.values() for lane in lanes.values()]:
-            for job in (*lane.line, *(row.job for row in lane.rows)):
-                self.end(job, end)
+            for request in (*lane.line, *(row.request for row in lane.rows)):
+                self.end(request, end)
 
-    def turn(self) -> Turn | None:
+    def turn(self) -> Iteration | None:
         """Give the next lane its turn: rows leave, rows join, and all of them attempt a step.
 
         Returns:
             What it was about; None where no lane has anything to do.
         """
         started = self._clock()
-        for job in self._deadlines.passed(started):
-            self.end(job, End.expired)
+        for request in self._deadlines.passed(started):
+            self.end(request, End.expired)
         if not self._active:
             return None
         lane = self._active.popleft()
         begun, joining = self.counts.begun, dict[Lane, list[Row]]()
-        ended, stepped, answered, traced = list[Job](), 0, 0, False
+        ended, stepped, answered, traced = list[EngineRequest](), 0, 0, False
         try:
             lane.drop()
             self._fill(lane, started, joining)
@@ -168,12 +175,12 @@ class Scheduler:
             lane.costs.correct(joined, stepped, lane.evaluations_per_step, seconds)
         lane.seconds += SMOOTHING * (seconds - lane.seconds)
         self._learn_pace(seconds, answered)
-        for job in ended:
-            self._tell(job)
+        for request in ended:
+            self._tell(request)
         for each in (lane, *joining):
             if each.active:
                 self._activate(each)
-        return Turn(lane.name, lane.version, stepped)
+        return Iteration(lane.name, lane.version, stepped)
 
     def _fill(self, lane: Lane, now: float, joining: dict[Lane, list[Row]]) -> None:
         """Begin images of the lane's line, each in the lane of its setting, while there is room.
@@ -184,18 +191,20 @@ class Scheduler:
             joining: told which rows go where.
         """
         rooms: dict[Lane, int] = {}
-        while job := lane.line.head():
-            rung, degraded = self._choose(job, lane, now)
-            target = self._lane(job.model, rung)
+        while request := lane.line.head():
+            candidate, degraded = self._choose(request, lane, now)
+            target = self._lane(request.model, candidate)
             guest = target is not lane
             if target not in rooms:
                 rooms[target] = target.room(guest=guest)
             if not rooms[target]:
                 break
             rooms[target] -= 1
-            joining.setdefault(target, []).append(Row(job, job.begin(rung, degraded=degraded, now=now), guest))
+            joining.setdefault(target, []).append(
+                Row(request, request.start_next(candidate, degraded=degraded, now=now), guest)
+            )
             lane.line.advance()
-            self._admission.leave(1, job.priority)
+            self._admission.leave(1, request.priority)
             self.counts.begun += 1
             self.counts.degraded += degraded
         for target, rows in joining.items():
@@ -203,10 +212,10 @@ class Scheduler:
             self.counts.evaluations += target.evaluations_to_start * len(rows)
             joined = self._clock()
             for row in rows:
-                row.job.in_flight_at = row.job.in_flight_at or joined
+                row.request.in_flight_at = row.request.in_flight_at or joined
 
-    def _step(self, lane: Lane, started: float) -> list[Job]:
-        """Let every row of the lane attempt a step, and those that have ended leave; the jobs that ended with them."""
+    def _step(self, lane: Lane, started: float) -> list[EngineRequest]:
+        """Let every row of the lane attempt a step, and those that have ended leave; requests that end with them."""
         if self._deadlines:
             lane.hurry(started + RESERVE + SAFETY * 2 * (lane.seconds + self._others(lane)))
         self.counts.turns += 1
@@ -216,8 +225,8 @@ class Scheduler:
         solved = self._clock()
         ended = lane.answer(places)
         answered = self._clock()
-        for job in ended:
-            job.solved_at, job.answered_at = solved, answered
+        for request in ended:
+            request.solved_at, request.answered_at = solved, answered
         return ended
 
     def _fail(self, lane: Lane, joining: dict[Lane, list[Row]]) -> None:
@@ -225,31 +234,34 @@ class Scheduler:
         logger.exception("the computation of %s failed", lane.name)
         rows = [row for each in {lane, *joining} for row in each.clear()]
         for row in (*rows, *(row for told in joining.values() for row in told)):
-            self.end(row.job, End.failed)
+            self.end(row.request, End.failed)
 
-    def _choose(self, job: Job, lane: Lane, now: float) -> tuple[Rung, bool]:
-        """By which of its settings the next image of a job is solved, and whether that is for the queue's sake."""
-        rungs = job.terms.rungs
-        if job.terms.by_deadline and job.deadline is not None:
-            left = job.deadline - RESERVE - now
-            return next((rung for rung in rungs if SAFETY * self._expected(job, lane, rung) <= left), rungs[-1]), False
-        fullness = self._admission.fullness(job.priority)
-        alone = self._admission.waiting() == job.waiting  # a list that nobody waits behind may take its time
-        if len(rungs) == 1 or alone or fullness <= BROWN_OUT_FROM:
-            return rungs[0], False
+    def _choose(self, request: EngineRequest, lane: Lane, now: float) -> tuple[Candidate, bool]:
+        """By which of its settings the next image of a request is solved, and whether that is for the queue's sake."""
+        candidates = request.plan.candidates
+        if request.plan.by_deadline and request.deadline is not None:
+            left = request.deadline - RESERVE - now
+            return next(
+                (candidate for candidate in candidates if SAFETY * self._expected(request, lane, candidate) <= left),
+                candidates[-1],
+            ), False
+        fullness = self._admission.fullness(request.priority)
+        alone = self._admission.waiting() == request.queued  # a list that nobody waits behind may take its time
+        if len(candidates) == 1 or alone or fullness <= BROWN_OUT_FROM:
+            return candidates[0], False
         share = min(1.0, (fullness - BROWN_OUT_FROM) / (BROWN_OUT_TO - BROWN_OUT_FROM))
-        most = rungs[0].nfe ** (1 - share) * rungs[-1].nfe ** share
-        chosen = next((rung for rung in rungs if rung.nfe <= most), rungs[-1])
-        return chosen, chosen is not rungs[0]
+        most = candidates[0].nfe ** (1 - share) * candidates[-1].nfe ** share
+        chosen = next((candidate for candidate in candidates if candidate.nfe <= most), candidates[-1])
+        return chosen, chosen is not candidates[0]
 
-    def _expected(self, job: Job, home: Lane, rung: Rung) -> float:
-        """Seconds until all images of a job that still wait are answered, all of them by this setting."""
-        lane = self._lane(job.model, rung)
-        rows = min(job.waiting, lane.capacity)
-        waves = math.ceil(job.waiting / lane.capacity)
-        attempts = max(1.0, (rung.most_nfe - lane.evaluations_to_start) / lane.evaluations_per_step)
-        wave = job.model.costs.answer(rows, rung.most_nfe) + attempts * self._others(lane)
-        ahead = min((len(home.line) - 1) * job.waiting, self._admission.waiting(job.priority))
+    def _expected(self, request: EngineRequest, home: Lane, candidate: Candidate) -> float:
+        """Seconds until all images of a request that still wait are answered, all of them by this setting."""
+        lane = self._lane(request.model, candidate)
+        rows = min(request.queued, lane.capacity)
+        waves = math.ceil(request.queued / lane.capacity)
+        attempts = max(1.0, (candidate.nfe_p90 - lane.evaluations_to_start) / lane.evaluations_per_step)
+        wave = request.model.costs.answer(rows, candidate.nfe_p90) + attempts * self._others(lane)
+        ahead = min((len(home.line) - 1) * request.queued, self._admission.waiting(request.priority))
         return waves * wave + ahead * self._admission.seconds_per_row
 
     def _others(self, lane: Lane) -> float:
@@ -263,20 +275,20 @@ class Scheduler:
         if self._answered > LEAST_ANSWERED:
             self._admission.learn(self._busy / self._answered)
 
-    def _home(self, job: Job) -> Lane:
-        """The lane in whose line a job waits: that of the setting it asks for."""
-        return self._lane(job.model, job.terms.rungs[0])
+    def _home(self, request: EngineRequest) -> Lane:
+        """The lane in whose line a request waits: that of the setting it asks for."""
+        return self._lane(request.model, request.plan.candidates[0])
 
-    def _lane(self, model: ServedModel, rung: Rung) -> Lane:
+    def _lane(self, model: ServedModel, candidate: Candidate) -> Lane:
         """The lane of a setting, which is kept for as long as anybody has the model.
 
         Rows keep their places to the end, so those that go on for long have lanes of their own: else, once they had
         taken all places, the others would wait for them.
         """
         lanes = self._lanes.setdefault(model, {})
-        key = rung.method, rung.pace
+        key = candidate.method, candidate.length_class
         if key not in lanes:
-            lanes[key] = Lane(model, rung.method)
+            lanes[key] = Lane(model, candidate.method)
         return lanes[key]
 
     def _activate(self, lane: Lane) -> None:
@@ -284,34 +296,33 @@ class Scheduler:
         if lane not in self._active:
             self._active.append(lane)
 
-    def _tell(self, job: Job) -> None:
-        """Tell whoever waits that a job has ended."""
-        if job.end:
-            self.counts.jobs[job.end] += 1
-        self._deadlines.discard(job)
-        if job.on_end:
-            job.on_end(job)
+    def _tell(self, request: EngineRequest) -> None:
+        """Tell whoever waits that a request has ended."""
+        if request.end:
+            self.counts.requests[request.end] += 1
+        self._deadlines.discard(request)
+        self._on_end(request)
 
 
 class Deadlines:
-    """The jobs that have one, by when it passes."""
+    """The requests that have one, by when it passes."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Job]] = []
+        self._heap: list[tuple[float, int, EngineRequest]] = []
         self._numbers = count()
         self._ended = 0
 
     def __bool__(self) -> bool:
         return len(self._heap) > self._ended
 
-    def add(self, job: Job) -> None:
-        """Note a job, if it has a deadline."""
-        if job.deadline is not None:
-            heapq.heappush(self._heap, (job.deadline, next(self._numbers), job))
+    def add(self, request: EngineRequest) -> None:
+        """Note a request, if it has a deadline."""
+        if request.deadline is not None:
+            heapq.heappush(self._heap, (request.deadline, next(self._numbers), request))
 
-    def discard(self, job: Job) -> None:
-        """Forget a job that has ended, now or soon: they are cleared out when they are the most."""
-        if job.deadline is None:
+    def discard(self, request: EngineRequest) -> None:
+        """Forget a request that has ended, now or soon: they are cleared out when they are the most."""
+        if request.deadline is None:
             return
         self._ended += 1
         if self._ended > len(self._heap) / 2:
@@ -319,10 +330,10 @@ class Deadlines:
             heapq.heapify(self._heap)
             self._ended = 0
 
-    def passed(self, now: float) -> Iterator[Job]:
-        """The jobs whose deadline has passed, which are forgotten."""
+    def passed(self, now: float) -> Iterator[EngineRequest]:
+        """The requests whose deadline has passed, which are forgotten."""
         while self._heap and self._heap[0][0] <= now:
-            job = heapq.heappop(self._heap)[-1]
+            request = heapq.heappop(self._heap)[-1]
             self._ended -= 1  # it has ended, and was counted; or ends by what is done with it now
-            if not job.end:
-                yield job
+            if not request.end:
+                yield request

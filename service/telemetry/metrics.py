@@ -1,6 +1,5 @@
 """Metrics in Prometheus' form, right however many processes serve."""
 
-import os
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +12,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from service.engine.engine import Engine
-from service.engine.job import End, Job, Phases
-from service.engine.scheduler import Turn
+from service.engine.model import ServedModel
+from service.engine.request import End, EngineRequest, Phases
+from service.engine.scheduler import Iteration
 from service.errors import OverloadedError, RateLimitedError, RequestError, StoppingError
-from service.registry import ServedModel
-from service.shared import METRICS_VARIABLE
 
 SECONDS = tuple(float(f"{factor}e{power}") for power in range(-4, 2) for factor in (1, 2, 5))
 EVALUATIONS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 4096)
@@ -70,20 +68,20 @@ class OfModel(NamedTuple):
     phases: list[Histogram]
     method: Callable[[str], OfMethod]
 
-    def answered(self, job: Job) -> None:
+    def answered(self, request: EngineRequest) -> None:
         """Count a request that was answered."""
-        self.rows.inc(len(job.images))
+        self.rows.inc(len(request.images))
         self.last.set_to_current_time()
-        for histogram, seconds in zip(self.phases, job.phases or (), strict=True):
+        for histogram, seconds in zip(self.phases, request.phases or (), strict=True):
             histogram.observe(seconds)
-        if degraded := sum(job.degraded):
+        if degraded := sum(request.degraded):
             self.degraded.inc(degraded)
-        answer, totals = job.answer, dict[str, list[int]]()
+        answer, totals = request.answer, dict[str, list[int]]()
         columns = (answer.nfe.tolist(), answer.steps.tolist(), answer.rejected.tolist())
-        for rung, nfe, steps, rejected in zip(job.rungs, *columns, strict=True):
-            if rung.method is not None:
-                self.method(rung.method).nfe.observe(nfe)
-                total = totals.setdefault(rung.method, [0, 0])
+        for candidate, nfe, steps, rejected in zip(request.chosen, *columns, strict=True):
+            if candidate.method is not None:
+                self.method(candidate.method).nfe.observe(nfe)
+                total = totals.setdefault(candidate.method, [0, 0])
                 total[0] += steps - rejected
                 total[1] += rejected
         for method, (accepted, rejected) in totals.items():
@@ -92,9 +90,15 @@ class OfModel(NamedTuple):
 
 
 class Metrics:
-    """Counts what the service does; safe to use from several threads."""
+    """Counts what the service does; safe to use from several threads.
 
-    def __init__(self) -> None:
+    Args:
+        shared: whether several processes serve, and share a folder with their counts: the one that prometheus_client
+            finds by the variable PROMETHEUS_MULTIPROC_DIR.
+    """
+
+    def __init__(self, *, shared: bool = False) -> None:
+        self._shared = shared
         self.registry = registry = CollectorRegistry()
         model = ["model", "version"]
 
@@ -160,28 +164,28 @@ class Metrics:
             case StoppingError():
                 self._shed.labels(SHED_REASONS[1]).inc()
 
-    def changed(self, engine: Engine, turn: Turn | None) -> None:
+    def changed(self, engine: Engine, iteration: Iteration | None) -> None:
         """Count a turn of the engine, if that is what has changed, and what is in flight and waits now."""
-        if turn is not None and turn.rows:
-            self._batch_rows.labels(turn.model, turn.version).observe(turn.rows)
+        if iteration is not None and iteration.rows:
+            self._batch_rows.labels(iteration.model, iteration.version).observe(iteration.rows)
         self._inflight.set(engine.rows)
         self._queued.set(engine.admission.waiting())
 
-    def ended(self, job: Job) -> None:
+    def ended(self, request: EngineRequest) -> None:
         """Count a request for inference that has ended."""
-        if job.end is None:
+        if request.end is None:
             return
-        if job.model not in self._of_models:
-            self._of_models[job.model] = self._of_model(job.model)
-        counted = self._of_models[job.model]
-        counted.ends[job.end].inc()
-        if job.terms.requested_rtol is not None:
-            self._requested_rtol.observe(job.terms.requested_rtol)
-        match job.end:
+        if request.model not in self._of_models:
+            self._of_models[request.model] = self._of_model(request.model)
+        counted = self._of_models[request.model]
+        counted.ends[request.end].inc()
+        if request.plan.requested_rtol is not None:
+            self._requested_rtol.observe(request.plan.requested_rtol)
+        match request.end:
             case End.answered:
-                counted.answered(job)
+                counted.answered(request)
             case End.cancelled:
-                self._cancelled.labels(CANCELLED_STAGES[job.begun > 0]).inc()
+                self._cancelled.labels(CANCELLED_STAGES[request.started > 0]).inc()
             case End.expired:
                 self._missed.inc()
 
@@ -245,7 +249,7 @@ class Metrics:
 
     def _everywhere(self) -> CollectorRegistry:
         """The metrics of all processes."""
-        if METRICS_VARIABLE not in os.environ:
+        if not self._shared:
             return self.registry
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from starlette.types import Scope
 
-from service.engine.job import Job, Phases
+from service.engine.request import EngineRequest, Phases
 from service.telemetry import context
 from service.telemetry.middleware import WATCHING
 
@@ -42,18 +42,18 @@ class Tracing:
             "exclude": _looks_after,
         }
 
-    def ended(self, job: Job) -> None:
+    def ended(self, request: EngineRequest) -> None:
         """Make the spans of a request for inference that has ended, in the span that is current."""
-        if (phases := job.phases) is None:
+        if (phases := request.phases) is None:
             return
-        at = time.time_ns() - int(1e9 * (time.perf_counter() - job.arrived))
+        at = time.time_ns() - int(1e9 * (time.perf_counter() - request.arrived_at))
         facts: dict[str, str | int] = {
             "odenet.request_id": str(context.known().get("request_id")),
-            "odenet.model": job.model.name,
-            "odenet.version": job.model.version,
-            "odenet.images": len(job.images),
-            "odenet.nfe": int(job.answer.nfe.sum()),
-            "odenet.degraded": sum(job.degraded),
+            "odenet.model": request.model.name,
+            "odenet.version": request.model.version,
+            "odenet.images": len(request.images),
+            "odenet.nfe": int(request.answer.nfe.sum()),
+            "odenet.degraded": sum(request.degraded),
         }
         for name, seconds in zip(Phases._fields, phases, strict=True):
             span = self._tracer.start_span(name, start_time=at, attributes=facts)

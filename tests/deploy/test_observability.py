@@ -31,7 +31,7 @@ from promql_parser import (
     walk,
 )
 
-from service.engine.job import End
+from service.engine.request import End
 from service.engine.scheduler import BROWN_OUT_TO
 from service.telemetry.metrics import CANCELLED_STAGES, SHED_REASONS, STEP_OUTCOMES, Metrics
 

@@ -61,7 +61,7 @@ BREAKABLE = """
 import sys
 import uvicorn
 from service.app import create_app
-from service.server import Server
+from service.server.graceful import Server
 from service.settings import Settings
 from service.telemetry import logs
 

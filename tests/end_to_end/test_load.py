@@ -14,7 +14,7 @@ import uvicorn
 
 from service.app import create_app
 from service.engine.engine import Engine
-from service.engine.job import End, Priority
+from service.engine.request import End, Priority
 from service.settings import Settings
 from tests.digits import encoded, load_test_set
 from tests.serving import DEFAULT_MODEL, TWO_MODELS, Running, folder_of, running
@@ -137,10 +137,10 @@ HARD = "method=heun2&tolerance=1e-6"
 
 def test_a_disconnect_cancels_a_running_request(here: tuple[int, Engine]) -> None:
     port, engine = here
-    begun, spent, cancelled = engine.counts.begun, engine.counts.evaluations, engine.counts.jobs[End.cancelled]
+    begun, spent, cancelled = engine.counts.begun, engine.counts.evaluations, engine.counts.requests[End.cancelled]
     with asking(port, ROWS, HARD):
         until(lambda: engine.counts.begun > begun)
-    until(lambda: engine.counts.jobs[End.cancelled] == cancelled + 1)
+    until(lambda: engine.counts.requests[End.cancelled] == cancelled + 1)
     assert engine.admission.waiting() == 0
     assert engine.counts.evaluations - spent < ROWS * TIGHT_NFE / 2
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
@@ -149,7 +149,7 @@ def test_a_disconnect_cancels_a_running_request(here: tuple[int, Engine]) -> Non
 
 def test_a_disconnect_removes_a_queued_request(here: tuple[int, Engine]) -> None:
     port, engine = here
-    cancelled = engine.counts.jobs[End.cancelled]
+    cancelled = engine.counts.requests[End.cancelled]
 
     def waiting_low() -> int:
         return engine.admission.waiting(Priority.low) - engine.admission.waiting(Priority.high)
@@ -158,10 +158,10 @@ def test_a_disconnect_removes_a_queued_request(here: tuple[int, Engine]) -> None
         until(lambda: engine.admission.waiting(Priority.high))
         with asking(port, ROWS, f"{HARD}&priority=low"):
             until(lambda: waiting_low() == ROWS)
-        until(lambda: engine.counts.jobs[End.cancelled] == cancelled + 1)
+        until(lambda: engine.counts.requests[End.cancelled] == cancelled + 1)
         until(lambda: waiting_low() == 0)
         assert engine.admission.waiting(Priority.high)
-    until(lambda: engine.counts.jobs[End.cancelled] == cancelled + 2)
+    until(lambda: engine.counts.requests[End.cancelled] == cancelled + 2)
     assert engine.admission.waiting() == 0
 
 

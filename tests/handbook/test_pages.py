@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.client.printed import COLUMNS
+from service.cli.output import COLUMNS
 from tests.handbook.answers import cells, documents, form
 from tests.handbook.blocks import PAGES, RUN, SHOWN, blocks, name
 from tests.handbook.reader import Reader

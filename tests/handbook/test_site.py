@@ -10,8 +10,8 @@ from handbook.metrics import metrics
 from handbook.metrics import name as name_of
 from handbook.schema import title
 from models.solvers.methods import METHODS
-from service.client.arguments import parser
-from service.commands import COMMANDS
+from service.cli.arguments import parser
+from service.cli.commands import COMMANDS
 from service.settings import PREFIX, Settings
 from tests.handbook.blocks import ROOT
 from tests.handbook.test_not_run import told_by

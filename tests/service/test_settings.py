@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from service.settings import Settings, told
+from service.settings import Settings, describe
 
 
 @pytest.fixture(autouse=True)
@@ -38,12 +38,12 @@ def test_a_misspelt_setting_in_the_file_is_named(somewhere_else: Path) -> None:
         Settings()
 
 
-def test_a_misspelt_variable_is_refused_and_the_nearest_name_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_variable_is_refused_and_the_nearest_name_describe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ODENET_QUEUE_ROW", "1")
     monkeypatch.setenv("SOMEBODY_ELSES", "2")
     with pytest.raises(ValidationError) as error:
         Settings()
-    assert told(error.value) == "ODENET_QUEUE_ROW is no setting; the nearest is ODENET_QUEUE_ROWS"
+    assert describe(error.value) == "ODENET_QUEUE_ROW is no setting; the nearest is ODENET_QUEUE_ROWS"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])

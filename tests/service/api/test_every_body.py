@@ -12,7 +12,7 @@ import pytest
 from service.images.errors import NoDigitError
 from service.images.normalise import to_mnist
 from tests.digits import encoded, seven
-from tests.service.api.oip.asking import INFER, LENGTH, joined
+from tests.service.api.v2.asking import INFER, LENGTH, joined
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Outcome = list[float] | str

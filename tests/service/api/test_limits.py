@@ -12,7 +12,7 @@ from service.api.body import JSON, PIXELS
 from service.api.limits import DRAINED, BodyLimit
 from service.app import create_app
 from service.engine.admission import Admission
-from service.engine.job import Priority
+from service.engine.request import Priority
 from service.errors import TooLargeError
 from service.settings import Settings
 from tests.artifacts import MLP, put

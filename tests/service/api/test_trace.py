@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service.api.predict import PredictAnswer
-from service.engine.policy import MOST_TRACED
+from service.engine.plan import MOST_TRACED
 from tests.digits import encoded, load_test_set, seven
 from tests.serving import TWO_MODELS, running
 

@@ -1,6 +1,6 @@
 import pytest
 
-from service.registry import ServedModel
+from service.engine.model import ServedModel
 from tests.service.engine.driving import Driver, served
 
 

@@ -15,11 +15,10 @@ from models.backends.protocol import Backend, classify
 from models.solvers.settings import SolverSettings
 from service.engine.admission import Admission
 from service.engine.costs import Costs
-from service.engine.job import End, Job, Priority
-from service.engine.policy import SolverFields
+from service.engine.model import ServedModel
+from service.engine.plan import Candidate, SolverFields
+from service.engine.request import End, EngineRequest, Priority
 from service.engine.scheduler import Scheduler
-from service.engine.terms import Rung, settle
-from service.registry import ServedModel
 from tests.digits import load_test_set
 from tests.serving import FITTED
 
@@ -71,15 +70,15 @@ class Driver:
     """The engine without its thread.
 
     Attributes:
-        ended: the jobs that did, in that order, each as often as it was told.
+        ended: the requests that did, in that order, each as often as it was told.
     """
 
     def __init__(self, model: ServedModel, queue_rows: int = 1024, pace: float = 0.0) -> None:
         self.model = model
         self.clock = Clock(pace)
         self.admission = Admission(queue_rows)
-        self.scheduler = Scheduler(self.admission, self.clock)
-        self.ended: list[Job] = []
+        self.ended: list[EngineRequest] = []
+        self.scheduler = Scheduler(self.admission, self.clock, self.ended.append)
 
     def job(
         self,
@@ -89,19 +88,19 @@ class Driver:
         floor: float = 0.99,
         traced: bool = False,
         **fields: Any,
-    ) -> Job:
+    ) -> EngineRequest:
         """A request for digits of the test set that has just arrived."""
         model = model or self.model
-        terms = settle(SolverFields(**fields), model, floor)
+        plan = model.plan(SolverFields(**fields), floor)
         images, now = DIGITS[list(digits)], self.clock.now
-        return Job(model, images, terms, now, now, priority, self.ended.append, traced=traced)
+        return EngineRequest(model, images, plan, now, now, priority, traced=traced)
 
-    def ask(self, digits: Sequence[int], **asked: Any) -> Job:
-        """Let a request in, as `job` makes it."""
-        job = self.job(digits, **asked)
-        self.admission.enter(len(job.images), job.priority)
-        self.scheduler.submit(job)
-        return job
+    def ask(self, digits: Sequence[int], **asked: Any) -> EngineRequest:
+        """Let a request in, as `request` makes it."""
+        request = self.job(digits, **asked)
+        self.admission.enter(len(request.images), request.priority)
+        self.scheduler.submit(request)
+        return request
 
     def turn(self, times: int = 1) -> None:
         for _ in range(times):
@@ -120,15 +119,15 @@ class Driver:
         """Give turns until there is nothing to do, and see that nothing is left behind."""
         self.turns_until(lambda: self.scheduler.idle)
         assert [self.admission.waiting(priority) for priority in Priority] == [0, 0, 0]
-        assert len({id(job) for job in self.ended}) == len(self.ended), "each is told once"
-        assert sum(self.scheduler.counts.jobs.values()) == len(self.ended)
+        assert len({id(request) for request in self.ended}) == len(self.ended), "each is told once"
+        assert sum(self.scheduler.counts.requests.values()) == len(self.ended)
 
     @property
     def evaluations(self) -> int:
         return self.scheduler.counts.evaluations
 
     def counted(self, end: End) -> int:
-        return self.scheduler.counts.jobs[end]
+        return self.scheduler.counts.requests[end]
 
 
 @cache
@@ -136,20 +135,24 @@ def _alone(name: str, image: bytes, solver: SolverSettings | None) -> Answer:
     return classify(backend_of(name), np.frombuffer(image, np.uint8).reshape(1, 28, 28), solver)
 
 
-def alone(job: Job, row: int) -> Answer:
-    """The answer to an image of a job by itself, at the setting that the job says it was solved by."""
-    return _alone(job.model.name, job.images[row].tobytes(), job.rungs[row].solver)
+def alone(request: EngineRequest, row: int) -> Answer:
+    """The answer to an image of a request by itself, at the setting that the request says it was solved by."""
+    return _alone(request.model.name, request.images[row].tobytes(), request.chosen[row].solver)
 
 
-def assert_answered_as_alone(job: Job) -> None:
+def assert_answered_as_alone(request: EngineRequest) -> None:
     """Every bit of the answer is that which each image gets by itself."""
-    assert job.end is End.answered
-    for row in range(len(job.images)):
-        expected = alone(job, row)
+    assert request.end is End.answered
+    for row in range(len(request.images)):
+        expected = alone(request, row)
         for name in Answer._fields:
-            assert_array_equal(getattr(job.answer, name)[row], getattr(expected, name)[0], err_msg=name)
+            assert_array_equal(getattr(request.answer, name)[row], getattr(expected, name)[0], err_msg=name)
 
 
-def tolerances(rungs: Sequence[Rung]) -> list[float]:
+def tolerances(candidates: Sequence[Candidate]) -> list[float]:
     """The tolerance of each setting."""
-    return [rung.solver.rtol for rung in rungs if rung.solver is not None and rung.solver.rtol is not None]
+    return [
+        candidate.solver.rtol
+        for candidate in candidates
+        if candidate.solver is not None and candidate.solver.rtol is not None
+    ]

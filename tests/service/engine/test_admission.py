@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.engine.admission import Admission
-from service.engine.job import Priority
+from service.engine.request import Priority
 from service.errors import OverloadedError
 
 HIGH, NORMAL, LOW = Priority

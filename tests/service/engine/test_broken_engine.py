@@ -8,10 +8,10 @@ import pytest
 
 from models.solvers.methods import METHODS
 from service.engine.engine import Engine
-from service.engine.job import End
-from service.engine.scheduler import Turn
+from service.engine.model import ServedModel
+from service.engine.request import End
+from service.engine.scheduler import Iteration
 from service.errors import ComputationError, StoppingError
-from service.registry import ServedModel
 from tests.service.engine.driving import assert_answered_as_alone, served
 from tests.service.engine.failing import Device, FailingBackend
 from tests.service.engine.test_engine import job_of, run, stays
@@ -48,13 +48,13 @@ def test_a_thread_that_hangs_is_a_failure_until_it_goes_on() -> None:
     async def test() -> None:
         engine = Engine(queue_rows=8, longest_turn=0.05)
         async with engine.running():
-            answer = asyncio.create_task(engine.answer(job := job_of(model), stays))
+            answer = asyncio.create_task(engine.answer(request := job_of(model), stays))
             await until_others(lambda: engine.failure)
             assert engine.failure == "a turn of the engine takes longer than 0.05 s"
             device.free.set()
             await answer
             await until_others(lambda: engine.failure is None)
-            assert_answered_as_alone(job)
+            assert_answered_as_alone(request)
 
     run(test)
 
@@ -103,7 +103,7 @@ def test_a_thread_that_has_died_is_a_failure() -> None:
 
 
 def test_who_counts_turns_and_fails_takes_nobody_s_answer_away(model: ServedModel) -> None:
-    def fails(turn: Turn | None) -> None:
+    def fails(turn: Iteration | None) -> None:
         if turn is not None:
             raise OSError("no space left on device")
 
@@ -111,16 +111,16 @@ def test_who_counts_turns_and_fails_takes_nobody_s_answer_away(model: ServedMode
         engine = Engine(queue_rows=8, on_change=fails)
         async with engine.running():
             for _ in range(2):
-                job = job_of(model)
-                await engine.answer(job, stays)
-                assert_answered_as_alone(job)
+                request = job_of(model)
+                await engine.answer(request, stays)
+                assert_answered_as_alone(request)
             assert engine.failure is None
 
     run(test)
 
 
 def test_a_request_that_cannot_be_begun_fails_alone(model: ServedModel) -> None:
-    """Its terms have come to name a method that there is none of, which only the scheduler sees."""
+    """Its plan have come to name a method that there is none of, which only the scheduler sees."""
 
     async def test() -> None:
         engine = Engine(queue_rows=64)
@@ -128,10 +128,10 @@ def test_a_request_that_cannot_be_begun_fails_alone(model: ServedModel) -> None:
             fine = job_of(model, 20, method="bosh3", tolerance=1e-4)
             other = asyncio.create_task(engine.answer(fine, stays))
             odd = job_of(model, 3)
-            rung = odd.terms.rungs[0]
-            assert rung.solver is not None
-            unknown = rung.solver.model_copy(update={"method": "heun3"})
-            odd.terms = replace(odd.terms, rungs=(rung._replace(solver=unknown),))
+            candidate = odd.plan.candidates[0]
+            assert candidate.solver is not None
+            unknown = candidate.solver.model_copy(update={"method": "heun3"})
+            odd.plan = replace(odd.plan, candidates=(candidate._replace(solver=unknown),))
             with pytest.raises(ComputationError):
                 await engine.answer(odd, stays)
             await other

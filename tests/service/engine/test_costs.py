@@ -6,7 +6,7 @@ import pytest
 
 from models.solvers.settings import SolverSettings
 from service.engine.costs import LARGEST_SURPRISE, Costs
-from service.registry import ServedModel
+from service.engine.model import ServedModel
 from tests.service.engine.driving import backend_of
 
 MOST = 8

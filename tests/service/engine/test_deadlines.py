@@ -5,50 +5,50 @@ from typing import Any
 import pytest
 
 from models.solvers.solve import Outcome
-from service.engine.job import End, Job
+from service.engine.model import ServedModel
+from service.engine.plan import Candidate
+from service.engine.request import End, EngineRequest
 from service.engine.scheduler import RESERVE, SAFETY, Deadlines
-from service.engine.terms import Rung
-from service.registry import ServedModel
 from tests.service.engine.driving import Driver, assert_answered_as_alone, served, tolerances
 
 
-def cost(job: Job, rung: Rung) -> float:
-    """Seconds within which all images of a job that has the engine to itself should be answered by a setting."""
-    return RESERVE + SAFETY * job.model.costs.answer(len(job.images), rung.most_nfe)
+def cost(request: EngineRequest, candidate: Candidate) -> float:
+    """Seconds within which all images of a request that has the engine to itself should be answered by a setting."""
+    return RESERVE + SAFETY * request.model.costs.answer(len(request.images), candidate.nfe_p90)
 
 
 # What cannot be answered in time is given up.
 
 
 def test_what_is_late_before_it_is_begun_is_given_up_unbegun(driver: Driver) -> None:
-    job = driver.ask(range(20), tolerance=1e-3, deadline_ms=50)
+    request = driver.ask(range(20), tolerance=1e-3, deadline_ms=50)
     driver.clock.now += 0.051
     driver.run()
-    assert job.end is End.expired
-    assert driver.ended == [job]
+    assert request.end is End.expired
+    assert driver.ended == [request]
     assert driver.evaluations == 0
 
 
 def test_what_is_late_in_flight_is_given_up_at_once(driver: Driver) -> None:
-    job = driver.ask(range(20), method="dopri5", tolerance=1e-6, deadline_ms=50)
+    request = driver.ask(range(20), method="dopri5", tolerance=1e-6, deadline_ms=50)
     driver.turn(3)
     spent = driver.evaluations
     assert spent
     driver.clock.now += 0.051
     driver.run()
-    assert job.end is End.expired
+    assert request.end is End.expired
     assert driver.evaluations == spent
 
 
 def test_who_has_no_deadline_or_a_later_one_goes_on(driver: Driver) -> None:
-    jobs = [driver.ask(range(4), tolerance=1e-5, **fields) for fields in ({}, {"deadline_ms": 60_000})]
+    requests = [driver.ask(range(4), tolerance=1e-5, **fields) for fields in ({}, {"deadline_ms": 60_000})]
     late = driver.ask(range(4), tolerance=1e-5, deadline_ms=50)
     driver.turn(3)
     driver.clock.now += 0.051
     driver.run()
     assert late.end is End.expired
-    for job in jobs:
-        assert_answered_as_alone(job)
+    for request in requests:
+        assert_answered_as_alone(request)
 
 
 def test_a_model_without_an_ode_has_deadlines_too(driver: Driver, mlp: ServedModel) -> None:
@@ -67,12 +67,12 @@ def test_a_model_without_an_ode_has_deadlines_too(driver: Driver, mlp: ServedMod
 @pytest.mark.parametrize("asked", [{"method": "dopri5", "tolerance": 1e-6}, {"method": "rk4", "steps": 100}])
 def test_a_solve_that_is_about_to_be_late_is_cut_short(model: ServedModel, asked: dict[str, Any]) -> None:
     driver = Driver(model, pace=1e-3)
-    job = driver.ask([0], deadline_ms=8, **asked)
+    request = driver.ask([0], deadline_ms=8, **asked)
     driver.run()
-    assert job.end is End.answered
-    assert job.answer.outcome[0] == Outcome.deadline
-    assert 1 < job.answer.steps[0] < 10
-    assert driver.clock.now < job.arrived + 8e-3
+    assert request.end is End.answered
+    assert request.answer.outcome[0] == Outcome.deadline
+    assert 1 < request.answer.steps[0] < 10
+    assert driver.clock.now < request.arrived_at + 8e-3
 
 
 def test_only_those_that_would_be_late_are_cut_short(model: ServedModel) -> None:
@@ -91,26 +91,26 @@ def test_the_tightest_setting_that_fits_is_bought() -> None:
     slow = served("odenet-mnist")
     slow.costs.correction = 10.0
     asked = Driver(slow).job([0], deadline_ms=1)
-    costs = [(rung, cost(asked, rung)) for rung in asked.terms.rungs]
+    costs = [(candidate, cost(asked, candidate)) for candidate in asked.plan.candidates]
     assert len(costs) > 4
-    for rung, seconds in costs:
+    for candidate, seconds in costs:
         driver = Driver(served("odenet-mnist"))
         driver.model.costs.correction = 10.0
-        job = driver.ask([0], deadline_ms=1.001e3 * seconds)
-        assert job.terms.by_deadline
+        request = driver.ask([0], deadline_ms=1.001e3 * seconds)
+        assert request.plan.by_deadline
         driver.turn()
-        assert job.rungs[0] == rung
+        assert request.chosen[0] == candidate
         driver.run()
-        assert job.end is End.answered
+        assert request.end is End.answered
 
 
 def test_more_time_never_buys_a_looser_one(model: ServedModel) -> None:
     bought = []
     for milliseconds in (1, 1.5, 2, 4, 8, 16, 1000):
         driver = Driver(model)
-        job = driver.ask([0], deadline_ms=milliseconds)
+        request = driver.ask([0], deadline_ms=milliseconds)
         driver.turn()
-        bought += tolerances(job.rungs)
+        bought += tolerances(request.chosen)
     assert bought == sorted(bought, reverse=True)
     assert bought[0] > bought[-1]
 
@@ -120,51 +120,51 @@ def test_many_images_share_the_time(model: ServedModel) -> None:
     alone, together = one.ask([0], deadline_ms=8), many.ask(range(50), deadline_ms=8)
     one.turn()
     many.turn()
-    assert tolerances(alone.rungs)[0] < tolerances(together.rungs)[0]
+    assert tolerances(alone.chosen)[0] < tolerances(together.chosen)[0]
 
 
 def test_where_nothing_fits_the_loosest_is_tried(driver: Driver) -> None:
-    job = driver.ask(range(500), deadline_ms=1)
+    request = driver.ask(range(500), deadline_ms=1)
     driver.turn()
-    assert job.rungs[0] == job.terms.rungs[-1]
+    assert request.chosen[0] == request.plan.candidates[-1]
 
 
 def test_time_that_was_spent_waiting_is_not_spent_again(driver: Driver) -> None:
     fields: dict[str, Any] = {"deadline_ms": 20}
     early, late = driver.job([0], **fields), driver.job([0], **fields)
-    left = cost(late, late.terms.rungs[3]) * 1.001
-    for job, passed in ((early, 0.0), (late, 20e-3 - left)):
+    left = cost(late, late.plan.candidates[3]) * 1.001
+    for request, passed in ((early, 0.0), (late, 20e-3 - left)):
         fresh = Driver(driver.model)
-        fresh.clock.now = job.arrived + passed
-        fresh.admission.enter(1, job.priority)
-        fresh.scheduler.submit(job)
+        fresh.clock.now = request.arrived_at + passed
+        fresh.admission.enter(1, request.priority)
+        fresh.scheduler.submit(request)
         fresh.turn()
-    assert late.rungs[0] == late.terms.rungs[3]
-    assert tolerances(early.rungs)[0] < tolerances(late.rungs)[0]
+    assert late.chosen[0] == late.plan.candidates[3]
+    assert tolerances(early.chosen)[0] < tolerances(late.chosen)[0]
 
 
 def test_an_explicit_tolerance_is_kept_whatever_the_deadline(driver: Driver) -> None:
-    job = driver.ask([0, 1], tolerance=1e-4, deadline_ms=1)
+    request = driver.ask([0, 1], tolerance=1e-4, deadline_ms=1)
     driver.turn()
-    assert tolerances(job.rungs) == [1e-4, 1e-4]
+    assert tolerances(request.chosen) == [1e-4, 1e-4]
 
 
 def test_a_method_that_is_named_is_kept_and_its_steps_are_bought(driver: Driver) -> None:
     for method in ("rk4", "bosh3"):
         loose, tight = (driver.ask([0], method=method, deadline_ms=ms) for ms in (1, 10_000))
         driver.run()
-        assert {rung.method for rung in (*loose.rungs, *tight.rungs)} == {method}
-        assert loose.rungs[0].nfe < tight.rungs[0].nfe
+        assert {candidate.method for candidate in (*loose.chosen, *tight.chosen)} == {method}
+        assert loose.chosen[0].nfe < tight.chosen[0].nfe
 
 
 def test_what_is_bought_is_answered_as_it_is_alone(driver: Driver) -> None:
-    jobs = [driver.ask(range(5), deadline_ms=milliseconds) for milliseconds in (5, 20, 100, 10_000)]
+    requests = [driver.ask(range(5), deadline_ms=milliseconds) for milliseconds in (5, 20, 100, 10_000)]
     driver.run()
-    for job in jobs:
-        assert not any(job.degraded)
-        if Outcome.deadline not in job.answer.outcome:
-            assert_answered_as_alone(job)
-    assert_answered_as_alone(jobs[-1])
+    for request in requests:
+        assert not any(request.degraded)
+        if Outcome.deadline not in request.answer.outcome:
+            assert_answered_as_alone(request)
+    assert_answered_as_alone(requests[-1])
 
 
 # The deadlines that are known.
@@ -172,37 +172,37 @@ def test_what_is_bought_is_answered_as_it_is_alone(driver: Driver) -> None:
 
 def test_deadlines_pass_in_their_order(driver: Driver) -> None:
     deadlines = Deadlines()
-    jobs = {ms: driver.job([0], deadline_ms=ms) for ms in (30, 10, 20)}
-    for job in (*jobs.values(), driver.job([0])):
-        deadlines.add(job)
+    requests = {ms: driver.job([0], deadline_ms=ms) for ms in (30, 10, 20)}
+    for request in (*requests.values(), driver.job([0])):
+        deadlines.add(request)
     now = driver.clock.now
     assert list(deadlines.passed(now)) == []
-    assert list(deadlines.passed(now + 25e-3)) == [jobs[10], jobs[20]]
+    assert list(deadlines.passed(now + 25e-3)) == [requests[10], requests[20]]
     assert deadlines
-    assert list(deadlines.passed(now + 1)) == [jobs[30]]
+    assert list(deadlines.passed(now + 1)) == [requests[30]]
 
 
 def test_what_has_ended_has_no_deadline(driver: Driver) -> None:
     deadlines = Deadlines()
-    jobs = [driver.job([0], deadline_ms=ms) for ms in range(1, 100)]
-    for job in jobs:
-        deadlines.add(job)
-    for job in jobs[::2]:
-        job.end = End.answered
-        deadlines.discard(job)
-    assert list(deadlines.passed(driver.clock.now + 1)) == jobs[1::2]
+    requests = [driver.job([0], deadline_ms=ms) for ms in range(1, 100)]
+    for request in requests:
+        deadlines.add(request)
+    for request in requests[::2]:
+        request.end = End.answered
+        deadlines.discard(request)
+    assert list(deadlines.passed(driver.clock.now + 1)) == requests[1::2]
 
 
 def test_jobs_that_were_answered_long_before_their_deadline_are_not_kept(driver: Driver) -> None:
     deadlines = Deadlines()
     for _ in range(100):
         together = [driver.job([0], deadline_ms=600_000) for _ in range(10)]
-        for job in together:
-            deadlines.add(job)
-        for job in together:
-            job.end = End.answered
-        for job in together:
-            deadlines.discard(job)
+        for request in together:
+            deadlines.add(request)
+        for request in together:
+            request.end = End.answered
+        for request in together:
+            deadlines.discard(request)
     assert not deadlines
     staying = driver.job([0], deadline_ms=600_000)
     deadlines.add(staying)

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from service.engine.engine import Engine
-from service.engine.job import End, Job, Priority
-from service.engine.policy import SolverFields
-from service.engine.terms import settle
+from service.engine.model import ServedModel
+from service.engine.plan import SolverFields
+from service.engine.request import End, EngineRequest, Priority
 from service.errors import AbandonedError, ComputationError, DeadlineError, OverloadedError, StoppingError
-from service.registry import ServedModel
 from tests.service.engine.driving import DIGITS, assert_answered_as_alone
 from tests.service.engine.failing import Device, FailingBackend
 from tests.serving import SHIPPED
@@ -43,13 +42,13 @@ async def stays() -> None:
     await asyncio.Event().wait()
 
 
-def job_of(model: ServedModel, rows: int = 1, priority: Priority = Priority.normal, **fields: Any) -> Job:
+def job_of(model: ServedModel, rows: int = 1, priority: Priority = Priority.normal, **fields: Any) -> EngineRequest:
     arrived = asyncio.get_running_loop().time()
-    return Job(model, DIGITS[:rows], settle(SolverFields(**fields), model, 0.99), arrived, arrived, priority)
+    return EngineRequest(model, DIGITS[:rows], model.plan(SolverFields(**fields), 0.99), arrived, arrived, priority)
 
 
-async def begun(job: Job) -> None:
-    while not job.begun:
+async def begun(request: EngineRequest) -> None:
+    while not request.started:
         await asyncio.sleep(0)
 
 
@@ -58,12 +57,14 @@ def test_jobs_that_are_asked_together_get_each_their_own_answer(warm: ServedMode
     async def test() -> None:
         engine = Engine(queue_rows=1024, threads=threads)
         async with engine.running():
-            jobs = [job_of(warm, rows, tolerance=tolerance) for rows in (1, 3, 8) for tolerance in (1e-1, 1e-3, 1e-5)]
-            await asyncio.gather(*(engine.answer(job, stays) for job in jobs))
-        for job in jobs:
-            assert_answered_as_alone(job)
-        assert engine.counts.jobs[End.answered] == len(jobs)
-        assert engine.counts.begun == sum(len(job.images) for job in jobs)
+            requests = [
+                job_of(warm, rows, tolerance=tolerance) for rows in (1, 3, 8) for tolerance in (1e-1, 1e-3, 1e-5)
+            ]
+            await asyncio.gather(*(engine.answer(request, stays) for request in requests))
+        for request in requests:
+            assert_answered_as_alone(request)
+        assert engine.counts.requests[End.answered] == len(requests)
+        assert engine.counts.begun == sum(len(request.images) for request in requests)
         assert engine.admission.waiting() == 0
 
     run(test)
@@ -108,14 +109,14 @@ def test_what_nobody_waits_for_any_more_is_given_up(warm: ServedModel) -> None:
             await gone.wait()
 
         async with engine.running():
-            job = job_of(warm, 64, **LONG)
-            answer = asyncio.create_task(engine.answer(job, leaves))
-            await begun(job)
+            request = job_of(warm, 64, **LONG)
+            answer = asyncio.create_task(engine.answer(request, leaves))
+            await begun(request)
             gone.set()
             with pytest.raises(AbandonedError):
                 await answer
             await engine.answer(job_of(warm), stays)
-        assert engine.counts.jobs[End.cancelled] == 1
+        assert engine.counts.requests[End.cancelled] == 1
         assert engine.counts.evaluations < 64 * LONG_NFE / 2
         assert engine.admission.waiting() == 0
 
@@ -156,13 +157,13 @@ def test_what_is_not_answered_when_it_stops_ends_as_stopped(warm: ServedModel) -
     async def test() -> None:
         engine = Engine(queue_rows=1024)
         async with engine.running():
-            jobs = [job_of(warm, 50, **LONG) for _ in range(3)]
-            answers = [asyncio.create_task(engine.answer(job, stays)) for job in jobs]
-            await begun(jobs[0])
+            requests = [job_of(warm, 50, **LONG) for _ in range(3)]
+            answers = [asyncio.create_task(engine.answer(request, stays)) for request in requests]
+            await begun(requests[0])
         for answer in answers:
             with pytest.raises(StoppingError):
                 await answer
-        assert engine.counts.jobs[End.stopped] == 3
+        assert engine.counts.requests[End.stopped] == 3
 
     run(test)
 
@@ -187,9 +188,9 @@ def test_it_may_run_again(warm: ServedModel) -> None:
         engine = Engine(queue_rows=64)
         for _ in range(2):
             async with engine.running():
-                job = job_of(warm, 3, tolerance=1e-2)
-                await engine.answer(job, stays)
-            assert_answered_as_alone(job)
+                request = job_of(warm, 3, tolerance=1e-2)
+                await engine.answer(request, stays)
+            assert_answered_as_alone(request)
 
     run(test)
 

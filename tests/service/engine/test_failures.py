@@ -3,7 +3,7 @@
 import pytest
 
 from models.solvers.methods import METHODS
-from service.engine.job import End, Job
+from service.engine.request import End, EngineRequest
 from tests.service.engine.driving import Driver, assert_answered_as_alone, served
 from tests.service.engine.failing import Device, FailingBackend
 from tests.serving import SHIPPED
@@ -25,22 +25,22 @@ def driver(backend: FailingBackend, device: Device) -> Driver:
     return Driver(served("odenet-mnist", backend), pace=1e-4)
 
 
-def mixed(driver: Driver) -> dict[str, Job]:
+def mixed(driver: Driver) -> dict[str, EngineRequest]:
     return {method: driver.ask(range(9), method=method) for method in ("heun2", "bosh3", "rk4")}
 
 
 @pytest.mark.parametrize("part", ["stem", "step", "head"])
 def test_a_failure_ends_what_is_in_its_flight_and_the_others_go_on(driver: Driver, device: Device, part: str) -> None:
     with device.broken(part, "bosh3"):
-        jobs = mixed(driver)
+        requests = mixed(driver)
         driver.run()
-    assert {method: job.end for method, job in jobs.items()} == {
+    assert {method: request.end for method, request in requests.items()} == {
         "heun2": End.answered,
         "bosh3": End.failed,
         "rk4": End.answered,
     }
-    assert_answered_as_alone(jobs["heun2"])
-    assert_answered_as_alone(jobs["rk4"])
+    assert_answered_as_alone(requests["heun2"])
+    assert_answered_as_alone(requests["rk4"])
 
 
 @pytest.mark.parametrize("part", ["stem", "step", "head"])
@@ -48,10 +48,10 @@ def test_once_it_is_mended_all_is_answered(driver: Driver, device: Device, part:
     with device.broken(part, "bosh3"):
         mixed(driver)
         driver.run()
-    jobs = mixed(driver)
+    requests = mixed(driver)
     driver.run()
-    for job in jobs.values():
-        assert_answered_as_alone(job)
+    for request in requests.values():
+        assert_answered_as_alone(request)
 
 
 def test_who_waits_is_not_ended_by_the_failure_of_those_in_flight(driver: Driver, device: Device) -> None:
@@ -70,25 +70,25 @@ def test_a_request_whose_rows_are_in_two_flights_ends_once_when_one_of_them_fail
 ) -> None:
     """A busy service solves some of its images by a looser method, whose flight fails while others are answered."""
     driver = Driver(served("odenet-mnist", backend), queue_rows=1000)
-    job = driver.ask(range(12), tolerance=1e-2, allow_degraded=True)
+    request = driver.ask(range(12), tolerance=1e-2, allow_degraded=True)
     driver.turn()
-    assert 0 < job.begun < 12
-    assert {rung.method for rung in job.rungs} == {"bosh3"}
+    assert 0 < request.started < 12
+    assert {candidate.method for candidate in request.chosen} == {"bosh3"}
     crowd = driver.ask([0] * 900, tolerance=1e-2, allow_degraded=True)
     with device.broken("stem", "heun2"):
-        driver.turns_until(lambda: job.end)
+        driver.turns_until(lambda: request.end)
         driver.run()
-    assert "heun2" in {rung.method for rung in job.rungs}
-    assert driver.ended == [job, crowd]
+    assert "heun2" in {candidate.method for candidate in request.chosen}
+    assert driver.ended == [request, crowd]
     assert driver.counted(End.failed) == 2
 
 
 def test_a_lack_of_memory_for_a_flight_fails_the_request_and_not_the_engine(driver: Driver, device: Device) -> None:
     fine = driver.ask([0], method="heun2")
     with device.broken("memory", "dopri5"):
-        job = driver.ask([0], method="dopri5")
+        request = driver.ask([0], method="dopri5")
         driver.run()
-    assert job.end is End.failed
+    assert request.end is End.failed
     assert_answered_as_alone(fine)
     after = driver.ask([0], method="dopri5")
     driver.run()

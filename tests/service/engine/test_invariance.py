@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.engine.job import End, Job, Priority
+from service.engine.request import End, EngineRequest, Priority
 from service.errors import OverloadedError
 from tests.service.engine.driving import Driver, assert_answered_as_alone, served
 
@@ -67,26 +67,26 @@ events = st.one_of(asks, asks, st.builds(Turns, st.integers(1, 4)), st.builds(Ca
 def test_each_image_gets_the_answer_that_it_gets_alone(events: list[Ask | Cancel | Turns]) -> None:
     models = {name: served(name) for name in MODELS}
     driver = Driver(models["odenet-mnist"], QUEUE_ROWS, pace=1e-3)
-    jobs: list[Job] = []
+    requests: list[EngineRequest] = []
     cancelled = set()
     for event in events:
         if isinstance(event, Turns):
             driver.turn(event.times)
         elif isinstance(event, Cancel):
-            number = len(jobs) - event.back
-            if number >= 0 and not jobs[number].end:
-                driver.scheduler.end(jobs[number], End.cancelled)
+            number = len(requests) - event.back
+            if number >= 0 and not requests[number].end:
+                driver.scheduler.end(requests[number], End.cancelled)
                 cancelled.add(number)
         else:
             asked = {} if event.model == "mlp" else event.fields
             try:
-                jobs.append(driver.ask(event.digits, model=models[event.model], priority=event.priority, **asked))
+                requests.append(driver.ask(event.digits, model=models[event.model], priority=event.priority, **asked))
             except OverloadedError:
                 assert driver.admission.waiting(event.priority) + len(event.digits) > QUEUE_ROWS
     driver.run()
-    assert len(driver.ended) == len(jobs)
-    for number, job in enumerate(jobs):
+    assert len(driver.ended) == len(requests)
+    for number, request in enumerate(requests):
         if number in cancelled:
-            assert job.end is End.cancelled
+            assert request.end is End.cancelled
         else:
-            assert_answered_as_alone(job)
+            assert_answered_as_alone(request)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from models.solvers.solve import Outcome
-from service.engine.job import End, Priority
-from service.registry import ServedModel
+from service.engine.model import ServedModel
+from service.engine.request import End, Priority
 from tests.service.engine.driving import Driver, alone, assert_answered_as_alone, served
 
 TIGHT = 1e-6
@@ -14,45 +14,45 @@ TIGHT = 1e-6
 
 def test_a_request_waits_is_begun_and_is_answered(driver: Driver) -> None:
     assert driver.scheduler.idle
-    job = driver.ask([0], tolerance=1e-3)
-    assert (job.waiting, job.begun, job.begun_at, job.end) == (1, 0, None, None)
+    request = driver.ask([0], tolerance=1e-3)
+    assert (request.queued, request.started, request.started_at, request.end) == (1, 0, None, None)
     assert driver.admission.waiting() == 1
     driver.clock.now += 5
     driver.turn()
-    assert (job.waiting, job.begun, job.begun_at, job.end) == (0, 1, job.arrived + 5, None)
+    assert (request.queued, request.started, request.started_at, request.end) == (0, 1, request.arrived_at + 5, None)
     assert driver.admission.waiting() == 0
     driver.run()
-    assert driver.ended == [job]
-    assert_answered_as_alone(job)
+    assert driver.ended == [request]
+    assert_answered_as_alone(request)
     assert driver.counted(End.answered) == 1
 
 
 def test_the_evaluations_that_are_counted_are_those_that_the_answers_state(driver: Driver) -> None:
-    jobs = [driver.ask(range(7), tolerance=1e-3), driver.ask([3], method="dopri5"), driver.ask([1], method="rk4")]
+    requests = [driver.ask(range(7), tolerance=1e-3), driver.ask([3], method="dopri5"), driver.ask([1], method="rk4")]
     driver.run()
-    assert driver.evaluations == sum(int(job.answer.nfe.sum()) for job in jobs)
+    assert driver.evaluations == sum(int(request.answer.nfe.sum()) for request in requests)
     assert driver.scheduler.counts.begun == 9
     assert driver.scheduler.counts.degraded == 0
 
 
 def test_a_list_longer_than_a_batch_is_answered_in_its_order(driver: Driver) -> None:
-    job = driver.ask(range(40), tolerance=1e-2)
+    request = driver.ask(range(40), tolerance=1e-2)
     driver.run()
-    assert_answered_as_alone(job)
+    assert_answered_as_alone(request)
 
 
 def test_a_model_without_an_ode_is_answered_at_no_evaluation(driver: Driver, mlp: ServedModel) -> None:
-    job = driver.ask(range(40), model=mlp)
+    request = driver.ask(range(40), model=mlp)
     driver.run()
-    assert_answered_as_alone(job)
+    assert_answered_as_alone(request)
     assert driver.evaluations == 0
 
 
 def test_models_are_answered_side_by_side(driver: Driver, mlp: ServedModel) -> None:
-    jobs = [driver.ask(range(9), model=model) for model in (driver.model, served("odenet-mnist-fast"), mlp)]
+    requests = [driver.ask(range(9), model=model) for model in (driver.model, served("odenet-mnist-fast"), mlp)]
     driver.run()
-    for job in jobs:
-        assert_answered_as_alone(job)
+    for request in requests:
+        assert_answered_as_alone(request)
 
 
 def test_turns_with_nothing_to_do_do_nothing(driver: Driver) -> None:
@@ -81,51 +81,55 @@ def test_a_limit_of_evaluations_is_each_requests_own(driver: Driver) -> None:
 
 
 def test_what_is_cancelled_before_it_is_begun_costs_nothing(driver: Driver) -> None:
-    job = driver.ask(range(20), tolerance=TIGHT)
-    driver.scheduler.end(job, End.cancelled)
+    request = driver.ask(range(20), tolerance=TIGHT)
+    driver.scheduler.end(request, End.cancelled)
     assert driver.admission.waiting() == 0
-    assert driver.ended == [job]
+    assert driver.ended == [request]
     driver.run()
-    assert job.end is End.cancelled
+    assert request.end is End.cancelled
     assert driver.evaluations == 0
 
 
 def test_what_is_cancelled_in_flight_costs_nothing_any_more(driver: Driver) -> None:
-    job = driver.ask(range(20), tolerance=TIGHT)
+    request = driver.ask(range(20), tolerance=TIGHT)
     driver.turn(2)
     spent = driver.evaluations
-    assert 0 < job.begun < 20
-    driver.scheduler.end(job, End.cancelled)
+    assert 0 < request.started < 20
+    driver.scheduler.end(request, End.cancelled)
     assert driver.admission.waiting() == 0
     driver.run()
-    assert driver.evaluations == spent < alone(job, 0).nfe[0] * 20 / 10
+    assert driver.evaluations == spent < alone(request, 0).nfe[0] * 20 / 10
 
 
 def test_neighbours_of_what_is_cancelled_go_on_as_they_would_have(driver: Driver) -> None:
-    jobs = [driver.ask([digit, digit + 1], tolerance=TIGHT) for digit in range(6)]
+    requests = [driver.ask([digit, digit + 1], tolerance=TIGHT) for digit in range(6)]
     driver.turn(3)
-    for job in jobs[::2]:
-        driver.scheduler.end(job, End.cancelled)
+    for request in requests[::2]:
+        driver.scheduler.end(request, End.cancelled)
     driver.run()
-    for job in jobs[1::2]:
-        assert_answered_as_alone(job)
+    for request in requests[1::2]:
+        assert_answered_as_alone(request)
     assert driver.counted(End.cancelled) == driver.counted(End.answered) == 3
 
 
 def test_what_has_ended_is_not_ended_again(driver: Driver) -> None:
-    job = driver.ask([0])
+    request = driver.ask([0])
     driver.run()
-    driver.scheduler.end(job, End.cancelled)
-    assert job.end is End.answered
-    assert driver.ended == [job]
+    driver.scheduler.end(request, End.cancelled)
+    assert request.end is End.answered
+    assert driver.ended == [request]
 
 
 def test_all_can_be_ended_at_once(driver: Driver, mlp: ServedModel) -> None:
-    jobs = [driver.ask(range(20), tolerance=TIGHT), driver.ask([0], method="rk4", steps=50), driver.ask([0], model=mlp)]
+    requests = [
+        driver.ask(range(20), tolerance=TIGHT),
+        driver.ask([0], method="rk4", steps=50),
+        driver.ask([0], model=mlp),
+    ]
     driver.turn(2)
-    jobs.append(driver.ask([1], priority=Priority.low))
+    requests.append(driver.ask([1], priority=Priority.low))
     driver.scheduler.end_all(End.stopped)
-    assert {job.end for job in jobs[:2] + jobs[3:]} == {End.stopped}
+    assert {request.end for request in requests[:2] + requests[3:]} == {End.stopped}
     spent = driver.evaluations
     driver.run()
     assert driver.evaluations == spent
@@ -139,7 +143,7 @@ def test_one_image_is_not_kept_waiting_by_a_long_list(driver: Driver) -> None:
     driver.turn(4)
     short = driver.ask([0], tolerance=1e-1)
     assert driver.turns_until(lambda: short.end) <= 4
-    assert long.waiting > 100
+    assert long.queued > 100
     driver.run()
     assert_answered_as_alone(long)
 
@@ -147,16 +151,16 @@ def test_one_image_is_not_kept_waiting_by_a_long_list(driver: Driver) -> None:
 def test_lists_of_different_lengths_take_turns(driver: Driver) -> None:
     first = driver.ask(range(100), tolerance=1e-1)
     driver.turn()
-    ahead = first.begun
+    ahead = first.started
     second = driver.ask(range(60), tolerance=1e-1)
-    driver.turns_until(lambda: second.begun >= 40)
-    assert abs(first.begun - ahead - second.begun) <= 10
+    driver.turns_until(lambda: second.started >= 40)
+    assert abs(first.started - ahead - second.started) <= 10
 
 
 def test_lists_of_the_same_length_are_begun_in_the_order_in_which_they_came(driver: Driver) -> None:
     first, second = (driver.ask(range(40), tolerance=1e-1) for _ in range(2))
-    driver.turns_until(lambda: second.begun)
-    assert not first.waiting
+    driver.turns_until(lambda: second.started)
+    assert not first.queued
 
 
 def test_a_loose_request_is_not_kept_waiting_by_tight_ones(driver: Driver) -> None:
@@ -164,10 +168,10 @@ def test_a_loose_request_is_not_kept_waiting_by_tight_ones(driver: Driver) -> No
     driver.turn()
     loose = driver.ask([0], tolerance=1e-1)
     assert driver.turns_until(lambda: loose.end) <= 6
-    assert not any(job.end for job in tight)
+    assert not any(request.end for request in tight)
     driver.run()
-    for job in (*tight, loose):
-        assert_answered_as_alone(job)
+    for request in (*tight, loose):
+        assert_answered_as_alone(request)
 
 
 def test_a_loose_row_leaves_the_flight_that_tight_ones_of_its_method_stay_in(driver: Driver) -> None:
@@ -175,41 +179,41 @@ def test_a_loose_row_leaves_the_flight_that_tight_ones_of_its_method_stay_in(dri
     driver.turn(2)
     loose = driver.ask([0], method="heun2", tolerance=1e-1)
     assert driver.turns_until(lambda: loose.end) <= 6
-    assert not any(job.end for job in tight)
+    assert not any(request.end for request in tight)
     driver.run()
-    for job in (*tight, loose):
-        assert_answered_as_alone(job)
+    for request in (*tight, loose):
+        assert_answered_as_alone(request)
 
 
 def test_all_lanes_get_their_turns(driver: Driver, mlp: ServedModel) -> None:
     long = [driver.ask(range(100), method=method) for method in ("heun2", "bosh3", "dopri5", "rk4", "euler")]
     long.append(driver.ask(range(100), model=mlp))
     driver.turn(2 * len(long))
-    assert all(job.begun for job in long)
+    assert all(request.started for request in long)
 
 
 def test_what_is_urgent_is_begun_first(driver: Driver) -> None:
-    jobs = {
+    requests = {
         priority: driver.ask(range(60), tolerance=1e-1, priority=priority)
         for priority in (Priority.low, Priority.normal, Priority.high)
     }
     begun = []
     while not driver.scheduler.idle:
         driver.turn()
-        begun.append([jobs[priority].begun for priority in Priority])
+        begun.append([requests[priority].started for priority in Priority])
     for high, normal, low in begun:
         assert high == 60 or normal == 0
         assert normal == 60 or low == 0
-    assert [jobs[priority].end for priority in Priority] == [End.answered] * 3
+    assert [requests[priority].end for priority in Priority] == [End.answered] * 3
 
 
 def test_what_is_urgent_passes_what_waits_and_not_what_is_begun(driver: Driver) -> None:
     low = driver.ask(range(60), tolerance=1e-2, priority=Priority.low)
     driver.turn()
-    begun = low.begun
+    begun = low.started
     high = driver.ask(range(5), tolerance=1e-2, priority=Priority.high)
-    driver.turns_until(lambda: high.begun == 5)
-    assert low.waiting >= 60 - begun - 5
+    driver.turns_until(lambda: high.started == 5)
+    assert low.queued >= 60 - begun - 5
     driver.run()
     assert driver.ended == [high, low]
     assert_answered_as_alone(low)

@@ -3,32 +3,34 @@
 import numpy as np
 from numpy.testing import assert_array_equal
 
-from service.engine.job import End, Job
-from service.registry import ServedModel
+from service.engine.model import ServedModel
+from service.engine.request import End, EngineRequest
 from tests.service.engine.driving import Driver, assert_answered_as_alone
 
 
-def assert_traced(job: Job) -> None:
+def assert_traced(request: EngineRequest) -> None:
     """Each trace is that of its answer."""
-    for row, trace in enumerate(job.traces):
+    for row, trace in enumerate(request.traces):
         assert trace is not None
-        assert len(trace.attempts) == job.answer.steps[row]
-        assert_array_equal(trace.depth[-1].logits, job.answer.logits[row])
+        assert len(trace.attempts) == request.answer.steps[row]
+        assert_array_equal(trace.depth[-1].logits, request.answer.logits[row])
 
 
 def test_traced_and_other_images_fly_together_and_each_is_answered_as_alone(driver: Driver) -> None:
-    jobs = list[Job]()
+    requests = list[EngineRequest]()
     for number in range(12):
         tolerance = 10.0 ** -(number % 4)
-        jobs.append(driver.ask(range(number, number + 3), traced=number % 3 == 0, method="bosh3", tolerance=tolerance))
+        requests.append(
+            driver.ask(range(number, number + 3), traced=number % 3 == 0, method="bosh3", tolerance=tolerance)
+        )
         driver.turn()
     driver.run()
-    for number, job in enumerate(jobs):
-        assert_answered_as_alone(job)
+    for number, request in enumerate(requests):
+        assert_answered_as_alone(request)
         if number % 3 == 0:
-            assert_traced(job)
+            assert_traced(request)
         else:
-            assert job.traces == [None] * 3
+            assert request.traces == [None] * 3
 
 
 def test_who_is_traced_and_has_gone_takes_nothing_along(driver: Driver) -> None:
@@ -43,20 +45,20 @@ def test_who_is_traced_and_has_gone_takes_nothing_along(driver: Driver) -> None:
 
 def test_a_deadline_is_told_in_the_trace(model: ServedModel) -> None:
     driver = Driver(model, pace=2e-3)
-    job = driver.ask([0], traced=True, method="heun2", tolerance=1e-6, deadline_ms=50)
+    request = driver.ask([0], traced=True, method="heun2", tolerance=1e-6, deadline_ms=50)
     driver.run()
-    (trace,) = job.traces
+    (trace,) = request.traces
     assert trace is not None
     last = trace.attempts[-1]
-    assert (job.end, last.accepted, trace.depth[-1].t) == (End.answered, True, 1)
+    assert (request.end, last.accepted, trace.depth[-1].t) == (End.answered, True, 1)
     assert last.size == np.float32(1 - last.t) > 0.1
 
 
 def test_a_model_without_an_ode_has_nothing_to_trace(driver: Driver, mlp: ServedModel) -> None:
-    job = driver.ask([0, 1], model=mlp, traced=True)
+    request = driver.ask([0, 1], model=mlp, traced=True)
     driver.run()
-    assert_answered_as_alone(job)
-    assert job.traces == [None, None]
+    assert_answered_as_alone(request)
+    assert request.traces == [None, None]
 
 
 def test_the_costs_are_not_learnt_from_turns_that_also_told(model: ServedModel) -> None:

@@ -61,7 +61,7 @@ def infer(client: httpx.Client, model: str, rows: int, **parameters: object) -> 
     return client.post(f"/v2/models/{model}/infer", json={"inputs": [tensor], "parameters": parameters})
 
 
-def solves(answers: list[httpx.Response]) -> list[dict[str, Any]]:
+def solve_columns(answers: list[httpx.Response]) -> list[dict[str, Any]]:
     """How each image was solved, in the answers to `predict`."""
     predictions = [each for answer in answers if answer.status_code == 200 for each in answer.json()["predictions"]]
     return [each["solver"] for each in predictions]
@@ -99,7 +99,7 @@ def test_a_known_run_adds_up(workers: int) -> None:
     assert told.total("inferences_total", end="answered") == told.total("inferences_total") == 48
     assert told.total("rows_total", model="odenet-mnist", version=SHIPPED.name) == 12 * (3 + 1 + 2)
     assert told.total("rows_total", model="mlp") == 12 * 4
-    each = solves(answers)
+    each = solve_columns(answers)
     assert told.total("solver_nfe_sum") == sum(solve["nfe"] for solve in each) + sum(outputs("nfe"))
     assert told.total("solver_nfe_count", method="dopri5") == 36
     assert told.total("solver_nfe_sum", method="rk4") == 12 * 8
@@ -146,7 +146,7 @@ def test_what_is_refused_degraded_and_late_is_counted_under_load(crowded: Runnin
             return any(answer.status_code == status for answer in answers)
 
         given_up = time.monotonic() + HANG
-        while not (happened(429) and happened(504) and any(solve["degraded"] for solve in solves(answers))):
+        while not (happened(429) and happened(504) and any(solve["degraded"] for solve in solve_columns(answers))):
             assert time.monotonic() < given_up, "it does not happen"
             asked = [pool.submit(predict, client, 12, tolerance=1e-5, allow_degraded=True) for _ in range(6)]
             asked += [pool.submit(predict, client, 2, tolerance=1e-5, deadline_ms=1) for _ in range(2)]
@@ -160,8 +160,8 @@ def test_what_is_refused_degraded_and_late_is_counted_under_load(crowded: Runnin
     assert told.total("deadline_missed_total") == counts[504]
     assert told.total("inferences_total", end="expired") == counts[504]
     assert told.total("inferences_total", end="answered") == counts[200]
-    assert told.total("degraded_total") == sum(solve["degraded"] for solve in solves(answers))
-    assert told.total("solver_nfe_sum") == sum(solve["nfe"] for solve in solves(answers))
+    assert told.total("degraded_total") == sum(solve["degraded"] for solve in solve_columns(answers))
+    assert told.total("solver_nfe_sum") == sum(solve["nfe"] for solve in solve_columns(answers))
     assert max(each.total("rows_inflight") for each in scrapes) > 0
     for name in ("rows_total", "solver_nfe_count", "request_duration_seconds_count", "batch_rows_count"):
         values = [each.total(name) for each in (*scrapes, told)]

@@ -14,13 +14,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from benchmarks.sprite import STATIC
-from tests.browsing import ANY_DIGIT, Held, visiting
+from tests.browsing import ANY_DIGIT, Held, Strokes, draw, visiting
 from tests.digits import encoded, load_test_set, seven
 from tests.serving import Running
 from tests.waiting import HANG
 
 NOTHING = "\N{EN DASH}"
-Strokes = list[list[tuple[float, float]]]
 Touch = Callable[..., None]
 ONE: Strokes = [[(0.5, 0.15), (0.5, 0.85)]]
 SEVEN: Strokes = [[(0.28, 0.22), (0.72, 0.22), (0.45, 0.82)]]
@@ -34,19 +33,6 @@ INKED_COLUMNS = """() => {
     return columns.filter((x) => columns.some((y) => data[4 * (y * width + x) + 3]));
 }"""
 """Which columns of the drawing area have ink."""
-
-
-def draw(page: Page, strokes: Strokes) -> None:
-    """Draw with the mouse, the corners given in parts of the side."""
-    box = page.locator("#ink").bounding_box()
-    assert box is not None
-    for stroke in strokes:
-        (x, y), *others = ((box["x"] + u * box["width"], box["y"] + v * box["height"]) for u, v in stroke)
-        page.mouse.move(x, y)
-        page.mouse.down()
-        for x, y in others:
-            page.mouse.move(x, y, steps=12)
-        page.mouse.up()
 
 
 def nfe(page: Page) -> int:

@@ -1,0 +1,150 @@
+"""Tensors of a request as images."""
+
+import struct
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.backends.answer import Images
+from models.form import SIDE
+from service.api.numbers import numbers
+from service.api.pictures import base64_picture, picture
+from service.api.v2.body import InputTensor
+from service.errors import FieldError, InvalidError, TooLargeError, shortened
+from service.settings import Settings
+
+NAME = "image"
+SHAPE = (SIDE, SIDE)
+DTYPES: dict[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
+BYTES = "BYTES"
+PREFIX = struct.Struct("<I")
+"""The length before each element of a BYTES tensor in binary form."""
+
+
+def read_images(inputs: list[InputTensor], binary: memoryview, settings: Settings) -> Images:
+    """The images of a request, from its only input: pictures in MNIST's form, or grey levels as they are.
+
+    Args:
+        inputs: as the JSON has them.
+        binary: the bytes after the JSON.
+        settings: with the limits.
+
+    Raises:
+        InvalidError: there is another input, or none, or its parts do not go together.
+        TooLargeError: there are too many images, or one has too many pixels.
+        MalformedError: a picture cannot be decoded.
+    """
+    if [tensor.name for tensor in inputs] != [NAME]:
+        named = ", ".join(shortened(tensor.name) for tensor in inputs)
+        raise InvalidError(FieldError("inputs", f"must be one tensor of the name {NAME}", named))
+    tensor = inputs[0]
+    size = tensor.parameters.binary_data_size
+    if (size is None) == (tensor.data is None):
+        wrong = "has neither data nor binary_data_size" if size is None else "has data and binary_data_size"
+        raise InvalidError(FieldError("inputs.0", f"{wrong}; it needs one of them"))
+    if (size or 0) != len(binary):
+        message = f"must be the {len(binary):,} bytes that follow the JSON"
+        raise InvalidError(FieldError("inputs.0.parameters.binary_data_size", message, str(size or 0)))
+    rows = _rows(tensor, settings)
+    if tensor.datatype == BYTES:
+        elements = _split(binary, rows) if size is not None else _texts(tensor.data, rows)
+        return np.stack([picture(field_of(row), each, settings) for row, each in enumerate(elements)])
+    shape = (rows, *SHAPE)
+    if size is None:
+        try:
+            return _pixels(tensor.datatype, numbers(tensor.data, shape))
+        except ValueError as error:
+            message = f"must be {prod(shape):,} numbers for the shape {list(shape)}, flat or nested"
+            raise InvalidError(FieldError("inputs.0.data", message)) from error
+    dtype = DTYPES[tensor.datatype]
+    if size != (expected := rows * SIDE * SIDE * dtype.itemsize):
+        message = f"must be {expected:,} for {tensor.datatype} {list(shape)}"
+        raise InvalidError(FieldError("inputs.0.parameters.binary_data_size", message, f"{size:,}"))
+    return _pixels(tensor.datatype, np.frombuffer(binary, dtype).reshape(shape))
+
+
+def field_of(row: int) -> str:
+    """Where an image stands in a request."""
+    return f"inputs.0.data.{row}"
+
+
+def raw_input(binary: memoryview) -> InputTensor:
+    """The input of a body that is nothing but its bytes: as many images of UINT8 as there are."""
+    return InputTensor.model_validate(
+        {
+            "name": NAME,
+            "shape": [-(-len(binary) // (SIDE * SIDE)), *SHAPE],
+            "datatype": "UINT8",
+            "parameters": {"binary_data_size": len(binary)},
+        }
+    )
+
+
+def _rows(tensor: InputTensor, settings: Settings) -> int:
+    """How many images a tensor says it has."""
+    if tensor.datatype not in {*DTYPES, BYTES}:
+        message = f"must be one of {', '.join((*DTYPES, BYTES))}"
+        raise InvalidError(FieldError("inputs.0.datatype", message, shortened(tensor.datatype)))
+    rows, *rest = tensor.shape or [0]
+    expected = [*SHAPE] if tensor.datatype != BYTES else []
+    if rest != expected and not (tensor.datatype == BYTES and rest == [1]):
+        message = f"must be {[-1, *expected]} for {tensor.datatype}"
+        raise InvalidError(FieldError("inputs.0.shape", message, shortened(str(tensor.shape))))
+    if rows == 0:
+        raise InvalidError(FieldError("inputs.0.shape", "must have an image at least", str(tensor.shape)))
+    if rows > settings.max_images:
+        message = f"at most {settings.max_images:,} images in a request"
+        raise TooLargeError(FieldError("inputs.0.shape", message, shortened(str(tensor.shape))))
+    return rows
+
+
+def _pixels(datatype: str, values: npt.NDArray[Any]) -> Images:
+    """Grey levels from a tensor: as they are for UINT8, and from 0..1, rounded to the nearest level, for FP32."""
+    most = 255 if datatype == "UINT8" else 1
+    with np.errstate(invalid="ignore"):
+        right = (values >= 0) & (values <= most)
+        if datatype == "UINT8":
+            right &= values == np.floor(values)
+    if not right.all():
+        place = tuple(int(index) for index in np.argwhere(~right)[0])
+        kind = "whole numbers from 0 to 255" if datatype == "UINT8" else "numbers from 0 to 1"
+        raise InvalidError(
+            FieldError("inputs.0.data", f"must hold {kind} for {datatype}", f"{values[place]:.10g} at {place}")
+        )
+    # In double precision, so that a number is rounded alike from JSON and from binary form.
+    levels = values if datatype == "UINT8" else np.rint(np.multiply(values, 255, dtype=np.float64))
+    return levels.astype(np.uint8)
+
+
+def _split(binary: memoryview, rows: int) -> Iterator[bytes]:
+    """The elements of a BYTES tensor in binary form, each after its length."""
+    at = 0
+    for row in range(rows):
+        start = at + PREFIX.size
+        if start > len(binary):
+            raise InvalidError(FieldError("inputs.0.data", f"ends before element {row}, of {rows}"))
+        (length,) = PREFIX.unpack_from(binary, at)
+        at = start + length
+        if at > len(binary):
+            left = f"{len(binary) - start:,} bytes are left"
+            raise InvalidError(FieldError(f"inputs.0.data.{row}", f"is said to have {length:,} bytes, and {left}"))
+        yield bytes(binary[start:at])
+    if at < len(binary):
+        raise InvalidError(
+            FieldError("inputs.0.data", f"goes on for {len(binary) - at:,} bytes after element {rows - 1}")
+        )
+
+
+def _texts(data: Any, rows: int) -> Iterator[bytes]:
+    """The pictures of a BYTES tensor from JSON, which must be base64 there, flat or one in a list."""
+    texts = data if isinstance(data, list) else []
+    texts = [text[0] if isinstance(text, list) and len(text) == 1 else text for text in texts]
+    if len(texts) != rows or not all(isinstance(text, str) for text in texts):
+        raise InvalidError(
+            FieldError("inputs.0.data", f"must be {rows:,} texts for the shape, each a picture in base64")
+        )
+    for row, text in enumerate(texts):
+        yield base64_picture(field_of(row), text)

@@ -1,0 +1,233 @@
+"""``GET /v2`` and below: the server and its models, as the protocol describes them."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+
+from service.api.v2.body import LEVELS
+from service.api.v2.errors import documented
+from service.api.v2.inputs import NAME, SHAPE
+from service.api.v2.outputs import Output, outputs_of
+from service.engine.model import ServedModel
+from service.errors import UnknownModelError
+from service.inference.data_plane import DataPlane
+from service.telemetry.metrics import Metrics, Statistics
+
+EXTENSIONS = [
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+]
+PLATFORMS = {"onnxruntime": "onnxruntime_onnx", "torch": "pytorch_eager"}
+TYPES = {"BYTES": "TYPE_STRING"}
+"""Datatypes whose name in a configuration is not TYPE_ and their own."""
+
+
+class Server(BaseModel):
+    """The server."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class Live(BaseModel):
+    """Whether the process answers."""
+
+    live: bool = True
+
+
+class Ready(BaseModel):
+    """Whether a request for inference would be answered."""
+
+    ready: bool
+
+
+class ModelReady(BaseModel):
+    """Whether a model is served."""
+
+    name: str
+    ready: bool
+
+
+class Tensor(BaseModel):
+    """An input or an output; -1 stands for the number of images."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(BaseModel):
+    """A model that is served."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
+class ModelStatistics(BaseModel):
+    """What the versions of models have done since the start."""
+
+    model_stats: list[dict[str, Any]] = Field(
+        description="inference_count is images, execution_count the batches that attempted a step together."
+    )
+
+
+class ModelConfiguration(BaseModel):
+    """A model in the form of Triton's ModelConfig."""
+
+    name: str
+    platform: str
+    backend: str
+    max_batch_size: int = Field(description="The most images in a request.")
+    version_policy: dict[str, Any]
+    input: list[dict[str, Any]]
+    output: list[dict[str, Any]]
+    dynamic_batching: dict[str, Any]
+    parameters: dict[str, dict[str, str]]
+
+
+def router(plane: DataPlane, metrics: Metrics, server: Server) -> APIRouter:
+    """The routes over what answers."""
+    routes = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=documented())
+    platform = PLATFORMS[plane.settings.backend]
+    not_ready: dict[int | str, dict[str, Any]] = {503: {"description": "Not ready."}}
+
+    @routes.get("", summary="The server")
+    async def get_server() -> Server:
+        return server
+
+    @routes.get("/health/live", summary="Whether the process answers")
+    async def live() -> Live:
+        return Live()
+
+    @routes.get("/health/ready", summary="Whether the default model is served", responses=not_ready)
+    async def ready(response: Response) -> Ready:
+        told = Ready(ready=await plane.ready())
+        response.status_code = 200 if told.ready else 503
+        return told
+
+    # Before the routes of a model, as it would be taken for the name of one.
+    @routes.get("/models/stats", summary="What all models have done")
+    async def get_all_statistics() -> ModelStatistics:
+        await plane.models.wait_until_current()
+        models = list(plane.models)
+        told = await plane.run(lambda: [_statistics(model, metrics) for model in models], in_background=True)
+        return ModelStatistics(model_stats=told)
+
+    for path, suffix in (("/models/{name}", ""), ("/models/{name}/versions/{version}", "_by_version")):
+
+        @routes.get(
+            path, summary="A model", operation_id=f"get_metadata{suffix}", responses=documented(UnknownModelError)
+        )
+        async def get_metadata(name: str, version: str | None = None) -> ModelMetadata:
+            return _metadata(await plane.models.get(name, version), platform)
+
+        @routes.get(
+            f"{path}/ready",
+            summary="Whether a model is served",
+            operation_id=f"get_model_ready{suffix}",
+            responses=documented(UnknownModelError) | not_ready,
+        )
+        async def get_model_ready(response: Response, name: str, version: str | None = None) -> ModelReady:
+            try:
+                await plane.models.get(name, version)
+            except UnknownModelError:
+                if not plane.models.knows(name, version):
+                    raise
+                response.status_code = 503
+                return ModelReady(name=name, ready=False)
+            return ModelReady(name=name, ready=True)
+
+        @routes.get(
+            f"{path}/config",
+            summary="A model's configuration",
+            operation_id=f"get_config{suffix}",
+            responses=documented(UnknownModelError),
+        )
+        async def get_config(name: str, version: str | None = None) -> ModelConfiguration:
+            model = await plane.models.get(name, version)
+            return _configuration(model, platform, plane.settings.max_images)
+
+        @routes.get(
+            f"{path}/stats",
+            summary="What a model has done",
+            operation_id=f"get_statistics{suffix}",
+            responses=documented(UnknownModelError),
+        )
+        async def get_statistics(name: str, version: str | None = None) -> ModelStatistics:
+            model = await plane.models.get(name, version)
+            told = await plane.run(lambda: _statistics(model, metrics), in_background=True)
+            return ModelStatistics(model_stats=[told])
+
+    return routes
+
+
+def _metadata(model: ServedModel, platform: str) -> ModelMetadata:
+    def shaped(name: str, output: Output) -> Tensor:
+        return Tensor(name=name, datatype=output.datatype, shape=[-1, *output.dims])
+
+    return ModelMetadata(
+        name=model.name,
+        versions=[model.version],
+        platform=platform,
+        inputs=[Tensor(name=NAME, datatype="UINT8", shape=[-1, *SHAPE])],
+        outputs=[shaped(name, output) for name, output in outputs_of(model).items()],
+    )
+
+
+def _configuration(model: ServedModel, platform: str, max_images: int) -> ModelConfiguration:
+    solver = model.artifact.manifest.default_solver
+    told = {} if solver is None else solver.model_dump(exclude_none=True)
+    return ModelConfiguration(
+        name=model.name,
+        platform=platform,
+        backend=platform.partition("_")[0],
+        max_batch_size=max_images,
+        version_policy={"specific": {"versions": [int(model.version)]}},
+        input=[{"name": NAME, "data_type": "TYPE_UINT8", "dims": list(SHAPE)}],
+        output=[
+            {
+                "name": name,
+                "data_type": TYPES.get(output.datatype, f"TYPE_{output.datatype}"),
+                "dims": list(output.dims),
+            }
+            for name, output in outputs_of(model).items()
+        ],
+        dynamic_batching={"priority_levels": LEVELS, "default_priority_level": 2},
+        parameters={name: {"string_value": str(value)} for name, value in told.items()},
+    )
+
+
+def _statistics(model: ServedModel, metrics: Metrics) -> dict[str, Any]:
+    """The statistics extension's form; durations are sums over requests, in nanoseconds."""
+    told: Statistics = metrics.statistics(model.name, model.version)
+    phases = told.seconds
+
+    def duration(count: int, seconds: float) -> dict[str, int]:
+        return {"count": count, "ns": round(1e9 * seconds)}
+
+    return {
+        "name": model.name,
+        "version": model.version,
+        "last_inference": round(1e3 * told.last_answered),
+        "inference_count": told.rows,
+        "execution_count": told.turns,
+        "inference_stats": {
+            "success": duration(told.answered, sum(phases)),
+            "fail": duration(told.failed, 0),
+            "queue": duration(told.answered, phases.queue),
+            "compute_input": duration(told.answered, phases.decode + phases.stem),
+            "compute_infer": duration(told.answered, phases.solve),
+            "compute_output": duration(told.answered, phases.head),
+        },
+    }

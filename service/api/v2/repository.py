@@ -1,0 +1,108 @@
+"""``POST /v2/repository``: what lies in the models folder, and which of it is served."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.api.v2.body import BOUNDED, read_object
+from service.api.v2.errors import documented
+from service.errors import BrokenModelError, ForbiddenError, InvalidError, MalformedError, UnknownModelError
+from service.hosting.manager import ModelManager
+
+
+class IndexRequest(BaseModel):
+    """Which entries are asked for."""
+
+    ready: bool = Field(default=False, strict=True, description="Only what is served.")
+
+
+class IndexEntry(BaseModel):
+    """A version of a model in the folder."""
+
+    name: str
+    version: str
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str = Field(description="Why it is not served; empty if it is.")
+
+
+class LoadParameters(BaseModel):
+    """Parameters of a load: none, as the folder says all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class LoadRequest(BaseModel):
+    """A load."""
+
+    parameters: Annotated[LoadParameters, BOUNDED] = LoadParameters()
+
+
+class UnloadParameters(BaseModel):
+    """Parameters of an unload."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    unload_dependents: bool = Field(
+        default=False, strict=True, description="Of no effect: no model depends on another."
+    )
+
+
+class UnloadRequest(BaseModel):
+    """An unload."""
+
+    parameters: Annotated[UnloadParameters, BOUNDED] = UnloadParameters()
+
+
+BODIES = (IndexRequest, LoadRequest, UnloadRequest)
+"""What the routes read by themselves, for OpenAPI."""
+
+
+class Done(BaseModel):
+    """It is done."""
+
+
+def router(models: ModelManager) -> APIRouter:
+    """The routes over the models folder."""
+    routes = APIRouter(prefix="/v2/repository", tags=["open inference protocol"])
+    refused = documented(MalformedError, InvalidError)
+    refused_control = refused | documented(ForbiddenError, UnknownModelError)
+
+    @routes.post("/index", summary="The models folder", responses=refused, openapi_extra=_body(IndexRequest))
+    async def get_index(request: Request) -> list[IndexEntry]:
+        asked = await read_object(request, IndexRequest)
+        return [
+            IndexEntry(name=name, version=version, state="READY" if ready else "UNAVAILABLE", reason=reason)
+            for name, version, ready, reason in await models.index()
+            if ready or not asked.ready
+        ]
+
+    @routes.post(
+        "/models/{name}/load",
+        summary="Serve the greatest version of a model in the folder",
+        responses=refused_control | documented(BrokenModelError),
+        openapi_extra=_body(LoadRequest),
+    )
+    async def load(request: Request, name: str) -> Done:
+        await read_object(request, LoadRequest)
+        await models.load(name)
+        return Done()
+
+    @routes.post(
+        "/models/{name}/unload",
+        summary="Serve a model no more",
+        responses=refused_control,
+        openapi_extra=_body(UnloadRequest),
+    )
+    async def unload(request: Request, name: str) -> Done:
+        await read_object(request, UnloadRequest)
+        await models.unload(name)
+        return Done()
+
+    return routes
+
+
+def _body(model: type[BaseModel]) -> dict[str, Any]:
+    """The documentation of a body that is read whatever its media type."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"content": {"application/json": {"schema": schema}}}}

@@ -1,0 +1,59 @@
+"""A model that is ready to answer: its artifact, the backend that runs it, and its measured costs."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from typing import Self
+
+from models.artifact import Artifact
+from models.backends.protocol import Backend
+from service.engine.costs import Costs
+from service.engine.plan import Plan, SolverFields, make_plan
+
+LARGEST_BATCH = {"cpu": 64, "cuda": 256}
+"""Most images in a batch, by device. A larger batch leaves the caches of a CPU, and only a large batch fills a GPU."""
+
+PLANS_KEPT = 4096
+"""Plans that a model keeps, because most requests repeat the solver fields of an earlier request."""
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """An artifact, the backend that runs the artifact, and the costs of its parts on this machine."""
+
+    artifact: Artifact
+    backend: Backend
+    costs: Costs
+
+    @classmethod
+    def warm(cls, artifact: Artifact, backend: Backend, device: str = "cpu") -> Self:
+        """Run the model for the first time, which is slow, and measure its costs while it runs."""
+        clock = time.thread_time if device == "cpu" else time.perf_counter
+        costs = Costs.measure(backend, artifact.manifest.default_solver, LARGEST_BATCH[device], clock)
+        return cls(artifact, backend, costs)
+
+    @property
+    def name(self) -> str:
+        """The name that a request gives to choose the model."""
+        return self.artifact.manifest.name
+
+    @property
+    def version(self) -> str:
+        """The version of the model."""
+        return self.artifact.manifest.version
+
+    @property
+    def expected_seconds(self) -> float:
+        """Estimated seconds for one image alone, solved by the default settings."""
+        default, profile = self.artifact.manifest.default_solver, self.artifact.profile
+        nfe = 0.0 if default is None or profile is None else profile.nearest(default).nfe.mean
+        return self.costs.answer(1, nfe)
+
+    @cached_property
+    def plan(self) -> Callable[[SolverFields, float], Plan]:
+        """`make_plan` for this model. The model keeps its plans, so the plans go when the model goes.
+
+        The function holds the artifact and not the model, so that it does not keep the model alive.
+        """
+        return lru_cache(PLANS_KEPT)(partial(make_plan, self.artifact))

@@ -1,0 +1,250 @@
+"""How to solve a request: from its solver fields to a plan, the solver settings that a scheduler may choose from."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.artifact import Artifact, Profile, ProfilePoint
+from models.solvers.methods import METHODS
+from models.solvers.settings import SolverSettings, Steps, Tolerance
+from service.errors import FieldError, InvalidError, shortened
+
+LARGEST_NFE = 10_000
+"""Largest `max_nfe`. The method with the most stages needs fewer evaluations for the most steps of a solve."""
+
+MOST_TRACED = 16
+"""Most images in a request with `trace`. One image may take `models.solvers.solve.MAX_STEPS` attempts, which make a
+third of a megabyte of JSON."""
+
+ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
+FIXED = [name for name, method in METHODS.items() if not method.adaptive]
+
+
+class SolverFields(BaseModel):
+    """The fields of a request that say how to solve. All are optional; a model without an ODE accepts none of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Annotated[
+        str | None,
+        Field(
+            description=f"Adaptive: {', '.join(ADAPTIVE)}. With a fixed number of steps: {', '.join(FIXED)}. "
+            "Default: with a tolerance, that of the fewest evaluations at it; without, the model's.",
+            json_schema_extra={"enum": [*ADAPTIVE, *FIXED]},
+        ),
+    ] = None
+    tolerance: Annotated[
+        Tolerance | None,
+        Field(description="Sets both rtol and atol of an adaptive method: tight is accurate, loose is fast."),
+    ] = None
+    rtol: Annotated[Tolerance | None, Field(description="Relative tolerance; alone it sets atol too.")] = None
+    atol: Annotated[Tolerance | None, Field(description="Absolute tolerance; alone it sets rtol too.")] = None
+    steps: Annotated[Steps | None, Field(description="The number of equal steps of a fixed-step method.")] = None
+    max_nfe: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=LARGEST_NFE,
+            description="The most evaluations of f for an image. Where they are about to be spent, the last step goes "
+            "all the way to t = 1, and the outcome is max_nfe.",
+        ),
+    ] = None
+    deadline_ms: Annotated[
+        float | None,
+        Field(
+            ge=1,
+            le=600_000,
+            allow_inf_nan=False,
+            description="Milliseconds within which to answer. Without a tolerance it buys one: the tightest that is "
+            "expected to fit. Where it is about to be missed, the last step goes all the way to t = 1, and the "
+            "outcome is deadline; where even that is too late, the answer is 504.",
+        ),
+    ] = None
+    allow_degraded: Annotated[
+        bool | None,
+        Field(
+            description="Whether a busy service may solve more loosely than is asked. Default: where neither a "
+            "tolerance nor a number of steps is asked."
+        ),
+    ] = None
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether the request leaves the accuracy to the service: it gives neither a tolerance nor a step count."""
+        return self.tolerance is None and self.rtol is None and self.atol is None and self.steps is None
+
+
+class Candidate(NamedTuple):
+    """Solver settings for an image, with their expected cost.
+
+    Attributes:
+        solver: the settings; None for a model without an ODE.
+        nfe: the mean number of function evaluations for an image, from the measured profile.
+        nfe_p90: the number of evaluations that 90 % of images do not exceed.
+    """
+
+    solver: SolverSettings | None
+    nfe: float = 0.0
+    nfe_p90: float = 0.0
+
+    @property
+    def method(self) -> str | None:
+        """The name of the method; None for a model without an ODE."""
+        return None if self.solver is None else self.solver.method
+
+    @property
+    def length_class(self) -> int:
+        """The length of the solve, as a class: 0 for up to 3 attempted steps, 1 for up to 15, 2 for up to 63."""
+        if self.solver is None:
+            return 0
+        method = METHODS[self.solver.method]
+        attempts = max(1, round((self.nfe - method.evaluations_to_start) / method.evaluations_per_step))
+        return (attempts.bit_length() - 1) // 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a request may be solved. The scheduler chooses a candidate for each image when the image leaves the queue.
+
+    Attributes:
+        candidates: from the tightest to the loosest, at least one. The first is the requested one, unless the deadline
+            chooses.
+        by_deadline: whether the remaining time chooses the candidate.
+        max_nfe: the most function evaluations for an image.
+        seconds: the deadline, in seconds after the arrival of the request.
+        requested_rtol: the relative tolerance that the request names, if it names one.
+    """
+
+    candidates: tuple[Candidate, ...]
+    by_deadline: bool = False
+    max_nfe: int | None = None
+    seconds: float | None = None
+    requested_rtol: float | None = None
+
+
+def make_plan(artifact: Artifact, fields: SolverFields, floor: float) -> Plan:
+    """Decide how a request may be solved.
+
+    Args:
+        artifact: the model's artifact.
+        fields: the solver fields of the request.
+        floor: the least agreement with the tight reference, in the measured profile, of the settings that a busy
+            service may choose.
+
+    Raises:
+        InvalidError: the model does not have the method; a field does not fit the method or another field; or the
+            model solves no ODE and the request gives a solver field.
+    """
+    requested = _requested_settings(fields, artifact)
+    seconds = None if fields.deadline_ms is None else fields.deadline_ms / 1e3
+    profile = artifact.profile
+    if requested is None or profile is None:
+        return Plan((Candidate(None),), seconds=seconds)
+    methods = ADAPTIVE if fields.method is None else [fields.method]
+    first = _candidate(requested, profile)
+    if seconds is not None and fields.open_ended:
+        affordable = _affordable(profile.candidates(methods, 0), fields.max_nfe)
+        candidates = affordable or (first,)
+        return Plan(candidates, by_deadline=bool(affordable), max_nfe=fields.max_nfe, seconds=seconds)
+    candidates = (first,)
+    if fields.allow_degraded or (fields.allow_degraded is None and fields.open_ended):
+        looser = (point for point in profile.candidates(methods, floor) if _is_looser(point.solver, requested))
+        candidates += tuple(each for each in _affordable(looser, fields.max_nfe) if each.nfe < first.nfe)
+    requested_rtol = fields.tolerance or fields.rtol or fields.atol
+    return Plan(candidates, max_nfe=fields.max_nfe, seconds=seconds, requested_rtol=requested_rtol)
+
+
+def _affordable(points: Iterable[ProfilePoint], max_nfe: int | None) -> tuple[Candidate, ...]:
+    """The settings of which at least one step fits into `max_nfe`."""
+    most = math.inf if max_nfe is None else max_nfe
+    return tuple(
+        Candidate(point.solver, point.nfe.mean, point.nfe.p90)
+        for point in points
+        if METHODS[point.solver.method].least_evaluations <= most
+    )
+
+
+def _candidate(solver: SolverSettings, profile: Profile) -> Candidate:
+    """Settings with their expected cost."""
+    method = METHODS[solver.method]
+    if solver.steps is not None:
+        nfe = float(method.evaluations(solver.steps))
+        return Candidate(solver, nfe, nfe)
+    measured = profile.nearest(solver).nfe
+    return Candidate(solver, measured.mean, measured.p90)
+
+
+def _is_looser(one: SolverSettings, other: SolverSettings) -> bool:
+    """Whether one is looser than the other. Fixed steps have no tolerance; there, only the costs are compared."""
+    if one.rtol is None or other.rtol is None or other.atol is None:
+        return True
+    return one.rtol > max(other.rtol, other.atol)
+
+
+def _requested_settings(fields: SolverFields, artifact: Artifact) -> SolverSettings | None:
+    """The settings that the fields ask for; the measured profile decides the settings that the fields leave open.
+
+    Returns:
+        The settings; None for a model without an ODE.
+    """
+    default, profile = artifact.manifest.default_solver, artifact.profile
+    if default is None or profile is None:
+        _refuse_all(fields, artifact.manifest.name)
+        return None
+    tolerances = [value for value in (fields.tolerance, fields.rtol, fields.atol) if value is not None]
+    if fields.method is None and tolerances:
+        default = SolverSettings.adaptive(profile.method_for(min(tolerances)), min(tolerances))
+    elif fields.method not in {None, default.method}:
+        default = profile.cheapest([_known(fields.method, artifact)])
+    solver = _adaptive(fields, default) if METHODS[default.method].adaptive else _fixed(fields, default)
+    least = METHODS[solver.method].least_evaluations
+    if fields.max_nfe is not None and fields.max_nfe < least:
+        raise InvalidError(
+            FieldError("max_nfe", f"{solver.method} takes {least} evaluations at least", str(fields.max_nfe))
+        )
+    return solver
+
+
+def _known(method: str | None, artifact: Artifact) -> str:
+    """The method, if the model has it."""
+    manifest = artifact.manifest
+    if method not in manifest.methods:
+        message = f"no such method; {manifest.name} has {', '.join(manifest.methods)}"
+        raise InvalidError(FieldError("method", message, shortened(str(method))))
+    return method
+
+
+def _refuse_all(fields: SolverFields, name: str) -> None:
+    """Refuse the fields that only a model with an ODE accepts."""
+    message = f"{name} solves no ODE; it takes no solver fields"
+    given = fields.model_dump(exclude={"deadline_ms", "allow_degraded"}, exclude_none=True)
+    if given:
+        raise InvalidError(*(FieldError(field, message, str(value)) for field, value in given.items()))
+
+
+def _adaptive(fields: SolverFields, default: SolverSettings) -> SolverSettings:
+    if fields.steps is not None:
+        message = f"{default.method} is adaptive and chooses its steps; steps goes with {', '.join(FIXED)}"
+        raise InvalidError(FieldError("steps", message, str(fields.steps)))
+    if fields.tolerance is not None:
+        for field in ("rtol", "atol"):
+            if (value := getattr(fields, field)) is not None:
+                message = "tolerance sets both rtol and atol; give it or them"
+                raise InvalidError(FieldError(field, message, f"{value:g}"))
+        return SolverSettings.adaptive(default.method, fields.tolerance)
+    return SolverSettings(
+        method=default.method,
+        rtol=fields.rtol or fields.atol or default.rtol,
+        atol=fields.atol or fields.rtol or default.atol,
+    )
+
+
+def _fixed(fields: SolverFields, default: SolverSettings) -> SolverSettings:
+    for field in ("tolerance", "rtol", "atol"):
+        if (value := getattr(fields, field)) is not None:
+            message = f"{default.method} takes a fixed number of steps; a tolerance goes with {', '.join(ADAPTIVE)}"
+            raise InvalidError(FieldError(field, message, f"{value:g}"))
+    return SolverSettings(method=default.method, steps=default.steps if fields.steps is None else fields.steps)

@@ -1,0 +1,161 @@
+"""A request on its way through the engine."""
+
+from enum import Enum, IntEnum
+from typing import NamedTuple
+
+from models.backends.answer import Answer, Floats, Images
+from models.backends.trace import Trace
+from service.engine.model import ServedModel
+from service.engine.plan import Candidate, Plan
+
+
+class Priority(IntEnum):
+    """Decides which queued images start first. An image that has started never returns to the queue."""
+
+    high = 0
+    normal = 1
+    low = 2
+
+
+class End(Enum):
+    """How a request ends."""
+
+    answered = "answered"
+    cancelled = "cancelled"
+    expired = "expired"
+    failed = "failed"
+    stopped = "stopped"
+
+
+class Phases(NamedTuple):
+    """Where the time of a request went, in seconds. The phases follow one another without gaps.
+
+    Attributes:
+        decode: from the arrival of the body to the pixels.
+        queue: from the pixels until the first image leaves the queue.
+        stem: from there until the first image has passed the stem.
+        solve: from there until the last image has reached t = 1.
+        head: from there until the last image has passed the head.
+    """
+
+    decode: float
+    queue: float
+    stem: float
+    solve: float
+    head: float
+
+
+class EngineRequest:
+    """The images of one request, the plan for them, and their answers as they become available.
+
+    Args:
+        model: the model that answers.
+        images: uint8 ``[rows, 28, 28]``, at least one.
+        plan: how the images may be solved.
+        arrived_at: when the request arrived, by the scheduler's clock.
+        decoded_at: when the images were decoded.
+        priority: decides which queued images start first.
+        traced: whether to record the steps of each solve.
+
+    Attributes:
+        started: how many images have left the queue. They leave in their order.
+        started_at: when the first image left the queue, by the scheduler's clock; None before.
+        in_flight_at: when the first image had passed the stem.
+        solved_at: when the last image had reached t = 1.
+        answered_at: when the last image had passed the head.
+        end: how the request ended; None while it goes on.
+        answer: the answers to the images; complete when the request ends as answered.
+        chosen: for each image, the candidate by which it is or was solved.
+        degraded: for each image, whether the scheduler chose a looser candidate because the service was busy.
+        traces: for each image, the steps of its solve; None without tracing and for a model without an ODE.
+    """
+
+    def __init__(
+        self,
+        model: ServedModel,
+        images: Images,
+        plan: Plan,
+        arrived_at: float,
+        decoded_at: float,
+        priority: Priority = Priority.normal,
+        *,
+        traced: bool = False,
+    ) -> None:
+        rows = len(images)
+        self.model = model
+        self.images = images
+        self.plan = plan
+        self.arrived_at = arrived_at
+        self.decoded_at = decoded_at
+        self.priority = priority
+        self.started = 0
+        self.started_at: float | None = None
+        self.in_flight_at: float | None = None
+        self.solved_at: float | None = None
+        self.answered_at: float | None = None
+        self.end: End | None = None
+        self.answer = Answer.empty(rows, len(model.artifact.manifest.classes))
+        self.chosen = [plan.candidates[0]] * rows
+        self.degraded = [False] * rows
+        traced = traced and plan.candidates[0].solver is not None
+        self.traces = [Trace() if traced else None for _ in range(rows)]
+        self._unanswered = rows
+
+    @property
+    def probabilities(self) -> Floats:
+        """The probabilities of the classes for each image, ``[rows, classes]``, at the model's temperature."""
+        return self.answer.probabilities(self.model.artifact.manifest.temperature)
+
+    @property
+    def deadline(self) -> float | None:
+        """When the request must be answered, by the scheduler's clock; None without a deadline."""
+        return None if self.plan.seconds is None else self.arrived_at + self.plan.seconds
+
+    @property
+    def expected_seconds(self) -> float:
+        """Estimated seconds for all images, each solved alone by the first candidate."""
+        return len(self.images) * self.model.costs.answer(1, self.plan.candidates[0].nfe)
+
+    @property
+    def queued(self) -> int:
+        """How many images are still in the queue."""
+        return 0 if self.end else len(self.images) - self.started
+
+    @property
+    def phases(self) -> Phases | None:
+        """Where the time went; None unless the request is answered."""
+        started, in_flight, solved, answered = self.started_at, self.in_flight_at, self.solved_at, self.answered_at
+        if started is None or in_flight is None or solved is None or answered is None:
+            return None
+        return Phases(
+            decode=self.decoded_at - self.arrived_at,
+            queue=started - self.decoded_at,
+            stem=in_flight - started,
+            solve=solved - in_flight,
+            head=answered - solved,
+        )
+
+    def start_next(self, candidate: Candidate, *, degraded: bool, now: float) -> int:
+        """Take the next image out of the queue, to be solved by a candidate.
+
+        Returns:
+            The row of the image.
+        """
+        row = self.started
+        self.started += 1
+        self.started_at = now if self.started_at is None else self.started_at
+        self.chosen[row], self.degraded[row] = candidate, degraded
+        return row
+
+    def complete(self, row: int, answer: Answer, place: int) -> None:
+        """Store the answer to an image; the answer to the last image ends the request as answered.
+
+        Args:
+            row: the row of the image.
+            answer: the answers to some images.
+            place: the row of `answer` that belongs to the image.
+        """
+        self.answer.put(row, answer, place)
+        self._unanswered -= 1
+        if not self._unanswered:
+            self.end = End.answered

@@ -1,0 +1,1 @@
+"""The data plane: every protocol sends its requests for inference through it."""

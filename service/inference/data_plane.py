@@ -1,0 +1,162 @@
+"""The data plane: images in, answers out, for every protocol. It knows none of the protocols."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, TypeVar
+
+from models.backends.answer import Images
+from models.solvers.solve import Outcome
+from service.engine.engine import Engine
+from service.engine.model import ServedModel
+from service.engine.plan import MOST_TRACED, SolverFields
+from service.engine.request import EngineRequest, Priority
+from service.errors import FieldError, InvalidError, UnknownModelError
+from service.hosting.manager import ModelManager
+from service.inference.background import BackgroundThreads
+from service.settings import Settings
+from service.telemetry import context
+
+MAX_ROWS_ON_LOOP = 16
+"""Most images whose answer is written on the event loop. Handing a shorter answer to a thread takes longer."""
+
+Result = TypeVar("Result")
+
+
+class InferenceRequest(NamedTuple):
+    """A request for inference, read from any protocol.
+
+    Attributes:
+        images: uint8 ``[rows, 28, 28]``.
+        fields: how to solve.
+        model: the model, or its name; None for the default model.
+        version: the version of a named model; None for the version that is served.
+        priority: decides which queued images start first.
+        trace: whether to record the steps of each solve.
+    """
+
+    images: Images
+    fields: SolverFields
+    model: ServedModel | str | None = None
+    version: str | None = None
+    priority: Priority = Priority.normal
+    trace: bool = False
+
+
+class DataPlane:
+    """Plans a request, submits it to the engine, and returns it with its answer.
+
+    Args:
+        models: the models that are served.
+        engine: computes the answers.
+        background: threads that read long bodies and write long answers.
+        settings: of the service, with its limits.
+        on_end: called with each engine request after it has ended. No caller waits for this call.
+
+    Attributes:
+        stopping: whether the process is about to end. Its server sets this and goes on accepting and answering.
+    """
+
+    def __init__(
+        self,
+        models: ModelManager,
+        engine: Engine,
+        background: BackgroundThreads,
+        settings: Settings,
+        on_end: Callable[[EngineRequest], object],
+    ) -> None:
+        self.models = models
+        self.settings = settings
+        self.stopping = False
+        self._engine = engine
+        self._background = background
+        self._on_end = on_end
+
+    async def ready(self) -> bool:
+        """Whether load balancers should send requests here: the engine works and the default model is served."""
+        try:
+            await self.models.get(None)
+        except UnknownModelError:
+            return False
+        return self._engine.open and not self.stopping and self._engine.failure is None
+
+    @property
+    def failure(self) -> str | None:
+        """Why this process will answer no more requests and must be replaced; None while all is well."""
+        return self._engine.failure
+
+    def check_room(self, rows: int, priority: Priority) -> None:
+        """Check that the queue has room for a number of images, before any work is spent on them.
+
+        Raises:
+            OverloadedError: the queue has no room.
+        """
+        self._engine.admission.check(rows, priority)
+
+    async def run(self, call: Callable[[], Result], *, in_background: bool) -> Result:
+        """Call a function: in a background thread if it takes long, else right here, which avoids the handover."""
+        return await self._background.run(call) if in_background else call()
+
+    async def answer(
+        self, inference: InferenceRequest, arrived_at: float, gone: Callable[[], Coroutine[None, None, None]]
+    ) -> EngineRequest:
+        """Compute the answers to the images of a request.
+
+        Args:
+            inference: the request.
+            arrived_at: when the body of the request had arrived, by `time.perf_counter`.
+            gone: returns once the caller has disconnected.
+
+        Returns:
+            The engine request, answered.
+
+        Raises:
+            UnknownModelError: no such model is served.
+            InvalidError: a field does not fit the model, another field, or the number of images.
+            OverloadedError: the queue has no room.
+            DeadlineError: the deadline passed.
+            StoppingError: the service stopped first.
+            AbandonedError: the caller disconnected.
+            ComputationError: the computation failed.
+        """
+        model, images = inference.model, inference.images
+        if not isinstance(model, ServedModel):
+            model = await self.models.get(model, inference.version)
+        plan = model.plan(inference.fields, self.settings.floor)
+        if inference.trace and len(images) > MOST_TRACED:
+            message = f"tells of at most {MOST_TRACED} images in a request"
+            raise InvalidError(FieldError("trace", message, f"{len(images):,} images"))
+        now = time.perf_counter()
+        request = EngineRequest(model, images, plan, arrived_at, now, inference.priority, traced=inference.trace)
+        context.note(model=model.name, version=model.version, images=len(images))
+        try:
+            await self._engine.answer(request, gone)
+        finally:
+            # On the next iteration of the event loop, so that the answer does not wait for this call.
+            asyncio.get_running_loop().call_soon(self._on_end, request)
+        context.note(nfe=int(request.answer.nfe.sum()), degraded=sum(request.degraded))
+        return request
+
+
+def solve_columns(request: EngineRequest) -> dict[str, list[Any]]:
+    """How each image of an answered request was solved, and its cost: one column per quantity, one value per image.
+
+    A fixed-step method has no tolerances and no error estimate, so those columns hold None. A model without an ODE has
+    no columns.
+    """
+    answer = request.answer
+    solvers = [candidate.solver for candidate in request.chosen if candidate.solver is not None]
+    if not solvers:
+        return {}
+    errors = zip(solvers, answer.error_estimate.tolist(), strict=True)
+    return {
+        "method": [solver.method for solver in solvers],
+        "rtol": [solver.rtol for solver in solvers],
+        "atol": [solver.atol for solver in solvers],
+        "nfe": answer.nfe.tolist(),
+        "steps": answer.steps.tolist(),
+        "rejected": answer.rejected.tolist(),
+        "error_estimate": [error if solver.steps is None else None for solver, error in errors],
+        "outcome": [Outcome(outcome).name for outcome in answer.outcome.tolist()],
+        "degraded": request.degraded,
+    }

@@ -1,0 +1,1 @@
+"""The processes that serve: start, supervision, connections, and an orderly end."""

@@ -1,0 +1,29 @@
+"""The folder that the worker processes of one service share: desired models, metrics and request rates."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+VARIABLE = "_ODENET_SHARED"
+"""The environment variable through which a worker process finds the folder."""
+
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable in which prometheus_client looks for its own folder, when it is imported."""
+
+
+@contextmanager
+def sharing() -> Iterator[Path]:
+    """Make a folder for the worker processes that start inside the block; they find it through their environment."""
+    with TemporaryDirectory(prefix="odenet-") as folder:
+        metrics = Path(folder, "metrics")
+        metrics.mkdir()
+        os.environ |= {VARIABLE: folder, METRICS_VARIABLE: str(metrics)}
+        yield Path(folder)
+
+
+def shared_folder() -> Path | None:
+    """The folder of this worker process; None for a process that serves alone."""
+    folder = os.environ.get(VARIABLE)
+    return None if folder is None else Path(folder)

@@ -1,0 +1,275 @@
+"""The body of a request for inference, inflated and parted."""
+
+import gzip
+import json
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.api.v2.body import MOST_PARAMETERS, InferRequest, Told, inflated, parted, read_json
+from service.api.v2.repository import LoadRequest
+from service.errors import InvalidError, MalformedError, RequestError, TooLargeError, UnsupportedMediaTypeError
+from tests.service.api.v2.asking import ENCODINGS, outcome
+
+MOST = 20_000
+TENSOR = {"name": "image", "shape": [1, 28, 28], "datatype": "UINT8"}
+HEAD = json.dumps({"inputs": [TENSOR]}).encode()
+CODERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
+
+
+def refused(content: bytes, encoding: str = "", header_length: str | None = None) -> RequestError:
+    with pytest.raises(RequestError) as caught:
+        parted(content, encoding, header_length, MOST)
+    return caught.value
+
+
+def with_id(told: str) -> bytes:
+    """A request whose id is this JSON."""
+    return b'{"id": %s, %s' % (told.encode(), HEAD[1:])
+
+
+# Parting.
+
+
+@settings(deadline=None)
+@given(
+    binary=st.binary(max_size=3_000),
+    encoding=st.sampled_from(sorted(ENCODINGS)),
+    request_id=st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=50),
+)
+def test_what_is_put_together_is_parted_alike(binary: bytes, encoding: str, request_id: str | None) -> None:
+    head = json.dumps({"inputs": [TENSOR], "id": request_id}).encode()
+    coding, coded = ENCODINGS[encoding]
+    told = parted(coded(head + binary), coding, str(len(head)), MOST)
+    assert told.request is not None
+    assert told.request.id == request_id
+    assert bytes(told.binary) == binary
+    assert parted(coded(head), coding, None, MOST) == Told(told.request, memoryview(b""))
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_head_of_no_length_leaves_nothing_but_binary_data(encoding: str) -> None:
+    coding, coded = ENCODINGS[encoding]
+    told = parted(coded(b"784 grey levels"), coding, "0", MOST)
+    assert (told.request, bytes(told.binary)) == (None, b"784 grey levels")
+
+
+@pytest.mark.parametrize(
+    "length",
+    ["", " ", "-1", "+5", "1.0", "0x5", "1e2", "5, 5", "many", "٣", "²", "9" * 18, "9" * 5_000, str(len(HEAD) + 1)],
+)
+def test_a_length_that_is_none_within_the_body_is_refused(length: str) -> None:
+    wrong = refused(HEAD, header_length=length)
+    assert isinstance(wrong, MalformedError)
+    assert wrong.errors[0].field == "inference-header-content-length"
+    assert wrong.errors[0].value is not None
+    assert len(wrong.errors[0].value) < 100
+
+
+@given(length=st.integers(1, len(HEAD) - 1))
+def test_a_length_that_is_too_short_leaves_no_json(length: int) -> None:
+    wrong = refused(HEAD, header_length=str(length))
+    assert isinstance(wrong, MalformedError)
+    assert "JSON" in str(wrong)
+
+
+@settings(deadline=None)
+@given(
+    content=st.binary(max_size=500)
+    | st.tuples(st.sampled_from(list(CODERS.values())), st.binary(max_size=200), st.binary(max_size=9)).map(
+        lambda told: told[0](told[1]) + told[2]
+    ),
+    encoding=st.sampled_from(["", "gzip", "deflate", "identity", "br", "gzip, deflate"]) | st.text(max_size=9),
+    header_length=st.none() | st.integers(-5, 600).map(str) | st.text(max_size=5),
+)
+def test_any_bytes_are_parted_or_refused(content: bytes, encoding: str, header_length: str | None) -> None:
+    told = outcome(lambda: parted(content, encoding, header_length, MOST))
+    if isinstance(told, Told):
+        assert told.request is not None or header_length is not None
+    else:
+        assert type(told) in {MalformedError, InvalidError, UnsupportedMediaTypeError}
+
+
+# Inflating.
+
+
+@pytest.mark.parametrize("encoding", CODERS)
+@given(end=st.floats(0, 1, exclude_max=True))
+def test_a_stream_that_ends_too_early_is_refused(encoding: str, end: float) -> None:
+    content = CODERS[encoding](HEAD * 20)
+    cut = content[: 1 + int(end * (len(content) - 1))]
+    assert isinstance(refused(cut, encoding), MalformedError)
+
+
+@pytest.mark.parametrize("encoding", CODERS)
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_stream_that_is_damaged_is_refused_or_read_as_it_was(encoding: str, place: float, bit: int) -> None:
+    """Some bits of gzip's header, as that of its time, say nothing of the content."""
+    content = bytearray(CODERS[encoding](HEAD))
+    content[int(place * len(content))] ^= 1 << bit
+    told = outcome(lambda: inflated(bytes(content), encoding, MOST))
+    assert told == HEAD or isinstance(told, MalformedError)
+
+
+@pytest.mark.parametrize("encoding", CODERS)
+def test_what_follows_a_stream_is_refused(encoding: str) -> None:
+    for rest in (b"x", b"{}", HEAD, CODERS[encoding](b"")[:-1]):
+        wrong = refused(CODERS[encoding](HEAD) + rest, encoding)
+        assert isinstance(wrong, MalformedError)
+        assert "cannot be inflated" in str(wrong)
+
+
+def test_a_body_of_another_coding_than_it_says_is_refused() -> None:
+    raw = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    bodies = {
+        "gzip": [HEAD, zlib.compress(HEAD), gzip.compress(HEAD)[:5]],
+        "deflate": [HEAD, b"", gzip.compress(HEAD), raw.compress(HEAD) + raw.flush()],
+    }
+    for encoding, contents in bodies.items():
+        for content in contents:
+            assert isinstance(refused(content, encoding), MalformedError)
+
+
+def test_a_body_that_is_compressed_twice_is_inflated_once() -> None:
+    assert isinstance(refused(gzip.compress(gzip.compress(HEAD)), "gzip"), MalformedError)
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, deflate", "gzip, gzip", "x" * 5_000])
+def test_another_coding_is_refused_with_those_that_are_taken(encoding: str) -> None:
+    wrong = refused(HEAD, encoding)
+    assert isinstance(wrong, UnsupportedMediaTypeError)
+    assert wrong.errors[0].message == "must be one of gzip, deflate, identity"
+    assert wrong.errors[0].value == (encoding if len(encoding) < 64 else "x" * 64 + "…")
+
+
+@pytest.mark.parametrize("encoding", CODERS)
+def test_a_body_may_be_as_long_as_the_limit_when_it_is_inflated(encoding: str) -> None:
+    assert len(inflated(CODERS[encoding](bytes(MOST)), encoding, MOST)) == MOST
+    with pytest.raises(TooLargeError, match="at most 20,000 bytes when it is inflated"):
+        inflated(CODERS[encoding](bytes(MOST + 1)), encoding, MOST)
+
+
+BOMB = 64 * 2**20
+BOMBS = {
+    "gzip": ("gzip", gzip.compress(bytes(BOMB))),
+    "deflate": ("deflate", zlib.compress(bytes(BOMB))),
+    "gzip of many members": ("gzip", gzip.compress(bytes(2**20)) * 64),
+    "a bomb and then nonsense": ("deflate", zlib.compress(bytes(BOMB)) + b"nonsense"),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_bomb_is_refused_without_being_held(bomb: str) -> None:
+    encoding, content = BOMBS[bomb]
+    tracemalloc.start()
+    try:
+        assert isinstance(refused(content, encoding), TooLargeError)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20
+
+
+# The JSON.
+
+UNREADABLE = {
+    "nothing": b"",
+    "half of it": HEAD[: len(HEAD) // 2],
+    "deep nesting": b"[" * 100_000,
+    "deep nesting in a field": b'{"inputs": ' + b'{"a":' * 100_000,
+    "an integer of thousands of digits": with_id("9" * 5_000),
+    "a lone surrogate": with_id(r'"\ud800"'),
+    "half a pair of surrogates": with_id(r'"\udc00\ud83d"'),
+    "bytes that are not UTF-8": with_id('"') + b"\xff",
+    "two values": HEAD + HEAD,
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_what_is_no_json_is_refused(content: bytes) -> None:
+    wrong = refused(content)
+    assert isinstance(wrong, MalformedError)
+    assert wrong.errors[0].message.startswith("is not JSON: ")
+
+
+MISSHAPEN: dict[str, tuple[bytes, str]] = {
+    # what: (the JSON, the field that is named)
+    "a list": (b"[]", "body"),
+    "a number": (b"1", "body"),
+    "no inputs": (b"{}", "inputs"),
+    "an empty list of inputs": (b'{"inputs": []}', "inputs"),
+    "too many inputs": (b'{"inputs": [%s]}' % b",".join([json.dumps(TENSOR).encode()] * 17), "inputs"),
+    "an id that is a number": (with_id("7"), "id"),
+    "an id that is a very long number": (with_id("9" * 4_000), "id"),
+    "an id that is a list": (with_id("[]"), "id"),
+    "parameters that are a list": (b'{"parameters": [], %s' % HEAD[1:], "parameters"),
+    "a parameter that is misspelt": (b'{"parameters": {"tolerence": 1}, %s' % HEAD[1:], "parameters.tolerence"),
+    "a priority of the other protocol": (b'{"parameters": {"priority": "high"}, %s' % HEAD[1:], "parameters.priority"),
+    "a priority too low": (b'{"parameters": {"priority": 4}, %s' % HEAD[1:], "parameters.priority"),
+    "a timeout too short": (b'{"parameters": {"timeout": 999}, %s' % HEAD[1:], "parameters.timeout"),
+    "an output without a name": (b'{"outputs": [{}], %s' % HEAD[1:], "outputs.0.name"),
+    "no classes": (
+        b'{"outputs": [{"name": "probabilities", "parameters": {"classification": 0}}], %s' % HEAD[1:],
+        "outputs.0.parameters.classification",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISSHAPEN.values(), ids=MISSHAPEN.keys())
+def test_a_field_that_is_misshapen_is_named(case: tuple[bytes, str]) -> None:
+    content, field = case
+    wrong = refused(content)
+    assert isinstance(wrong, InvalidError)
+    assert wrong.errors[0].field == field
+    assert len(str(wrong)) < 1_000
+
+
+SHAPES: list[Any] = [[-1, 28, 28], [1.5], ["1"], [True], [None], [1] * 9, 28, None, {}, [-(10**400)]]
+SIZES: list[Any] = [-1, 1.0, "1", True, [1], {}, -(10**400)]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("datatype", 8), ("datatype", None), ("name", None), ("name", ["image"]), ("parameters", [])]
+    + [("shape", shape) for shape in SHAPES]
+    + [("parameters", {"binary_data_size": size}) for size in SIZES],
+)
+def test_a_tensor_that_is_misshapen_is_refused(field: str, value: Any) -> None:
+    wrong = refused(json.dumps({"inputs": [TENSOR | {field: value}]}).encode())
+    assert isinstance(wrong, InvalidError)
+    assert wrong.errors[0].field.startswith(f"inputs.0.{field}")
+    assert len(str(wrong)) < 1_000
+
+
+def test_what_is_given_twice_counts_the_last_time() -> None:
+    content = b'{"id": "a", "inputs": [], "id": "b", %s' % HEAD[1:]
+    told = read_json(content, InferRequest)
+    assert (told.id, [tensor.name for tensor in told.inputs]) == ("b", ["image"])
+    tensor = b'{"name": "image", "shape": [1], "datatype": "BYTES", "parameters": %s}'
+    sizes = tensor % b'{"binary_data_size": 1, "binary_data_size": 2}'
+    (read,) = read_json(b'{"inputs": [%s]}' % sizes, InferRequest).inputs
+    assert read.parameters.binary_data_size == 2
+
+
+def test_unknown_keys_are_passed_over() -> None:
+    tensor = {**TENSOR, "layout": "NHW", "parameters": {"shared_memory_region": "r", "binary_data_size": 3}}
+    content = json.dumps({"inputs": [tensor], "model_name": "m", "outputs": [{"name": "digit", "x": 1}]}).encode()
+    (read,) = read_json(content, InferRequest).inputs
+    assert read.parameters.binary_data_size == 3
+
+
+def test_a_long_id_is_kept() -> None:
+    assert read_json(with_id(json.dumps("é" * 5_000)), InferRequest).id == "é" * 5_000
+
+
+@pytest.mark.parametrize("model", [InferRequest, LoadRequest])
+def test_more_parameters_than_there_could_be_are_refused_by_their_number(model: type[Any]) -> None:
+    told = {"parameters": dict.fromkeys(map(str, range(MOST_PARAMETERS + 1)), 0), "inputs": [TENSOR]}
+    with pytest.raises(InvalidError, match="parameters: at most 64 parameters") as caught:
+        read_json(json.dumps(told).encode(), model)
+    assert len(caught.value.errors) == 1

@@ -1,0 +1,207 @@
+"""Whatever is sent below /v2, over a real socket: an answer, or the reason why there is none, as {"error": …}."""
+
+import base64
+import gzip
+import json
+import struct
+import zlib
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.digits import encoded
+from tests.pictures import png_of
+from tests.service.api.v2.asking import DIGITS, INFER, LENGTH, error, infer, joined, outputs, tensor
+
+HEAD, IMAGE = tensor(DIGITS[:1], binary=True)
+REQUEST = json.dumps({"inputs": [tensor(DIGITS[:1])[0]]}).encode()
+SPLIT = json.dumps({"inputs": [HEAD]}).encode()
+BOMB = bytes(64 * 2**20)
+
+
+def body(content: bytes, *headers: tuple[str, str]) -> dict[str, Any]:
+    return {"content": content, "headers": list(headers)}
+
+
+GZIP, DEFLATE = ("Content-Encoding", "gzip"), ("Content-Encoding", "deflate")
+LARGE_PICTURE = base64.b64encode(png_of(2000, 1000)).decode()
+CASES: dict[str, tuple[dict[str, Any], int, str]] = {
+    # what: (the request, the status, part of what is said)
+    "nothing": (body(b""), 400, "body: is not JSON"),
+    "no JSON": (body(b"seven"), 400, "body: is not JSON"),
+    "deep nesting": (body(b"[" * 100_000), 400, "body: is not JSON: recursion limit"),
+    "a lone surrogate": (body(b'{"id": "\\ud800"}'), 400, "body: is not JSON"),
+    "no object": (body(b"[]"), 422, "body: must be an object"),
+    "no inputs": (body(b"{}"), 422, "inputs: Field required"),
+    "a million parameters": (
+        body(b'{"parameters": {%s}}' % b",".join(b'"%d":0' % number for number in range(40_000))),
+        422,
+        "parameters: at most 64 parameters",
+    ),
+    "a parameter out of range": (
+        {"json": {"inputs": [tensor(DIGITS[:1])[0]], "parameters": {"tolerance": 11}}},
+        422,
+        "parameters.tolerance: Input should be less than or equal to 10; it is 11",
+    ),
+    "parameters that do not go together": (
+        {"json": {"inputs": [tensor(DIGITS[:1])[0]], "parameters": {"method": "rk4", "tolerance": 1}}},
+        422,
+        "tolerance: ",
+    ),
+    "too many images": ({"json": {"inputs": [tensor(DIGITS[:51])[0]]}}, 413, "at most 50 images in a request"),
+    "too many pixels": (
+        {"json": {"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": [LARGE_PICTURE]}]}},
+        413,
+        "1,000,000",
+    ),
+    "too long a body": (body(bytes(400_001)), 413, "body: at most 400,000 bytes"),
+    "a gzip bomb": (body(gzip.compress(BOMB), GZIP), 413, "at most 400,000 bytes when it is inflated"),
+    "a deflate bomb": (body(zlib.compress(BOMB), DEFLATE), 413, "at most 400,000 bytes when it is inflated"),
+    "a truncated stream": (body(gzip.compress(REQUEST)[:-9], GZIP), 400, "body: cannot be inflated"),
+    "something after a stream": (body(zlib.compress(REQUEST) + b"x", DEFLATE), 400, "something follows its end"),
+    "another coding than it says": (body(zlib.compress(REQUEST), GZIP), 400, "body: cannot be inflated"),
+    "not compressed": (body(REQUEST, DEFLATE), 400, "body: cannot be inflated"),
+    "raw deflate": (body(zlib.compress(REQUEST)[2:-4], DEFLATE), 400, "body: cannot be inflated"),
+    "an unknown coding": (body(REQUEST, ("Content-Encoding", "br")), 415, "must be one of gzip, deflate, identity"),
+    "two codings": (body(gzip.compress(zlib.compress(REQUEST)), DEFLATE, GZIP), 415, "it is deflate, gzip"),
+    "a length beyond the body": (
+        body(SPLIT + IMAGE, (LENGTH, str(len(SPLIT + IMAGE) + 1))),
+        400,
+        f"is more than the body's {len(SPLIT + IMAGE):,} bytes",
+    ),
+    "a negative length": (body(SPLIT + IMAGE, (LENGTH, "-1")), 400, "must be a number of bytes; it is -1"),
+    "a length that is no number": (body(SPLIT + IMAGE, (LENGTH, "many")), 400, "must be a number of bytes"),
+    "an empty length": (body(SPLIT + IMAGE, (LENGTH, "")), 400, "must be a number of bytes"),
+    "a huge length": (body(SPLIT + IMAGE, (LENGTH, "9" * 5_000)), 400, "must be a number of bytes"),
+    "two lengths": (body(SPLIT + IMAGE, (LENGTH, "0"), (LENGTH, str(len(SPLIT)))), 400, "must be a number of bytes"),
+    "a length too short": (body(SPLIT + IMAGE, (LENGTH, str(len(SPLIT) - 1))), 400, "body: is not JSON"),
+    "a length too long": (body(SPLIT + IMAGE, (LENGTH, str(len(SPLIT) + 1))), 400, "body: is not JSON"),
+    "fewer bytes than the JSON says": (body(SPLIT + IMAGE[1:], (LENGTH, str(len(SPLIT)))), 422, "binary_data_size"),
+    "more bytes than the JSON says": (body(SPLIT + IMAGE + b"7", (LENGTH, str(len(SPLIT)))), 422, "785 bytes"),
+    "bytes without a length": (body(SPLIT + IMAGE), 400, "body: is not JSON"),
+    "no bytes at all": (body(SPLIT), 422, "binary_data_size"),
+    "grey levels that are no images": (body(IMAGE[1:], (LENGTH, "0")), 422, "must be 784"),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_bad_body_is_refused_with_the_reason(client: httpx.Client, case: tuple[dict[str, Any], int, str]) -> None:
+    request, status, said = case
+    answer = client.post(INFER, **request)
+    assert answer.status_code == status, answer.text
+    assert said in error(answer)
+
+
+def test_the_service_answers_as_before_after_all_that(client: httpx.Client) -> None:
+    for request, *_ in CASES.values():
+        client.post(INFER, **request)
+    assert outputs(infer(client, DIGITS[:1]))["digit"] == [7]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "said"),
+    [
+        ("GET", "/v2/nothing", 404, "Not Found"),
+        ("GET", "/v2/models", 404, "Not Found"),
+        ("POST", "/v2/models//infer", 404, "Not Found"),
+        ("POST", "/v2/models/lenet/infer", 404, "model: no such model is served; there are mlp, odenet"),
+        ("GET", "/v2/models/lenet", 404, "it is lenet"),
+        ("GET", "/v2/models/lenet/ready", 404, "it is lenet"),
+        ("GET", "/v2/models/odenet-mnist/versions/9/config", 404, "version: no such version is served"),
+        ("GET", f"/v2/models/{'x' * 5_000}", 404, "x" * 64 + "…"),
+        ("GET", "/v2/models/%2E%2E", 404, "it is .."),
+        ("GET", "/v2/models/a%00b%0A", 404, "it is a"),
+        ("GET", INFER, 405, "Method Not Allowed"),
+        ("DELETE", "/v2", 405, "Method Not Allowed"),
+        ("PUT", "/v2/repository/index", 405, "Method Not Allowed"),
+    ],
+)
+def test_what_there_is_not_is_told_so(client: httpx.Client, method: str, path: str, status: int, said: str) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    assert said in error(answer)
+    assert ("allow" in answer.headers) is (status == 405)
+
+
+# Any body at all.
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=9) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=20,
+)
+tensors = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.just("image") | anything,
+        "datatype": st.sampled_from(["UINT8", "FP32", "BYTES"]) | anything,
+        "shape": st.lists(st.sampled_from([0, 1, 2, 28, 784, -1, 2**63]), max_size=4) | anything,
+        "data": st.just([0] * 784) | anything,
+        "parameters": st.fixed_dictionaries({}, optional={"binary_data_size": st.integers(-1, 2**40) | anything}),
+    },
+)
+heads = st.fixed_dictionaries(
+    {"inputs": st.lists(tensors, max_size=2) | anything},
+    optional={
+        "id": anything,
+        "parameters": st.dictionaries(st.sampled_from(["tolerance", "priority", "binary_data_output", "x"]), anything),
+        "outputs": st.lists(st.fixed_dictionaries({"name": st.sampled_from(["digit", "nfe"]) | anything}), max_size=2),
+    },
+).map(lambda head: json.dumps(head).encode())
+binaries = (
+    st.binary(max_size=900)
+    | st.just(IMAGE)
+    | st.lists(st.binary(max_size=50) | st.just(encoded(DIGITS[0])), max_size=2).map(joined)
+    | st.integers(0, 2**32 - 1).map(lambda length: struct.pack("<I", length) + b"7")
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    head=heads | st.just(SPLIT) | st.binary(max_size=50),
+    binary=binaries,
+    coding=st.sampled_from(["", "", "gzip", "deflate", "br"]),
+    coder=st.sampled_from([bytes, bytes, gzip.compress, zlib.compress]),
+    cut=st.none() | st.integers(0, 400),
+    rest=st.just(b"") | st.binary(max_size=9),
+    length=st.none() | st.integers(-1, 10) | st.integers(0, 2_000),
+    lies=st.booleans(),
+)
+def test_any_body_is_answered_or_refused(
+    client: httpx.Client,
+    head: bytes,
+    binary: bytes,
+    coding: str,
+    coder: Any,
+    cut: int | None,
+    rest: bytes,
+    length: int | None,
+    lies: bool,
+) -> None:
+    content = (coder(head + binary) + rest)[:cut]
+    told = length if lies else len(head)
+    headers = {"Content-Encoding": coding} if coding else {}
+    headers |= {} if told is None else {LENGTH: str(told)}
+    answer = client.post(INFER, content=content, headers=headers)
+    assert answer.status_code in {200, 400, 413, 415, 422}, answer.text
+    if answer.status_code != 200:
+        error(answer)
+
+
+@pytest.mark.parametrize("path", ["index", "models/mlp/load", "models/mlp/unload"])
+@settings(max_examples=60, deadline=None)
+@given(content=anything.map(lambda told: json.dumps(told).encode()) | st.binary(max_size=50))
+def test_any_body_to_the_repository_is_answered_or_refused(client: httpx.Client, path: str, content: bytes) -> None:
+    answer = client.post(f"/v2/repository/{path}", content=content)
+    assert answer.status_code in {200, 400, 403, 422}, answer.text
+    if answer.status_code != 200:
+        error(answer)
+
+
+def test_a_body_that_grows_too_long_is_refused_without_a_declared_length(client: httpx.Client) -> None:
+    answer = client.post(INFER, content=(bytes(10_000) for _ in range(100)))
+    assert answer.status_code == 413
+    assert "body: at most 400,000 bytes" in error(answer)

@@ -1,0 +1,393 @@
+"""``python -m service predict``, as one types it."""
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+
+from service.api.query import QueryFields
+from service.cli import predict as command
+from service.security.keys import Scope, make_key
+from tests.digits import encoded, load_test_set, seven
+from tests.serving import ROOT, Running, running
+from tests.waiting import HANG
+
+pytestmark = pytest.mark.system
+
+SEVEN = ROOT / "docs" / "digits" / "seven.png"
+NOWHERE = "http://127.0.0.1:1"
+"""Where nothing listens: the port of tcpmux, which nobody has."""
+
+
+def run(
+    arguments: Iterable[str | Path], environment: dict[str, str], told: bytes = b"", python: Iterable[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run the command with arguments, in an environment, with a standard input, by a Python with flags.
+
+    A command that asks a service runs in this process, because a process of its own costs half a second.
+    """
+    words, flags = [*map(str, arguments)], [*python]
+    if "--url" in words and not flags:
+        return run_here(words, environment, told)
+    done = subprocess.run(
+        [sys.executable, *flags, "-m", "service", "predict", *words],
+        cwd=ROOT,
+        env=environment,
+        input=told,
+        capture_output=True,
+        timeout=HANG,
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr, done.stderr.decode()
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_here(
+    arguments: list[str], environment: dict[str, str], standard_input: bytes
+) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process."""
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+    ):
+        for name in list(os.environ):
+            patch.delenv(name)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.chdir(ROOT)
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(standard_input)))
+        try:
+            status = command.main(arguments)
+        except SystemExit as end:
+            status = int(end.code or 0)
+    return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
+
+
+def predict(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run(arguments, environment)
+
+
+def answers(done: subprocess.CompletedProcess[str]) -> list[list[dict[str, Any]]]:
+    """What `--json` prints, less what differs from time to time."""
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line)["predictions"] for line in done.stdout.splitlines()]
+
+
+def cells(done: subprocess.CompletedProcess[str]) -> list[list[str]]:
+    """The table; no cell of these tests has two spaces."""
+    return [line.split() for line in done.stdout.replace("error estimate", "error_estimate").splitlines()]
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """A server that is no service of digits: it answers everything alike."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def port(service: Running) -> str:
+    return str(httpx.URL(service.url).port)
+
+
+def test_the_table_says_what_the_service_answers(service: Running, client: httpx.Client) -> None:
+    done = predict(SEVEN, "--tolerance", "1e-3", "--url", service.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    heading, row = cells(done)
+    assert heading == ["file", "digit", "probability", "method", "tolerance", "NFE", "steps", "error_estimate", "ms"]
+    (answer,) = client.post(
+        "/predict?tolerance=1e-3", content=SEVEN.read_bytes(), headers={"content-type": "image/png"}
+    ).json()["predictions"]
+    solver = answer["solver"]
+    assert row[:-1] == [
+        str(SEVEN),
+        str(answer["digit"]),
+        f"{answer['probabilities'][answer['digit']]:.4f}",
+        solver["method"],
+        "0.001",
+        str(solver["nfe"]),
+        str(solver["steps"]),
+        f"{solver['error_estimate']:.2g}",
+    ]
+    assert float(row[-1]) > 0
+
+
+def test_a_trace_is_printed_as_it_comes_and_refused_for_the_table(service: Running) -> None:
+    done = predict(SEVEN, "--trace", "--json", "--url", service.url)
+    assert answers(done)[0][0]["trace"]
+    done = predict(SEVEN, "--trace", "--url", NOWHERE)
+    assert done.returncode == 2
+    assert "--trace: the table does not show it; give --json too" in done.stderr
+
+
+def test_each_image_of_each_file_has_a_line_and_the_columns_are_aligned(service: Running, tmp_path: Path) -> None:
+    images, labels = load_test_set()
+    (tmp_path / "two.raw").write_bytes(images[1:3].tobytes())
+    (tmp_path / "four.jpg").write_bytes(encoded(images[4], "JPEG", quality=95))
+    files = (SEVEN, tmp_path / "two.raw", tmp_path / "four.jpg")
+    done = run((*files, "-", "--url", service.url), {}, told=seven().tobytes())
+    assert (done.returncode, done.stderr) == (0, "")
+    names = [str(SEVEN), f"{tmp_path}/two.raw[0]", f"{tmp_path}/two.raw[1]", f"{tmp_path}/four.jpg", "-"]
+    digits = [7, *map(int, labels[1:3]), int(labels[4]), 7]
+    assert [row[:2] for row in cells(done)[1:]] == [[n, str(d)] for n, d in zip(names, digits, strict=True)]
+    lines = done.stdout.splitlines()
+    assert len({len(line) for line in lines}) == 1
+    end = lines[0].index("digit") + len("digit")
+    assert all(line[end - 1].isdigit() and line[end] == " " for line in lines[1:])
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    {
+        "tolerance": (["--tolerance", "1e-2"], {"rtol": 0.01, "atol": 0.01}),
+        "tolerances": (["--rtol", "1e-2", "--atol", "1e-3"], {"rtol": 0.01, "atol": 0.001}),
+        "fixed": (["--method", "rk4", "--steps", "3"], {"method": "rk4", "steps": 3, "nfe": 12, "rtol": None}),
+        "budget": (["--tolerance", "1e-6", "--max-nfe", "9"], {"outcome": "max_nfe"}),
+        "others": (["--deadline-ms", "60000", "--allow-degraded", "--priority", "high"], {"outcome": "converged"}),
+    }.values(),
+)
+def test_options_are_the_fields_of_the_api(service: Running, options: list[str], expected: dict[str, Any]) -> None:
+    ((answer,),) = answers(predict(SEVEN, "--json", "--url", service.url, *options))
+    assert answer["solver"] | expected == answer["solver"]
+
+
+def test_what_the_api_does_not_tell_of_a_model_is_a_dash(service: Running) -> None:
+    done = predict(SEVEN, "--model", "mlp", "--url", service.url)
+    assert done.returncode == 0
+    assert cells(done)[1][3:8] == ["-"] * 5
+
+
+def test_without_a_service_this_process_gives_the_same_answers_and_says_so(service: Running, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.toml"
+    keys.write_text(make_key("alice", frozenset({Scope.predict}), None)[1])
+    (tmp_path / "many.raw").write_bytes(load_test_set()[0][:20].tobytes())
+    arguments = (str(SEVEN), str(tmp_path / "many.raw"), "--tolerance", "1e-4", "--model", "rknet", "--json")
+    alone = predict(*arguments, ODENET_PORT="1", ODENET_API_KEY_FILE=str(keys))
+    assert alone.stderr == f"nothing listens at {NOWHERE}; answering in this process\n"
+    assert answers(alone) == answers(predict(*arguments, ODENET_PORT=port(service)))
+
+
+def test_in_this_process_it_is_refused_as_by_a_service(tmp_path: Path) -> None:
+    done = predict(SEVEN, "--model", "../odenet", ODENET_PORT="1")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "404 Not Found\n  model: " in done.stderr
+
+
+def test_without_a_service_and_without_models_there_is_a_reason(tmp_path: Path) -> None:
+    done = predict(SEVEN, ODENET_PORT="1", ODENET_MODELS=str(tmp_path))
+    assert (done.returncode, done.stdout) == (6, "")
+    assert f"error: {tmp_path}/odenet-mnist: no such model" in done.stderr
+
+
+def test_where_a_url_is_given_nothing_else_answers() -> None:
+    done = predict(SEVEN, SEVEN, "--url", NOWHERE)
+    assert (done.returncode, done.stdout) == (6, "")
+    assert done.stderr.startswith(f"error: {SEVEN}: {NOWHERE} cannot be reached: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_service_on_all_addresses_is_found_on_loopback(tmp_path: Path) -> None:
+    everywhere = {"ODENET_HOST": "0.0.0.0", "ODENET_NO_AUTH": "true"}  # noqa: S104
+    with running(**everywhere) as service:
+        done = predict(SEVEN, ODENET_PORT=port(service), **everywhere)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "reason"),
+    {
+        "no file": ([], {}, "required: FILE"),
+        "an unknown option": (["x", "--tol", "1"], {}, "unrecognized arguments: --tol"),
+        "out of range": (["x", "--tolerance", "11"], {}, "tolerance: Input should be less than or equal to 10; not 11"),
+        "no number": (["x", "--steps", "many"], {}, "steps: Input should be a valid integer"),
+        "no choice": (["x", "--priority", "urgent"], {}, "'high', 'normal', 'low'"),
+        "no URL of a service": (["x", "--url", "ftp://x"], {}, "--url: URL scheme should be 'http' or 'https'; not"),
+        "a port out of range": (["x", "--url", "http://x:99999"], {}, "--url: Input should be a valid URL"),
+        "a URL with a query": (["x", "--url", "http://x/?a=b"], {}, "must end with a host, a port or a path"),
+        "a wrong setting": (["x"], {"ODENET_PORT": "-1"}, "settings: port: Input should be greater than or equal to 0"),
+    }.values(),
+)
+def test_wrong_use_is_said_and_ends_with_2(arguments: list[str], environment: dict[str, str], reason: str) -> None:
+    done = predict(*arguments, **environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert reason in done.stderr
+
+
+def test_a_key_is_repeated_nowhere() -> None:
+    for arguments, environment in (
+        (["--url", "http://user:secret@127.0.0.1"], {}),
+        (["--url", "http://:secret@127.0.0.1:99999"], {}),
+        ([], {"ODE_KEY": "a secret"}),
+        ([], {"ODE_KEY": "secret\u00e9"}),
+    ):
+        done = predict(SEVEN, *arguments, **environment)
+        assert done.returncode == 2
+        assert "ODE_KEY" in done.stderr
+        assert "secret" not in done.stderr
+
+
+def test_files_that_cannot_be_read_are_told_and_the_others_answered(service: Running, tmp_path: Path) -> None:
+    (tmp_path / "large.raw").write_bytes(bytes(2048))
+    done = predict(
+        tmp_path / "none",
+        tmp_path,
+        SEVEN,
+        tmp_path / "large.raw",
+        ODENET_PORT=port(service),
+        ODENET_MAX_BODY_BYTES="1024",
+    )
+    assert done.returncode == 3
+    assert done.stderr.splitlines() == [
+        f"error: {tmp_path}/none: cannot be read: No such file or directory",
+        f"error: {tmp_path}: cannot be read: Is a directory",
+        f"error: {tmp_path}/large.raw: is larger than the setting max_body_bytes, 1,024 bytes",
+    ]
+    assert [row[0] for row in cells(done)[1:]] == [str(SEVEN)]
+
+
+def test_what_the_service_refuses_is_told_by_its_fields_and_the_others_answered(
+    service: Running, tmp_path: Path
+) -> None:
+    (tmp_path / "short.raw").write_bytes(bytes(100))
+    (tmp_path / "many.raw").write_bytes(bytes(51 * 784))
+    done = predict(tmp_path / "short.raw", tmp_path / "many.raw", tmp_path / "none", SEVEN, "--url", service.url)
+    assert done.returncode == 4
+    short, field, many, most, none = done.stderr.splitlines()
+    assert short == f"error: {tmp_path}/short.raw: 422 Unprocessable Entity"
+    assert field.startswith("  body: must be images of 784 bytes each")
+    assert field.endswith("; not 100 bytes")
+    assert many.startswith(f"error: {tmp_path}/many.raw: 413 ")
+    assert most == "  images: at most 50 in a request; not 51"
+    assert "cannot be read" in none
+    assert [row[0] for row in cells(done)[1:]] == [str(SEVEN)]
+
+
+def test_the_key_of_the_environment_is_shown_and_where_it_is_used_too_often_nothing_more_is_asked(
+    tmp_path: Path,
+) -> None:
+    secret, entry = make_key("alice", frozenset({Scope.predict}), 1)
+    (tmp_path / "keys.toml").write_text(entry)
+    with running("--api-key-file", str(tmp_path / "keys.toml")) as service:
+        without = predict(SEVEN, "--url", service.url)
+        with_it = predict(SEVEN, SEVEN, SEVEN, "--url", service.url, ODE_KEY=secret)
+    assert (without.returncode, without.stdout) == (4, "")
+    assert f"error: {SEVEN}: 401 Unauthorized\n  authorization: " in without.stderr
+    assert with_it.returncode == 5
+    assert len(cells(with_it)[1:]) == 1
+    assert f"error: {SEVEN}: 429 Too Many Requests; ask again in " in with_it.stderr
+    assert with_it.stderr.count("error: ") == 1
+    assert secret not in with_it.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "end", "reason"),
+    [
+        (503, b"<html>", 5, "503 Service Unavailable"),
+        (404, b"[1]", 4, "404 Not Found"),
+        (400, b'{"detail": "\\u001b[2J", "errors": []}', 4, "400 Bad Request\n  \\x1b[2J"),
+        (301, b"", 6, "301 Moved Permanently"),
+        (200, b"<html>", 6, "answers, but not as this service does"),
+        (200, b'{"predictions": [{"digit": 12}], "timing_ms": {"total": 1}}', 6, "answers, but not as"),
+    ],
+)
+def test_others_than_a_service_are_told_by_their_status(status: int, body: bytes, end: int, reason: str) -> None:
+    with answering(status, body) as url:
+        done = predict(SEVEN, SEVEN, "--url", url)
+    assert (done.returncode, done.stdout) == (end, "")
+    assert f"error: {SEVEN}: " in done.stderr
+    assert reason in done.stderr
+
+
+def test_over_tls_it_trusts_the_certificate_of_the_settings_or_whom_the_system_trusts(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    for name, host in (("ours", "127.0.0.1"), ("other", "odenet.example")):
+        issued = authority.issue_cert(host)
+        issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+        issued.private_key_pem.write_to_path(tmp_path / f"{name}-key.pem")
+
+    def tls(name: str) -> dict[str, str]:
+        paths = (tmp_path / f"{name}.pem", tmp_path / f"{name}-key.pem")
+        return dict(zip(("ODENET_TLS_CERTIFICATE", "ODENET_TLS_KEY"), map(str, paths), strict=True))
+
+    with running(**tls("ours")) as service:
+        found = predict(SEVEN, ODENET_PORT=port(service), **tls("ours"))
+        assert (found.returncode, found.stderr) == (0, "")
+        other = predict(SEVEN, ODENET_PORT=port(service), **tls("other"))
+        assert other.returncode == 6
+        assert "CERTIFICATE_VERIFY_FAILED" in other.stderr
+        none = predict(SEVEN, ODENET_PORT=port(service), **tls("none"))
+        assert none.returncode == 6
+        assert f"tls_certificate: {tmp_path}/none.pem: " in none.stderr
+        assert predict(SEVEN, "--url", service.url).returncode == 6
+        assert predict(SEVEN, "--url", service.url, SSL_CERT_FILE=str(tmp_path / "authority.pem")).returncode == 0
+
+
+def test_a_file_may_have_any_name(service: Running, tmp_path: Path) -> None:
+    names = ["a,b", "[1]", "1", "null", '"', "a\nb\x1b[2J", os.fsdecode(b"\xff")]
+    for name in names:
+        (tmp_path / name).write_bytes(seven().tobytes())
+    done = predict(*(tmp_path / name for name in names), "--url", service.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = ["a,b", "[1]", "1", "null", '"', "a\\nb\\x1b[2J", "\\udcff"]
+    assert [row[:2] for row in cells(done)[1:]] == [[f"{tmp_path}/{name}", "7"] for name in shown]
+
+
+def test_a_reader_that_has_read_enough_is_no_error(service: Running) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "service", "predict", SEVEN, "--json", "--url", service.url],
+        cwd=ROOT,
+        env={},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_help_tells_the_fields_of_the_api_and_the_statuses() -> None:
+    told = predict("--help").stdout
+    assert all(f"--{name.replace('_', '-')}" in told for name in QueryFields.model_fields)
+    assert [line.split()[0] for line in told.partition("exit status:\n")[2].splitlines()[:-1]] == list("023456")
+
+
+def test_a_service_is_asked_without_importing_one(service: Running) -> None:
+    done = run([SEVEN, "--url", service.url], {}, python=["-X", "importtime"])
+    assert done.returncode == 0
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "httpx" in imported
+    assert not imported & {"fastapi", "starlette", "uvicorn", "onnxruntime", "PIL", "torch"}

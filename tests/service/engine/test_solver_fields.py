@@ -1,0 +1,95 @@
+"""What the solver fields of a request come to, given a model's profile."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models import artifact as artifacts
+from models.artifact import Artifact
+from models.backends.onnx import OnnxBackend
+from models.solvers.methods import METHODS
+from models.solvers.settings import LARGEST_TOLERANCE, MOST_STEPS, SMALLEST_TOLERANCE, SolverSettings
+from service.engine.model import ServedModel
+from service.engine.plan import ADAPTIVE, FIXED, SolverFields
+from service.errors import InvalidError
+from tests.serving import SHIPPED
+
+
+@pytest.fixture(scope="module")
+def model() -> ServedModel:
+    return ServedModel.warm(artifacts.read(SHIPPED), OnnxBackend(SHIPPED, METHODS))
+
+
+@pytest.fixture(scope="module")
+def mlp(mlp_artifact: Artifact) -> ServedModel:
+    return ServedModel.warm(mlp_artifact, OnnxBackend(mlp_artifact.folder, []))
+
+
+def requested(model: ServedModel, **fields: Any) -> SolverSettings | None:
+    """The solver settings that the fields ask for."""
+    return model.plan(SolverFields(**fields), 0.99).candidates[0].solver
+
+
+def test_nothing_said_is_the_default_of_the_model(model: ServedModel) -> None:
+    assert requested(model) == model.artifact.manifest.default_solver
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_alone_gets_its_cheapest_setting_that_agrees_with_the_reference(
+    model: ServedModel, method: str
+) -> None:
+    chosen = requested(model, method=method)
+    assert model.artifact.profile is not None
+    points = {point.solver: point for point in model.artifact.profile.points if point.solver.method == method}
+    agreeing = [p.nfe.mean for p in points.values() if p.agreement >= artifacts.SUFFICIENT_AGREEMENT]
+    assert chosen is not None
+    if agreeing:
+        assert points[chosen].agreement >= artifacts.SUFFICIENT_AGREEMENT
+        assert points[chosen].nfe.mean == min(agreeing)
+    else:
+        assert points[chosen].agreement == max(p.agreement for p in points.values())
+
+
+def test_a_model_without_an_ode_has_nothing_to_be_set(mlp: ServedModel) -> None:
+    assert requested(mlp) is None
+    assert requested(mlp, deadline_ms=5, allow_degraded=True) is None
+
+
+@pytest.mark.parametrize(
+    "field", [{"method": "dopri5"}, {"tolerance": 0.1}, {"rtol": 0.1}, {"atol": 0.1}, {"steps": 1}]
+)
+def test_a_model_without_an_ode_refuses_every_solver_field_by_name(mlp: ServedModel, field: dict[str, Any]) -> None:
+    with pytest.raises(InvalidError, match="discrete solves no ODE") as refused:
+        requested(mlp, **field)
+    assert [error.field for error in refused.value.errors] == list(field)
+    assert [error.value for error in refused.value.errors] == [str(value) for value in field.values()]
+
+
+tolerances = st.floats(SMALLEST_TOLERANCE, LARGEST_TOLERANCE)
+
+
+@given(
+    fields=st.fixed_dictionaries(
+        {},
+        optional={
+            "method": st.sampled_from([*ADAPTIVE, *FIXED]),
+            "tolerance": tolerances,
+            "rtol": tolerances,
+            "atol": tolerances,
+            "steps": st.integers(1, MOST_STEPS),
+        },
+    )
+)
+def test_fields_are_heeded_or_refused_by_name(model: ServedModel, fields: dict[str, Any]) -> None:
+    try:
+        settings = requested(model, **fields)
+    except InvalidError as error:
+        assert {wrong.field for wrong in error.errors} <= fields.keys()  # noqa: PT017 (either way is right)
+        return
+    assert settings is not None
+    assert settings.method == fields.get("method", settings.method)
+    assert settings.steps == fields.get("steps", settings.steps)
+    for field in ("rtol", "atol"):
+        assert getattr(settings, field) == fields.get(field, fields.get("tolerance", getattr(settings, field)))

@@ -1,0 +1,53 @@
+"""The structure of the repository: which packages and rooms import which, and how long a file may be."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from tests.serving import ROOT
+
+PACKAGES = ("models", "training", "service", "benchmarks", "handbook", "tests")
+MOST_LINES = 400
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[tuple[str, ...]]:
+    """What a file imports anywhere, inside functions too: the parts of each name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from ((*node.module.split("."), alias.name) for alias in node.names)
+
+
+def test_imports_between_packages_have_no_cycle() -> None:
+    graph = {
+        package: {name[0] for path in sources(package) for name in imported(path)} & {*PACKAGES} - {package}
+        for package in PACKAGES
+    }
+    assert "models" in graph["service"], "an import that exists is found"
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the cycle
+
+
+def test_imports_between_rooms_of_the_service_have_no_cycle() -> None:
+    """A room is a subpackage of the service, or a single module beside the subpackages."""
+    graph: dict[str, set[str]] = {}
+    for path in sources("service"):
+        room = path.relative_to(ROOT / "service").parts[0].removesuffix(".py")
+        rooms = {name[1] for name in imported(path) if name[0] == "service" and len(name) > 1}
+        graph.setdefault(room, set()).update(rooms - {room})
+    assert "engine" in graph["hosting"], "an import that exists is found"
+    list(TopologicalSorter(graph).static_order())
+
+
+def test_no_python_file_is_longer_than_400_lines() -> None:
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for package in PACKAGES
+        for path in sources(package)
+    }
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
