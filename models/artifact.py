@@ -261,8 +261,12 @@ class Profile(_Frozen):
 
 
 def _distance(point: ProfilePoint, tolerance: float) -> float:
-    """How far a point is from a tolerance, in powers of e."""
-    return math.inf if point.solver.rtol is None else abs(math.log(point.solver.rtol / tolerance))
+    """The ratio of a point's tolerance and another tolerance, the larger one divided by the smaller one.
+
+    The page does the same division (service/web/static/tradeoff-chart.js), so that both round alike.
+    """
+    rtol = point.solver.rtol
+    return math.inf if rtol is None else max(rtol / tolerance, tolerance / rtol)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,6 @@ export class AnswerView {
 /** @param {HTMLCanvasElement} canvas @param {number[][]} image to show in it */
 export function showImage(canvas, image) {
   const pixels = new ImageData(28, 28);
-  image.flat().forEach((level, place) => pixels.data.set([level, level, level, 255], 4 * place));
+  for (const [place, level] of image.flat().entries()) pixels.data.set([level, level, level, 255], 4 * place);
   /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(pixels, 0, 0);
 }

@@ -19,7 +19,7 @@ export function programs(image, fields) {
       `    ${JSON.stringify(url)}, json.dumps(asked).encode(), {"Content-Type": "application/json"}`,
       ")",
       "with urllib.request.urlopen(request) as answer:",
-      "    print(json.load(answer)[\"predictions\"][0])",
+      '    print(json.load(answer)["predictions"][0])',
     ].join("\n"),
   };
 }

@@ -7,7 +7,7 @@ import { kindly, retryAfter } from "./messages.js";
 const TOLERANCES = [10, 1, 0.1, 0.01, 1e-3, 1e-5];
 
 /**
- * @typedef {{name: string, methods: string[]}} Model
+ * @typedef {import("./api.js").Model} Model
  * @typedef {{model: string, fields: import("./api.js").Fields, answer: import("./api.js").Answer}} Row
  */
 
@@ -44,7 +44,8 @@ export class Comparison {
    */
   async begin(drawn, model, all) {
     this.drop();
-    const { signal } = (this.flight = new AbortController());
+    this.flight = new AbortController();
+    const { signal } = this.flight;
     try {
       const picture = await drawn;
       if (picture) this.note.textContent = await compare(picture, model, all, this.table, signal);

@@ -43,7 +43,8 @@ export class Live {
     this.timer = 0;
     const question = /** @type {Question} */ (this.wanted);
     this.wanted = null;
-    const flight = (this.flight = new AbortController());
+    const flight = new AbortController();
+    this.flight = flight;
     try {
       this.show(await this.send(question, flight.signal), question);
     } catch (error) {

@@ -14,13 +14,13 @@ const SIDE = 28;
  */
 export async function offer(fieldset, take) {
   const source = new URL("digits.png", import.meta.url).href;
+  /** @type {{labels: number[], columns: number, easy: number, begin: number}} */
   const told = await (await ask(new URL("digits.json", import.meta.url).href)).json();
   const sprite = await createImageBitmap(await (await ask(source)).blob());
   const rows = sprite.height / SIDE;
   /** @type {WeakMap<import("./pad.js").Sheet, HTMLInputElement>} */
   const origins = new WeakMap();
-  /** @type {HTMLInputElement[]} */
-  const inputs = told.labels.map((/** @type {number} */ label, /** @type {number} */ number) => {
+  const inputs = told.labels.map((label, number) => {
     const [column, row] = [number % told.columns, Math.floor(number / told.columns)];
     const tile = document.createElement("label");
     const input = document.createElement("input");
@@ -43,7 +43,9 @@ export async function offer(fieldset, take) {
   });
   return {
     begin: () => inputs[told.begin].click(),
-    mark: (sheet) => inputs.forEach((input) => (input.checked = origins.get(sheet) === input)),
+    mark: (sheet) => {
+      for (const input of inputs) input.checked = origins.get(sheet) === input;
+    },
   };
 }
 
@@ -60,7 +62,7 @@ function sheet(sprite, x, y, label) {
   context.drawImage(sprite, -x, -y);
   const pixels = context.getImageData(0, 0, SIDE, SIDE);
   const levels = pixels.data.filter((_, place) => place % 4 === 0);
-  pixels.data.forEach((level, place) => place % 4 === 0 && (pixels.data[place + 3] = level));
+  for (const [place, level] of levels.entries()) pixels.data[4 * place + 3] = level;
   context.putImageData(pixels, 0, 0);
   const file = { body: new Blob([levels], { type: "application/octet-stream" }), label };
   return { strokes: [], shown: canvas, ink: true, file };

@@ -31,10 +31,22 @@ function drawSteps({ trace }, width, height) {
   const accepted = attempts.filter((attempt) => attempt.accepted);
   const rejected = attempts.filter((attempt) => !attempt.accepted);
   const spans = (/** @type {typeof attempts} */ some) =>
-    some.map(({ t, size }) => path([[x(t), y(size)], [x(t + size), y(size)]])).join("");
+    some
+      .map(({ t, size }) =>
+        path([
+          [x(t), y(size)],
+          [x(t + size), y(size)],
+        ]),
+      )
+      .join("");
   const fills = accepted.map(({ t, size }) => {
     const [from, to] = [x(t), x(t + size)];
-    return path([[from, bottom], [from, y(size)], [to, y(size)], [to, bottom]]);
+    return path([
+      [from, bottom],
+      [from, y(size)],
+      [to, y(size)],
+      [to, bottom],
+    ]);
   });
   const largest = Math.max(...attempts.map(({ size }) => size));
   const summary =
@@ -80,7 +92,13 @@ function drawLogits({ trace, digit, probabilities }, width, height) {
     );
   });
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((t) => {
-    const mark = element("path", { d: path([[x(t), bottom + 8], [x(t), bottom + 13]]), class: "axis" });
+    const mark = element("path", {
+      d: path([
+        [x(t), bottom + 8],
+        [x(t), bottom + 13],
+      ]),
+      class: "axis",
+    });
     return element("g", {}, mark, text(x(t), bottom + 27, String(t), "middle"));
   });
   const grid = steps(least, most).map((tick) => {
@@ -91,7 +109,13 @@ function drawLogits({ trace, digit, probabilities }, width, height) {
   const parts = [
     text(LEFT - 36, 10, "logit", "start"),
     ...grid,
-    element("path", { d: path([[LEFT, bottom + 8], [width - RIGHT, bottom + 8]]), class: "axis" }),
+    element("path", {
+      d: path([
+        [LEFT, bottom + 8],
+        [width - RIGHT, bottom + 8],
+      ]),
+      class: "axis",
+    }),
     ...ticks,
     text(width - RIGHT + 8, bottom + 27, "t", "start"),
     ...lines,

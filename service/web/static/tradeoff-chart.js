@@ -26,17 +26,22 @@ export function methodsOf({ points }) {
 }
 
 /**
- * The measured point of a method that is nearest to what an image was solved by.
+ * The measured point of the same method that is nearest in tolerance, or in the number of steps.
+ *
+ * `Profile.nearest` in models/artifact.py does the same by the same divisions. Logarithms would round differently here
+ * and there, and so could choose different points where two are equally near.
  *
  * @param {Profile} profile
- * @param {import("./api.js").Solver} solver
+ * @param {Point["solver"]} solver the setting that an image was solved with
  * @returns {Point}
  */
 export function nearest({ points }, { method, rtol, atol, steps }) {
-  const distance = (/** @type {Point} */ point) =>
-    rtol === null
-      ? Math.abs(Math.log((point.solver.steps ?? 1) / steps))
-      : Math.abs(Math.log((point.solver.rtol ?? 1) / Math.max(rtol, atol ?? rtol)));
+  const distance = (/** @type {Point} */ point) => {
+    if (rtol === null || atol === null) return Math.abs((point.solver.steps ?? 0) - (steps ?? 0));
+    if (point.solver.rtol === null) return Infinity;
+    const tolerance = Math.max(rtol, atol);
+    return Math.max(point.solver.rtol / tolerance, tolerance / point.solver.rtol);
+  };
   const own = points.filter((point) => point.solver.method === method);
   return own.reduce((best, point) => (distance(point) < distance(best) ? point : best));
 }
@@ -55,7 +60,10 @@ function draw({ profile, solver }, width, height) {
   );
   const ends = curves.map((curve) => curve[curve.length - 1]);
   const own = methods.indexOf(solver.method);
-  const labels = free(ends.map((end) => [x(end.nfe.mean), y(end.logit_deviation)]), own);
+  const labels = free(
+    ends.map((end) => [x(end.nfe.mean), y(end.logit_deviation)]),
+    own,
+  );
   const order = [...methods.keys()].filter((each) => each !== own).concat(own); // the last on top
   const lines = order.map((each) => {
     const places = curves[each].map((point) => [x(point.nfe.mean), y(point.logit_deviation)]);
