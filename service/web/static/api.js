@@ -1,4 +1,4 @@
-/** What the service is asked, and how its failures are told. */
+/** The requests to the service, and the errors that they may end with. */
 
 /**
  * @typedef {{method: string, rtol: number | null, atol: number | null, nfe: number, steps: number, rejected: number,
@@ -7,14 +7,15 @@
  * @typedef {{t: number, logits: number[]}} Reading
  * @typedef {{digit: number, probabilities: number[], solver: Solver | null, image: number[][],
  *   trace: {attempts: Attempt[], depth: Reading[]} | null}} Prediction
- * @typedef {{body: Blob, label: number | null}} Picture the body of a request, and the digit it is known to be
- * @typedef {Record<string, string | number | boolean>} Fields what stands in the query
+ * @typedef {{body: Blob, label: number | null}} Picture the body of a request, and the true digit if it is known
+ * @typedef {Record<string, string | number | boolean>} Fields the fields of the query
  * @typedef {{detail?: string, errors?: {field: string, message: string, value: string | null}[]}} Problem
  * @typedef {{name: string, methods: string[], default: boolean}} Model
- * @typedef {{prediction: Prediction, service: number, trip: number}} Answer with milliseconds
+ * @typedef {{prediction: Prediction, service: number, trip: number}} Answer with the service's
+ *   time and the time of the round trip, in milliseconds
  */
 
-/** The service answered, and not with what was asked. */
+/** The service answered with an error. */
 export class Refusal extends Error {
   /**
    * @param {number} status
@@ -29,14 +30,14 @@ export class Refusal extends Error {
   }
 }
 
-/** Nobody answered. */
+/** The service did not answer. */
 export class Unreachable extends Error {}
 
 /**
  * @param {string} path
  * @param {RequestInit} [options]
- * @returns {Promise<Response>} of a success
- * @throws {Refusal | Unreachable | DOMException} the last where it was aborted
+ * @returns {Promise<Response>} a successful response
+ * @throws {Refusal | Unreachable | DOMException} a DOMException if the request was aborted
  */
 export async function ask(path, options = {}) {
   let answer;
@@ -71,7 +72,11 @@ export async function predict(picture, fields, signal) {
   return { prediction: predictions[0], service: total(answer), trip };
 }
 
-/** @param {Response} answer @returns {Promise<unknown>} @throws {Refusal} if it is not JSON, and so not the service's */
+/**
+ * @param {Response} answer
+ * @returns {Promise<unknown>}
+ * @throws {Refusal} if the answer is not JSON, and so comes from another program, such as a proxy
+ */
 async function json(answer) {
   try {
     return await answer.json();
@@ -92,7 +97,7 @@ export async function getProfile(name) {
   return /** @type {{profile: import("./tradeoff-chart.js").Profile}} */ (model).profile;
 }
 
-/** Whether the service is ready to be asked. */
+/** Whether the service is ready. */
 export async function isReady() {
   return ask("health/ready", { cache: "no-store" }).then(
     () => true,
@@ -100,7 +105,7 @@ export async function isReady() {
   );
 }
 
-/** @param {Response} answer @returns {number} the milliseconds that its Server-Timing tells as the total */
+/** @param {Response} answer @returns {number} the total in its header Server-Timing, in milliseconds; NaN without one */
 function total(answer) {
   const found = /total;dur=([\d.]+)/.exec(answer.headers.get("server-timing") ?? "");
   return found ? Number(found[1]) : NaN;

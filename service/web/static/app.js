@@ -1,4 +1,4 @@
-/** The page, put together. */
+/** The main module of the page: it connects the other modules. */
 
 import { AnswerView, showImage } from "./answer-view.js";
 import { getProfile, listModels, predict, Unreachable } from "./api.js";
@@ -88,7 +88,7 @@ async function send({ model, fields }, signal) {
   return { picture, answer: await predict(picture, { model, ...fields, trace: true }, signal) };
 }
 
-/** @param {Awaited<ReturnType<typeof send>>} told @param {Question} question */
+/** @param {Awaited<ReturnType<typeof send>>} sent @param {Question} question */
 function show({ picture, answer }, { model, fields }) {
   page.notice.hidden = true;
   const { prediction } = answer;
@@ -118,7 +118,7 @@ function fail(error) {
   if (seconds) retry = setTimeout(resume, 1000 * seconds);
 }
 
-/** Go on where it was broken off. */
+/** Continue after a failure. */
 function resume() {
   if (!models.length) start();
   else if (!profiles.has(page.model.value)) chooseModel();
@@ -126,7 +126,7 @@ function resume() {
   comparison.resume();
 }
 
-/** Something else is on the pad. */
+/** The content of the pad has changed. */
 function changed() {
   page.hint.hidden = !pad.blank;
   page.undo.disabled = !pad.undoable;
@@ -142,7 +142,7 @@ function changed() {
   ask();
 }
 
-/** Show no answer any more. */
+/** Remove the answer from the page. */
 function forget() {
   view.clear();
   page.seen.getContext("2d")?.clearRect(0, 0, page.seen.width, page.seen.height);
@@ -155,31 +155,31 @@ function compareAll() {
   if (model) comparison.begin(pad.picture(), model, models);
 }
 
-/** Learn what is known of the model that is chosen, and turn to it. */
-async function turn() {
+/** Load the chosen model's measured trade-off, and show the model. */
+async function showModel() {
   const name = page.model.value;
   live.cancel();
   if (!profiles.has(name)) profiles.set(name, await getProfile(name));
-  if (page.model.value !== name) return; // another was chosen meanwhile
+  if (page.model.value !== name) return; // another model was chosen in the meantime
   const profile = /** @type {import("./tradeoff-chart.js").Profile} */ (profiles.get(name));
   controls.offer(methodsOf(profile));
   page.lead.textContent =
     `How far the logits are from those of a tight solve: the mean over ${profile.rows.toLocaleString("en")} digits, ` +
-    `as measured for ${name}. The ring is about the point measured that is nearest to the present setting.`;
+    `as measured for ${name}. The ring marks the measured point nearest to the current setting.`;
   changed();
 }
 
-/** Turn to the model that is chosen, and tell if that fails. */
-const chooseModel = () => turn().catch(fail);
+/** Show the chosen model, or an error message. */
+const chooseModel = () => showModel().catch(fail);
 
-/** Learn what is served, and begin. */
+/** Load the list of models, show one of them, and ask for the first digit. */
 async function start() {
   try {
     models = await listModels();
     const solving = models.filter(({ methods }) => methods.length);
     const chosen = solving.find((model) => model.default) ?? solving[0];
     page.model.replaceChildren(...solving.map(({ name }) => new Option(name, name, false, name === chosen.name)));
-    await turn();
+    await showModel();
     if (!samples) {
       samples = await offer(part("samples", HTMLElement), (sheet) => pad.put(sheet));
       samples.begin();

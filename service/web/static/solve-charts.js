@@ -1,21 +1,21 @@
-/** A solve as a picture: its steps, and what would be answered along the depth. */
+/** Charts of a solve: its steps, and the logits along the depth. */
 
 import { counted, number, percent } from "./format.js";
 import { apart, Chart, decades, element, linear, logarithmic, path, round, rule, steps, text } from "./svg.js";
 
 const LEFT = 44;
-const RIGHT = 96; // room for the winner's label, "9 · > 99.99%" at the longest
-const FEW = 40; // readings that are marked one by one
+const RIGHT = 96; // room for the longest label, "9 · > 99.99%"
+const FEW = 40; // up to this many readings, each has a marker
 
 /** @typedef {import("./api.js").Prediction} Prediction */
 
 /** @param {number} width @returns {(t: number) => number} */
 const depth = (width) => linear(0, 1, LEFT, width - RIGHT);
 
-/** @param {HTMLElement} host @returns {Chart<Prediction>} the steps along t, by their sizes */
+/** @param {HTMLElement} host @returns {Chart<Prediction>} the size of each step, over t */
 export const stepsChart = (host) => new Chart(host, 150, drawSteps);
 
-/** @param {HTMLElement} host @returns {Chart<Prediction>} the ten logits along t */
+/** @param {HTMLElement} host @returns {Chart<Prediction>} the ten logits, over t */
 export const logitsChart = (host) => new Chart(host, 250, drawLogits);
 
 /** @param {Prediction} prediction @param {number} width @param {number} height */
