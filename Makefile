@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: serve check test lint types tests tests-check test-nightly test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-swap observability docs docs-serve image clean
+.PHONY: serve check test lint javascript types tests tests-check test-nightly test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-swap observability docs docs-serve image clean
 
 serve: $(SERVE)/.installed  ## start the service, without torch, on http://127.0.0.1:8000 (ODENET_PORT sets another port)
 	$(SERVE)/bin/python -m service $(ARGS)
@@ -26,9 +26,16 @@ tests-check: $(DEV)/.installed  ## run only the tests of `make check`
 tests: $(DEV)/.installed  ## run only the tests of `make test`
 	$(PYTEST)
 
-lint: $(DEV)/.installed
+lint: $(DEV)/.installed javascript
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/ruff check .
+
+# Node.js is a Python package in $(DEV), because a machine need not have more than Python.
+javascript: export PATH := $(CURDIR)/node_modules/.bin:$(CURDIR)/$(DEV)/bin:$(PATH)
+javascript: node_modules/.installed  ## the page's JavaScript: format, lint and types
+	biome ci
+	tsc --project .
+	tsc --project tests/service/web
 
 types: $(DEV)/.installed
 	$(DEV)/bin/mypy
@@ -88,7 +95,7 @@ image:  ## build the container image of the service
 	docker build --target service --tag odenet .
 
 clean:
-	rm -rf .venv build site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv node_modules build site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # uv installs in seconds, pip in minutes. uv does not read pip's configuration, so pip tries if uv fails.
 # $(1) is the environment, $(2) is the project with its extras.
@@ -105,3 +112,7 @@ $(SERVE)/.installed: pyproject.toml constraints.txt
 
 $(DEV)/.installed: pyproject.toml constraints.txt
 	$(call install,$(DEV),'.[dev]')
+
+node_modules/.installed: package.json package-lock.json | $(DEV)/.installed
+	PATH="$(CURDIR)/$(DEV)/bin:$$PATH" npm ci --loglevel=error
+	touch $@

@@ -281,8 +281,12 @@ class Profile(_Frozen):
 
 
 def _distance(point: ProfilePoint, tolerance: float) -> float:
-    """The distance between a point's tolerance and another tolerance, as a natural logarithm of their ratio."""
-    return math.inf if point.solver.rtol is None else abs(math.log(point.solver.rtol / tolerance))
+    """The ratio of a point's tolerance and another tolerance, the larger one divided by the smaller one.
+
+    The page does the same division (service/web/static/tradeoff-chart.js), so that both round alike.
+    """
+    rtol = point.solver.rtol
+    return math.inf if rtol is None else max(rtol / tolerance, tolerance / rtol)
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,20 @@
 
 import { counted, milliseconds, number, percent, setting } from "./format.js";
 
-const SURE = 0.9; // a calibrated certainty: with less, one answer in ten or more is expected to be wrong
-const DOUBTFUL = 0.5; // with less, the digit is more likely wrong than right, as of a picture that shows none
+const SURE = 0.9; // The certainty is calibrated: below this, at least one answer in ten is expected to be wrong.
+const DOUBTFUL = 0.5; // Below this, the digit is more likely wrong than right, for example if the picture shows no digit.
 /** @type {Record<string, string>} */
 const OUTCOMES = {
   converged: "every step within tolerance",
   max_nfe: "cut short by max_nfe",
   deadline: "cut short by the deadline",
-  max_steps: "given up before t = 1",
-  non_finite: "no finite number",
+  max_steps: "stopped before t = 1",
+  non_finite: "not a finite number",
 };
-const QUIET = 900; // milliseconds without a change after which a screen reader is told
+const QUIET = 900; // milliseconds without a change before a screen reader announces the answer
 
 export class AnswerView {
-  /** @param {(id: string) => HTMLElement} part of the page by its id */
+  /** @param {(id: string) => HTMLElement} part finds an element of the page by its id */
   constructor(part) {
     this.part = part;
     this.timer = 0;
@@ -32,7 +32,7 @@ export class AnswerView {
     this.clear();
   }
 
-  /** Show that there is nothing to be read. */
+  /** Show that there is no answer. */
   clear() {
     for (const id of ["digit", "nfe", "steps", "error", "time"]) this.part(id).textContent = "–";
     for (const id of ["certainty", "truth", "by", "rejected", "outcome", "trip", "brief"]) {
@@ -43,16 +43,16 @@ export class AnswerView {
       bar.style.transform = "scaleX(0)";
       value.textContent = "";
     }
-    this.#say("");
+    this.#announce("");
     this.part("answer").className = "card answer blank";
   }
 
-  /** Show that this is the answer to an earlier question. */
+  /** Show that the answer belongs to an earlier request. */
   dim() {
     this.part("answer").classList.add("stale");
   }
 
-  /** @param {import("./api.js").Answer} answer @param {number | null} label what the digit is known to be */
+  /** @param {import("./api.js").Answer} answer @param {number | null} label the true digit, if it is known */
   show({ prediction, service, trip }, label) {
     const { digit, probabilities, solver } = prediction;
     const certainty = probabilities[digit];
@@ -68,35 +68,35 @@ export class AnswerView {
       value.textContent = percent(probabilities[each]);
     });
     this.part("time").textContent = milliseconds(service);
-    this.part("trip").textContent = `${milliseconds(trip)} there and back`;
+    this.part("trip").textContent = `${milliseconds(trip)} round trip`;
     if (solver) this.#showSolve(solver);
     const brief = `${percent(certainty)}${solver ? ` · ${solver.nfe} NFE` : ""}`;
     this.part("brief").replaceChildren(Object.assign(document.createElement("b"), { textContent: digit }), brief);
     const cost = solver ? `, ${counted(solver.nfe, "evaluation")}` : "";
-    this.#say(`${digit}, ${percent(certainty)} certain${doubt && `, ${doubt}`}${cost}`);
+    this.#announce(`${digit}, ${percent(certainty)} certain${doubt && `, ${doubt}`}${cost}`);
   }
 
   /** @param {import("./api.js").Solver} solver */
   #showSolve(solver) {
     this.part("nfe").textContent = String(solver.nfe);
-    this.part("by").textContent = setting(solver) + (solver.degraded ? ", as it is busy" : "");
+    this.part("by").textContent = setting(solver) + (solver.degraded ? ", loosened under load" : "");
     this.part("steps").textContent = String(solver.steps - solver.rejected);
     this.part("rejected").textContent = solver.rejected ? `and ${solver.rejected} rejected` : "none rejected";
     this.part("error").textContent = solver.error_estimate === null ? "none" : number(solver.error_estimate);
     const outcome = OUTCOMES[solver.outcome] ?? solver.outcome;
-    this.part("outcome").textContent = solver.rtol === null ? "fixed steps make none" : outcome;
+    this.part("outcome").textContent = solver.rtol === null ? "fixed steps give no estimate" : outcome;
   }
 
-  /** @param {string} words to a screen reader, once nothing changes any more */
-  #say(words) {
+  /** @param {string} words for a screen reader, read out once the answer stops changing */
+  #announce(words) {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => (this.part("status").textContent = words), QUIET);
   }
 }
 
-/** @param {HTMLCanvasElement} canvas @param {number[][]} image to show in it */
+/** @param {HTMLCanvasElement} canvas @param {number[][]} image 28x28 levels of 0..255, shown in the canvas */
 export function showImage(canvas, image) {
   const pixels = new ImageData(28, 28);
-  image.flat().forEach((level, place) => pixels.data.set([level, level, level, 255], 4 * place));
+  for (const [index, level] of image.flat().entries()) pixels.data.set([level, level, level, 255], 4 * index);
   /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(pixels, 0, 0);
 }

@@ -1,4 +1,4 @@
-/** What the service is asked, and how its failures are told. */
+/** The requests to the service, and the errors that they may end with. */
 
 /**
  * @typedef {{method: string, rtol: number | null, atol: number | null, nfe: number, steps: number, rejected: number,
@@ -7,16 +7,19 @@
  * @typedef {{t: number, logits: number[]}} Reading
  * @typedef {{digit: number, probabilities: number[], solver: Solver | null, image: number[][],
  *   trace: {attempts: Attempt[], depth: Reading[]} | null}} Prediction
- * @typedef {{body: Blob, label: number | null}} Picture the body of a request, and the digit it is known to be
- * @typedef {Record<string, string | number | boolean>} Fields what stands in the query
- * @typedef {{prediction: Prediction, service: number, trip: number}} Answer with milliseconds
+ * @typedef {{body: Blob, label: number | null}} Picture the body of a request, and the true digit if it is known
+ * @typedef {Record<string, string | number | boolean>} Fields the fields of the query
+ * @typedef {{detail?: string, errors?: {field: string, message: string, value: string | null}[]}} Problem
+ * @typedef {{name: string, methods: string[], default: boolean}} Model
+ * @typedef {{prediction: Prediction, service: number, trip: number}} Answer with the service's
+ *   time and the time of the round trip, in milliseconds
  */
 
-/** The service answered, and not with what was asked. */
+/** The service answered with an error. */
 export class Refusal extends Error {
   /**
    * @param {number} status
-   * @param {{detail?: string, errors?: {field: string, message: string, value: string | null}[]}} problem
+   * @param {Problem} problem
    * @param {number | null} retryAfter seconds
    */
   constructor(status, problem, retryAfter) {
@@ -27,14 +30,14 @@ export class Refusal extends Error {
   }
 }
 
-/** Nobody answered. */
+/** The service did not answer. */
 export class Unreachable extends Error {}
 
 /**
  * @param {string} path
  * @param {RequestInit} [options]
- * @returns {Promise<Response>} of a success
- * @throws {Refusal | Unreachable | DOMException} the last where it was aborted
+ * @returns {Promise<Response>} a successful response
+ * @throws {Refusal | Unreachable | DOMException} a DOMException if the request was aborted
  */
 export async function ask(path, options = {}) {
   let answer;
@@ -45,6 +48,7 @@ export async function ask(path, options = {}) {
     throw new Unreachable("the service does not answer");
   }
   if (answer.ok) return answer;
+  /** @type {Problem} */
   const problem = await answer.json().catch(() => ({}));
   const retryAfter = Number(answer.headers.get("retry-after"));
   throw new Refusal(answer.status, problem, retryAfter || null);
@@ -63,12 +67,16 @@ export async function predict(picture, fields, signal) {
   const started = performance.now();
   const headers = { "content-type": picture.body.type || "application/octet-stream" };
   const answer = await ask(`predict?${query}`, { method: "POST", body: picture.body, headers, signal });
-  const told = await json(answer);
+  const { predictions } = /** @type {{predictions: Prediction[]}} */ (await json(answer));
   const trip = performance.now() - started;
-  return { prediction: told.predictions[0], service: total(answer), trip };
+  return { prediction: predictions[0], service: total(answer), trip };
 }
 
-/** @param {Response} answer @returns {Promise<any>} @throws {Refusal} if it is not JSON, and so not the service's */
+/**
+ * @param {Response} answer
+ * @returns {Promise<unknown>}
+ * @throws {Refusal} if the answer is not JSON, and so comes from another program, such as a proxy
+ */
 async function json(answer) {
   try {
     return await answer.json();
@@ -78,17 +86,26 @@ async function json(answer) {
   }
 }
 
-/** The models that are served, and all that is known of one of them. */
-export const listModels = async () => json(await ask("models"));
-/** @param {string} name */
-export const getModel = async (name) => json(await ask(`models/${encodeURIComponent(name)}`));
-
-/** Whether the service is ready to be asked. */
-export async function isReady() {
-  return ask("health/ready", { cache: "no-store" }).then(() => true, () => false);
+/** @returns {Promise<Model[]>} the models that are served */
+export async function listModels() {
+  return /** @type {Model[]} */ (await json(await ask("models")));
 }
 
-/** @param {Response} answer @returns {number} the milliseconds that its Server-Timing tells as the total */
+/** @param {string} name of a model @returns {Promise<import("./tradeoff-chart.js").Profile>} its measured trade-off */
+export async function getProfile(name) {
+  const model = await json(await ask(`models/${encodeURIComponent(name)}`));
+  return /** @type {{profile: import("./tradeoff-chart.js").Profile}} */ (model).profile;
+}
+
+/** Whether the service is ready. */
+export async function isReady() {
+  return ask("health/ready", { cache: "no-store" }).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** @param {Response} answer @returns {number} the total in its header Server-Timing, in milliseconds; NaN without one */
 function total(answer) {
   const found = /total;dur=([\d.]+)/.exec(answer.headers.get("server-timing") ?? "");
   return found ? Number(found[1]) : NaN;

@@ -1,7 +1,7 @@
-/** The page, put together. */
+/** The main module of the page: it connects the other modules. */
 
 import { AnswerView, showImage } from "./answer-view.js";
-import { getModel, listModels, predict, Unreachable } from "./api.js";
+import { getProfile, listModels, predict, Unreachable } from "./api.js";
 import { base64, copying, programs } from "./code.js";
 import { Comparison } from "./compare.js";
 import { Connection } from "./connection.js";
@@ -14,9 +14,34 @@ import { offer } from "./samples.js";
 import { logitsChart, stepsChart } from "./solve-charts.js";
 import { methodsOf, tradeoffChart } from "./tradeoff-chart.js";
 
+/**
+ * The element of the page with an id.
+ *
+ * @template {HTMLElement} Kind
+ * @param {string} id
+ * @param {new () => Kind} kind the class of the element
+ * @returns {Kind}
+ * @throws {TypeError} if the page has no such element
+ */
+function part(id, kind) {
+  const found = document.getElementById(id);
+  if (!(found instanceof kind)) throw new TypeError(`#${id} is not a ${kind.name}`);
+  return found;
+}
 
-const part = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
-/** @type {{name: string, methods: string[], default: boolean}[]} */
+const page = {
+  model: part("model", HTMLSelectElement),
+  hint: part("hint", HTMLElement),
+  undo: part("undo", HTMLButtonElement),
+  clear: part("clear", HTMLButtonElement),
+  seen: part("seen", HTMLCanvasElement),
+  notice: part("notice", HTMLElement),
+  lead: part("tradeoff-lead", HTMLElement),
+  compare: part("compare", HTMLButtonElement),
+  curl: part("curl", HTMLElement),
+  python: part("python", HTMLElement),
+};
+/** @type {import("./api.js").Model[]} */
 let models = [];
 /** @type {Map<string, import("./tradeoff-chart.js").Profile>} */
 const profiles = new Map();
@@ -24,24 +49,26 @@ let retry = 0;
 /** @type {Awaited<ReturnType<typeof offer>> | null} */
 let samples = null;
 
-const view = new AnswerView(part);
+const view = new AnswerView((id) => part(id, HTMLElement));
 const charts = {
-  steps: stepsChart(part("steps-chart")),
-  logits: logitsChart(part("logits-chart")),
-  tradeoff: tradeoffChart(part("tradeoff-chart")),
+  steps: stepsChart(part("steps-chart", HTMLElement)),
+  logits: logitsChart(part("logits-chart", HTMLElement)),
+  tradeoff: tradeoffChart(part("tradeoff-chart", HTMLElement)),
 };
-const connection = new Connection(part("offline"), resume);
+const connection = new Connection(part("offline", HTMLElement), resume);
 const live = new Live(send, show, fail);
-const comparison = new Comparison(part("compare-table"), part("compare-note"), () => connection.lost());
-const pad = new Pad(part("ink"), changed, ask);
+const comparison = new Comparison(part("compare-table", HTMLTableElement), part("compare-note", HTMLElement), () =>
+  connection.lost(),
+);
+const pad = new Pad(part("ink", HTMLCanvasElement), changed, ask);
 const controls = new Controls(
   {
-    modes: part("modes"),
-    method: part("method"),
-    slider: part("slider"),
-    setting: part("setting"),
-    leftEnd: part("left-end"),
-    rightEnd: part("right-end"),
+    modes: part("modes", HTMLElement),
+    method: part("method", HTMLSelectElement),
+    slider: part("slider", HTMLInputElement),
+    setting: part("setting", HTMLElement),
+    leftEnd: part("left-end", HTMLElement),
+    rightEnd: part("right-end", HTMLElement),
   },
   ask,
 );
@@ -49,7 +76,7 @@ const controls = new Controls(
 /** @typedef {{model: string, fields: import("./api.js").Fields}} Question */
 
 function ask() {
-  const model = part("model").value;
+  const model = page.model.value;
   if (profiles.has(model) && !pad.blank) live.ask({ model, fields: controls.fields });
 }
 
@@ -61,19 +88,19 @@ async function send({ model, fields }, signal) {
   return { picture, answer: await predict(picture, { model, ...fields, trace: true }, signal) };
 }
 
-/** @param {Awaited<ReturnType<typeof send>>} told @param {Question} question */
+/** @param {Awaited<ReturnType<typeof send>>} sent @param {Question} question */
 function show({ picture, answer }, { model, fields }) {
-  part("notice").hidden = true;
+  page.notice.hidden = true;
   const { prediction } = answer;
   view.show(answer, picture.label);
-  showImage(part("seen"), prediction.image);
+  showImage(page.seen, prediction.image);
   charts.steps.show(prediction);
   charts.logits.show(prediction);
   const [profile, solver] = [profiles.get(model), prediction.solver];
   charts.tradeoff.show(profile && solver ? { profile, solver } : null);
-  const { curl, python } = programs(base64(part("seen")), { model, ...fields });
-  part("curl").textContent = curl;
-  part("python").textContent = python;
+  const { curl, python } = programs(base64(page.seen), { model, ...fields });
+  page.curl.textContent = curl;
+  page.python.textContent = python;
 }
 
 /** @param {Error} error */
@@ -85,76 +112,76 @@ function fail(error) {
     connection.lost();
     return;
   }
-  part("notice").textContent = kindly(error);
-  part("notice").hidden = false;
+  page.notice.textContent = kindly(error);
+  page.notice.hidden = false;
   const seconds = retryAfter(error);
   if (seconds) retry = setTimeout(resume, 1000 * seconds);
 }
 
-/** Go on where it was broken off. */
+/** Continue after a failure. */
 function resume() {
   if (!models.length) start();
-  else if (!profiles.has(part("model").value)) chooseModel();
+  else if (!profiles.has(page.model.value)) chooseModel();
   else ask();
   comparison.resume();
 }
 
-/** Something else is on the pad. */
+/** The content of the pad has changed. */
 function changed() {
-  part("hint").hidden = !pad.blank;
-  part("undo").disabled = !pad.undoable;
-  part("clear").disabled = part("compare").disabled = pad.blank;
+  page.hint.hidden = !pad.blank;
+  page.undo.disabled = !pad.undoable;
+  page.clear.disabled = page.compare.disabled = pad.blank;
   comparison.drop();
   samples?.mark(pad.sheet);
   live.cancel();
   if (pad.blank) {
     clearTimeout(retry);
     forget();
-    part("notice").hidden = true;
+    page.notice.hidden = true;
   }
   ask();
 }
 
-/** Show no answer any more. */
+/** Remove the answer from the page. */
 function forget() {
   view.clear();
-  part("seen").getContext("2d").clearRect(0, 0, 28, 28);
+  page.seen.getContext("2d")?.clearRect(0, 0, page.seen.width, page.seen.height);
   charts.steps.show(null);
   charts.logits.show(null);
 }
 
 function compareAll() {
-  const model = models.find(({ name }) => name === part("model").value);
+  const model = models.find(({ name }) => name === page.model.value);
   if (model) comparison.begin(pad.picture(), model, models);
 }
 
-/** Learn what is known of the model that is chosen, and turn to it. */
-async function turn() {
-  const name = part("model").value;
+/** Load the chosen model's measured trade-off, and show the model. */
+async function showModel() {
+  const name = page.model.value;
   live.cancel();
-  if (!profiles.has(name)) profiles.set(name, (await getModel(name)).profile);
-  if (part("model").value !== name) return; // another was chosen meanwhile
+  if (!profiles.has(name)) profiles.set(name, await getProfile(name));
+  if (page.model.value !== name) return; // another model was chosen in the meantime
   const profile = /** @type {import("./tradeoff-chart.js").Profile} */ (profiles.get(name));
   controls.offer(methodsOf(profile));
-  part("tradeoff-lead").textContent =
+  page.lead.textContent =
     `How far the logits are from those of a tight solve: the mean over ${profile.rows.toLocaleString("en")} digits, ` +
-    `as measured for ${name}. The ring is about the point measured that is nearest to the present setting.`;
+    `as measured for ${name}. The ring marks the measured point nearest to the current setting.`;
   changed();
 }
 
-/** Turn to the model that is chosen, and tell if that fails. */
-const chooseModel = () => turn().catch(fail);
+/** Show the chosen model, or an error message. */
+const chooseModel = () => showModel().catch(fail);
 
-/** Learn what is served, and begin. */
+/** Load the list of models, show one of them, and ask for the first digit. */
 async function start() {
   try {
     models = await listModels();
     const solving = models.filter(({ methods }) => methods.length);
     const chosen = solving.find((model) => model.default) ?? solving[0];
-    part("model").replaceChildren(...solving.map(({ name }) => new Option(name, name, false, name === chosen.name)));
-    await turn();
+    page.model.replaceChildren(...solving.map(({ name }) => new Option(name, name, false, name === chosen.name)));
+    await showModel();
     if (!samples) {
-      samples = await offer(part("samples"), (sheet) => pad.put(sheet));
+      samples = await offer(part("samples", HTMLElement), (sheet) => pad.put(sheet));
       samples.begin();
     }
   } catch (error) {
@@ -163,10 +190,11 @@ async function start() {
   }
 }
 
-part("undo").addEventListener("click", () => pad.undo());
-part("clear").addEventListener("click", () => pad.clear());
-part("compare").addEventListener("click", compareAll);
-part("model").addEventListener("change", chooseModel);
-watch(part("pad"), [part("file"), part("camera")], async (file) => pad.put(await read(file)));
-copying(document.querySelectorAll("[data-copy]"), part("copied"));
+page.undo.addEventListener("click", () => pad.undo());
+page.clear.addEventListener("click", () => pad.clear());
+page.compare.addEventListener("click", compareAll);
+page.model.addEventListener("change", chooseModel);
+const inputs = ["file", "camera"].map((id) => part(id, HTMLInputElement));
+watch(part("pad", HTMLElement), inputs, async (file) => pad.put(await read(file)));
+copying(document.querySelectorAll("[data-copy]"), part("copied", HTMLElement));
 start();

@@ -1,4 +1,4 @@
-/** The present question as a program would ask it. */
+/** The current request as a program would send it. */
 
 /**
  * @param {string} image a PNG in base64
@@ -14,27 +14,27 @@ export function programs(image, fields) {
       "import json",
       "import urllib.request",
       "",
-      `asked = ${python({ images: [image], ...fields })}`,
+      `fields = ${python({ images: [image], ...fields })}`,
       "request = urllib.request.Request(",
-      `    ${JSON.stringify(url)}, json.dumps(asked).encode(), {"Content-Type": "application/json"}`,
+      `    ${JSON.stringify(url)}, json.dumps(fields).encode(), {"Content-Type": "application/json"}`,
       ")",
       "with urllib.request.urlopen(request) as answer:",
-      "    print(json.load(answer)[\"predictions\"][0])",
+      '    print(json.load(answer)["predictions"][0])',
     ].join("\n"),
   };
 }
 
-/** @param {object} value of texts and numbers @returns {string} as Python writes it */
+/** @param {object} value of strings and numbers only @returns {string} a literal of Python, which JSON is for them */
 const python = (value) => JSON.stringify(value, null, 4);
 
-/** @param {HTMLCanvasElement} canvas @returns {string} what is in it, as a PNG in base64 */
+/** @param {HTMLCanvasElement} canvas @returns {string} the content of the canvas, as a PNG in base64 */
 export const base64 = (canvas) => canvas.toDataURL("image/png").split(",")[1];
 
 /**
- * Let buttons copy what stands in elements of the page.
+ * Let buttons copy the text of elements of the page.
  *
- * @param {NodeListOf<HTMLButtonElement>} buttons each with the id of an element
- * @param {HTMLElement} status told that it was done
+ * @param {NodeListOf<HTMLButtonElement>} buttons each has the id of an element in `data-copy`
+ * @param {HTMLElement} status says that the text was copied
  */
 export function copying(buttons, status) {
   for (const button of buttons) {
@@ -45,9 +45,9 @@ export function copying(buttons, status) {
         await navigator.clipboard.writeText(source.textContent ?? "");
         status.textContent = button.textContent = "Copied";
       } catch {
-        // Without https a browser may not let a page copy; what is selected the user can.
+        // A browser may forbid a page without HTTPS to copy. The user can still copy a selection.
         getSelection()?.selectAllChildren(source);
-        status.textContent = button.textContent = "Selected: copy it by keyboard";
+        status.textContent = button.textContent = "Selected: copy with the keyboard";
       }
       setTimeout(() => (button.textContent = name), 2000);
     });

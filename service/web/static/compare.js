@@ -1,4 +1,4 @@
-/** The same digit by several settings and networks, side by side. */
+/** The same digit, classified at several settings and by several networks, side by side. */
 
 import { predict, Unreachable } from "./api.js";
 import { milliseconds, percent, setting } from "./format.js";
@@ -7,7 +7,7 @@ import { kindly, retryAfter } from "./messages.js";
 const TOLERANCES = [10, 1, 0.1, 0.01, 1e-3, 1e-5];
 
 /**
- * @typedef {{name: string, methods: string[]}} Model
+ * @typedef {import("./api.js").Model} Model
  * @typedef {{model: string, fields: import("./api.js").Fields, answer: import("./api.js").Answer}} Row
  */
 
@@ -20,18 +20,18 @@ function questions({ name, methods }, all) {
   return [...own, ...fixed.map((each) => ({ model: each, fields: {} }))];
 }
 
-/** A comparison on the page; one that fails is told of, and begun again once that is of use. */
+/** A comparison on the page. One that fails shows an error message, and starts again when that can help. */
 export class Comparison {
   /**
    * @param {HTMLTableElement} table
-   * @param {HTMLElement} note where is told what came of it
+   * @param {HTMLElement} note shows the result in a sentence, or an error message
    * @param {() => void} lost called when the service does not answer
    */
   constructor(table, note, lost) {
     this.table = table;
     this.note = note;
     this.lost = lost;
-    this.flight = new AbortController();
+    this.running = new AbortController();
     /** @type {(() => void) | null} */
     this.again = null;
     this.timer = 0;
@@ -39,12 +39,13 @@ export class Comparison {
 
   /**
    * @param {Promise<import("./api.js").Picture | null>} drawn
-   * @param {Model} model whose settings are compared
-   * @param {Model[]} all that are served
+   * @param {Model} model the model that is asked at several settings
+   * @param {Model[]} all every model that is served
    */
   async begin(drawn, model, all) {
     this.drop();
-    const { signal } = (this.flight = new AbortController());
+    this.running = new AbortController();
+    const { signal } = this.running;
     try {
       const picture = await drawn;
       if (picture) this.note.textContent = await compare(picture, model, all, this.table, signal);
@@ -53,14 +54,14 @@ export class Comparison {
     }
   }
 
-  /** Begin again what has failed, if anything has. */
+  /** Start the comparison again if it has failed. */
   resume() {
     this.again?.();
   }
 
-  /** Show none any more. */
+  /** Stop the comparison and hide it. */
   drop() {
-    this.flight.abort();
+    this.running.abort();
     clearTimeout(this.timer);
     this.again = null;
     this.table.hidden = true;
@@ -79,14 +80,14 @@ export class Comparison {
 }
 
 /**
- * Ask one after another, and show each answer as it comes.
+ * Send one request after another, and show each answer as it comes.
  *
  * @param {import("./api.js").Picture} picture
- * @param {Model} model whose settings are compared
- * @param {Model[]} all that are served
+ * @param {Model} model the model that is asked at several settings
+ * @param {Model[]} all every model that is served
  * @param {HTMLTableElement} table
- * @param {AbortSignal} signal by which it fails
- * @returns {Promise<string>} what came of it, in a sentence
+ * @param {AbortSignal} signal ends the comparison with an error
+ * @returns {Promise<string>} the result in a sentence
  */
 async function compare(picture, model, all, table, signal) {
   const body = table.tBodies[0];
@@ -125,7 +126,8 @@ function verdict(rows, name) {
   const reference = digit(tightest(rows, name));
   const others = rows.filter((row) => digit(row) !== reference).length;
   if (!others) return `All ${rows.length} answer ${reference}.`;
-  return `${others} of ${rows.length} answer otherwise than the tightest solve, ${reference}.`;
+  const differ = others === 1 ? "differs" : "differ";
+  return `${others} of ${rows.length} answers ${differ} from the tightest solve's, ${reference}.`;
 }
 
 /** @param {Row} row @returns {HTMLTableRowElement} */

@@ -1,39 +1,39 @@
-/** Whether the service is there: a banner while it is not. */
+/** Watches whether the service answers, and shows a banner while it does not. */
 
 import { isReady } from "./api.js";
 
-const WATCH = 5000; // milliseconds between looks while all is well
-const RETRY = 1000; // and while it is not
+const WATCH = 5000; // milliseconds between checks while the service answers
+const RETRY = 1000; // milliseconds between checks while it does not
 
 export class Connection {
   /**
-   * @param {HTMLElement} banner shown while the service is away
-   * @param {() => void} back called when it has come back
+   * @param {HTMLElement} banner shown while the service does not answer
+   * @param {() => void} back called when the service answers again
    */
   constructor(banner, back) {
     this.banner = banner;
     this.back = back;
     this.away = false;
-    this.timer = setTimeout(() => this.#look(), WATCH);
+    this.timer = setTimeout(() => this.#check(), WATCH);
     addEventListener("offline", () => this.lost());
-    document.addEventListener("visibilitychange", () => document.hidden || this.#soon(0));
+    document.addEventListener("visibilitychange", () => document.hidden || this.#schedule(0));
   }
 
-  /** Note that the service did not answer. */
+  /** Report that the service did not answer. */
   lost() {
     if (this.away) return;
     this.away = true;
     this.banner.hidden = false;
-    this.#soon(RETRY);
+    this.#schedule(RETRY);
   }
 
   /** @param {number} milliseconds */
-  #soon(milliseconds) {
+  #schedule(milliseconds) {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.#look(), milliseconds);
+    this.timer = setTimeout(() => this.#check(), milliseconds);
   }
 
-  async #look() {
+  async #check() {
     if (!document.hidden) {
       const ready = await isReady();
       if (ready && this.away) {
@@ -44,6 +44,6 @@ export class Connection {
         this.lost();
       }
     }
-    this.#soon(this.away ? RETRY : WATCH);
+    this.#schedule(this.away ? RETRY : WATCH);
   }
 }

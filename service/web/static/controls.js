@@ -1,11 +1,12 @@
-/** What the user asks of the solve: a tolerance, a number of steps, or a deadline. */
+/** The controls of the solve: a tolerance, a number of steps, or a deadline. */
 
 import { counted, number } from "./format.js";
 
 /**
  * @typedef {"tolerance" | "steps" | "deadline"} Mode
  * @typedef {{name: string, min: number, max: number, step: number, start: number, ends: [string, string],
- *   value: (place: number) => number, told: (value: number) => string, field: string}} Scale of the slider
+ *   value: (position: number) => number, format: (value: number) => string, field: string}} Scale how the slider's
+ *   position becomes the value of a field
  */
 
 /** @type {Record<Mode, Scale>} */
@@ -17,8 +18,8 @@ const SCALES = {
     step: 0.25,
     start: 0,
     ends: ["10, loose and fast", "10⁻⁶, tight and accurate"],
-    value: (place) => Number((10 ** -place).toPrecision(2)),
-    told: number,
+    value: (position) => Number((10 ** -position).toPrecision(2)),
+    format: number,
     field: "tolerance",
   },
   steps: {
@@ -28,8 +29,8 @@ const SCALES = {
     step: 1,
     start: 2,
     ends: ["1 step", "40 steps"],
-    value: (place) => place,
-    told: (value) => counted(value, "step"),
+    value: (position) => position,
+    format: (value) => counted(value, "step"),
     field: "steps",
   },
   deadline: {
@@ -39,8 +40,8 @@ const SCALES = {
     step: 0.05,
     start: 1,
     ends: ["1 ms", "300 ms"],
-    value: (place) => Number((10 ** place).toPrecision(2)),
-    told: (value) => `${value} ms`,
+    value: (position) => Number((10 ** position).toPrecision(2)),
+    format: (value) => `${value} ms`,
     field: "deadline_ms",
   },
 };
@@ -58,53 +59,53 @@ export class Controls {
     this.methods = { adaptive: [], fixed: [] };
     /** @type {Mode} */
     this.mode = "tolerance";
-    this.places = Object.fromEntries(Object.entries(SCALES).map(([mode, scale]) => [mode, scale.start]));
+    this.positions = Object.fromEntries(Object.entries(SCALES).map(([mode, scale]) => [mode, scale.start]));
     parts.modes.addEventListener("change", (event) => {
-      this.#turn(/** @type {Mode} */ (/** @type {HTMLInputElement} */ (event.target).value));
+      this.#show(/** @type {Mode} */ (/** @type {HTMLInputElement} */ (event.target).value));
       changed();
     });
     parts.slider.addEventListener("input", () => {
-      this.places[this.mode] = Number(parts.slider.value);
-      this.#tell();
+      this.positions[this.mode] = Number(parts.slider.value);
+      this.#showValue();
       changed();
     });
     parts.method.addEventListener("change", changed);
   }
 
-  /** @param {{adaptive: string[], fixed: string[]}} methods of the model */
+  /** @param {{adaptive: string[], fixed: string[]}} methods the methods of the model */
   offer(methods) {
     this.methods = methods;
-    this.#turn(this.mode);
+    this.#show(this.mode);
   }
 
   /** @returns {import("./api.js").Fields} */
   get fields() {
     const { field, value } = SCALES[this.mode];
     const method = this.parts.method.value;
-    return { ...(method && { method }), [field]: value(this.places[this.mode]) };
+    return { ...(method && { method }), [field]: value(this.positions[this.mode]) };
   }
 
   /** @param {Mode} mode */
-  #turn(mode) {
+  #show(mode) {
     this.mode = mode;
     const { slider, method, leftEnd, rightEnd } = this.parts;
     const { name, min, max, step, ends } = SCALES[mode];
-    Object.assign(slider, { min, max, step, value: this.places[mode] });
+    Object.assign(slider, { min, max, step, value: this.positions[mode] });
     slider.setAttribute("aria-label", name);
     [leftEnd.textContent, rightEnd.textContent] = ends;
     const values = mode === "steps" ? this.methods.fixed : ["", ...this.methods.adaptive];
     const kept = values.includes(method.value) ? method.value : values[0];
     method.replaceChildren(...values.map((each) => new Option(each || ANY, each)));
     method.value = kept;
-    this.#tell();
+    this.#showValue();
   }
 
-  #tell() {
-    const { value, told, min, max } = SCALES[this.mode];
+  #showValue() {
+    const { value, format, min, max } = SCALES[this.mode];
     const { slider, setting } = this.parts;
-    const shown = told(value(this.places[this.mode]));
+    const shown = format(value(this.positions[this.mode]));
     setting.textContent = shown;
     slider.setAttribute("aria-valuetext", shown);
-    slider.style.setProperty("--part", String((this.places[this.mode] - min) / (max - min)));
+    slider.style.setProperty("--part", String((this.positions[this.mode] - min) / (max - min)));
   }
 }

@@ -1,9 +1,9 @@
-/** Numbers as people read them. */
+/** Numbers as text. */
 
 const DIGITS = "-0123456789";
 const RAISED = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹";
 
-/** @param {number} value @returns {string} two significant digits; powers of ten for what is small */
+/** @param {number} value @returns {string} with two significant digits; a small number as a power of ten */
 export function number(value) {
   if (value === 0) return "0";
   if (Math.abs(value) >= 0.01) return String(Number(value.toPrecision(2)));
@@ -12,7 +12,7 @@ export function number(value) {
   return mantissa === "1.0" ? power : `${Number(mantissa)} × ${power}`;
 }
 
-/** @param {number} value 0..1 @returns {string} that says 100 % only of what is certain */
+/** @param {number} value 0..1 @returns {string} a percentage, which is 100 % only if the value is 1 */
 export function percent(value) {
   const shown = 100 * value;
   if (shown > 99.9 && shown < 100) return shown >= 99.995 ? "> 99.99 %" : `${shown.toFixed(2)} %`;

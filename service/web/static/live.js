@@ -1,11 +1,11 @@
-/** Questions that follow each other quickly: one at a time is asked, and of those that wait the newest alone. */
+/** Sends one request at a time. While a request runs, only the newest of the questions that follow is kept. */
 
-const PATIENCE = 40; // milliseconds for which changes are gathered
+const DELAY = 40; // milliseconds for which changes are collected before a request is sent
 
 /** @template Question, Answer */
 export class Live {
   /**
-   * @param {(question: Question, signal: AbortSignal) => Promise<Answer>} send which fails once it is aborted
+   * @param {(question: Question, signal: AbortSignal) => Promise<Answer>} send sends a question; fails if the signal aborts it
    * @param {(answer: Answer, question: Question) => void} show
    * @param {(error: Error, question: Question) => void} fail
    */
@@ -16,41 +16,43 @@ export class Live {
     /** @type {Question | null} */
     this.wanted = null;
     /** @type {AbortController | null} */
-    this.flight = null;
+    this.request = null;
     this.timer = 0;
   }
 
   /**
-   * The question in flight is let finish: were it dropped for each that follows, a slow connection would answer none.
+   * Ask a question. A request that runs is allowed to finish: if each question aborted the one before, a slow
+   * connection would never answer.
    *
-   * @param {Question} question replaces whichever has not been asked yet
+   * @param {Question} question replaces the question that has not been sent yet
    */
   ask(question) {
     this.wanted = question;
-    if (!this.timer && !this.flight) this.timer = setTimeout(() => this.#begin(), PATIENCE);
+    if (!this.timer && !this.request) this.timer = setTimeout(() => this.#begin(), DELAY);
   }
 
-  /** Drop what is asked, and what would be. */
+  /** Abort the request that runs, and forget the question that waits. */
   cancel() {
     clearTimeout(this.timer);
     this.timer = 0;
     this.wanted = null;
-    this.flight?.abort();
-    this.flight = null;
+    this.request?.abort();
+    this.request = null;
   }
 
   async #begin() {
     this.timer = 0;
     const question = /** @type {Question} */ (this.wanted);
     this.wanted = null;
-    const flight = (this.flight = new AbortController());
+    const request = new AbortController();
+    this.request = request;
     try {
-      this.show(await this.send(question, flight.signal), question);
+      this.show(await this.send(question, request.signal), question);
     } catch (error) {
-      if (!flight.signal.aborted) this.fail(/** @type {Error} */ (error), question);
+      if (!request.signal.aborted) this.fail(/** @type {Error} */ (error), question);
     }
-    if (this.flight !== flight) return; // it was cancelled
-    this.flight = null;
+    if (this.request !== request) return; // the request was cancelled
+    this.request = null;
     if (this.wanted) this.ask(this.wanted);
   }
 }

@@ -1,22 +1,23 @@
-/** The drawing area: strokes of a pointer, or a picture, and the way back. */
+/** The drawing area: strokes of a pointer or a picture, with undo. */
 
 /**
- * @typedef {{x: number, y: number}[]} Stroke in parts of the side
+ * @typedef {{x: number, y: number}[]} Stroke points in fractions of the side, 0..1
  * @typedef {{strokes: Stroke[], shown: CanvasImageSource | null, file: import("./api.js").Picture | null,
- *   ink?: boolean}} Sheet strokes; or a picture, which is shown as it is, or if it is ink in the colour of that
+ *   ink?: boolean}} Sheet the content of the pad: strokes, or a picture, which is shown in the colour of ink if `ink`
+ *   is set
  */
 
-const SIDE = 280; // of the picture that is sent
-const PEN = 0.075; // of the side
+const SIDE = 280; // pixels, of the picture that is sent
+const PEN = 0.075; // the width of a stroke, as a fraction of the side
 /** @type {Sheet} */
 const BLANK = { strokes: [], shown: null, file: null };
-const MOST = 100; // sheets to go back to
+const HISTORY = 100; // sheets that undo can return to
 
 export class Pad {
   /**
    * @param {HTMLCanvasElement} canvas
-   * @param {() => void} changed called when there is something else on it
-   * @param {() => void} grown called when the stroke on it has grown
+   * @param {() => void} changed called when the pad has another sheet
+   * @param {() => void} grown called when the last stroke has grown
    */
   constructor(canvas, changed, grown) {
     this.canvas = canvas;
@@ -27,7 +28,7 @@ export class Pad {
     this.sheet = BLANK;
     /** @type {Stroke | null} */
     this.stroke = null;
-    /** @type {number | null} the pointer that makes it; others, as of a palm, do not count meanwhile */
+    /** @type {number | null} the pointer that draws the stroke; others, such as a palm, are ignored meanwhile */
     this.pointer = null;
     this.frame = 0;
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
@@ -48,8 +49,8 @@ export class Pad {
 
   /** @param {Sheet} sheet */
   put(sheet) {
-    this.past = [...this.past.slice(1 - MOST), this.sheet];
-    this.#turn(sheet);
+    this.past = [...this.past.slice(1 - HISTORY), this.sheet];
+    this.#replace(sheet);
   }
 
   clear() {
@@ -58,10 +59,10 @@ export class Pad {
 
   undo() {
     const sheet = this.past.pop();
-    if (sheet) this.#turn(sheet);
+    if (sheet) this.#replace(sheet);
   }
 
-  /** @returns {Promise<import("./api.js").Picture | null>} what is on it; null where that is nothing */
+  /** @returns {Promise<import("./api.js").Picture | null>} the content of the pad; null if it is blank */
   async picture() {
     if (this.blank) return null;
     if (this.sheet.file) return this.sheet.file;
@@ -72,7 +73,7 @@ export class Pad {
     return { body: await canvas.convertToBlob({ type: "image/png" }), label: null };
   }
 
-  /** Paint what is on it, in the colours of the page. */
+  /** Paint the sheet in the colours of the page. */
   paint() {
     const side = this.canvas.width;
     const context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
@@ -88,7 +89,7 @@ export class Pad {
   }
 
   /** @param {Sheet} sheet */
-  #turn(sheet) {
+  #replace(sheet) {
     this.sheet = sheet;
     this.paint();
     this.changed();
@@ -100,7 +101,7 @@ export class Pad {
     event.preventDefault();
     this.canvas.setPointerCapture(event.pointerId);
     this.pointer = event.pointerId;
-    this.stroke = [this.#place(event)];
+    this.stroke = [this.#point(event)];
     this.put({ strokes: [...this.sheet.strokes, this.stroke], shown: null, file: null });
   }
 
@@ -108,7 +109,7 @@ export class Pad {
   #move(event) {
     if (!this.stroke || event.pointerId !== this.pointer) return;
     const events = event.getCoalescedEvents?.() ?? [];
-    for (const each of events.length ? events : [event]) this.stroke.push(this.#place(each));
+    for (const each of events.length ? events : [event]) this.stroke.push(this.#point(each));
     this.frame ||= requestAnimationFrame(() => {
       this.frame = 0;
       this.paint();
@@ -124,7 +125,7 @@ export class Pad {
   }
 
   /** @param {PointerEvent} event */
-  #place(event) {
+  #point(event) {
     const box = this.canvas.getBoundingClientRect();
     return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
   }
@@ -142,12 +143,12 @@ function write(context, strokes, side, colour) {
     const at = stroke.map(({ x, y }) => ({ x: x * side, y: y * side }));
     context.beginPath();
     context.moveTo(at[0].x, at[0].y);
-    // Through the middles between the points, with the points as controls: that has no corners.
+    // The curve goes through the midpoints, and the points control it. Such a curve has no corners.
     for (let i = 1; i < at.length; i++) {
       context.quadraticCurveTo(at[i - 1].x, at[i - 1].y, (at[i - 1].x + at[i].x) / 2, (at[i - 1].y + at[i].y) / 2);
     }
     const last = at[at.length - 1];
-    context.lineTo(last.x + 0.01, last.y); // a line without a length, as of a mere touch, would not be seen
+    context.lineTo(last.x + 0.01, last.y); // a touch without movement would have no length, and so be invisible
     context.stroke();
   }
 }

@@ -1,22 +1,22 @@
-/** Pictures that are dropped, pasted, chosen or photographed. */
+/** Pictures that the user drops, pastes, chooses or photographs. */
 
-const TAKEN = ["image/png", "image/jpeg"];
-const LARGEST = 2 * 2 ** 20; // bytes that are sent as they are,
-const MOST = 1e6; // and pixels
-const SIDE = 1000; // to which larger pictures are scaled down
+const ACCEPTED = ["image/png", "image/jpeg"];
+const MAX_BYTES = 2 * 2 ** 20; // of a picture that is sent unchanged
+const MAX_PIXELS = 1e6; // likewise
+const SIDE = 1000; // pixels; larger pictures are scaled down to this
 
 /**
- * Call with each picture that the user gives.
+ * Call `take` with each picture that the user gives.
  *
- * @param {HTMLElement} area where one may be dropped
- * @param {HTMLInputElement[]} inputs in which one may be chosen
+ * @param {HTMLElement} area is highlighted while a picture is dragged over the page
+ * @param {HTMLInputElement[]} inputs let the user choose a file
  * @param {(file: Blob) => void} take
  */
 export function watch(area, inputs, take) {
   for (const input of inputs) {
     input.addEventListener("change", () => {
       if (input.files?.[0]) take(input.files[0]);
-      input.value = ""; // so that the same may be chosen again
+      input.value = ""; // so that the same file can be chosen again
     });
   }
   document.addEventListener("paste", (event) => {
@@ -39,25 +39,25 @@ export function watch(area, inputs, take) {
 }
 
 /**
- * A file as a sheet of the pad. What the browser cannot read is sent as it is: the service says what is wrong with it.
+ * A file as a sheet of the pad. A file that the browser cannot read is sent unchanged: the service says what is wrong.
  *
  * @param {Blob} file
  * @returns {Promise<import("./pad.js").Sheet>}
  */
 export async function read(file) {
-  const type = TAKEN.includes(file.type) ? file.type : "image/png";
+  const type = ACCEPTED.includes(file.type) ? file.type : "image/png";
   const shown = await createImageBitmap(file).catch(() => null);
-  const small = file.size <= LARGEST && shown && shown.width * shown.height <= MOST;
+  const small = file.size <= MAX_BYTES && shown && shown.width * shown.height <= MAX_PIXELS;
   const body = shown && !(small && type === file.type) ? await scaled(shown) : new Blob([file], { type });
   return { strokes: [], shown: shown ?? document.createElement("canvas"), file: { body, label: null } };
 }
 
-/** @param {ImageBitmap} image @returns {Promise<Blob>} no larger than it need be */
+/** @param {ImageBitmap} image @returns {Promise<Blob>} a JPEG whose sides have at most 1000 pixels */
 async function scaled(image) {
   const scale = Math.min(1, SIDE / Math.max(image.width, image.height));
   const canvas = new OffscreenCanvas(Math.ceil(image.width * scale), Math.ceil(image.height * scale));
   const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  context.fillStyle = "white"; // the paper behind what is transparent
+  context.fillStyle = "white"; // paper behind transparent pixels
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
   return canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 });

@@ -1,21 +1,21 @@
-/** A solve as a picture: its steps, and what would be answered along the depth. */
+/** Charts of a solve: its steps, and the logits along the depth. */
 
 import { counted, number, percent } from "./format.js";
 import { apart, Chart, decades, element, linear, logarithmic, path, round, rule, steps, text } from "./svg.js";
 
 const LEFT = 44;
-const RIGHT = 96; // room for the winner's label, "9 · > 99.99%" at the longest
-const FEW = 40; // readings that are marked one by one
+const RIGHT = 96; // room for the longest label, "9 · > 99.99%"
+const FEW = 40; // up to this many readings, each has a marker
 
 /** @typedef {import("./api.js").Prediction} Prediction */
 
 /** @param {number} width @returns {(t: number) => number} */
 const depth = (width) => linear(0, 1, LEFT, width - RIGHT);
 
-/** @param {HTMLElement} host @returns {Chart<Prediction>} the steps along t, by their sizes */
+/** @param {HTMLElement} host @returns {Chart<Prediction>} the size of each step, over t */
 export const stepsChart = (host) => new Chart(host, 150, drawSteps);
 
-/** @param {HTMLElement} host @returns {Chart<Prediction>} the ten logits along t */
+/** @param {HTMLElement} host @returns {Chart<Prediction>} the ten logits, over t */
 export const logitsChart = (host) => new Chart(host, 250, drawLogits);
 
 /** @param {Prediction} prediction @param {number} width @param {number} height */
@@ -31,10 +31,22 @@ function drawSteps({ trace }, width, height) {
   const accepted = attempts.filter((attempt) => attempt.accepted);
   const rejected = attempts.filter((attempt) => !attempt.accepted);
   const spans = (/** @type {typeof attempts} */ some) =>
-    some.map(({ t, size }) => path([[x(t), y(size)], [x(t + size), y(size)]])).join("");
+    some
+      .map(({ t, size }) =>
+        path([
+          [x(t), y(size)],
+          [x(t + size), y(size)],
+        ]),
+      )
+      .join("");
   const fills = accepted.map(({ t, size }) => {
     const [from, to] = [x(t), x(t + size)];
-    return path([[from, bottom], [from, y(size)], [to, y(size)], [to, bottom]]);
+    return path([
+      [from, bottom],
+      [from, y(size)],
+      [to, y(size)],
+      [to, bottom],
+    ]);
   });
   const largest = Math.max(...attempts.map(({ size }) => size));
   const summary =
@@ -80,7 +92,13 @@ function drawLogits({ trace, digit, probabilities }, width, height) {
     );
   });
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((t) => {
-    const mark = element("path", { d: path([[x(t), bottom + 8], [x(t), bottom + 13]]), class: "axis" });
+    const mark = element("path", {
+      d: path([
+        [x(t), bottom + 8],
+        [x(t), bottom + 13],
+      ]),
+      class: "axis",
+    });
     return element("g", {}, mark, text(x(t), bottom + 27, String(t), "middle"));
   });
   const grid = steps(least, most).map((tick) => {
@@ -91,7 +109,13 @@ function drawLogits({ trace, digit, probabilities }, width, height) {
   const parts = [
     text(LEFT - 36, 10, "logit", "start"),
     ...grid,
-    element("path", { d: path([[LEFT, bottom + 8], [width - RIGHT, bottom + 8]]), class: "axis" }),
+    element("path", {
+      d: path([
+        [LEFT, bottom + 8],
+        [width - RIGHT, bottom + 8],
+      ]),
+      class: "axis",
+    }),
     ...ticks,
     text(width - RIGHT + 8, bottom + 27, "t", "start"),
     ...lines,

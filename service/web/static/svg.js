@@ -1,4 +1,4 @@
-/** What the charts are drawn with. */
+/** The elements and scales of the charts. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -16,8 +16,8 @@ export function element(name, attributes = {}, ...children) {
 }
 
 /**
- * @param {number} low @param {number} high of the values
- * @param {number} from @param {number} to of the places
+ * @param {number} low @param {number} high the range of the values
+ * @param {number} from @param {number} to the coordinates of `low` and `high`
  * @returns {(value: number) => number}
  */
 export const linear = (low, high, from, to) => (value) => from + ((value - low) / (high - low)) * (to - from);
@@ -28,7 +28,7 @@ export const logarithmic = (low, high, from, to) => {
   return (value) => scale(Math.log(value));
 };
 
-/** @param {number[][]} points @returns {string} the path through them */
+/** @param {number[][]} points @returns {string} the data of an SVG path through the points */
 export const path = (points) => `M${points.map(([x, y]) => `${round(x)} ${round(y)}`).join("L")}`;
 
 /** @param {number[]} from @param {number[]} to */
@@ -46,30 +46,30 @@ export const text = (x, y, words, anchor, kind = "label") =>
 /** @param {number} value @returns {number} */
 export const round = (value) => Math.round(value * 100) / 100;
 
-/** @param {number} low @param {number} high @returns {number[]} the powers of ten from one to the other */
+/** @param {number} low @param {number} high @returns {number[]} the powers of ten from `low` to `high` */
 export function decades(low, high) {
   const [first, last] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
-  return Array.from({ length: Math.max(0, last - first + 1) }, (_, place) => 10 ** (first + place));
+  return Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => 10 ** (first + index));
 }
 
-/** @param {number} low @param {number} high @returns {number[]} a few round numbers between them, 0 among them */
+/** @param {number} low @param {number} high @returns {number[]} at most six round numbers from `low` to `high` */
 export function steps(low, high) {
   const size = [1, 2, 5, 10, 20, 50, 100, 200].find((each) => (high - low) / each <= 5) ?? 500;
   const first = Math.ceil(low / size);
-  return Array.from({ length: Math.floor(high / size) - first + 1 }, (_, place) => (first + place) * size);
+  return Array.from({ length: Math.floor(high / size) - first + 1 }, (_, index) => (first + index) * size);
 }
 
 /**
- * Move labels apart, as little as need be.
+ * Move labels apart so that none overlap.
  *
- * @param {number[]} places where each would be
- * @param {number} gap the least between any two
- * @param {number} low @param {number} high within which they stay, if there is room
- * @returns {number[]} where each goes
+ * @param {number[]} positions the preferred position of each label
+ * @param {number} gap the smallest distance between two labels
+ * @param {number} low @param {number} high the range in which the labels stay, if there is room
+ * @returns {number[]} the position of each label
  */
-export function apart(places, gap, low, high) {
-  const order = places.map((_, index) => index).sort((one, other) => places[one] - places[other]);
-  const moved = [...places];
+export function apart(positions, gap, low, high) {
+  const order = positions.map((_, index) => index).sort((one, other) => positions[one] - positions[other]);
+  const moved = [...positions];
   let least = low;
   for (const index of order) {
     moved[index] = Math.max(moved[index], least);
@@ -84,7 +84,7 @@ export function apart(places, gap, low, high) {
 }
 
 /**
- * A place that shows the newest of some data, and draws it anew when its width changes.
+ * A chart of the newest data, which is drawn again when its width changes.
  *
  * @template Data
  */

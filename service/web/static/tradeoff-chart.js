@@ -1,11 +1,11 @@
-/** The measured trade-off of a model, and where in it the present setting lies. */
+/** The measured trade-off of a model, with the measured point nearest to the current setting. */
 
 import { counted, number, percent, setting } from "./format.js";
 import { Chart, decades, element, logarithmic, path, round, rule, text } from "./svg.js";
 
 const LEFT = 44;
 const RIGHT = 66;
-const LABEL = [58, 13]; // the room of a label
+const LABEL = [58, 13]; // the width and the height of a label
 
 /**
  * @typedef {{solver: {method: string, rtol: number | null, atol: number | null, steps: number | null}, error: number,
@@ -17,7 +17,7 @@ const LABEL = [58, 13]; // the room of a label
 /** @param {HTMLElement} host @returns {Chart<Shown>} */
 export const tradeoffChart = (host) => new Chart(host, 390, draw);
 
-/** @param {Profile} profile @returns {{adaptive: string[], fixed: string[]}} the methods that were measured */
+/** @param {Profile} profile @returns {{adaptive: string[], fixed: string[]}} the measured methods */
 export function methodsOf({ points }) {
   const named = (/** @type {boolean} */ fixed) => [
     ...new Set(points.filter(({ solver }) => (solver.steps !== null) === fixed).map(({ solver }) => solver.method)),
@@ -26,17 +26,22 @@ export function methodsOf({ points }) {
 }
 
 /**
- * The measured point of a method that is nearest to what an image was solved by.
+ * The measured point of the same method that is nearest in tolerance, or in the number of steps.
+ *
+ * `Profile.nearest` in models/artifact.py does the same with the same divisions. Logarithms could round differently in
+ * the two languages, and so choose different points where two are equally near.
  *
  * @param {Profile} profile
- * @param {import("./api.js").Solver} solver
+ * @param {Point["solver"]} solver the setting that an image was solved with
  * @returns {Point}
  */
 export function nearest({ points }, { method, rtol, atol, steps }) {
-  const distance = (/** @type {Point} */ point) =>
-    rtol === null
-      ? Math.abs(Math.log((point.solver.steps ?? 1) / steps))
-      : Math.abs(Math.log((point.solver.rtol ?? 1) / Math.max(rtol, atol ?? rtol)));
+  const distance = (/** @type {Point} */ point) => {
+    if (rtol === null || atol === null) return Math.abs((point.solver.steps ?? 0) - (steps ?? 0));
+    if (point.solver.rtol === null) return Infinity;
+    const tolerance = Math.max(rtol, atol);
+    return Math.max(point.solver.rtol / tolerance, tolerance / point.solver.rtol);
+  };
   const own = points.filter((point) => point.solver.method === method);
   return own.reduce((best, point) => (distance(point) < distance(best) ? point : best));
 }
@@ -55,8 +60,11 @@ function draw({ profile, solver }, width, height) {
   );
   const ends = curves.map((curve) => curve[curve.length - 1]);
   const own = methods.indexOf(solver.method);
-  const labels = free(ends.map((end) => [x(end.nfe.mean), y(end.logit_deviation)]), own);
-  const order = [...methods.keys()].filter((each) => each !== own).concat(own); // the last on top
+  const labels = free(
+    ends.map((end) => [x(end.nfe.mean), y(end.logit_deviation)]),
+    own,
+  );
+  const order = [...methods.keys()].filter((each) => each !== own).concat(own); // the last is drawn on top
   const lines = order.map((each) => {
     const places = curves[each].map((point) => [x(point.nfe.mean), y(point.logit_deviation)]);
     return element(
@@ -93,11 +101,11 @@ function draw({ profile, solver }, width, height) {
 }
 
 /**
- * Where labels go beside the ends of curves: as near as may be, and none over another.
+ * Place labels beside the ends of curves: as near as possible, without overlap.
  *
  * @param {number[][]} ends
- * @param {number} first the number of the one that goes where it likes
- * @returns {number[][]} in the order of the ends
+ * @param {number} first the index of the label that is placed first, and so is nearest to its curve
+ * @returns {number[][]} the position of each label, in the order of the ends
  */
 function free(ends, first) {
   /** @type {number[][]} */
@@ -106,7 +114,7 @@ function free(ends, first) {
     placed.every((other) => !other || Math.abs(other[0] - x) > LABEL[0] || Math.abs(other[1] - y) >= LABEL[1]);
   for (const each of [first, ...ends.keys()]) {
     const [x, y] = ends[each];
-    const shifts = Array.from({ length: 20 }, (_, place) => Math.ceil(place / 2) * (place % 2 ? -4 : 4));
+    const shifts = Array.from({ length: 20 }, (_, index) => Math.ceil(index / 2) * (index % 2 ? -4 : 4));
     const shift = shifts.find((by) => isFree(x, y + by));
     placed[each] ??= [x, y + (shift ?? 0)];
   }

@@ -347,7 +347,7 @@ def test_settings_and_networks_are_compared_and_what_differs_is_marked(page: Pag
     loose = page.locator("#digit").inner_text()  # the page begins by heun2 at 1
     page.get_by_role("button", name="Compare").click()
     expect(page.locator("#compare-note")).to_have_text(
-        re.compile(r"[1-9] of 9 answers? otherwise than the tightest solve, \d\.")
+        re.compile(r"[1-9] of 9 answers differs? from the tightest solve's, \d\.")
     )
     tight = page.locator("#compare-note").inner_text().rstrip(".")[-1]
     rows = page.locator("#compare-table tbody tr")

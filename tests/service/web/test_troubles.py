@@ -77,7 +77,7 @@ def test_a_picture_that_is_blank(browser: Browser, service: Running) -> None:
         give(page, encoded(np.full((200, 200), 230, np.uint8)))
         expect(page.locator("#notice")).to_have_text(
             "That picture cannot be read: the picture shows no ink: nothing on it stands out clearly from its paper; "
-            "its levels go from 230 to 230, of 0 to 255. Another one may do, or draw the digit."
+            "its levels go from 230 to 230, of 0 to 255. Try another picture, or draw the digit."
         )
         expect(page.locator("#digit")).to_have_text("\N{EN DASH}")
 
@@ -93,7 +93,7 @@ def test_a_field_that_is_out_of_range(browser: Browser, service: Running) -> Non
                 return api.predict(picture, { tolerance: 1000 }).catch(messages.kindly);
             }"""
         )
-    assert told == "The service does not take that: tolerance: Input should be less than or equal to 10."
+    assert told == "The service refuses this setting: tolerance: Input should be less than or equal to 10."
 
 
 def test_a_browser_with_a_key_is_answered(browser: Browser, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_busy_service_is_asked_again_by_itself(browser: Browser) -> None:
                 if answer.value.status == 429:
                     break
             expect(page.locator("#notice")).to_have_text(
-                re.compile(r"The service is busy just now\. Asking again in \d+ s\.")
+                re.compile(r"The service is busy\. The page asks again in \d+ s\.")
             )
         expect(page.locator("#notice")).to_be_hidden()
         expect(page.locator("#digit")).to_have_text("6")
@@ -140,7 +140,7 @@ def test_a_deadline_that_passes(browser: Browser, service: Running) -> None:
                 slider.press("Home" if number % 2 == 0 else "ArrowRight")
             if answer.value.status == 504:
                 break
-        expect(page.locator("#notice")).to_have_text("No answer within that deadline. Give it a little longer.")
+        expect(page.locator("#notice")).to_have_text("There was no answer within the deadline. Choose a longer one.")
         expect(page.locator("#answer")).to_have_class(re.compile("stale"))
 
 
@@ -178,10 +178,10 @@ def test_a_comparison_that_fails_is_told_of_beside_it_and_begun_again(browser: B
         first.close()
         page.get_by_role("button", name="Compare").click()
         note, table = page.locator("#compare-note"), page.locator("#compare-table")
-        expect(note).to_have_text("The service does not answer. This goes on as soon as it does.")
+        expect(note).to_have_text("The service does not answer. The page continues as soon as it does.")
         expect(table).to_be_hidden()
         first.enter_context(running("--port", str(urlsplit(service.url).port), models=TWO_MODELS))
-        expect(note).to_have_text(re.compile(r"of \d answer otherwise"))
+        expect(note).to_have_text(re.compile(r"of \d answers differ"))
         expect(table).to_be_visible()
 
 
