@@ -5,9 +5,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 
 from models.artifact import ArtifactError
@@ -21,6 +20,9 @@ from service.server.shared_folder import shared_folder, sharing
 from service.server.supervisor import serve
 from service.settings import Settings, read_command_line
 from service.telemetry import logs
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI  # a supervisor serves nothing, and starts faster without it
 
 logger = logging.getLogger("service")
 
@@ -45,7 +47,7 @@ def told() -> Iterator[None]:
         sys.exit(STARTUP_FAILURE)
 
 
-def application() -> FastAPI:
+def application() -> "FastAPI":
     """The application, in the process that serves it."""
     from service.app import create_app  # noqa: PLC0415 (a supervisor serves nothing, and starts faster without)
 
