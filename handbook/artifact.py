@@ -1,22 +1,22 @@
-"""The reference of an artifact's files, out of ``models.artifact``."""
+"""The reference page of an artifact's files, generated from ``models.artifact``."""
 
 from handbook.schema import Schema, section, sections
 from models.artifact import Manifest, Profile
 
 HEAD = """# Artifact
 
-A fitted network in a folder, `models/fitted/NAME/VERSION/`. Out of `models/artifact.py`, which reads it; [add a
-model](../howto/add-a-model.md) tells how one is made.
+An artifact is a fitted network in a folder, `models/fitted/NAME/VERSION/`. This page is generated from
+`models/artifact.py`, which reads artifacts. See [add a model](../howto/add-a-model.md) for how to make one.
 
 | file | |
 | --- | --- |
-| `manifest.json` | what it is, and the SHA-256 of every other file |
-| `weights.safetensors` | the weights, which the graphs share |
-| `stem.onnx`, `head.onnx` | from pixels to the state at t = 0, and from that at t = 1 to logits |
-| `dynamics.onnx`, `step-METHOD.onnx` | f, and one attempted step of each method; of a network with an ODE |
-| `solve.onnx` | all in one graph, the adaptive loop inside, `rtol` and `atol` as inputs; of a network with an ODE |
-| `profile.json` | the measured trade-off; of a network with an ODE |
-| `metrics.jsonl` | the metrics of the fit, a line an epoch |
+| `manifest.json` | the description of the network, and the SHA-256 of every other file |
+| `weights.safetensors` | the weights, which all graphs share |
+| `stem.onnx`, `head.onnx` | from pixels to the state at t = 0, and from the state at t = 1 to logits |
+| `dynamics.onnx`, `step-METHOD.onnx` | f, and one attempted step of each method; only for a network with an ODE |
+| `solve.onnx` | the whole solve in one graph, with inputs `rtol` and `atol`; only for a network with an ODE |
+| `profile.json` | the measured trade-off; only for a network with an ODE |
+| `metrics.jsonl` | the metrics of the fit, one line per epoch |
 | `README.md`, `tradeoff.svg` | the model card and its picture |
 
 """
@@ -29,4 +29,4 @@ def page() -> str:
         schema = form.model_json_schema()
         shared |= schema.get("$defs", {})
         parts.append(f"## `{file}`\n\n{section(schema)}\n")
-    return "".join([*parts, "## Parts of both\n\n", *sections(shared)])
+    return "".join([*parts, "## Types in both files\n\n", *sections(shared)])

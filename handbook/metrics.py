@@ -1,4 +1,4 @@
-"""The reference of the metrics, out of ``service.telemetry.metrics``."""
+"""The reference page of the metrics, generated from ``service.telemetry.metrics``."""
 
 from prometheus_client import Counter, Histogram
 from prometheus_client.metrics import MetricWrapperBase
@@ -8,8 +8,9 @@ from service.telemetry.metrics import Metrics
 
 HEAD = """# Metrics
 
-Of `GET /metrics`, out of `service/telemetry/metrics.py`. How to watch them is told in
-[observability](../observability.md). A histogram `NAME` is the series `NAME_bucket`, `NAME_sum` and `NAME_count`.
+The metrics of `GET /metrics`. This page is generated from `service/telemetry/metrics.py`. See
+[observability](../observability.md) for how to watch them. A histogram `NAME` consists of the series `NAME_bucket`,
+`NAME_sum` and `NAME_count`.
 
 """
 
@@ -24,14 +25,14 @@ def page() -> str:
 
 
 def metrics() -> list[MetricWrapperBase]:
-    """All of them. What the library tells by its public face leaves out the labels of those that were never used."""
+    """All metrics. The library's public interface is no help here, because it omits the labels of unused metrics."""
     found = vars(Metrics()).values()
     flat = [each for value in found for each in (value if isinstance(value, list) else [value])]
     return [each for each in flat if isinstance(each, MetricWrapperBase)]
 
 
 def name(metric: MetricWrapperBase) -> str:
-    """As it is asked for."""
+    """The name of a metric in queries."""
     return f"{metric._name}_total" if isinstance(metric, Counter) else metric._name
 
 

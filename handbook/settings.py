@@ -1,4 +1,4 @@
-"""The reference of the settings, out of ``service.settings``."""
+"""The reference page of the settings, generated from ``service.settings``."""
 
 from pathlib import Path
 
@@ -9,9 +9,10 @@ ROOT = Path(__file__).parents[1]
 
 HEAD = f"""# Settings
 
-Of `python -m service`, out of `service/settings.py`. Each is a flag, a variable of the environment or a line of a file
-`.env`; a flag goes before the environment, and that before `.env`. A variable `{PREFIX}…` that is no setting is an
-error. `python -m service config` prints what they come to.
+The settings of `python -m service`. This page is generated from `service/settings.py`. You can set each as a flag, as
+an environment variable or in a file `.env`. A flag takes precedence over the environment, and the environment over
+`.env`. A variable `{PREFIX}…` that does not name a setting is an error. `python -m service config` prints the settings
+in effect.
 
 """
 
