@@ -1,1 +1,1 @@
-"""What the project claims, measured: each module is a program that prints a table and draws a figure."""
+"""Measurements of what the project claims. Each program prints a table and draws a figure."""

@@ -1,10 +1,10 @@
-"""Chromium, as it is installed: for the picture of the page, and for its tests."""
+"""The installed Chromium, for the screenshot of the page and for its tests."""
 
 import shutil
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
-MISSING = "there is no Chromium on PATH; on Debian: apt-get install chromium-headless-shell"
+MISSING = "PATH has no Chromium; on Debian: apt-get install chromium-headless-shell"
 
 FLAGS = (
     "--no-sandbox",
@@ -15,9 +15,9 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-"""With these it runs in a container as root, and asks nobody anything on its own account."""
+"""Flags that let Chromium run as root in a container, and send no requests of its own."""
 
 
 def find() -> str | None:
-    """The path of Chromium, the headless shell first, which needs a third of the processor; None if there is none."""
+    """The path of Chromium, or None. The headless shell comes first, because it takes a third of the processor time."""
     return next(filter(None, map(shutil.which, NAMES)), None)

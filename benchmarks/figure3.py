@@ -1,19 +1,19 @@
 """Figure 3 of Chen et al. 2018 (arXiv 1806.07366), on a fitted ODE-Net of this project.
 
-The paper finds that (a) the numerical error falls as evaluations of f (NFE) are spent, (b) time is proportional to
-them, (c) the adjoint equation takes about half as many back as the solve took forward, and (d) the network asks for
-more of them as it is fitted. Measured at tolerances from 1e-1 to 1e-5, in float32 on one thread, on images of the
+The paper finds that (a) the numerical error falls with the number of evaluations of f (NFE), (b) time is proportional
+to the NFE, (c) the backward solve of the adjoint equation takes about half the NFE of the forward solve, and (d) the
+NFE grows during training. We measure at tolerances from 1e-1 to 1e-5, in float32 on one thread, on images of the
 validation split:
 
-a. the mean over images of the relative error of z(t1), against dopri5 at 1e-6;
-b. the processor's time for a whole answer, stem and head included;
-c. the NFE of the adjoint equation, whose batch is solved as one, against the mean forward NFE of that batch; how many
-   it takes depends on the size to which the adjoint is brought (`models.solvers.adjoint.ADJOINT_SIZE`);
-d. the mean NFE of each epoch's validation, where the folder holds the fit's metrics.
+a. the mean relative error of z(t1) over the images, against dopri5 at 1e-6;
+b. the processor time of a whole answer, including stem and head;
+c. the NFE of the adjoint equation, which is solved for a whole batch at once, against the mean forward NFE of the same
+   batch. It depends on the size to which the adjoint is scaled (`models.solvers.adjoint.ADJOINT_SIZE`);
+d. the mean NFE in the validation of each epoch, if the folder has the metrics of the fit.
 
     python -m benchmarks.figure3 [FOLDER] [--method METHOD]
 
-Writes docs/figures/figure3.svg. Takes a minute, most of it at the tightest tolerance.
+Writes docs/figures/figure3.svg. Takes a minute, most of which is spent at the tightest tolerance.
 """
 
 import json
@@ -59,15 +59,15 @@ ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
 
 
 class Point(NamedTuple):
-    """What a solve gives and costs at one tolerance.
+    """The error and the cost of a solve at one tolerance.
 
     Attributes:
         tolerance: rtol and atol.
         nfe: evaluations of f, the mean over images.
         error: relative error of z(t1), the mean over images.
-        seconds: of a whole answer, for each image.
-        forward_nfe: as `nfe`, over the images of the backward pass alone.
-        backward_nfe: evaluations of the adjoint equation; None where it was given up.
+        seconds: processor time of a whole answer per image.
+        forward_nfe: as `nfe`, but only over the images of the backward pass.
+        backward_nfe: evaluations of the adjoint equation; None if its solve failed.
     """
 
     tolerance: float
@@ -79,11 +79,14 @@ class Point(NamedTuple):
 
 
 def open_network(target: Path) -> tuple[Network, Path]:
-    """The network of a run folder, of an artifact or of the newest version of one, and that folder.
+    """Load a network, and return it with the folder that it was loaded from.
+
+    Args:
+        target: a run folder, an artifact, or a folder of versions, of which the newest is loaded.
 
     Raises:
         ArtifactError: the artifact cannot be trusted or read.
-        CheckpointError: the run has no checkpoint or no config that can be read.
+        CheckpointError: the run has no readable checkpoint or no readable config.
     """
     folder = artifacts.newest(target) or target
     if (folder / MANIFEST).is_file():
@@ -96,9 +99,9 @@ def measure(network: ODENet, method: str, split: Split) -> Iterator[Point]:
     """Measure a method at each tolerance.
 
     Args:
-        network: a fitted one; its gradients are written to.
-        method: an adaptive one.
-        split: the images, of which the first 64 go through the backward pass.
+        network: a fitted network. Its gradients are overwritten.
+        method: an adaptive method.
+        split: the images; the backward pass uses only the first 64.
     """
     few = Split(*(column[:BACKWARD_IMAGES] for column in split))
     with torch.no_grad():
@@ -118,7 +121,7 @@ def measure(network: ODENet, method: str, split: Split) -> Iterator[Point]:
 
 
 def backward_nfe(network: ODENet, solver: SolverSettings, split: Split) -> int | None:
-    """How many evaluations the adjoint equation of a batch takes; None where it or the solve is given up."""
+    """The number of evaluations of the adjoint equation for a batch; None if a solve, forward or backward, fails."""
     observed: list[Solution] = []
     z = network.stem(split.images)
     try:
@@ -130,7 +133,7 @@ def backward_nfe(network: ODENet, solver: SolverSettings, split: Split) -> int |
 
 
 def training_nfe(folder: Path) -> list[float]:
-    """The mean NFE of each epoch's validation; empty where the folder holds no metrics."""
+    """The mean NFE in the validation of each epoch; empty if the folder has no metrics."""
     path = folder / METRICS
     if not path.is_file():
         return []
@@ -138,33 +141,33 @@ def training_nfe(folder: Path) -> list[float]:
 
 
 def findings(points: list[Point], epochs: list[float]) -> Iterator[tuple[str, str, str]]:
-    """What each panel shows: a number, what the paper leads one to expect of it, and what it is here.
+    """The finding of each panel: a quantity, the value that the paper suggests, and the value measured here.
 
     Args:
-        points: what was measured.
-        epochs: the NFE of each epoch's validation.
+        points: the measurements.
+        epochs: the NFE in the validation of each epoch.
     """
     nfe, error, seconds, forward = (np.array(column) for column in list(zip(*points, strict=True))[1:5])
     order = np.polyfit(np.log(nfe), np.log(error), 1)[0]
-    yield "a. error goes with NFE to the power", "below 0", f"{order:.2f}"
+    yield "a. exponent of the error as a power of NFE", "below 0", f"{order:.2f}"
     yield "b. correlation of time and NFE", "1", f"{np.corrcoef(forward, seconds)[0, 1]:.3f}"
     ratios = [point.backward_nfe / point.forward_nfe for point in points if point.backward_nfe is not None]
-    given_up = len(points) - len(ratios)
+    failed = len(points) - len(ratios)
     if ratios:
         spread = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
         yield "c. backward NFE over forward NFE, the median", "about 0.5", spread
-    yield "c. gradients that were given up", "0", f"{given_up} of {len(points)}"
+    yield "c. gradients that failed", "0", f"{failed} of {len(points)}"
     if epochs:
         yield "d. NFE of the last epoch over that of the first", "above 1", f"{epochs[-1] / epochs[0]:.2f}"
 
 
 def draw(points: list[Point], epochs: list[float], path: Path) -> None:
-    """Draw the panels; (d) is left out where there are no epochs.
+    """Draw the panels. Panel (d) is left out if there are no epochs.
 
     Args:
-        points: what was measured.
-        epochs: the NFE of each epoch's validation.
-        path: of the SVG file.
+        points: the measurements.
+        epochs: the NFE in the validation of each epoch.
+        path: the SVG file.
     """
     panels = 4 if epochs else 3
     figure = Figure(figsize=(3.4 * panels, 3.4), layout="constrained")
@@ -184,7 +187,7 @@ def draw(points: list[Point], epochs: list[float], path: Path) -> None:
 
 def main(
     folder: Annotated[
-        Path, typer.Argument(help="A run folder, or that of an artifact or of its newest version.")
+        Path, typer.Argument(help="A run folder, an artifact, or a folder of versions, of which the newest is taken.")
     ] = FITTED,
     method: Annotated[str, typer.Option(help=f"One of {', '.join(ADAPTIVE)}.")] = "dopri5",
 ) -> None:
@@ -221,7 +224,7 @@ def _solve(network: ODENet, z: Tensor, solver: SolverSettings) -> Solution:
 
 
 def _seconds(network: ODENet, images: Tensor, solver: SolverSettings) -> float:
-    """The best of some passes: whatever else the machine does can only make one slower."""
+    """The processor time of the fastest of several passes, because other load can only slow a pass down."""
     seconds = []
     for _ in range(PASSES):
         started = time.process_time()
@@ -232,7 +235,7 @@ def _seconds(network: ODENet, images: Tensor, solver: SolverSettings) -> float:
 
 
 def _draw_backward(axes: Axes, points: list[Point]) -> None:
-    """Backward against forward NFE, with the line on which they are equal; what was given up has no point."""
+    """Draw backward against forward NFE, with the line of equality. A failed solve has no point."""
     solved = [(point.forward_nfe, point.backward_nfe) for point in points if point.backward_nfe is not None]
     axes.plot(*zip(*solved, strict=True), marker="o", markersize=4, linewidth=1)
     axes.axline((0, 0), slope=1, color="black", linestyle=":", linewidth=1, label="equal")
@@ -241,15 +244,15 @@ def _draw_backward(axes: Axes, points: list[Point]) -> None:
 
 
 def _cells(point: Point) -> tuple[str, ...]:
-    given_up = point.backward_nfe is None
+    failed = point.backward_nfe is None
     return (
         f"{point.tolerance:g}",
         f"{point.nfe:.1f}",
         f"{point.error:.2e}",
         f"{1e3 * point.seconds:.3f}",
         f"{point.forward_nfe:.1f}",
-        "gave up" if given_up else str(point.backward_nfe),
-        "-" if given_up else f"{(point.backward_nfe or math.nan) / point.forward_nfe:.2f}",
+        "failed" if failed else str(point.backward_nfe),
+        "-" if failed else f"{(point.backward_nfe or math.nan) / point.forward_nfe:.2f}",
     )
 
 

@@ -1,10 +1,14 @@
 """Memory and time of a training step against depth: O(L), O(L~) and O(1).
 
-Claimed, as in table 1 of Chen et al. 2018 (arXiv 1806.07366): a gradient takes memory that grows with the blocks of a
-ResNet, with the evaluations of an ODE-Net that is differentiated through its solver (RK-Net), and with nothing where it
-comes from the adjoint equation (ODE-Net); time grows with depth in all three. Measured on networks before any fit, in
-float32 on one thread: the most bytes that autograd keeps at once, and the processor's time forward and backward. Both
-solves take the same steps of RK4. Not counted is what a step itself works with, the same at any depth.
+Table 1 of Chen et al. 2018 (arXiv 1806.07366) claims how the memory for a gradient grows:
+
+- for a ResNet, with the number of blocks;
+- for an ODE-Net that is differentiated through its solver (RK-Net), with the number of evaluations;
+- for an ODE-Net whose gradient comes from the adjoint equation, not at all.
+
+Time grows with depth in all three. We measure networks before any fit, in float32 on one thread: the peak number of
+bytes that autograd keeps, and the processor time of the forward and the backward pass. Both solves take the same steps
+of RK4. The working memory of a single step is not counted, because it is the same at any depth.
 
     python -m benchmarks.memory
 
@@ -45,13 +49,13 @@ UNITS = {"ResNet": "block", "RK-Net": "evaluation", "ODE-Net": "evaluation"}
 
 
 class Point(NamedTuple):
-    """What a training step costs at one depth.
+    """The cost of a training step at one depth.
 
     Attributes:
         system: ResNet, RK-Net or ODE-Net.
-        depth: blocks of a ResNet, evaluations forward of the others.
-        memory: the most bytes of activations at the same time, for each image.
-        seconds: of both passes for each image, the least of some.
+        depth: the number of blocks of a ResNet; for the others, the number of evaluations in the forward pass.
+        memory: peak bytes of activations per image.
+        seconds: processor time of both passes per image; the fastest of several runs.
     """
 
     system: str
@@ -61,11 +65,11 @@ class Point(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """The slope of a straight line through the points of a system, by least squares.
+    """The slope of the least-squares line through the points of a system.
 
     Attributes:
-        memory: bytes an image for each further block or evaluation.
-        seconds: likewise.
+        memory: bytes per image for each additional block or evaluation.
+        seconds: processor seconds per image for each additional block or evaluation.
     """
 
     memory: float
@@ -77,7 +81,7 @@ def measure(split: Split, normalisation: Normalisation) -> Iterator[Point]:
 
     Args:
         split: the batch.
-        normalisation: of its pixels.
+        normalisation: the normalisation of the batch's pixels.
     """
     for blocks in BLOCKS:
         torch.manual_seed(SEED)
@@ -90,7 +94,7 @@ def measure(split: Split, normalisation: Normalisation) -> Iterator[Point]:
 
 
 def solving(network: ODENet, steps: int, *, adjoint: bool) -> Callable[[Tensor], Tensor]:
-    """The network, from images to logits, by a number of steps of RK4."""
+    """A function from images to logits: the network, solved with a number of steps of RK4."""
     solver = SolverSettings(method="rk4", steps=steps)
     return lambda images: network(images, solver, adjoint=adjoint)
 
@@ -101,7 +105,7 @@ def cost(system: str, depth: int, network: Callable[[Tensor], Tensor], split: Sp
     Args:
         system: its name.
         depth: its depth.
-        network: from images to logits.
+        network: a function from images to logits.
         split: the batch.
     """
     with count_activations() as activations:
@@ -121,8 +125,8 @@ def draw(points: list[Point], path: Path) -> None:
     """Draw memory and time against depth.
 
     Args:
-        points: what was measured.
-        path: of the SVG file.
+        points: the measurements.
+        path: the SVG file.
     """
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     memory_axes, time_axes = figure.subplots(1, 2)
@@ -166,7 +170,7 @@ def _slopes(points: list[Point]) -> Table:
 
 
 def _seconds(network: Callable[[Tensor], Tensor], split: Split) -> float:
-    """The processor's time for one training step; the gradients, which add up, are of no interest."""
+    """The processor time of one training step. The gradients add up, which does not matter here."""
     started = time.process_time()
     F.cross_entropy(network(split.images), split.labels).backward()  # type: ignore[no-untyped-call]
     return time.process_time() - started

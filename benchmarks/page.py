@@ -1,6 +1,6 @@
-"""The picture of the service's page in docs/figures: ``python -m benchmarks.page``; it needs Chromium.
+"""The screenshot of the service's page in docs/figures: ``python -m benchmarks.page``. It needs Chromium.
 
-The digit is the one that the page begins with; a loose solve reads it otherwise than a tight one.
+The screenshot shows the first digit of the page. A loose solve and a tight solve give different answers for it.
 """
 
 import io
@@ -15,11 +15,11 @@ from benchmarks.serving.servers import ours, running
 
 WIDTH, HEIGHT = 1280, 1220
 NOTCHES = 12
-"""Of the slider, by which it is solved more tightly than by default."""
+"""Steps of the slider from the page's first tolerance to the tighter tolerance of the screenshot."""
 
 
 def main() -> None:
-    """Open the page, solve more tightly, and keep what is seen."""
+    """Open the page, choose a tighter tolerance, and write the screenshot."""
     path = find()
     if path is None:
         raise FileNotFoundError(MISSING)
@@ -34,7 +34,7 @@ def main() -> None:
         page.locator("#slider").blur()
         shown = page.screenshot()
         browser.close()
-    # A palette of 256 colours looks the same, and takes less than half the room.
+    # A palette of 256 colours looks the same, and the file is less than half as large.
     palette = Image.open(io.BytesIO(shown)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     palette.save(FOLDER / "page.png", optimize=True)
 

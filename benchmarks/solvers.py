@@ -1,7 +1,7 @@
-"""Training solver against test solver: each fitted ODE-Net by solvers that it was not fitted with.
+"""Validation errors of each fitted ODE-Net with solvers other than its training solver.
 
-A network that was fitted through one coarse solver may have learnt that solver's error along with the digits; then a
-*tighter* solve answers worse (Ott et al. 2021, arXiv 2007.15386). The first column leaves the solve out: the head
+A network that was fitted with one coarse solver may have learnt the error of that solver along with the digits. Then a
+*tighter* solve gives worse answers (Ott et al. 2021, arXiv 2007.15386). The first column has no solve at all: the head
 reads the state at t = 0.
 
     python -m benchmarks.solvers
@@ -32,10 +32,10 @@ SOLVERS = (
 
 
 def errors(artifact: Artifact, validation: Split) -> Iterator[float]:
-    """The validation error of an ODE-Net by each of the solvers.
+    """The validation error of an ODE-Net with each of the solvers.
 
     Args:
-        artifact: of a network with an ODE.
+        artifact: an artifact of a network with an ODE.
         validation: the images and labels.
     """
     backend = OnnxBackend(artifact.folder, artifact.manifest.methods)
@@ -45,7 +45,7 @@ def errors(artifact: Artifact, validation: Split) -> Iterator[float]:
 
 
 def trained_by(artifact: Artifact) -> str:
-    """The training solver in short."""
+    """A short description of the training solver."""
     solver = artifact.manifest.recipe["solver"]
     if solver["gradient"] == "adjoint":
         return f"{AdjointGradient.model_validate(solver).settings}, adjoint"
@@ -59,7 +59,7 @@ def main(
         list[Path] | None, typer.Argument(help="Models folders.  [default: fitted and ablations]")
     ] = None,
 ) -> None:
-    """Print, for the newest version of each ODE-Net, its validation error by each solver, as Markdown."""
+    """Print the validation error of the newest version of each ODE-Net with each solver, as Markdown."""
     validation = load().validation
     headings = ["name", "fitted by", *("no solve" if solver is None else str(solver) for solver in SOLVERS)]
     typer.echo(f"| {' | '.join(headings)} |")

@@ -1,10 +1,14 @@
-"""The digits that the service's page offers: ``python -m benchmarks.sprite``.
+"""The sample digits of the service's page: ``python -m benchmarks.sprite``.
 
-They are from MNIST's validation split, which the network was not fitted on: the first of each digit, the one that the
-page begins with, and those of which the network that ships is least certain at its default solver. The page begins with
-a digit that the loose solve which it begins by reads wrongly, and the default one, more certain of it than of others
-such, and a tight one rightly.
-Drawn side by side into one PNG, with their labels beside it.
+The digits are from MNIST's validation split, which the network was not fitted on. They are the first image of each
+digit, the image that the page shows first, and the images that the shipped network is least certain of at its default
+solver.
+
+The image that the page shows first makes the effect of the tolerance visible: the loose solve, at the page's first
+tolerance, classifies it wrongly, and the default solve and a tight solve classify it correctly. Among such images we
+take the one that the default solve is most certain of.
+
+The program draws the digits side by side into one PNG, and writes their labels into a JSON file.
 """
 
 import json
@@ -25,18 +29,18 @@ ROOT = Path(__file__).parents[1]
 FITTED = ROOT / "models" / "fitted" / "odenet-mnist"
 STATIC = ROOT / "service" / "web" / "static"
 HARD = 13
-LOOSE = SolverSettings.adaptive("heun2", 1.0)  # by which the page begins
+LOOSE = SolverSettings.adaptive("heun2", 1.0)  # the page's first setting
 TIGHT = SolverSettings.adaptive("dopri5", 1e-5)
 COLUMNS = 12
 
 
 class Chosen(NamedTuple):
-    """Rows of a split.
+    """Row indices of the chosen images in a split.
 
     Attributes:
-        first: of each digit.
-        begin: the one that the page begins with.
-        hard: those that the network is least certain of.
+        first: the first image of each digit.
+        begin: the image that the page shows first.
+        hard: the images that the network is least certain of.
     """
 
     first: list[int]
@@ -45,15 +49,15 @@ class Chosen(NamedTuple):
 
 
 def choose(split: Split) -> Chosen:
-    """The digits that the page offers.
+    """Choose the sample digits of the page.
 
     Raises:
-        FileNotFoundError: no version of the network is there.
-        ValueError: no digit is read wrongly by the loose solve, and rightly by the others.
+        FileNotFoundError: the folder has no version of the network.
+        ValueError: there is no digit that the loose solve classifies wrongly, and the other two correctly.
     """
     folder = newest(FITTED)
     if folder is None:
-        raise FileNotFoundError(f"{FITTED}: no version of the network is there")
+        raise FileNotFoundError(f"{FITTED}: has no version of the network")
     manifest = artifacts.read(folder).manifest
     backend, images, labels = OnnxBackend(folder, manifest.methods), split.images.numpy(), split.labels.numpy()
     loose, default, tight = (classify(backend, images, solver) for solver in (LOOSE, manifest.default_solver, TIGHT))
@@ -61,7 +65,7 @@ def choose(split: Split) -> Chosen:
     certainty = default.probabilities(manifest.temperature).max(axis=1)
     shows = (loose.digits != labels) & (default.digits == labels) & (tight.digits == labels)
     if not shows.any():
-        raise ValueError(f"{folder}: no digit shows what a tolerance does")
+        raise ValueError(f"{folder}: no digit is wrong in the loose solve and right in the default and the tight solve")
     begin = int(np.argmax(np.where(shows, certainty, 0)))
     hard = np.argsort(certainty, kind="stable")[:HARD].tolist()
     return Chosen(first, begin, hard)
@@ -75,13 +79,13 @@ def main() -> None:
     images = split.images.numpy()[chosen]
     rows = [np.hstack(list(images[start : start + COLUMNS])) for start in range(0, len(chosen), COLUMNS)]
     Image.fromarray(np.vstack(rows)).save(STATIC / "digits.png", optimize=True)
-    told = {
+    description = {
         "columns": COLUMNS,
         "labels": split.labels[chosen].tolist(),
         "easy": len(first),
         "begin": len(first),
     }
-    (STATIC / "digits.json").write_text(json.dumps(told) + "\n", encoding="utf-8")
+    (STATIC / "digits.json").write_text(json.dumps(description) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

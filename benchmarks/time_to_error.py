@@ -1,20 +1,23 @@
-"""Time to a validation error, beside torchdiffeq's own example on MNIST.
+"""Training time to a validation error, compared with torchdiffeq's own example on MNIST.
 
-Claimed: a fit by this project's recipe reaches 0.5 % on the validation split in at most a tenth of the time that an
-ODE-Net takes that is trained as torchdiffeq's example trains one (R. T. Q. Chen, https://github.com/rtqichen/torchdiffeq,
-examples/odenet_mnist.py, with its defaults: see `Example`). Measured one after the other, on the same threads of one
-machine, the same fit split and in float32 or what the recipe says. The clock is the processor's, all threads together,
-so that what else the machine does matters little; it runs while either trains, and stands still while either validates,
-which both do after each epoch, by the same function on the same digits. The example is stopped
-when it has had ten times the seconds; it is then validated once more.
+The claim: a fit with this project's recipe reaches a validation error of 0.5 % in at most a tenth of the time of an
+ODE-Net that is trained like torchdiffeq's example (R. T. Q. Chen, https://github.com/rtqichen/torchdiffeq,
+examples/odenet_mnist.py, with its defaults: see `Example`).
+
+We train one after the other, with the same number of threads on one machine and on the same fit split, in float32 or in
+the precision of the recipe. We count processor time, summed over all threads, so that other load on the machine matters
+little. The clock runs during training, and stops during validation. Both validate after each epoch, with the same
+function on the same digits. We stop the example after ten times the seconds of our fit, and validate it once more.
 
     python -m benchmarks.time_to_error [--recipe FILE] [--target ERROR] [--factor TIMES] [--threads THREADS]
 
-What differs is everything that makes a fit fast: the recipe's network (the default one has a stem of a tenth of the
-cost, and 114,314 parameters beside 208,266), its few evaluations, augmentation, optimiser, precision, and a schedule
-that is made for the target, where the example's is made for 160 epochs. One seed of each.
+The two fits differ in everything that makes a fit fast: the network (the stem of the default recipe costs a tenth, and
+its network has 114,314 parameters, against 208,266), the number of evaluations, the augmentation, the optimiser, the
+precision, and the schedule, which is made for the target, while the example's is made for 160 epochs. We run one seed
+of each.
 
-Writes docs/figures/time-to-error.svg. Takes eleven times what the recipe takes to reach the error, and the validations.
+Writes docs/figures/time-to-error.svg. Takes eleven times as long as the recipe takes to reach the error, plus the time
+of the validations.
 """
 
 import copy
@@ -50,16 +53,16 @@ FIGURE = figures.FOLDER / "time-to-error.svg"
 SEED = 0
 OURS, EXAMPLE = "this project", "torchdiffeq's example"
 UNSCALED = Normalisation(0.0, 1.0)
-"""The example only brings pixels to 0..1."""
+"""The example only scales pixels to 0..1."""
 
 
 class Sample(NamedTuple):
-    """A validation.
+    """The result of a validation.
 
     Attributes:
-        seconds: of the processor, spent on training before it.
-        epochs: passes over the fit split before it.
-        error: the share of rows of the validation split that are wrong.
+        seconds: processor time of the training before the validation.
+        epochs: passes over the fit split before the validation.
+        error: the share of wrong rows in the validation split.
     """
 
     seconds: float
@@ -71,11 +74,11 @@ class Sample(NamedTuple):
 
 
 class Trainer(Protocol):
-    """What the clock runs for.
+    """A training that `race` can time.
 
     Attributes:
-        epochs: after which it ends.
-        batches: in an epoch.
+        epochs: the number of epochs.
+        batches: the number of batches per epoch.
     """
 
     epochs: int
@@ -89,10 +92,10 @@ class Trainer(Protocol):
 
 
 class Ours:
-    """A fit by a recipe.
+    """A fit with a recipe.
 
     Args:
-        fit: which, at its beginning.
+        fit: a fit that has not started.
     """
 
     def __init__(self, fit: Fit) -> None:
@@ -102,25 +105,25 @@ class Ours:
         self._fit = fit
 
     def validate(self) -> float:
-        """The error rate, by the recipe's validation solver."""
+        """The error rate with the recipe's validation solver."""
         return self._fit.validate().error
 
 
 class Convolution(nn.Module):
-    """A 3x3 convolution over the channels of x and a channel of the time, concatenated as the example does."""
+    """A 3x3 convolution over the channels of x and a channel for the time, concatenated like in the example."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(CHANNELS + 1, CHANNELS, 3, padding=1)
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        """Convolve ``[rows, 64, height, width]`` at the time, a scalar."""
+        """Convolve ``[rows, 64, height, width]`` at a time, which is a scalar."""
         convolved: Tensor = self.conv(torch.cat([t.expand(len(x), 1, *x.shape[2:]), x], dim=1))
         return convolved
 
 
 class Solve(nn.Module):
-    """The example's ODE block: from the state at 0 to that at 1, the whole batch with the same steps."""
+    """The example's ODE block: it solves from t = 0 to t = 1, with the same steps for the whole batch."""
 
     tolerance = 1e-3
 
@@ -130,7 +133,7 @@ class Solve(nn.Module):
         self.conv1, self.conv2 = Convolution(), Convolution()
 
     def forward(self, z: Tensor) -> Tensor:
-        """Solve from ``[rows, 64, 6, 6]``; its gradient goes through the solver, as it does in the example."""
+        """Solve from a state ``[rows, 64, 6, 6]``. The gradient goes through the solver, like in the example."""
         times = torch.tensor([0.0, 1.0], dtype=z.dtype, device=z.device)
         _, end = odeint(self._derivative, z, times, rtol=self.tolerance, atol=self.tolerance, method="dopri5")
         solved: Tensor = end
@@ -145,15 +148,15 @@ class Solve(nn.Module):
 
 @dataclass
 class Example:
-    """Torchdiffeq's example: its network, of 208,266 parameters, and its training, with its defaults.
+    """Torchdiffeq's example with its defaults: its network, of 208,266 parameters, and its training.
 
-    SGD with momentum in batches of 128, whose rate falls to a tenth after epochs 60, 100 and 140 of 160, on random
-    crops out of the picture with four pixels of black around it. The digits lie in memory and a batch is cropped as
-    one, which is faster than the example's own loader.
+    The training is SGD with momentum in batches of 128. The learning rate falls to a tenth after epochs 60, 100 and 140
+    of 160. Each image is a random crop of the picture padded with four black pixels. We keep the digits in memory and
+    crop a whole batch at once, which is faster than the example's own loader.
 
     Args:
-        dataset: what to fit.
-        seed: of the initial weights, the order of the rows and the crops.
+        dataset: the data to fit.
+        seed: for the initial weights, the order of the rows and the crops.
     """
 
     dataset: Dataset
@@ -178,8 +181,8 @@ class Example:
         """Train for an epoch; after each batch, yield its mean loss."""
         images, labels = self.dataset.fit
         order = torch.randperm(len(labels), generator=self.generator)
-        for rows in order[: self.batches * self.batch_size].chunk(self.batches):
-            loss = F.cross_entropy(self.network(self.crop(images[rows])), labels[rows])
+        for indices in order[: self.batches * self.batch_size].chunk(self.batches):
+            loss = F.cross_entropy(self.network(self.crop(images[indices])), labels[indices])
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
@@ -187,27 +190,27 @@ class Example:
             yield loss.detach()
 
     def crop(self, images: Tensor) -> Tensor:
-        """Crop each picture at its own random place; ``[rows, 28, 28]`` both."""
+        """Crop each image ``[rows, 28, 28]`` at its own random offset, to the same shape."""
         padded = F.pad(images, [self.padding] * 4)
         corners = torch.randint(2 * self.padding + 1, (2, len(images), 1), generator=self.generator)
         y, x = corners + torch.arange(SIDE)
         return padded[torch.arange(len(images))[:, None, None], y[:, :, None], x[:, None, :]]
 
     def validate(self) -> float:
-        """The error rate, by the solver that it is trained with."""
+        """The error rate with the training solver."""
         images, labels = self.dataset.validation
-        backend = TorchBackend(copy.deepcopy(self.network))  # which freezes what it is given
+        backend = TorchBackend(copy.deepcopy(self.network))  # the backend freezes the parameters of its network
         answer = classify(backend, images.numpy(), None, VALIDATION_BATCH)
         return float((answer.digits != labels.numpy()).mean())
 
 
 def race(trainer: Trainer, target: float, limit: float = math.inf) -> Iterator[Sample]:
-    """Train until a validation error, the last epoch or a limit of time, and validate after each epoch and at the end.
+    """Train until a validation error, the last epoch or a time limit; validate after each epoch and at the end.
 
     Args:
-        trainer: at its beginning.
-        target: the error to reach.
-        limit: seconds of the processor for training; the batch in which they end is the last.
+        trainer: a training that has not started.
+        target: the validation error to reach.
+        limit: seconds of processor time for training; training stops after the batch that exceeds them.
     """
     seconds = 0.0
     for epoch in range(trainer.epochs):
@@ -224,12 +227,12 @@ def race(trainer: Trainer, target: float, limit: float = math.inf) -> Iterator[S
 
 
 def verdict(ours: Sample, example: Sample, target: float) -> str:
-    """How many times as long the example took.
+    """A sentence that says how many times as long the example took.
 
     Args:
-        ours: the end of the fit by the recipe, which has reached the target.
-        example: the end of the example, whether or not it has.
-        target: the error to reach.
+        ours: the last validation of the fit with the recipe, which reached the target.
+        example: the last validation of the example, which may not have reached the target.
+        target: the validation error to reach.
     """
     times = f"{example.seconds / ours.seconds:.1f} times"
     if example.error <= target:
@@ -241,10 +244,10 @@ def draw(ours: list[Sample], example: list[Sample], target: float, path: Path) -
     """Draw the validation error over the seconds of training.
 
     Args:
-        ours: the fit by the recipe.
-        example: torchdiffeq's example.
-        target: the error to reach.
-        path: of the SVG file.
+        ours: the validations of the fit with the recipe.
+        example: the validations of torchdiffeq's example.
+        target: the validation error to reach.
+        path: the SVG file.
     """
     figure = Figure(figsize=(6, 3.8), layout="constrained")
     axes = figure.subplots()
@@ -262,24 +265,24 @@ def main(
     recipe: Annotated[Path, typer.Option(help="The recipe's TOML file.")] = RECIPES / "quick.toml",
     target: Annotated[float, typer.Option(min=0, max=1, help="The validation error to reach.")] = 0.005,
     factor: Annotated[
-        float, typer.Option(min=0, help="After how many times our seconds the example is stopped.")
+        float, typer.Option(min=0, help="Stop the example after this many times the seconds of our fit.")
     ] = 10.0,
-    threads: Annotated[int, typer.Option(min=1, help="That compute.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 1,
 ) -> None:
-    """Fit until a validation error, then train torchdiffeq's example until it or for so many times the seconds."""
+    """Fit until a validation error; then train torchdiffeq's example until the same error or its time limit."""
     try:
-        told = read_recipe(recipe)
+        settings = read_recipe(recipe)
     except RecipeError as refusal:
         raise typer.BadParameter(str(refusal)) from refusal
     torch.set_num_threads(threads)
     console = Console(highlight=False)
     dataset = load()
-    ours = _told(console, OURS, race(Ours(Fit(told, dataset, torch.device("cpu"), SEED)), target))
+    ours = _printed(console, OURS, race(Ours(Fit(settings, dataset, torch.device("cpu"), SEED)), target))
     if ours[-1].error > target:
         console.print(f"{recipe} ends without reaching {target:.2%}")
         raise typer.Exit(1)
-    example = _told(console, EXAMPLE, race(Example(dataset, SEED), target, factor * ours[-1].seconds))
-    table = Table("", "processor seconds", "epochs", "of them an epoch", "validation error")
+    example = _printed(console, EXAMPLE, race(Example(dataset, SEED), target, factor * ours[-1].seconds))
+    table = Table("", "processor seconds", "epochs", "seconds an epoch", "validation error")
     for name, (seconds, epochs, error) in ((OURS, ours[-1]), (EXAMPLE, example[-1])):
         table.add_row(name, f"{seconds:,.1f}", f"{epochs:.2f}", f"{seconds / epochs:,.1f}", f"{error:.2%}")
     console.print(table)
@@ -287,8 +290,8 @@ def main(
     draw(ours, example, target, FIGURE)
 
 
-def _told(console: Console, name: str, samples: Iterator[Sample]) -> list[Sample]:
-    """The samples of a race, each said as it comes."""
+def _printed(console: Console, name: str, samples: Iterator[Sample]) -> list[Sample]:
+    """Print each sample of a race as it comes, and return them all."""
     seen = []
     for sample in samples:
         console.print(f"{name}: {sample}")

@@ -1,1 +1,1 @@
-"""What makes the site of docs/: the reference, out of the code that it is about, and formulas that need no network."""
+"""Parts of the documentation site: reference pages that are generated from the code, and formulas as MathML."""

@@ -1,4 +1,4 @@
-"""The reference of an artifact's files, out of ``models.artifact``."""
+"""The reference page of an artifact's files, generated from ``models.artifact``."""
 
 from handbook.schema import Schema, section, sections
 from models.artifact import Manifest, Profile
@@ -29,4 +29,4 @@ def page() -> str:
         schema = form.model_json_schema()
         shared |= schema.get("$defs", {})
         parts.append(f"## `{file}`\n\n{section(schema)}\n")
-    return "".join([*parts, "## Parts of both\n\n", *sections(shared)])
+    return "".join([*parts, "## Types in both files\n\n", *sections(shared)])

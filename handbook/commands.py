@@ -1,4 +1,4 @@
-"""The reference of the command lines, out of the programs."""
+"""The reference page of the command lines, generated from the programs."""
 
 import io
 import re
@@ -38,30 +38,30 @@ TARGET = re.compile(r"^([a-z-]+):.*##\s+(.*)$", re.MULTILINE)
 
 def page() -> str:
     """The page, in Markdown."""
-    told = table(("target", ""), [(f"`{target}`", text) for target, text in targets().items()])
+    make = table(("target", ""), [(f"`{target}`", text) for target, text in targets().items()])
     predict = f"### `python -m service predict`\n\n```text\n{parser().format_help().strip()}\n```\n\n"
     service = [_command(name, command) for name, command in COMMANDS.items()]
-    return "".join([HEAD, told, SERVICE, predict, *service, _training()])
+    return "".join([HEAD, make, SERVICE, predict, *service, _training()])
 
 
 def targets() -> dict[str, str]:
-    """The targets of the Makefile, with what they are for."""
+    """The targets of the Makefile, each with its description."""
     return dict(TARGET.findall(MAKEFILE.read_text(encoding="utf-8")))
 
 
 def _command(name: str, command: type[BaseModel]) -> str:
     if issubclass(command, Settings):
-        told = f"{command.__doc__} It takes the same settings."
+        text = f"{command.__doc__} It takes the same settings."
     else:
-        told = f"```text\n{_help(command)}\n```"
-    return f"### `python -m service {name}`\n\n{told}\n\n"
+        text = f"```text\n{_help(command)}\n```"
+    return f"### `python -m service {name}`\n\n{text}\n\n"
 
 
 def _help(command: type[BaseModel]) -> str:
-    """What a command says of itself by ``--help``."""
-    with redirect_stdout(io.StringIO()) as told, suppress(SystemExit):
+    """The output of a command with ``--help``."""
+    with redirect_stdout(io.StringIO()) as output, suppress(SystemExit):
         CliApp.run(command, cli_args=["--help"])
-    return told.getvalue().strip()
+    return output.getvalue().strip()
 
 
 def _training() -> str:

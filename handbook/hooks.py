@@ -1,4 +1,4 @@
-"""What MkDocs calls while it builds the site (``hooks`` in mkdocs.yml)."""
+"""Functions that MkDocs calls while it builds the site (``hooks`` in mkdocs.yml)."""
 
 import re
 from html import unescape
@@ -17,21 +17,21 @@ GENERATED = {
     "reference/metrics.md": metrics.page,
     "reference/artifact.md": artifact.page,
 }
-"""The pages that are made out of the code, each with what writes it."""
+"""The generated pages, each with the function that writes it."""
 
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\(?P<open>[(\[])(?P<formula>.*?)\\[)\]]</(span|div)>', re.DOTALL)
-"""A formula as pymdownx.arithmatex leaves it."""
+"""A formula in the output of pymdownx.arithmatex."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are made out of the code."""
+    """Add the generated pages."""
     for path, write in GENERATED.items():
         files.append(File.generated(config, path, content=write()))
     return files
 
 
-def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 (by name)
-    """Turn formulas into MathML, which browsers show without a script or a font of ours."""
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 (MkDocs passes them by name)
+    """Turn formulas into MathML, which browsers show without a script or an additional font."""
     return FORMULA.sub(_mathml, html)
 
 

@@ -1,4 +1,4 @@
-"""The reference of the HTTP interface, out of the service's OpenAPI document."""
+"""The reference page of the HTTP interface, generated from the service's OpenAPI document."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ have pages of their own. [Ask for a prediction](../howto/ask.md) has examples.
 
 """
 SMALLEST = "mlp"
-"""The model that loads the fastest. The document is the same whichever are served."""
+"""The model that loads the fastest. The document does not depend on the models."""
 
 
 def page() -> str:
@@ -29,7 +29,7 @@ def page() -> str:
 
 
 def openapi() -> dict[str, Any]:
-    """The document."""
+    """The OpenAPI document of the service."""
     with TemporaryDirectory() as folder:
         (Path(folder) / SMALLEST).symlink_to(Path(Settings.model_fields["models"].default) / SMALLEST)
         return create_app(Settings(models=Path(folder), model=SMALLEST, workers=1)).openapi()
@@ -45,7 +45,7 @@ def _route(method: str, path: str, route: dict[str, Any]) -> str:
         ]
         parts.append(table(("parameter", "", ""), rows))
     if body := route.get("requestBody"):
-        bodies = [(f"`{media}`", kind(told.get("schema", {}))) for media, told in body["content"].items()]
+        bodies = [(f"`{media}`", kind(content.get("schema", {}))) for media, content in body["content"].items()]
         parts.append(table(("body", ""), bodies))
     answers = [
         (f"`{status}`", ", ".join(_answer(answer)), answer["description"])
@@ -60,4 +60,4 @@ def _description(parameter: dict[str, Any]) -> str:
 
 
 def _answer(answer: dict[str, Any]) -> list[str]:
-    return [f"`{media}`: {kind(told.get('schema', {}))}" for media, told in answer.get("content", {}).items()]
+    return [f"`{media}`: {kind(content.get('schema', {}))}" for media, content in answer.get("content", {}).items()]

@@ -1,4 +1,4 @@
-"""The reference of the metrics, out of ``service.telemetry.metrics``."""
+"""The reference page of the metrics, generated from ``service.telemetry.metrics``."""
 
 from prometheus_client import Counter, Histogram
 from prometheus_client.metrics import MetricWrapperBase
@@ -25,14 +25,14 @@ def page() -> str:
 
 
 def metrics() -> list[MetricWrapperBase]:
-    """All of them. What the library tells by its public face leaves out the labels of those that were never used."""
+    """All metrics. The library's public interface is no help here, because it omits the labels of unused metrics."""
     found = vars(Metrics()).values()
     flat = [each for value in found for each in (value if isinstance(value, list) else [value])]
     return [each for each in flat if isinstance(each, MetricWrapperBase)]
 
 
 def name(metric: MetricWrapperBase) -> str:
-    """As it is asked for."""
+    """The name of a metric in queries."""
     return f"{metric._name}_total" if isinstance(metric, Counter) else metric._name
 
 

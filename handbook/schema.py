@@ -1,4 +1,4 @@
-"""JSON Schema, as pydantic writes it, told in Markdown."""
+"""Markdown for JSON Schemas of pydantic."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,14 +11,14 @@ BOUNDS = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at
 
 
 def sections(schemas: Mapping[str, Schema]) -> Iterator[str]:
-    """A section for each schema, by name: what it is, and its fields."""
+    """One section for each schema, sorted by name, with its description and its fields."""
     for name, schema in sorted(schemas.items(), key=lambda item: title(item[0]).lower()):
         yield f"### {title(name)}\n\n{section(schema)}\n"
 
 
 def section(schema: Schema) -> str:
-    """What an object is, and a table of its fields."""
-    text, told = _docstring(schema)
+    """The description of an object, and a table of its fields."""
+    text, attributes = _docstring(schema)
     if "properties" not in schema:
         return f"{text}\n\n{kind(schema)}\n"
     required = schema.get("required", ())
@@ -26,7 +26,7 @@ def section(schema: Schema) -> str:
         (
             f"`{name}`" + (", required" if name in required else ""),
             kind(field) + default(field),
-            prose(field.get("description") or told.get(name, "")),
+            prose(field.get("description") or attributes.get(name, "")),
         )
         for name, field in schema["properties"].items()
     ]
@@ -34,7 +34,7 @@ def section(schema: Schema) -> str:
 
 
 def prose(text: str) -> str:
-    """A description, with nothing in it that Markdown takes for a tag."""
+    """A description in which Markdown finds no HTML tags."""
     return text.replace("<", "&lt;")
 
 
@@ -45,7 +45,7 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def kind(schema: Schema) -> str:
-    """The type of what a schema describes, with its limits."""
+    """The type that a schema describes, with its limits."""
     if "$ref" in schema:
         name = title(schema["$ref"].rpartition("/")[2])
         return f"[{name}](#{name.lower()})"
@@ -65,12 +65,12 @@ def kind(schema: Schema) -> str:
 
 
 def default(schema: Schema) -> str:
-    """What a field is where it is left out, if that is a value."""
+    """The default of a field, if it is a value."""
     return f"; default `{schema['default']}`" if schema.get("default") not in (None, [], ()) else ""
 
 
 def title(name: str) -> str:
-    """The name of a schema; of those that share one, pydantic names the module too."""
+    """The name of a schema. If several schemas share a name, pydantic adds the module, which we put behind the name."""
     module, _, own = name.rpartition("__")
     return f"{own}-{module.replace('__', '-')}" if module else own
 
@@ -90,10 +90,10 @@ def _base(schema: Schema) -> str:
 
 
 def _docstring(schema: Schema) -> tuple[str, dict[str, str]]:
-    """A description without its section of attributes, and those."""
-    told = parse(schema.get("description", ""))
-    attributes = {each.arg_name: " ".join((each.description or "").split()) for each in told.params}
-    return told.description or "", attributes
+    """Split a description into the text and the descriptions of its attributes."""
+    parsed = parse(schema.get("description", ""))
+    attributes = {each.arg_name: " ".join((each.description or "").split()) for each in parsed.params}
+    return parsed.description or "", attributes
 
 
 def _cell(text: str) -> str:

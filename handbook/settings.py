@@ -1,4 +1,4 @@
-"""The reference of the settings, out of ``service.settings``."""
+"""The reference page of the settings, generated from ``service.settings``."""
 
 from pathlib import Path
 

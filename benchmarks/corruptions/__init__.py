@@ -1,1 +1,1 @@
-"""Corrupted digits, after MNIST-C (Mu and Gilmer 2019, arXiv 1906.02337), and how often each network errs on them."""
+"""The errors of each network on corrupted digits, after MNIST-C (Mu and Gilmer 2019, arXiv 1906.02337)."""

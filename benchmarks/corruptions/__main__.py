@@ -1,11 +1,11 @@
-"""How often every network errs on corrupted digits, after MNIST-C (Mu and Gilmer 2019, arXiv 1906.02337).
+"""The errors of every network on corrupted digits, after MNIST-C (Mu and Gilmer 2019, arXiv 1906.02337).
 
     python -m benchmarks.corruptions [--split test] [--rows ROWS] [--models FOLDER]
 
-Digits of a split, evenly spaced in it, are corrupted in 26 ways (`kinds`). Each network in the models folder reads them
-twice: as arrays of 28x28 as they are, and as pictures that the service decodes, ten times as large and grey, as PNG.
-A network with an ODE reads at three settings: its default, and as a request with `tolerance=1` or `tolerance=1e-3` is
-solved. A refused picture counts as an error, and so does a solve that does not converge.
+The program takes evenly spaced digits of a split and corrupts them in 26 ways (`kinds`). Each network in the models
+folder classifies them twice: as arrays of 28x28, and as grey PNG pictures of ten times the size, which the service
+decodes. A network with an ODE classifies them at three settings: its default, and the settings of a request with
+`tolerance=1` and with `tolerance=1e-3`. A refused picture and a solve that does not converge count as errors.
 
 Writes docs/figures/corruptions.svg.
 """
@@ -30,9 +30,11 @@ FIGURE = figures.FOLDER / "corruptions.svg"
 
 
 def main(
-    models: Annotated[Path, typer.Option(help="A folder of artifacts; of each the newest version.")] = MODELS,
+    models: Annotated[
+        Path, typer.Option(help="A folder of artifacts. The newest version of each is measured.")
+    ] = MODELS,
     split: Annotated[SplitName, typer.Option(help="The test split is for reporting.")] = SplitName.validation,
-    rows: Annotated[int, typer.Option(min=1, help="Digits of the split.")] = 1_000,
+    rows: Annotated[int, typer.Option(min=1, help="How many digits of the split.")] = 1_000,
 ) -> None:
     """Print the errors of every network on 26 kinds of corrupted digits, and draw docs/figures/corruptions.svg."""
     try:

@@ -1,4 +1,4 @@
-"""Blur: through glass, out of focus, by motion, by a zoom during the exposure.
+"""Blur: frosted glass, defocus, motion, and a zoom during the exposure.
 
 Each function takes levels ``[rows, 28, 28]`` of 0..1. The kinds are those of Hendrycks and Dietterich 2019
 (arXiv 1903.12261), the strengths those of MNIST-C.
@@ -20,16 +20,16 @@ ZOOMS = np.arange(1, 1.31, 0.03)
 
 
 def smoothed(levels: Levels, sigma: float) -> Levels:
-    """Images under a Gaussian filter, whose sigma is in pixels."""
+    """Apply a Gaussian filter to images; sigma is in pixels."""
     blurred: Levels = gaussian_filter(levels, (0, sigma, sigma))
     return blurred
 
 
 def glass_blur(levels: Levels, rng: np.random.Generator) -> Levels:
-    """Blur with sigma 0.7, let pixels change places with neighbours, twice, and blur again (MNIST-C's severity 1).
+    """Blur with sigma 0.7, swap pixels with neighbours in two passes, and blur again (MNIST-C's severity 1).
 
-    In a pass every pixel in turn changes places with the one above, the one to the left or the one between them, each
-    with a probability of one in eight, and otherwise stays.
+    In a pass, every pixel in turn is swapped with the pixel above, the pixel to the left, or the pixel above and to the
+    left. Each has a probability of one in eight; otherwise the pixel stays.
     """
     shuffled = smoothed(levels, GLASS_SIGMA)
     rows, height, width = shuffled.shape
@@ -53,16 +53,16 @@ def defocus_blur(levels: Levels, _rng: np.random.Generator) -> Levels:
 
 
 def streaked(levels: Levels, angle: Floats, sigma: float, length: int) -> Levels:
-    """Images that moved during the exposure.
+    """Blur images by a motion during the exposure.
 
-    As ImageMagick's motion blur, which MNIST-C calls, this has one end: a pixel is the mean of those that follow it in
-    the direction of the motion, with the weights of half a normal distribution.
+    Like ImageMagick's motion blur, which MNIST-C uses, the blur is one-sided: a pixel becomes the weighted mean of the
+    pixels that follow it in the direction of the motion. The weights are half of a normal distribution.
 
     Args:
         levels: ``[rows, 28, 28]``.
-        angle: of the motion, in radians, clockwise from the right; ``[rows, 1, 1]``.
-        sigma: of the weights, in pixels.
-        length: where the weights end, in pixels.
+        angle: the direction of the motion ``[rows, 1, 1]``, in radians, clockwise from the right.
+        sigma: the standard deviation of the weights, in pixels.
+        length: the distance at which the weights end, in pixels.
     """
     down, right = grid()
     steps = np.arange(length + 1)
@@ -73,7 +73,7 @@ def streaked(levels: Levels, angle: Floats, sigma: float, length: int) -> Levels
 
 
 def motion_blur(levels: Levels, rng: np.random.Generator) -> Levels:
-    """Streak with sigma 3 over 10 pixels, at up to 45 degrees from the horizontal (MNIST-C's severity 1)."""
+    """Blur by motion with sigma 3 over 10 pixels, up to 45 degrees from the horizontal (MNIST-C's severity 1)."""
     angle = between(-np.pi / 4, np.pi / 4, len(levels), rng)
     return streaked(levels, angle, MOTION_SIGMA, MOTION_LENGTH)
 

@@ -1,7 +1,7 @@
-"""Geometry: the digit sheared, scaled, turned, moved, warped.
+"""Geometry: shearing, scaling, rotation, translation and warping.
 
-Each function takes levels ``[rows, 28, 28]`` of 0..1; what comes in from outside the image is black. The kinds and
-their strengths are MNIST-C's.
+Each function takes levels ``[rows, 28, 28]`` of 0..1. Everything outside an image is black. The kinds and their
+strengths are MNIST-C's.
 """
 
 import numpy as np
@@ -20,26 +20,26 @@ WARP, WARP_SIGMA = 56, 19.6
 
 
 def shear(levels: Levels, rng: np.random.Generator) -> Levels:
-    """Move each line of pixels by 0.4 of its distance from the middle, to a side at random (MNIST-C's severity 2)."""
+    """Shift each line by 0.4 of its distance from the middle, left or right at random (MNIST-C's severity 2)."""
     down, right = grid()
     return sampled(levels, down, right + one_of((-SHEAR, SHEAR), len(levels), rng) * down)
 
 
 def scale(levels: Levels, _rng: np.random.Generator) -> Levels:
-    """Shrink to 0.7 of the size (MNIST-C's severity 3)."""
+    """Scale to 0.7 of the size (MNIST-C's severity 3)."""
     down, right = grid()
     return sampled(levels, down / SCALE, right / SCALE)
 
 
 def rotate(levels: Levels, rng: np.random.Generator) -> Levels:
-    """Turn by 0.4 radians, 23 degrees, to a side at random (MNIST-C's severity 2)."""
+    """Rotate by 0.4 radians (23 degrees), in a random direction (MNIST-C's severity 2)."""
     angle = one_of((-ANGLE, ANGLE), len(levels), rng)
     down, right = grid()
     return sampled(levels, down * np.cos(angle) - right * np.sin(angle), down * np.sin(angle) + right * np.cos(angle))
 
 
 def translate(levels: Levels, rng: np.random.Generator) -> Levels:
-    """Move by 3 pixels up or down and 3 to the left or right (MNIST-C's severity 3)."""
+    """Translate by 3 pixels up or down, and by 3 pixels left or right (MNIST-C's severity 3)."""
     down, right = grid()
     shifts = (one_of((-SHIFT, SHIFT), len(levels), rng) for _ in range(2))
     return sampled(levels, *(place + shift for place, shift in zip((down, right), shifts, strict=True)))
@@ -48,14 +48,14 @@ def translate(levels: Levels, rng: np.random.Generator) -> Levels:
 def elastic_transform(levels: Levels, rng: np.random.Generator) -> Levels:
     """Move three corners of a square by up to 2.8 pixels each way, and warp smoothly (MNIST-C's severity 1).
 
-    The image follows the corners by an affine map. The warp (Simard, Steinkraus and Platt 2003, *Best Practices for
-    Convolutional Neural Networks*) is a field of random displacements under a Gaussian filter of sigma 19.6, times 56:
-    so wide a filter leaves about a pixel, nearly the same everywhere.
+    The image follows the corners with an affine map. The warp (Simard, Steinkraus and Platt 2003, *Best Practices for
+    Convolutional Neural Networks*) is a field of random displacements, smoothed with a Gaussian filter of sigma 19.6
+    and multiplied by 56. After such a wide filter, the displacement is about one pixel, and nearly the same everywhere.
     """
     rows = len(levels)
     moved = CORNERS + rng.uniform(-CORNER_SHIFT, CORNER_SHIFT, (rows, 3, 2))
     with_one = np.concatenate((moved, np.ones((rows, 3, 1))), axis=2)
-    back = np.linalg.solve(with_one, np.broadcast_to(CORNERS, moved.shape))  # from the image to where it came from
+    back = np.linalg.solve(with_one, np.broadcast_to(CORNERS, moved.shape))  # from a pixel of the result to its source
     down, right = grid()
     warps = (WARP * smoothed(rng.uniform(-1, 1, levels.shape), WARP_SIGMA) for _ in range(2))
     down, right = (place + warp for place, warp in zip((down, right), warps, strict=True))

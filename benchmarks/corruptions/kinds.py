@@ -1,7 +1,7 @@
 """The kinds of corruption: 26 of the 31 that the authors of MNIST-C considered (Mu and Gilmer 2019, arXiv 1906.02337).
 
 The authors published 15 of the 31 kinds as the dataset MNIST-C (`CHOSEN`). Their program, google-research/mnist-c on
-GitHub, has all 31, and a default severity for each. Our 26 kinds are written anew from what each kind does, at these
+GitHub, has all 31, and a default severity for each. We wrote our 26 kinds from the description of each kind, at these
 severities. Five kinds are left out:
 
 - *pessimal noise* needs a matrix that the authors computed from fitted networks;
@@ -69,7 +69,7 @@ def corrupt(kind: str, images: Images, seed: int) -> Images:
     Args:
         kind: a name of `KINDS`.
         images: ``[rows, 28, 28]`` of uint8, white ink on black; at least one row.
-        seed: for what the kind draws at random; the same seed gives the same images.
+        seed: the seed of the random numbers; the same seed gives the same images.
 
     Returns:
         uint8 ``[rows, 28, 28]``.

@@ -1,4 +1,4 @@
-"""How often the networks err on the digits of a kind: as arrays, and as pictures that the service decodes."""
+"""The errors of the networks on one kind of digits: as arrays, and as pictures that the service decodes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +31,10 @@ class Network:
     """A network, and the settings of its solver.
 
     Attributes:
-        name: of the artifact.
-        solvers: the settings by their names, "loose", "default" and "tight"; a network without an ODE has the name
-            "default" alone, and no setting.
-        backend: what runs the network.
+        name: the name of the artifact.
+        solvers: the settings by name: "loose", "default" and "tight". A network without an ODE has only "default",
+            which is None.
+        backend: runs the network.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Network:
 
 @dataclass(frozen=True)
 class Errors:
-    """How often each network errs on one kind of digits.
+    """The errors of each network on one kind of digits.
 
     Attributes:
         kind: the name of the kind.
-        raw: the share of wrong digits from arrays, for each setting of each network in turn.
-        pictures: the same from pictures, of which a refused one counts as wrong.
-        refused: the share of pictures that the service refuses, whatever the network.
+        raw: the share of wrong answers for arrays, for each setting of each network in turn.
+        pictures: the share of wrong answers for pictures, likewise. A refused picture counts as wrong.
+        refused: the share of pictures that the service refuses; it does not depend on the network.
     """
 
     kind: str
@@ -60,7 +60,7 @@ class Errors:
 
 
 def open_networks(models: Path) -> list[Network]:
-    """The newest version of every network in a models folder, in the order of their names.
+    """Open the newest version of every network in a models folder, in the order of their names.
 
     Raises:
         ArtifactError: an artifact cannot be trusted or read.
@@ -70,7 +70,7 @@ def open_networks(models: Path) -> list[Network]:
 
 
 def _open(folder: Path) -> Network:
-    """A network with its default setting and, where it has an ODE, those that a loose and a tight request get."""
+    """Open a network with its default setting and, if it has an ODE, the settings of a loose and a tight request."""
     artifact = artifacts.read(folder)
     manifest, profile = artifact.manifest, artifact.profile
     solvers = {DEFAULT: manifest.default_solver}
@@ -84,9 +84,9 @@ def measure(kind: str, networks: list[Network], images: Images, labels: Digits) 
     """Measure every network on the digits of one kind.
 
     Args:
-        kind: its name.
-        networks: at least one.
-        images: ``[rows, 28, 28]``, corrupted already.
+        kind: the name of the kind.
+        networks: at least one network.
+        images: the corrupted digits, ``[rows, 28, 28]``.
         labels: ``[rows]``.
     """
     decoded, shown = through_service(images)
@@ -100,9 +100,9 @@ def measure(kind: str, networks: list[Network], images: Images, labels: Digits) 
 
 
 def answer(network: Network, images: Images) -> Digits:
-    """The digits that a network reads at each of its settings, ``[settings, rows]``.
+    """Classify images with a network at each of its settings; the digits are ``[settings, rows]``.
 
-    The state at t = 0 is computed once for all settings. A solve that does not converge gives -1, which is no digit.
+    The state at t = 0 is computed once for all settings. A solve that does not converge gives -1.
     """
     backend, batches = network.backend, []
     for start in range(0, len(images), BATCH_SIZE):
@@ -120,13 +120,13 @@ def _digits(backend: OnnxBackend, z: Floats, solver: SolverSettings | None) -> D
 
 
 def through_service(images: Images) -> tuple[Images, Mask]:
-    """What the service makes of digits that are sent as pictures.
+    """Send digits through the service's decoder as pictures.
 
-    Each is enlarged ten times by bicubic interpolation, to 280x280 grey pixels, and sent as a PNG.
+    Each digit is enlarged ten times with bicubic interpolation, to 280x280 grey pixels, and encoded as a PNG.
 
     Returns:
-        The digits that the networks are then asked for, uint8 ``[rows, 28, 28]``, and which pictures are not refused,
-        ``[rows]``; a refused one is all black.
+        The decoded digits, uint8 ``[rows, 28, 28]``, and a mask ``[rows]`` of the pictures that were not refused. The
+        image of a refused picture is all black.
     """
     decoded, shown = np.zeros_like(images), np.ones(len(images), bool)
     side = SIDE * ENLARGEMENT

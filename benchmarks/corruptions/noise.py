@@ -1,4 +1,4 @@
-"""Noise: of a sensor, of few photons, of dead pixels.
+"""Noise: sensor noise, photon noise, dead pixels.
 
 Each function takes levels ``[rows, 28, 28]`` of 0..1 and returns levels that may lie outside; `kinds.corrupt` clips
 them. The kinds are those of Hendrycks and Dietterich 2019 (arXiv 1903.12261), the strengths those of MNIST-C.
@@ -20,16 +20,16 @@ def gaussian_noise(levels: Levels, rng: np.random.Generator) -> Levels:
 
 
 def shot_noise(levels: Levels, rng: np.random.Generator) -> Levels:
-    """Count photons: each pixel is a Poisson number, of which white has 3 on average (MNIST-C's severity 5)."""
+    """Count photons: each pixel is a Poisson number, whose mean is 3 for white (MNIST-C's severity 5)."""
     return rng.poisson(levels * PHOTONS) / PHOTONS
 
 
 def impulse_noise(levels: Levels, rng: np.random.Generator) -> Levels:
-    """Replace 17 % of the pixels, half of them by white and half by black (MNIST-C's severity 4)."""
+    """Replace 17 % of the pixels, half of them with white and half with black (MNIST-C's severity 4)."""
     dead = rng.random(levels.shape) < DEAD
     return np.where(dead, rng.integers(0, 2, levels.shape), levels)
 
 
 def speckle_noise(levels: Levels, rng: np.random.Generator) -> Levels:
-    """Multiply by normal noise of standard deviation 0.6 around 1, so that black stays black (MNIST-C's severity 5)."""
+    """Multiply by normal noise with mean 1 and standard deviation 0.6; black stays black (MNIST-C's severity 5)."""
     return levels * rng.normal(1, SPECKLE, levels.shape)

@@ -1,4 +1,4 @@
-"""Levels and digital processing: brightness, contrast, edges, too few pixels, too few bits.
+"""Levels and digital processing: brightness, contrast, edges, few pixels, few bits.
 
 Each function takes levels ``[rows, 28, 28]`` of 0..1 and returns levels that may lie outside; `kinds.corrupt` clips
 them. Brightness, contrast, JPEG and pixels are those of Hendrycks and Dietterich 2019 (arXiv 1903.12261), the other
@@ -27,35 +27,35 @@ Mask = npt.NDArray[np.bool_]
 
 
 def brightness(levels: Levels, _rng: np.random.Generator) -> Levels:
-    """Add half of the range to every pixel; what is brighter than white is white (MNIST-C's severity 5)."""
+    """Add half of the range to every pixel, up to white (MNIST-C's severity 5)."""
     return levels + BRIGHTER
 
 
 def contrast(levels: Levels, _rng: np.random.Generator) -> Levels:
-    """Leave a tenth of each pixel's difference from the mean of its image (MNIST-C's severity 4)."""
+    """Reduce each pixel's difference from the mean of its image to a tenth (MNIST-C's severity 4)."""
     mean = levels.mean(axis=(1, 2), keepdims=True)
     flattened: Levels = mean + CONTRAST * (levels - mean)
     return flattened
 
 
 def inverse(levels: Levels, _rng: np.random.Generator) -> Levels:
-    """Black ink on white paper."""
+    """Invert the image: black ink on white paper."""
     return 1 - levels
 
 
 def stripe(levels: Levels, _rng: np.random.Generator) -> Levels:
-    """Black on white in the outer 7 columns of either side, white on black between them."""
+    """Invert the outer 7 columns on each side."""
     column = np.arange(SIDE)
     return np.where((column < STRIPE) | (column >= SIDE - STRIPE), 1 - levels, levels)
 
 
 def quantize(levels: Levels, _rng: np.random.Generator) -> Levels:
-    """Black and white alone: one bit a pixel (MNIST-C's severity 5)."""
+    """Round each pixel to black or white: one bit per pixel (MNIST-C's severity 5)."""
     return np.round(levels)
 
 
 def jpeg_compression(levels: Levels, _rng: np.random.Generator) -> Levels:
-    """Compress to a JPEG of quality 7, and decode it (MNIST-C's severity 5)."""
+    """Compress to a JPEG of quality 7 and decode it (MNIST-C's severity 5)."""
     decoded: Levels = np.stack([_through_jpeg(image) for image in levels])
     return decoded
 
@@ -69,7 +69,7 @@ def _through_jpeg(image: Levels) -> Levels:
 
 
 def pixelate(levels: Levels, _rng: np.random.Generator) -> Levels:
-    """Reduce to 11x11 pixels and enlarge to 28x28, each a mean over the area that a pixel covers (severity 3)."""
+    """Reduce to 11x11 pixels and enlarge to 28x28, both with area averages (MNIST-C's severity 3)."""
     edges = np.linspace(0, SIDE, FEW + 1)[:, np.newaxis]
     pixel = np.arange(SIDE)
     covered = np.clip(np.minimum(edges[1:], pixel + 1) - np.maximum(edges[:-1], pixel), 0, None)  # [11, 28]
@@ -79,31 +79,31 @@ def pixelate(levels: Levels, _rng: np.random.Generator) -> Levels:
 
 
 def canny_edges(levels: Levels, _rng: np.random.Generator) -> Levels:
-    """The edges alone, white and a pixel wide (Canny 1986, *A Computational Approach to Edge Detection*).
+    """Keep only the edges, white and one pixel wide (Canny 1986, *A Computational Approach to Edge Detection*).
 
-    Sigma and thresholds are those of scikit-image's `canny`, which MNIST-C calls as it is: 1, 0.1 and 0.2, on Sobel's
-    gradient, which is eight times as large as the difference from pixel to pixel.
+    Sigma and both thresholds are the defaults of scikit-image's `canny`, which MNIST-C uses: 1, 0.1 and 0.2. The
+    thresholds apply to Sobel's gradient, which is eight times the difference of two neighbouring pixels.
     """
     smooth = smoothed(levels, 1)
     down, right = _sobel(smooth, 1, 2), _sobel(smooth, 2, 1)
     strength = np.hypot(down, right)
     ridge = _greatest_across(strength, np.arctan2(down, right))
     weak, strong = (ridge & (strength >= least) for least in (WEAK_EDGE, STRONG_EDGE))
-    beside = np.zeros((3, 3, 3))
-    beside[1] = 1  # pixels that touch belong together, but images do not
-    parts, _ = label(weak, beside)
+    neighbours = np.zeros((3, 3, 3))
+    neighbours[1] = 1  # pixels of one image are connected, also diagonally; pixels of two images are not
+    parts, _ = label(weak, neighbours)
     kept: Levels = np.isin(parts, np.unique(parts[strong])).astype(float)
     return kept
 
 
 def _sobel(levels: Levels, along: int, across: int) -> Levels:
-    """Sobel's derivative along an axis: a difference over two pixels, summed over three lines across it."""
+    """Sobel's derivative along one axis: a difference over two pixels, summed over three lines of the other axis."""
     gradient: Levels = correlate1d(correlate1d(levels, (-1, 0, 1), along), (1, 2, 1), across)
     return gradient
 
 
 def _greatest_across(strength: Levels, angle: Levels) -> Mask:
-    """Which pixels have a stronger gradient than their two neighbours in the gradient's direction."""
+    """A mask of the pixels whose gradient is stronger than that of both neighbours in the gradient's direction."""
     octant = np.round(angle / (np.pi / 4)).astype(int) % 4
     padded = np.pad(strength, ((0, 0), (1, 1), (1, 1)))
     greatest = np.zeros(strength.shape, bool)

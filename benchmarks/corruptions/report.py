@@ -1,4 +1,4 @@
-"""The errors as Markdown, and as a figure."""
+"""The errors as Markdown tables and as a figure."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,14 +14,14 @@ from benchmarks.corruptions.kinds import CHOSEN, KINDS
 from benchmarks.corruptions.measure import DEFAULT, Errors, Network
 
 CLEAN = "none"
-LEAST = 0.1  # per cent; less is drawn here, because a logarithm has no zero
+SMALLEST = 0.1  # per cent; smaller errors are drawn here, because a logarithmic axis has no zero
 
 
 def with_means(found: Sequence[Errors]) -> list[Errors]:
     """Add the means over MNIST-C's 15 kinds and over all 26 kinds. No mean includes the clean digits.
 
     Args:
-        found: the errors on every kind, in any order, and perhaps those on the clean digits.
+        found: the errors on every kind, in any order; the errors on the clean digits may be among them.
     """
     groups = {f"mean of MNIST-C's {len(CHOSEN)}": CHOSEN, f"mean of all {len(KINDS)}": KINDS}
     return [*found, *(_mean(name, [e for e in found if e.kind in group]) for name, group in groups.items())]
@@ -33,11 +33,11 @@ def _mean(name: str, of: Sequence[Errors]) -> Errors:
 
 
 def tables(networks: Sequence[Network], found: Sequence[Errors]) -> Iterator[str]:
-    """The lines of two Markdown tables: errors from arrays, and from pictures with the share that is refused.
+    """The lines of two Markdown tables: errors for arrays, and errors for pictures with the share of refused pictures.
 
     Args:
-        networks: those that were measured.
-        found: the errors, one line each.
+        networks: the measured networks.
+        found: the errors; each entry becomes a line.
     """
     columns = [
         network.name if network.solvers[setting] is None else f"{network.name}, {setting}"
@@ -50,7 +50,7 @@ def tables(networks: Sequence[Network], found: Sequence[Errors]) -> Iterator[str
 
 
 def _columns(networks: Sequence[Network]) -> list[tuple[Network, str]]:
-    """Every setting of every network, in the order in which `Errors` has them."""
+    """Every setting of every network, in the order of `Errors`."""
     return [(network, setting) for network in networks for setting in network.solvers]
 
 
@@ -62,12 +62,12 @@ def _table(headings: list[str], lines: dict[str, list[float]]) -> Iterator[str]:
 
 
 def draw(networks: Sequence[Network], found: Sequence[Errors], path: Path) -> None:
-    """Draw the errors of every network at its default setting, from arrays and from pictures.
+    """Draw the errors of every network at its default setting, for arrays and for pictures.
 
     Args:
-        networks: those that were measured.
-        found: the errors, one line of the figure each.
-        path: of the SVG file.
+        networks: the measured networks.
+        found: the errors; each entry becomes a line of the figure.
+        path: the SVG file.
     """
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
@@ -79,7 +79,7 @@ def draw(networks: Sequence[Network], found: Sequence[Errors], path: Path) -> No
     for axes, title in zip(panels, ("arrays", "pictures"), strict=True):
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
-        figures.label(axes, title, f"error, %; less than {LEAST:g} is drawn at {LEAST:g}", "")
+        figures.label(axes, title, f"error, %; less than {SMALLEST:g} is drawn at {SMALLEST:g}", "")
     panels[0].set_yticks(range(len(found)), [errors.kind for errors in found], fontsize=8)
     panels[0].invert_yaxis()
     figure.legend(*panels[1].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
@@ -87,5 +87,5 @@ def draw(networks: Sequence[Network], found: Sequence[Errors], path: Path) -> No
 
 
 def _points(axes: Axes, shares: list[float], marker: str, **style: Any) -> None:
-    percent = [max(100 * share, LEAST) for share in shares]
+    percent = [max(100 * share, SMALLEST) for share in shares]
     axes.plot(percent, range(len(shares)), marker, markersize=4, **style)

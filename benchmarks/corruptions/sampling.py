@@ -1,4 +1,4 @@
-"""The form in which the corruptions compute, and how an image is read between its pixels."""
+"""The arrays that the corruptions work with, and interpolation between pixels."""
 
 from typing import Any
 
@@ -14,22 +14,22 @@ Levels = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 
 CENTRE = (SIDE - 1) / 2
-"""Where the centre of an image is, in pixels from the centre of its first pixel; a turn or a scaling keeps it there."""
+"""The coordinate of an image's centre, in pixels from the centre of the first pixel. Rotation and scaling keep it."""
 
 
 def grid() -> tuple[Levels, Levels]:
-    """How far each pixel lies below and to the right of the centre, each ``[28, 28]``."""
+    """The offset of each pixel below and to the right of the centre, each ``[28, 28]``."""
     down, right = np.mgrid[:SIDE, :SIDE] - CENTRE
     return down, right
 
 
 def sampled(levels: Levels, down: Floats, right: Floats) -> Levels:
-    """Read images at other places, by bilinear interpolation; outside an image everything is black.
+    """Sample images at other positions with bilinear interpolation. Everything outside an image is black.
 
     Args:
         levels: ``[rows, 28, 28]``.
-        down: how far below the centre each pixel is read, in pixels; broadcast to ``[rows, 28, 28]``.
-        right: how far to the right of the centre it is read, likewise.
+        down: the position of each sample below the centre, in pixels; broadcast to ``[rows, 28, 28]``.
+        right: the position of each sample to the right of the centre, likewise.
     """
     row = np.arange(len(levels))[:, np.newaxis, np.newaxis]
     places = np.broadcast_arrays(row, down + CENTRE, right + CENTRE)
@@ -38,10 +38,10 @@ def sampled(levels: Levels, down: Floats, right: Floats) -> Levels:
 
 
 def one_of(values: tuple[float, ...], rows: int, rng: np.random.Generator) -> Levels:
-    """A value for each row, drawn evenly, as ``[rows, 1, 1]``."""
+    """A random value for each row, each with the same probability, as ``[rows, 1, 1]``."""
     return rng.choice(values, (rows, 1, 1))
 
 
 def between(low: float, high: float, rows: int, rng: np.random.Generator) -> Levels:
-    """A number for each row, drawn evenly from an interval, as ``[rows, 1, 1]``."""
+    """A random number for each row, uniform in an interval, as ``[rows, 1, 1]``."""
     return rng.uniform(low, high, (rows, 1, 1))

@@ -1,6 +1,6 @@
-"""Strokes across the digit, of MNIST-C's own.
+"""Strokes across the digit, which MNIST-C added.
 
-Each function takes levels ``[rows, 28, 28]`` of 0..1 and returns levels that may lie above; `kinds.corrupt` clips them.
+Each function takes levels ``[rows, 28, 28]`` of 0..1 and returns levels that may exceed 1; `kinds.corrupt` clips them.
 """
 
 import numpy as np
@@ -9,33 +9,33 @@ from benchmarks.corruptions.sampling import Levels
 from models.form import SIDE
 
 COLUMNS = np.arange(SIDE)
-ZIGZAG = 2, 25  # the columns of its ends
-PERIOD, SWING = 8, 2  # of the zigzag, in pixels
+ZIGZAG = 2, 25  # the first and the last column of the zigzag
+PERIOD, AMPLITUDE = 8, 2  # of the zigzag, in pixels
 
 
 def dotted_line(levels: Levels, rng: np.random.Generator) -> Levels:
-    """Draw a line from side to side, from one height to another at random, of which every other two columns show."""
+    """Draw a line from side to side between two random heights; two columns show it, the next two do not, and so on."""
     first, last = rng.integers(0, SIDE - 1, (2, len(levels), 1))
     shown = COLUMNS % 4 >= 2
     return levels + _stroke(first + (last - first) * COLUMNS / (SIDE - 1)) * shown
 
 
 def zigzag(levels: Levels, rng: np.random.Generator) -> Levels:
-    """Draw a zigzag nearly from side to side, from a height at random, that rises or falls by 5 pixels at most.
+    """Draw a zigzag nearly from side to side, which starts at a random height and rises or falls by up to 5 pixels.
 
-    It swings by 2 pixels to either side, with a period of 8.
+    The zigzag has an amplitude of 2 pixels and a period of 8.
     """
     start, end = ZIGZAG
     height = rng.integers(0, SIDE - 1, (len(levels), 1))
     rise = rng.integers(-5, 5, (len(levels), 1))
     along = COLUMNS - start
-    swing = SWING * (1 - np.abs((along + PERIOD / 4) % PERIOD - PERIOD / 2) * 4 / PERIOD)
+    swing = AMPLITUDE * (1 - np.abs((along + PERIOD / 4) % PERIOD - PERIOD / 2) * 4 / PERIOD)
     shown = (start <= COLUMNS) & (end >= COLUMNS)
     return levels + _stroke(height + rise * along / (end - start) - swing) * shown
 
 
 def _stroke(height: Levels) -> Levels:
-    """The ink of a pen that goes through a height in each column.
+    """The ink of a pen that passes each column at a given height.
 
     Args:
         height: ``[rows, 28]``, in pixels from the top.

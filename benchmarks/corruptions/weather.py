@@ -1,4 +1,4 @@
-"""Weather: fog, snow, spatters of mud.
+"""Weather: fog, snow and mud.
 
 Each function takes levels ``[rows, 28, 28]`` of 0..1 and returns levels that may lie outside; `kinds.corrupt` clips
 them. The kinds are those of Hendrycks and Dietterich 2019 (arXiv 1903.12261), the strengths those of MNIST-C.
@@ -14,7 +14,7 @@ from models.form import SIDE
 FOG = 3.0
 FOG_DECAY = 1.4
 FOG_DOUBLINGS = 8
-FOG_ROWS = 64  # surfaces in memory at the same time, each of 256 KiB
+FOG_ROWS = 64  # surfaces in memory at the same time, 256 KiB each
 
 FLAKES = 12
 FLAKE_MEAN, FLAKE_SIGMA, FLAKE_LEAST = 0.55, 0.3, 0.85
@@ -27,7 +27,7 @@ MUD_LEAST = 0.8
 
 
 def fog(levels: Levels, rng: np.random.Generator) -> Levels:
-    """Add a fog three times as bright as the ink, and bring the sum back to the ink's range (MNIST-C's severity 5)."""
+    """Add a fog three times as bright as the ink, and scale the sum back to the ink's range (MNIST-C's severity 5)."""
     surfaces = [_surface(len(some), rng) for some in np.array_split(levels, -(-len(levels) // FOG_ROWS))]
     brightest = levels.max(axis=(1, 2), keepdims=True)
     fogged: Levels = (levels + FOG * np.concatenate(surfaces)) * brightest / (brightest + FOG)
@@ -35,11 +35,11 @@ def fog(levels: Levels, rng: np.random.Generator) -> Levels:
 
 
 def _surface(rows: int, rng: np.random.Generator) -> Levels:
-    """A corner of random fractal surfaces of 256x256, which span 0 to 1; ``[rows, 28, 28]``.
+    """The corners ``[rows, 28, 28]`` of random fractal surfaces of 256x256, whose values span 0 to 1.
 
-    The surfaces come from successive random additions (Saupe 1988, *The Science of Fractal Images*, chapter 2): a grid
-    is doubled by interpolation and every point is moved by a random amount, which falls by 1.4 with each doubling.
-    MNIST-C uses the diamond-square algorithm, which moves only the points that are new.
+    The surfaces are made by successive random additions (Saupe 1988, *The Science of Fractal Images*, chapter 2): the
+    grid is doubled with interpolation, and a random amount is added to every point. The amount is divided by 1.4 with
+    each doubling. MNIST-C uses the diamond-square algorithm, which adds to the new points only.
     """
     surface = rng.uniform(-1, 1, (rows, 1, 1)).astype(np.float32)
     for doubling in range(1, FOG_DOUBLINGS + 1):
@@ -54,10 +54,10 @@ def _surface(rows: int, rng: np.random.Generator) -> Levels:
 
 
 def snow(levels: Levels, rng: np.random.Generator) -> Levels:
-    """Whiten the image and let flakes fall through it, from two opposite directions (MNIST-C's severity 5).
+    """Whiten the image, and add snowflakes that fall from two opposite directions (MNIST-C's severity 5).
 
-    Flakes are where normal noise on a coarse grid is strong; they are enlarged 2.5 times and streaked over 12 pixels,
-    at up to 45 degrees from the vertical.
+    The flakes are the peaks of normal noise on a coarse grid. They are enlarged about 2.3 times, and blurred by a
+    motion over 12 pixels, up to 45 degrees from the vertical.
     """
     rows = len(levels)
     coarse = rng.normal(FLAKE_MEAN, FLAKE_SIGMA, (rows, FLAKES, FLAKES))
@@ -69,7 +69,7 @@ def snow(levels: Levels, rng: np.random.Generator) -> Levels:
 
 
 def spatter(levels: Levels, rng: np.random.Generator) -> Levels:
-    """Cover blotches, by four fifths or more, with mud of the level 63 of 255 (MNIST-C's severity 4)."""
+    """Cover blotches with mud of the level 63 of 255, at least four fifths opaque (MNIST-C's severity 4)."""
     liquid = smoothed(rng.normal(0, 1, levels.shape), MUD_SIGMAS[0])
     cover = smoothed((liquid > 0).astype(float), MUD_SIGMAS[1])
     cover[cover < MUD_LEAST] = 0

@@ -1,1 +1,1 @@
-"""Pictures made by programs, as a camera, a scanner or a canvas would make them, and what is read from them."""
+"""Pictures like those of a camera, a scanner or a paint program, made by a program, and the answers to them."""

@@ -1,12 +1,13 @@
-"""What is read from pictures of each kind, and how sure the model is of what shows no digit.
+"""The answers to pictures of each kind, and the certainty of the answers to pictures without a digit.
 
     python -m benchmarks.pictures
 
-All pictures are made by a program. Preprocessing was tuned on digits of the validation split, as was the weight of
-the outliers in a fit; the test split, in pictures of other seeds, is for reporting. Digits and letters are printed in
-fonts that no fit is shown. "Letters" are those that do not look like a digit, and "letters like digits" are the others.
-A fit with outliers has seen the same letters in other fonts and drawn by a pen, signs (a star and crossed strokes
-among them), numbers of handwritten digits, polygons, curves and textures, but no letter like a digit and no photograph.
+A program makes all pictures. The preprocessing, and the weight of the outliers in a fit, were tuned on digits of the
+validation split. The test split, with pictures of other seeds, is for reporting. Printed digits and letters use fonts
+that no fit uses. "Letters" are the letters that do not look like a digit; "letters like digits" are the others. A fit
+with outliers has seen the same letters in other fonts and drawn with a pen, signs (a star and crossed strokes among
+them), numbers of handwritten digits, polygons, curves and textures. It has seen no letter like a digit and no
+photograph.
 """
 
 from collections import Counter
@@ -31,7 +32,7 @@ from training.calibration import calibration_error
 from training.cli import MODELS, SplitName
 from training.data import load
 
-MOST_CONFUSED = 4  # pairs of digits that are told for each kind of picture
+MOST_CONFUSED = 4  # confused pairs of digits that are printed for each kind of picture
 MAX_PIXELS = 16 * 2**20
 SHIPPED = MODELS / "odenet-mnist"
 
@@ -40,10 +41,10 @@ Floats = npt.NDArray[np.float32]
 
 
 class Reader:
-    """Reads pictures as the service does.
+    """Decodes and classifies pictures like the service.
 
     Args:
-        folder: of an artifact, or of its newest version.
+        folder: an artifact, or a folder of versions, of which the newest is taken.
     """
 
     def __init__(self, folder: Path = SHIPPED) -> None:
@@ -52,7 +53,7 @@ class Reader:
         self._backend = OnnxBackend(opened.folder, self._manifest.methods)
 
     def __call__(self, files: list[bytes]) -> tuple[Digits, Floats]:
-        """The digits, -1 for a picture that is refused, and their probabilities, 0 for a refusal."""
+        """The digits and their probabilities; -1 and 0 for a refused picture."""
         images = np.zeros((len(files), SIDE, SIDE), np.uint8)
         shown = np.ones(len(files), bool)
         for row, content in enumerate(files):
@@ -66,68 +67,74 @@ class Reader:
 
 
 def auroc(positive: Floats, negative: Floats) -> float:
-    """The chance that one of the positive is greater than one of the negative."""
+    """The probability that a random positive value is greater than a random negative value."""
     return float(mannwhitneyu(positive, negative).statistic / (len(positive) * len(negative)))
 
 
 def main(
-    artifact: Annotated[Path, typer.Argument(help="The folder of an artifact, or of its newest version.")] = SHIPPED,
+    artifact: Annotated[
+        Path, typer.Argument(help="An artifact, or a folder of versions, of which the newest is taken.")
+    ] = SHIPPED,
     split: Annotated[SplitName, typer.Option(help="The test split is for reporting.")] = SplitName.test,
     rows: Annotated[int, typer.Option(min=1, help="Pictures of each kind.")] = 100,
 ) -> None:
-    """Print both tables, and how calibrated the answers are."""
+    """Print both tables and the calibration of the answers."""
     read, dataset = Reader(artifact), load()
     images, labels = dataset.test if split is SplitName.test else dataset.validation
     seed = list(SplitName).index(split)
     confidence, right = _read_digits(read, images[:rows].numpy(), labels[:rows].numpy(), seed)
-    of_others = _read_outliers(read, confidence, rows, seed)
+    other_confidence = _read_outliers(read, confidence, rows, seed)
     answered = confidence > 0
-    confidence, right, of_others = confidence[answered], right[answered], of_others[of_others > 0]
-    some = np.random.default_rng(3).permutation(len(right))[: len(of_others)]
-    mixed = np.concatenate([confidence[some], of_others]), np.concatenate([right[some], np.zeros_like(of_others, bool)])
+    confidence, right, other_confidence = confidence[answered], right[answered], other_confidence[other_confidence > 0]
+    some = np.random.default_rng(3).permutation(len(right))[: len(other_confidence)]
+    mixed = (
+        np.concatenate([confidence[some], other_confidence]),
+        np.concatenate([right[some], np.zeros_like(other_confidence, bool)]),
+    )
     typer.echo(f"\nECE over the answers to pictures of digits: {calibration_error(confidence, right):.1%}")
     typer.echo(
-        f"ECE over some of those and as many to what is no digit, all of them wrong: {calibration_error(*mixed):.1%}"
+        "ECE over equally many answers to digits and to pictures without a digit, where the latter all count as wrong: "
+        f"{calibration_error(*mixed):.1%}"
     )
 
 
 def _read_digits(read: Reader, images: Images, labels: Digits, seed: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Print the table of the digits; the confidence in each, and whether it is right."""
+    """Print the table of the digits, and return the confidence of each answer and whether it is right."""
     typer.echo(f"| pictures | right, of {len(labels)} | refused | above 0.9 | read as another digit |")
     typer.echo("| --- | --- | --- | --- | --- |")
     confidences, rightness = [], []
     for name, make in DIGITS.items():
-        shown = enumerate(zip(images, labels.tolist(), strict=True))
-        digits, confidence = read([make(*each, np.random.default_rng([seed, 1, row])) for row, each in shown])
+        numbered = enumerate(zip(images, labels.tolist(), strict=True))
+        digits, confidence = read([make(*each, np.random.default_rng([seed, 1, row])) for row, each in numbered])
         confidences.append(confidence)
         rightness.append(digits == labels)
-        told = f"{(digits == labels).mean():.1%} | {(digits < 0).sum()} | {(confidence > 0.9).mean():.1%}"
-        typer.echo(f"| {name} | {told} | {_confusions(labels, digits)} |")
+        shares = f"{(digits == labels).mean():.1%} | {(digits < 0).sum()} | {(confidence > 0.9).mean():.1%}"
+        typer.echo(f"| {name} | {shares} | {_confusions(labels, digits)} |")
     return np.concatenate(confidences), np.concatenate(rightness)
 
 
 def _confusions(labels: Digits, digits: Digits) -> str:
-    """The digits that were read as others, the most frequent ones first."""
+    """The confused pairs of digits, the most frequent first."""
     wrong = (digits != labels) & (digits >= 0)
     pairs = Counter(zip(labels[wrong].tolist(), digits[wrong].tolist(), strict=True))
     return ", ".join(f"{count}x {label} as {digit}" for (label, digit), count in pairs.most_common(MOST_CONFUSED))
 
 
-def _read_outliers(read: Reader, of_digits: Floats, rows: int, seed: int) -> Floats:
-    """Print the table of what is no digit, beside the confidence in digits; the confidence in each."""
+def _read_outliers(read: Reader, digit_confidence: Floats, rows: int, seed: int) -> Floats:
+    """Print the table of the pictures without a digit, and return the confidence of each answer."""
     typer.echo("\n| pictures | refused | greatest probability, median | above 0.9 | AUROC |")
     typer.echo("| --- | --- | --- | --- | --- |")
-    typer.echo(f"| all the digits above | {_told(of_digits)} | |")
+    typer.echo(f"| all the digits above | {_cells(digit_confidence)} | |")
     confidences = []
     for name, outlier in OUTLIERS.items():
         _, confidence = read([outlier(np.random.default_rng([seed, 2, row])) for row in range(rows)])
         confidences.append(confidence)
-        typer.echo(f"| {name} | {_told(confidence)} | {auroc(of_digits, confidence):.3f} |")
+        typer.echo(f"| {name} | {_cells(confidence)} | {auroc(digit_confidence, confidence):.3f} |")
     return np.concatenate(confidences)
 
 
-def _told(confidence: Floats) -> str:
-    """The cells of pictures, of which those of no confidence were refused."""
+def _cells(confidence: Floats) -> str:
+    """The cells of a kind of picture. A confidence of 0 means that the picture was refused."""
     return f"{(confidence == 0).mean():.1%} | {np.median(confidence):.3f} | {(confidence > 0.9).mean():.1%}"
 
 

@@ -1,4 +1,4 @@
-"""Drawings as ink: how much of it each pixel has, 0..1, at the size of a picture."""
+"""Drawings as ink: the amount of ink in each pixel, 0..1."""
 
 from functools import cache
 
@@ -12,35 +12,35 @@ from training.fonts import FONTS
 
 Ink = npt.NDArray[np.float64]  # [height, width], 0..1
 
-CRISP = 3  # how many times steeper the edge of a stroke is than an enlarged digit's
-SMALL = 112  # the side at which strokes are thinned
+CRISP = 3  # how many times steeper the edge of a stroke is than in an enlarged digit
+SMALL = 112  # the side, in pixels, at which strokes are thinned
 
 
 def handwritten(digit: Digit, side: int) -> Ink:
-    """A digit of MNIST enlarged to a side of so many pixels, its strokes with their own width and crisp edges."""
+    """A digit of MNIST, enlarged to ``side`` pixels. The strokes keep their width and get crisp edges."""
     large = np.asarray(Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC), float)
     ink: Ink = np.clip((large / 255 - 0.5) * CRISP + 0.5, 0, 1)
     return ink
 
 
 def penned(digit: Digit, side: int, pen: float) -> Ink:
-    """A digit of MNIST drawn anew along the middle of its strokes.
+    """A digit of MNIST, redrawn with a pen along the middle of its strokes.
 
     Args:
-        digit: of MNIST.
-        side: in pixels.
-        pen: the width of the stroke, as a part of the side.
+        digit: a digit of MNIST.
+        side: the side of the drawing, in pixels.
+        pen: the width of the stroke, as a fraction of the side.
     """
     middle = Image.fromarray(thinned(handwritten(digit, SMALL) > 0.5)).resize((side, side), Image.Resampling.NEAREST)
     soft = np.asarray(middle.convert("L").filter(ImageFilter.GaussianBlur(side / SMALL)), float)
     path = soft > 0.3 * soft.max()
-    grown = (pen * side - side / SMALL) / 2  # the path has a width of its own
+    grown = (pen * side - side / SMALL) / 2  # the path itself has a width
     ink: Ink = np.clip(grown - distance_transform_edt(~path) + 1, 0, 1)
     return ink
 
 
 def thinned(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The middle of strokes, a pixel wide (Zhang and Suen 1984, *A fast parallel algorithm for thinning*)."""
+    """The middle lines of strokes, one pixel wide (Zhang and Suen 1984, *A fast parallel algorithm for thinning*)."""
     mask = np.pad(mask, 1)
     while True:
         before = mask.sum()
@@ -59,7 +59,7 @@ AROUND = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1)) 
 
 
 def printed(text: str, face: str, side: int) -> Ink:
-    """A character, or a few, of a font that matplotlib brings, in the middle of a square."""
+    """One or more characters in a font of matplotlib, centred in a square."""
     canvas = Image.new("L", (side, side))
     ImageDraw.Draw(canvas).text(
         (side / 2, side / 2), text, fill=255, font=_font(face, round(side * 0.9 / len(text))), anchor="mm"

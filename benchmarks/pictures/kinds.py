@@ -1,4 +1,4 @@
-"""The kinds of pictures of digits, each with its look."""
+"""The kinds of pictures of digits."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,9 +13,9 @@ from benchmarks.pictures.styles import STYLES, styled
 from models.form import Digit
 from training.fonts import HELD_OUT
 
-SIDE = 280  # of a drawing, before it is brought to a scene's size
+SIDE = 280  # pixels, of a drawing before it is scaled to its size in a scene
 Make = Callable[[Digit, int, np.random.Generator], bytes]
-"""The file of a picture, from a digit of MNIST and its label."""
+"""Makes the file of a picture from a digit of MNIST, its label and a source of random numbers."""
 
 BLUE: Colour = (30, 60, 200)
 PENS: tuple[Colour, ...] = ((30, 50, 160), (190, 30, 40), (20, 120, 60), (110, 40, 140))
@@ -37,11 +37,11 @@ PHOTOGRAPH = Look(
 )
 FAINT = replace(EVEN, inks=((120, 120, 124),), opaque=0.2, noise=3, quality=80)
 CLOSE = replace(PHOTOGRAPH, size=(480, 640), height=(0.4, 0.6), table=False)
-DARK = (0.25, 0.25, 0.27)  # what a line of a grid leaves of the light, if it is as dark as the pen
+DARK = (0.25, 0.25, 0.27)  # the share of the light that a grid line as dark as the pen leaves, in each colour
 
 
 def _scene(look: Look, pen: float | None = None) -> Make:
-    """Pictures of handwriting; by a pen of a width, or with the strokes that MNIST has."""
+    """Pictures of handwriting, with a pen of a given width or with the strokes of MNIST."""
 
     def make(digit: Digit, _label: int, rng: np.random.Generator) -> bytes:
         ink = handwritten(digit, SIDE) if pen is None else penned(digit, SIDE, pen)
@@ -58,7 +58,7 @@ def _print(look: Look) -> Make:
 
 
 def _style(look: Look) -> Make:
-    """A digit of the same label in a way of writing that MNIST has few of."""
+    """Pictures of the same digit in a style that is rare in MNIST."""
 
     def make(_digit: Digit, label: int, rng: np.random.Generator) -> bytes:
         names = [name for name, (shown, _) in STYLES.items() if shown == label]
@@ -76,7 +76,7 @@ def _transparent(level: int) -> Make:
 
 
 def _tight(digit: Digit, _label: int, _rng: np.random.Generator) -> bytes:
-    """Cut out along the ink's box, as programs that find digits do."""
+    """Crop the picture to the bounding box of the ink, like programs that detect digits."""
     ink = handwritten(digit, SIDE)
     box = Image.fromarray((ink > 0.5).astype(np.uint8)).getbbox()
     return encode(Image.fromarray((240 - 200 * ink).astype(np.uint8)).crop(box))

@@ -1,4 +1,4 @@
-"""The kinds of pictures that show no digit."""
+"""The kinds of pictures without a digit."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +15,7 @@ from benchmarks.pictures.scenes import encode, photograph
 from training.fonts import HELD_OUT
 from training.outliers import LETTERS
 
-LOOK_ALIKES = "BDGIJOQSZbgijloqsz"  # letters that can be read as digits; a fit's outliers have none of them
+LOOK_ALIKES = "BDGIJOQSZbgijloqsz"  # letters that look like digits; the outliers of a fit contain none of them
 
 Outlier = Callable[[np.random.Generator], bytes]
 SCENES = (replace(EVEN, noise=2), replace(PHOTOGRAPH, table=False))
@@ -26,7 +26,7 @@ def _blank(rng: np.random.Generator) -> bytes:
 
 
 def _texture(rng: np.random.Generator) -> bytes:
-    """Rough paper under light that falls off, of a grain from 1 to 12 pixels, as 28x28 to 640x480."""
+    """Rough paper under uneven light; the grain has a sigma of up to 4 pixels, and the picture 28x28 to 640x480."""
     height, width = [(28, 28), (64, 64), (200, 200), (480, 640)][rng.integers(4)]
     grain = gaussian_filter(rng.normal(size=(height, width)), rng.uniform(0, min(4, height / 40)))
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
@@ -36,7 +36,7 @@ def _texture(rng: np.random.Generator) -> bytes:
 
 
 def _dust(rng: np.random.Generator) -> bytes:
-    """Up to three specks on a paper with a little noise."""
+    """One to three specks on paper with a little noise."""
     levels = 225 + rng.normal(0, 1.5, (480, 640))
     for _ in range(rng.integers(1, 4)):
         top, left, side = rng.integers(0, 470), rng.integers(0, 630), rng.integers(1, 7)
@@ -45,7 +45,7 @@ def _dust(rng: np.random.Generator) -> bytes:
 
 
 def _noise(rng: np.random.Generator) -> bytes:
-    """Of a grain from a pixel to an eighth of the picture."""
+    """Smooth noise, with 8 to 64 random levels along each side."""
     grain = int(rng.integers(8, 65))
     levels = Image.fromarray(rng.integers(0, 256, (grain, grain), np.uint8))
     return encode(levels.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
@@ -60,13 +60,13 @@ def _letter(letters: str) -> Outlier:
 
 
 def _number(rng: np.random.Generator) -> bytes:
-    """Of two digits."""
+    """A printed number of two digits."""
     number = str(rng.integers(10, 100))
     return photograph(printed(number, HELD_OUT[rng.integers(len(HELD_OUT))], SIDE), SCENES[rng.integers(2)], rng)
 
 
 def _shape(rng: np.random.Generator) -> bytes:
-    """A star, a triangle, a square, crossed lines or a scribble; circles and strokes could be digits."""
+    """A star, a triangle, a square, crossed lines or a scribble; no circles or strokes, which could be digits."""
     canvas = Image.new("L", (SIDE, SIDE))
     draw, middle, reach, kind = ImageDraw.Draw(canvas), SIDE / 2, SIDE * 0.4, rng.integers(5)
     if kind < 3:
@@ -86,7 +86,7 @@ def _shape(rng: np.random.Generator) -> bytes:
 
 
 def _photograph(rng: np.random.Generator) -> bytes:
-    """A part of the portrait that matplotlib brings."""
+    """A part of the sample portrait of matplotlib."""
     path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     with Image.open(path) as portrait:
         side = int(rng.integers(100, min(portrait.size)))

@@ -1,4 +1,4 @@
-"""Scenes: ink on a paper, under a light, before a camera, as a PNG or JPEG."""
+"""Scenes: ink on paper, lit and photographed, as a PNG or JPEG."""
 
 import io
 from dataclasses import dataclass
@@ -23,32 +23,32 @@ class Lines(Enum):
 
     none = "none"
     frame = "frame"  # a closed rectangle, with paper on both sides
-    cell = "cell"  # a cell of a form, which is cut out so that some of its lines are in view
-    touched = "touched"  # the same, and the drawing touches a line
+    cell = "cell"  # a cell of a form, cropped so that some of its lines are visible
+    touched = "touched"  # a cell whose line the drawing touches
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a picture is like; where there is a choice or a range, each picture draws its own.
+    """The look of a picture. If a field has several values or a range, each picture draws its own value.
 
     Attributes:
-        size: height and width of the picture.
-        height: from and to what part of the picture's height the drawing is high.
-        angle: it is turned by up to so many degrees.
+        size: height and width of the picture, in pixels.
+        height: the smallest and the largest height of the drawing, as a fraction of the picture's height.
+        angle: the largest rotation of the drawing, in degrees.
         papers: the colours of the paper.
         inks: the colours of the ink.
-        opaque: how much of the paper the ink hides.
-        shade: how much darker the darkest corner is than the lightest, by a gradient and a vignette.
-        shadow: how much darker it is beyond a shadow's edge.
+        opaque: the opacity of the ink, 0..1.
+        shade: how much darker the darkest corner is than the lightest, 0..1, due to a gradient and a vignette.
+        shadow: how much darker the picture is beyond the edge of a shadow, 0..1.
         table: whether there is a dark table around the paper.
-        grid: lines on the paper: none, across, or both ways.
+        grid: ruled lines on the paper: 0 for none, 1 for horizontal lines, 2 for lines in both directions.
         noise: standard deviation of the sensor's noise, in levels.
-        quality: of the JPEG; None for a PNG.
-        rule: what the lines of the grid leave of the paper's light, in each colour.
+        quality: the quality of the JPEG; None for a PNG.
+        rule: the share of the paper's light that the lines of the grid leave, in each colour.
         edges: how many sides of the picture the drawing touches; 2 is a corner.
         lines: straight lines around the drawing, in the colour of the ink.
-        soft: from and to what part of the drawing's height the standard deviation of the lens's blur is.
-        shown: the picture's height after it was cut to a square and reduced; None where it stays as it is.
+        soft: the smallest and the largest standard deviation of the lens's blur, as a fraction of the drawing's height.
+        shown: the side to which the picture is reduced after it was cropped to a square; None to leave it unchanged.
     """
 
     size: tuple[int, int] = (480, 640)
@@ -71,7 +71,7 @@ class Look:
 
 
 def encode(picture: Image.Image, quality: int | None = None) -> bytes:
-    """A picture as the bytes of a PNG, or of a JPEG of a quality."""
+    """Encode a picture as a PNG, or as a JPEG of a given quality."""
     file = io.BytesIO()
     if quality is None:
         picture.save(file, "PNG", compress_level=1)
@@ -81,12 +81,12 @@ def encode(picture: Image.Image, quality: int | None = None) -> bytes:
 
 
 def photograph(ink: Ink, look: Look, rng: np.random.Generator) -> bytes:
-    """The file of a scene.
+    """Make the file of a scene.
 
     Args:
-        ink: of the drawing; it is enlarged or reduced to the height that the look asks for.
-        look: of the scene.
-        rng: for what it leaves open.
+        ink: the drawing, which is scaled to the height that the look asks for.
+        look: the look of the scene.
+        rng: chooses what the look leaves open.
     """
     height, width = look.size
     paper, colour = (np.array(choices[rng.integers(len(choices))], float) for choices in (look.papers, look.inks))
@@ -111,7 +111,7 @@ def photograph(ink: Ink, look: Look, rng: np.random.Generator) -> bytes:
 
 
 def _placed(ink: Ink, look: Look, rng: np.random.Generator) -> Ink:
-    """The drawing, turned, scaled and somewhere in the picture, wholly inside."""
+    """The drawing, rotated, scaled and at a random position inside the picture."""
     height, width = look.size
     side = round(rng.uniform(*look.height) * height)
     drawing = Image.fromarray(np.pad(ink, len(ink) // 5).astype(np.float32)).resize(
@@ -136,12 +136,12 @@ def _placed(ink: Ink, look: Look, rng: np.random.Generator) -> Ink:
 
 
 def _at_edge(whole: int, part: int, rng: np.random.Generator) -> int:
-    """Where a drawing starts that touches one of two opposite sides."""
+    """The start of a drawing that touches one of two opposite sides."""
     return max(0, whole - part) if rng.integers(2) else 0
 
 
 def _lined(drawing: Ink, lines: Lines, rng: np.random.Generator) -> tuple[Ink, tuple[slice, slice]]:
-    """The drawing with straight lines around it, and the part of the picture that is in view."""
+    """The drawing with straight lines around it, and the visible part of the picture."""
     spans = [np.flatnonzero(drawing.max(axis=axis) > 0.5) for axis in (1, 0)]
     high = max(len(span) for span in spans)
     wide = max(2, round(high * rng.uniform(0.015, 0.05)))
@@ -165,7 +165,7 @@ def _lined(drawing: Ink, lines: Lines, rng: np.random.Generator) -> tuple[Ink, t
 
 
 def _reduced(picture: Image.Image, drawing: Ink, side: int, rng: np.random.Generator) -> Image.Image:
-    """A square around the drawing, a little larger than it, reduced to a side."""
+    """A square a little larger than the drawing, cropped and reduced to a given side."""
     spans = [np.flatnonzero(drawing.max(axis=axis) > 0.5) for axis in (1, 0)]
     square = min(round(max(np.ptp(span) for span in spans) * rng.uniform(1.2, 1.8)), *picture.size)
     left, top = (
@@ -176,7 +176,7 @@ def _reduced(picture: Image.Image, drawing: Ink, side: int, rng: np.random.Gener
 
 
 def _ruled(scene: Levels, across: int, rule: tuple[float, float, float], rng: np.random.Generator) -> Levels:
-    """Lines on the paper, a twelfth of its height apart."""
+    """Draw ruled lines on the paper, a twelfth of its height apart."""
     height = scene.shape[0]
     apart, wide = height / 12, max(1, round(height / 300))
     for line in np.arange(rng.uniform(0, apart), scene.shape[across], apart).round().astype(int):
@@ -185,9 +185,9 @@ def _ruled(scene: Levels, across: int, rule: tuple[float, float, float], rng: np
 
 
 def _on_table(scene: Levels, rng: np.random.Generator) -> Levels:
-    """The paper turned a little on a brown table, which shows on two sides at least."""
+    """Lay the paper, slightly rotated, on a brown table, which is visible on at least two sides."""
     height, width = scene.shape[:2]
-    table = np.array((88, 62, 44)) + rng.normal(0, 6, (height, 1, 1))  # with a grain along it
+    table = np.array((88, 62, 44)) + rng.normal(0, 6, (height, 1, 1))  # the table has a grain
     y, x = np.mgrid[:height, :width] / height
     slope = rng.uniform(-0.06, 0.06)
     edges = [x + slope * y, width / height - x - slope * y, y - slope * x, 1 - y + slope * x]
@@ -197,7 +197,7 @@ def _on_table(scene: Levels, rng: np.random.Generator) -> Levels:
 
 
 def _light(look: Look, rng: np.random.Generator) -> Ink:
-    """How bright each place is: a gradient and a vignette, and a shadow with an edge that is not quite sharp."""
+    """The brightness of each pixel: a gradient, a vignette, and a shadow with a soft edge."""
     height, width = look.size
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     turn = rng.uniform(0, 2 * np.pi)

@@ -1,4 +1,4 @@
-"""Ways of writing digits that MNIST has few or none of, drawn by a program with strokes."""
+"""Styles of handwritten digits that are rare in MNIST, drawn with strokes by a program."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,16 +6,16 @@ from PIL import Image, ImageDraw
 
 from benchmarks.pictures.ink import Ink
 
-Points = list[tuple[float, float]]  # of a line, (x, y) in a box of 1 x 1, y downwards
+Points = list[tuple[float, float]]  # the points (x, y) of a line in a box of 1 x 1; y points downwards
 
-SLANT = 0.25  # x of the top less that of the bottom, at most
-JITTER = 0.02  # by how much each point of a line is moved, as a standard deviation
-PENS = (0.03, 0.12)  # the width of the pen, as a part of the drawing's side
-FILLED = 0.7  # the part of the drawing's side that the box takes
+SLANT = 0.25  # the largest difference in x between the top and the bottom
+JITTER = 0.02  # the standard deviation of the displacement of each point
+PENS = (0.03, 0.12)  # the smallest and the largest width of the pen, as a fraction of the drawing's side
+FILLED = 0.7  # the side of the box, as a fraction of the drawing's side
 
 
 def _arc(x: float, y: float, rx: float, ry: float, start: float, end: float) -> Points:
-    """A part of an ellipse around (x, y), by angles in degrees: 0 is to the right, 90 below."""
+    """An arc of an ellipse around (x, y) between two angles in degrees: 0 points to the right, 90 down."""
     angles = np.radians(np.linspace(start, end, 24))
     return [(x + rx * float(np.cos(angle)), y + ry * float(np.sin(angle))) for angle in angles]
 
@@ -51,7 +51,7 @@ STYLES: dict[str, tuple[int, list[Points]]] = {
 
 
 def styled(name: str, side: int, rng: np.random.Generator) -> Ink:
-    """A digit of a style, with a slant, a pen and unsteadiness of its own."""
+    """Draw a digit in a style, with a random slant, pen and unsteadiness."""
     canvas = Image.new("L", (side, side))
     draw, wide = ImageDraw.Draw(canvas), side * rng.uniform(*PENS)
     slant, narrow = rng.uniform(0, SLANT), rng.uniform(0.45, 0.75)
@@ -65,7 +65,7 @@ def styled(name: str, side: int, rng: np.random.Generator) -> Ink:
 
 
 def _stroke(draw: ImageDraw.ImageDraw, points: npt.NDArray[np.float64], wide: float) -> None:
-    """Draw a line by a round pen."""
+    """Draw a line with a round pen."""
     corners = [(float(x), float(y)) for x, y in points]
     draw.line(corners, fill=255, width=round(wide), joint="curve")
     for x, y in corners:

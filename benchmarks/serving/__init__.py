@@ -1,1 +1,1 @@
-"""The service under load, beside its own kernels and beside what one would write first."""
+"""The service under load, compared with its own kernels and with three simpler servers (the contenders)."""

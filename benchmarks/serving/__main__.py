@@ -1,10 +1,10 @@
-"""The service under load, beside its own kernels and beside what one would write first.
+"""Measure the service under load, and compare it with its own kernels and with three simpler servers.
 
     python -m benchmarks.serving [--seconds SECONDS] [--rounds ROUNDS] [--only SCENARIO]... [--figure FILE]
 
-Prints the measurements and the goals as Markdown, and writes docs/figures/serving.svg once every scenario is measured.
-The load generator shares the machine with the service. Servers that are compared run side by side and are asked by
-turns, and the median over the turns is told, as a machine has moods.
+Prints the measurements and the goals as Markdown. Writes docs/figures/serving.svg if every scenario was measured. The
+load generator shares the machine with the service. Servers that are compared run at the same time, and receive the load
+one after the other. We repeat this for several rounds and report the median, because the speed of a machine varies.
 """
 
 import time
@@ -26,12 +26,12 @@ FIGURE = figures.FOLDER / "serving.svg"
 
 
 def main(
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of each measurement.")] = 5.0,
-    rounds: Annotated[int, typer.Option(min=1, help="Repetitions, of which the median is told.")] = 3,
-    only: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(SCENARIOS)}.  [default: all]")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds of each measurement.")] = 5.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Repetitions. The median is reported.")] = 3,
+    only: Annotated[list[str] | None, typer.Option(help=f"Scenarios: {', '.join(SCENARIOS)}.  [default: all]")] = None,
     figure: Annotated[
         Path | None,
-        typer.Option(help="The SVG file to write.  [default: docs/figures/serving.svg, with all scenarios]"),
+        typer.Option(help="The SVG file to write.  [default: docs/figures/serving.svg if all scenarios run]"),
     ] = None,
 ) -> None:
     """Measure the service under load."""
@@ -40,15 +40,17 @@ def main(
     console, began = Console(stderr=True, highlight=False), time.monotonic()
     names = [name for name in SCENARIOS if not only or name in only]
     found, failed = Findings(), list[str]()
-    with Bench.open(seconds, rounds, lambda what: console.print(f"{time.monotonic() - began:6.0f} s  {what}")) as bench:
+    with Bench.open(
+        seconds, rounds, lambda message: console.print(f"{time.monotonic() - began:6.0f} s  {message}")
+    ) as bench:
         for name in names:
             try:
                 found.add(SCENARIOS[name](bench))
             except ServerError as error:
                 failed.append(f"{name}: {error}")
-    typer.echo(report.measurements(found.lines))
+    typer.echo(report.measurement_table(found.measurements))
     if found.goals:
-        typer.echo(f"\n{report.goals(found.goals)}")
+        typer.echo(f"\n{report.goal_table(found.goals)}")
     if figure is not None or (not failed and len(names) == len(SCENARIOS)):
         draw(found, figure or FIGURE)
     for failure in failed:

@@ -1,4 +1,4 @@
-"""The figure of the serving benchmark: a panel for each comparison that was measured."""
+"""The figure of the serving benchmark: one panel for each comparison that was measured."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ CURVES = {
 
 
 def draw(found: Findings, path: Path) -> None:
-    """Draw what was found.
+    """Draw the findings.
 
     Args:
-        found: by the scenarios that were measured; the panels of others are left out.
-        path: of the SVG file.
+        found: the findings. Panels of scenarios that were not measured are left out.
+        path: the SVG file.
     """
     panels = [panel for panel in (*BARS, *CURVES) if found.bars.get(panel) or found.curves.get(panel)]
     if not panels:
@@ -69,10 +69,10 @@ def _curves(axes: Axes, panel: Panel, found: Findings) -> None:
 
 
 def _evaluations(axes: Axes, found: Findings) -> None:
-    """On an axis of their own, the evaluations that degraded answers still had."""
-    beside = axes.twinx()
+    """Draw the evaluations of degraded answers on a second axis."""
+    second = axes.twinx()
     for points in found.curves[Panel.evaluations].values():
-        beside.plot(*zip(*points, strict=True), "s:", color="grey", markersize=4, linewidth=1)
-    beside.set_ylabel(f"{Panel.evaluations} (squares)", color="grey")
-    beside.set_ylim(bottom=0)
+        second.plot(*zip(*points, strict=True), "s:", color="grey", markersize=4, linewidth=1)
+    second.set_ylabel(f"{Panel.evaluations} (squares)", color="grey")
+    second.set_ylim(bottom=0)
     axes.set_ylim(bottom=0)

@@ -1,4 +1,4 @@
-"""The ceiling: the artifact's kernels in a bare loop, without HTTP, scheduler or one row that waits for another."""
+"""The upper limit of the service: the artifact's kernels in a bare loop, without HTTP and without a scheduler."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from models.solvers.solve import equal_steps
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 WARM_UP = 0.2
-"""Seconds before a measurement; the first calls are slow."""
+"""Seconds of warm-up before a measurement, because the first calls are slow."""
 
 Images = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -28,13 +28,13 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Kernels:
-    """What the kernels can do.
+    """The speed of the kernels.
 
     Attributes:
-        by_batch: images a second on one thread, by the size of the batch.
-        together: images a second at the best batch by as many processes as there are processors, each of one thread.
-        processes: how many.
-        one_image: milliseconds for one image, median.
+        by_batch: images per second on one thread, by batch size.
+        together: images per second of all processes, with one thread each, at the best batch size.
+        processes: the number of processes, which is the number of processors.
+        one_image: median milliseconds for one image.
     """
 
     by_batch: dict[int, float]
@@ -44,17 +44,17 @@ class Kernels:
 
     @property
     def best_batch(self) -> int:
-        """The batch of the most images a second."""
+        """The batch size with the most images per second."""
         return max(self.by_batch, key=self.by_batch.__getitem__)
 
     @property
     def alone(self) -> float:
-        """Images a second on one thread, at the best batch."""
+        """Images per second on one thread, at the best batch size."""
         return self.by_batch[self.best_batch]
 
 
 class Bare:
-    """Stem, steps and head of an artifact at its default solver, and nothing else.
+    """Stem, steps and head of an artifact at its default solver, in a plain loop.
 
     Args:
         folder: the artifact.
@@ -69,7 +69,7 @@ class Bare:
         self._step = self._backend.step(default.method)
 
     def __call__(self, images: Images) -> Floats:
-        """The logits of images; the batch goes on until its last row has ended."""
+        """The logits of images. The whole batch takes steps until its last row has reached t = 1."""
         z = self._backend.stem(images)
         t, tolerance = np.zeros(len(z), np.float32), np.full(len(z), self._solver.rtol or 0, np.float32)
         h = np.full_like(t, 1 / (self._solver.steps or 1))
@@ -82,7 +82,7 @@ class Bare:
         return self._backend.head(z)
 
     def timed(self, images: Images, batch: int, seconds: float) -> list[float]:
-        """The seconds that each batch took, batch after batch of the images for as long as was said."""
+        """Solve one batch of the images after another for some seconds, and return the seconds of each batch."""
         taken, batches = [], _batches(images, batch)
         ended = time.perf_counter()
         end = ended + seconds
@@ -100,8 +100,8 @@ def measure(folder: Path, images: Images, seconds: float, processes: int) -> Ker
     Args:
         folder: the artifact.
         images: ``[rows, 28, 28]``.
-        seconds: for each measurement.
-        processes: as many as there are processors.
+        seconds: the duration of each measurement.
+        processes: the number of processes to run at the same time.
     """
     bare = _bare(folder)
     bare.timed(images, BATCHES[-1], WARM_UP)
@@ -112,8 +112,8 @@ def measure(folder: Path, images: Images, seconds: float, processes: int) -> Ker
     return Kernels(by_batch, together, processes, one_image=1e3 * float(np.median(taken[1])))
 
 
-def middle(measured: Sequence[Kernels]) -> Kernels:
-    """Of several repetitions, the median of everything."""
+def median_of(measured: Sequence[Kernels]) -> Kernels:
+    """The median of each field over several repetitions."""
     return Kernels(
         by_batch={batch: median(each.by_batch[batch] for each in measured) for batch in measured[0].by_batch},
         together=median(each.together for each in measured),
@@ -123,7 +123,7 @@ def middle(measured: Sequence[Kernels]) -> Kernels:
 
 
 def _together(folder: Path, images: Images, batch: int, seconds: float, processes: int) -> float:
-    """Images a second by several processes at the same time; each is warm before the first is timed."""
+    """Images per second of several processes at the same time. All are warmed up before any is timed."""
     with ExitStack() as stack:
         pools = [stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"))) for _ in range(processes)]
         for length in (WARM_UP, seconds):
@@ -142,12 +142,12 @@ def _bare(folder: Path) -> Bare:
 
 
 def _rate(batch: int, taken: list[float]) -> float:
-    """Images a second."""
+    """Images per second."""
     return batch * len(taken) / sum(taken)
 
 
 def _batches(images: Images, batch: int) -> Iterator[Images]:
-    """Batches of images without an end."""
+    """An endless sequence of batches of the images."""
     while True:
         for start in range(0, len(images) - batch + 1, batch):
             yield images[start : start + batch]

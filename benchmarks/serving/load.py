@@ -1,11 +1,12 @@
-"""The load generator: closed loops and open loops over raw connections, in a process of its own.
+"""The load generator: closed loops and open loops over raw connections, in a separate process.
 
-A closed loop keeps as many requests in flight as it has connections. In an open loop requests arrive when a Poisson
-process says, whether or not earlier ones are answered, and the latency of each counts from that moment: if the service
-stalls, the wait of everything that arrived meanwhile is in the figures (there is no coordinated omission).
+A closed loop keeps one request in flight on each connection. In an open loop, requests arrive according to a Poisson
+process, whether or not earlier requests are answered, and the latency of a request counts from its arrival. If the
+service stalls, the results include the wait of every request that arrives during the stall (there is no coordinated
+omission).
 
-It shares the processors with the service that it loads, so it does as little as it can while the load runs: requests
-are built before, and answers are read after.
+The generator shares the processors with the service under load, so it does as little as possible while the load runs:
+it builds the requests before, and parses the answers after.
 """
 
 import asyncio
@@ -24,46 +25,46 @@ import numpy as np
 import uvloop
 
 from benchmarks.serving.plan import HOST, Closed, Plan, arrivals
-from benchmarks.serving.questions import Digits, Questions
-from benchmarks.serving.results import BROKEN, UNANSWERED, Integers, Result, read_rows
+from benchmarks.serving.requests import Digits, RequestSequence
+from benchmarks.serving.results import BROKEN, UNANSWERED, Integers, Result, read_answers
 
-CALLERS = 32
-"""Connections that an open loop begins with."""
+INITIAL_CONNECTIONS = 32
+"""The number of connections at the start of an open loop."""
 
-LONGEST_IDLE = 3.0
-"""Seconds after which an idle connection is not used again; servers close theirs after five."""
+MAX_IDLE = 3.0
+"""Seconds after which an idle connection is not used again. Servers close idle connections after five seconds."""
 
 PAUSE = 0.01
-"""Seconds after a broken connection before a closed loop goes on, so that a dead server is not hammered."""
+"""Seconds that a closed loop waits after a broken connection, so that it does not flood a dead server."""
 
 
 @dataclass
 class Log:
-    """What happened to each request, a column each."""
+    """What happened to each request. Each attribute is a column with one entry per request."""
 
     kind: list[int] = field(default_factory=list)
-    rows: list[Integers] = field(default_factory=list)
+    image_indices: list[Integers] = field(default_factory=list)
     scheduled: list[float] = field(default_factory=list)
     sent: list[float] = field(default_factory=list)
     finished: list[float] = field(default_factory=list)
     status: list[int] = field(default_factory=list)
     body: list[bytes] = field(default_factory=list)
 
-    def add(self, kind: int, rows: Integers, scheduled: float) -> int:
-        """Take in a request that is not answered yet, and return its number."""
-        nothing = float("nan")
-        row = (kind, rows, scheduled, nothing, nothing, UNANSWERED, b"")
-        columns = (self.kind, self.rows, self.scheduled, self.sent, self.finished, self.status, self.body)
+    def add(self, kind: int, image_indices: Integers, scheduled: float) -> int:
+        """Add a request without an answer, and return its number."""
+        unknown = float("nan")
+        row = (kind, image_indices, scheduled, unknown, unknown, UNANSWERED, b"")
+        columns = (self.kind, self.image_indices, self.scheduled, self.sent, self.finished, self.status, self.body)
         for column, value in zip(columns, row, strict=True):
             column.append(value)  # type: ignore[attr-defined]
         return len(self.kind) - 1
 
 
 class Connection(asyncio.Protocol):
-    """A keep-alive connection, with one request in flight at most.
+    """A keep-alive connection, with at most one request in flight.
 
     Args:
-        generator: which is told of its ends.
+        generator: receives the answers, and the end of the connection.
     """
 
     def __init__(self, generator: "Generator") -> None:
@@ -75,11 +76,13 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The server has accepted."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's own does not derive from it
+        """Keep the transport of the new connection."""
+        self._transport = cast(
+            asyncio.Transport, transport
+        )  # uvloop's transport does not derive from asyncio.Transport
 
     def send(self, number: int, content: bytes) -> None:
-        """Write a request."""
+        """Send a request."""
         self._number = number
         self._transport.write(content)
 
@@ -95,41 +98,41 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body has come."""
+        """Keep a part of the body."""
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        """The answer is there."""
+        """Hand the complete answer to the generator."""
         number, body = self._number, b"".join(self._body)
         self._number, self._body = None, []
         if number is None:
-            self._transport.abort()  # an answer to nothing
+            self._transport.abort()  # an answer without a request
             return
         keep = self._parser.should_keep_alive()
         if not keep:
             self.close()
         self._generator.answered(self, number, self._parser.get_status_code(), body, keep=keep)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio gives it)
-        """The connection has ended, on either side."""
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio passes it)
+        """Report the end of the connection to the generator."""
         number, self._number = self._number, None
         self._generator.lost(self, number)
 
 
 class Generator:
-    """Sends requests over as many connections as it needs and may have.
+    """Sends requests over as many connections as it needs, up to a limit.
 
     Args:
-        port: of the server.
-        questions: what to send.
-        connections: the most.
+        port: the port of the server.
+        requests: the requests to send.
+        max_connections: the largest number of connections.
     """
 
-    def __init__(self, port: int, questions: Questions, connections: int) -> None:
+    def __init__(self, port: int, requests: RequestSequence, max_connections: int) -> None:
         self.log = Log()
         self.unanswered = 0
         self.on_end: Callable[[bool], None] = lambda _: None
-        self._port, self._questions, self._most = port, questions, connections
+        self._port, self._requests, self._max_connections = port, requests, max_connections
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._idle: deque[Connection] = deque()
         self._open: set[Connection] = set()
@@ -137,20 +140,20 @@ class Generator:
         self._closing = False
 
     async def connect(self, connections: int) -> None:
-        """Open connections, one after another, as they would be by callers who do not begin all at once."""
+        """Open connections one after another, because real clients do not all connect at the same time."""
         for _ in range(connections):
             await self._connect()
 
     def arrive(self, scheduled: float) -> None:
-        """A request is due."""
-        question = self._questions.next()
-        number = self.log.add(question.kind, question.rows, scheduled)
+        """Queue the next request, whose latency counts from ``scheduled``."""
+        request = self._requests.next()
+        number = self.log.add(request.kind, request.image_indices, scheduled)
         self.unanswered += 1
-        self._waiting.append((number, question.content))
+        self._waiting.append((number, request.content))
         self._send()
 
     def answered(self, connection: Connection, number: int, status: int, body: bytes, *, keep: bool) -> None:
-        """An answer is there."""
+        """Log an answer."""
         self.log.body[number] = body
         if keep:
             self._free(connection)
@@ -158,7 +161,7 @@ class Generator:
         self._send()
 
     def lost(self, connection: Connection, number: int | None) -> None:
-        """A connection has ended, perhaps with a request in flight."""
+        """Log the end of a connection, which may have had a request in flight."""
         if self._closing:
             return
         self._open.discard(connection)
@@ -169,7 +172,7 @@ class Generator:
         self._send()
 
     async def close(self) -> None:
-        """End all connections, and leave what is unanswered so."""
+        """Close all connections; unanswered requests stay unanswered."""
         self._closing = True
         self._waiting.clear()
         for task in self._connecting:
@@ -185,17 +188,20 @@ class Generator:
         self.on_end(status == BROKEN)
 
     def _send(self) -> None:
-        """Send what waits, as far as connections are free, and open others for the rest."""
+        """Send waiting requests over idle connections, and open more connections for the rest."""
         now = time.perf_counter()
         while self._waiting and self._idle:
-            connection = self._idle.popleft()  # by turns, as callers who know nothing of each other would
-            if now - connection.idle_since > LONGEST_IDLE:
+            connection = self._idle.popleft()  # the longest idle first, like independent clients
+            if now - connection.idle_since > MAX_IDLE:
                 connection.close()
                 continue
             number, content = self._waiting.popleft()
             self.log.sent[number] = now
             connection.send(number, content)
-        while len(self._waiting) > len(self._connecting) and len(self._open) + len(self._connecting) < self._most:
+        while (
+            len(self._waiting) > len(self._connecting)
+            and len(self._open) + len(self._connecting) < self._max_connections
+        ):
             task = asyncio.get_running_loop().create_task(self._connect())
             self._connecting.add(task)
             task.add_done_callback(self._connecting.discard)
@@ -222,10 +228,10 @@ def measure(plan: Plan, digits: Digits) -> Result:
 
     Args:
         plan: the load.
-        digits: what to ask.
+        digits: the images to send.
     """
-    questions = Questions(plan.kinds, digits, plan.seed, f"{HOST}:{plan.port}")
-    generator = Generator(plan.port, questions, plan.load.connections)
+    requests = RequestSequence(plan.kinds, digits, plan.seed, f"{HOST}:{plan.port}")
+    generator = Generator(plan.port, requests, plan.load.connections)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         cpu = time.process_time()
         began = runner.run(_run(generator, plan))
@@ -239,7 +245,7 @@ def measure(plan: Plan, digits: Digits) -> Result:
         scheduled=scheduled,
         sent=sent,
         finished=np.where(status == UNANSWERED, gave_up - began, finished),
-        rows=read_rows(log.body, status, log.rows, digits.labels),
+        answers=read_answers(log.body, status, log.image_indices, digits.labels),
         status=status,
         since=plan.load.warm_up,
         until=plan.load.length,
@@ -249,14 +255,16 @@ def measure(plan: Plan, digits: Digits) -> Result:
 
 
 def process() -> ProcessPoolExecutor:
-    """A process to call `measure` in, so that the load shares no interpreter lock with whoever asks for it."""
+    """A process to call `measure` in, so that the load does not share the interpreter lock with its caller."""
     return ProcessPoolExecutor(1, get_context("spawn"))
 
 
 async def _run(generator: Generator, plan: Plan) -> float:
-    """Run a load, and return when it began."""
+    """Run a load, and return its start time."""
     load = plan.load
-    await generator.connect(load.connections if isinstance(load, Closed) else min(CALLERS, load.connections))
+    await generator.connect(
+        load.connections if isinstance(load, Closed) else min(INITIAL_CONNECTIONS, load.connections)
+    )
     began = time.perf_counter()
     if isinstance(load, Closed):
         await _closed(generator, load.connections, began + load.length)
@@ -289,35 +297,35 @@ async def _closed(generator: Generator, connections: int, end: float) -> None:
 
 
 async def _open(generator: Generator, due: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:
-    """Let requests arrive at given moments.
+    """Let requests arrive at given times.
 
-    A thread keeps the time, as an event loop only knows whole milliseconds.
+    A thread waits for each time, because an event loop has a resolution of one millisecond only.
     """
-    loop, moments, done = asyncio.get_running_loop(), deque(due.tolist()), asyncio.Event()
+    loop, times, done = asyncio.get_running_loop(), deque(due.tolist()), asyncio.Event()
     here, there = socket.socketpair()
 
     def arrive() -> None:
         here.recv(4096)
         now = time.perf_counter()
-        while moments and moments[0] <= now:
-            generator.arrive(moments.popleft())
-        if not moments:
+        while times and times[0] <= now:
+            generator.arrive(times.popleft())
+        if not times:
             done.set()
 
     with here, there:
         here.setblocking(False)
         loop.add_reader(here, arrive)
-        pacer = Thread(target=_pace, args=(list(moments), there), daemon=True)
-        pacer.start()
-        if moments:
+        timer = Thread(target=_wake_at, args=(list(times), there), daemon=True)
+        timer.start()
+        if times:
             await done.wait()
-        await asyncio.to_thread(pacer.join)
+        await asyncio.to_thread(timer.join)
         loop.remove_reader(here)
 
 
-def _pace(moments: list[float], wake: socket.socket) -> None:
-    """Write a byte at each of the moments."""
-    for moment in moments:
-        if (left := moment - time.perf_counter()) > 0:
+def _wake_at(times: list[float], wake: socket.socket) -> None:
+    """Write a byte at each of the times."""
+    for due in times:
+        if (left := due - time.perf_counter()) > 0:
             time.sleep(left)
         wake.send(b"\0")

@@ -1,23 +1,23 @@
-"""What a load is: how requests arrive, what they are, and for how long."""
+"""The description of a load: the arrival of requests, their kinds, and the duration."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.serving.questions import Kind
+from benchmarks.serving.requests import Kind
 
 HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True)
 class Closed:
-    """Each connection sends its next request when the answer is there.
+    """A closed loop: each connection sends its next request when it has received the answer.
 
     Attributes:
-        connections: how many, and so how many requests are in flight.
-        seconds: how long, after the warm-up.
-        warm_up: seconds before, which do not count.
+        connections: the number of connections, and so the number of requests in flight.
+        seconds: the duration after the warm-up.
+        warm_up: seconds at the start that do not count.
     """
 
     connections: int
@@ -26,16 +26,16 @@ class Closed:
 
     @property
     def length(self) -> float:
-        """Seconds that arrivals come in."""
+        """Seconds in which requests arrive."""
         return self.warm_up + self.seconds
 
 
 class Phase(NamedTuple):
-    """Arrivals at a rate.
+    """Arrivals at a constant rate.
 
     Attributes:
-        rate: requests a second.
-        seconds: how long.
+        rate: requests per second.
+        seconds: the duration.
     """
 
     rate: float
@@ -44,12 +44,13 @@ class Phase(NamedTuple):
 
 @dataclass(frozen=True)
 class Open:
-    """Requests arrive by a Poisson process, one phase after the other.
+    """An open loop: requests arrive according to a Poisson process, one phase after the other.
 
     Attributes:
-        phases: the first begins with the warm-up.
-        warm_up: seconds that do not count.
-        connections: the most that are opened; a request that finds none free waits, and its wait counts.
+        phases: the phases; the first includes the warm-up.
+        warm_up: seconds at the start that do not count.
+        connections: the largest number of connections. A request that finds no idle connection waits, and the wait
+            counts as latency.
     """
 
     phases: tuple[Phase, ...]
@@ -58,7 +59,7 @@ class Open:
 
     @property
     def length(self) -> float:
-        """Seconds that arrivals come in."""
+        """Seconds in which requests arrive."""
         return sum(phase.seconds for phase in self.phases)
 
 
@@ -67,11 +68,11 @@ class Plan:
     """A load.
 
     Attributes:
-        port: of the server.
+        port: the port of the server.
         load: how requests arrive.
-        kinds: what they are.
-        seed: of the images, the kinds and the arrivals.
-        patience: seconds after the last arrival until requests still unanswered are given up.
+        kinds: the kinds of request.
+        seed: the seed for the images, the kinds and the arrivals.
+        patience: seconds to wait for answers after the last arrival.
     """
 
     port: int
@@ -82,13 +83,13 @@ class Plan:
 
 
 def arrivals(phases: tuple[Phase, ...], seed: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """When requests arrive, in seconds."""
+    """The arrival times of requests, in seconds from the start."""
     random = np.random.default_rng([seed, 2])
-    began, moments = 0.0, []
+    began, times = 0.0, []
     for rate, seconds in phases:
         expected = rate * seconds
         gaps = random.exponential(1 / rate, int(expected + 10 * expected**0.5) + 10)
         within = began + np.cumsum(gaps)
-        moments.append(within[within < began + seconds])
+        times.append(within[within < began + seconds])
         began += seconds
-    return np.concatenate(moments)
+    return np.concatenate(times)

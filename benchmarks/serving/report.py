@@ -1,4 +1,4 @@
-"""What the scenarios have found, as Markdown."""
+"""The findings of the scenarios, as Markdown."""
 
 import math
 from collections import defaultdict
@@ -16,15 +16,15 @@ NOTHING = "-"
 
 
 @dataclass(frozen=True)
-class Line:
-    """A measurement.
+class Measurement:
+    """A line of the table of measurements.
 
     Attributes:
-        scenario: which.
-        server: who was asked.
-        load: how, and for what.
-        summary: what came of it.
-        remark: whatever else there is to say.
+        scenario: the name of the scenario.
+        server: the name of the server.
+        load: the description of the load.
+        summary: the result.
+        remark: additional information.
     """
 
     scenario: str
@@ -36,61 +36,61 @@ class Line:
 
 @dataclass(frozen=True)
 class Goal:
-    """A goal, and how far it is reached.
+    """A goal, and the measured value.
 
     Attributes:
-        scenario: which.
-        claim: what is to be.
-        bound: the value to reach.
-        reached: the value measured.
-        least: whether the bound is the least, and not the most, that it may be.
-        remark: how the two come about.
+        scenario: the name of the scenario.
+        claim: the quantity that the goal is about.
+        bound: the limit of the quantity.
+        reached: the measured value.
+        is_minimum: whether the bound is the smallest allowed value; otherwise it is the largest.
+        remark: additional information about the bound and the measured value.
     """
 
     scenario: str
     claim: str
     bound: float
     reached: float
-    least: bool
+    is_minimum: bool
     remark: str = ""
 
     @property
     def met(self) -> bool:
-        """Whether it is reached; what could not be measured is not."""
-        return self.reached >= self.bound if self.least else self.reached <= self.bound
+        """Whether the goal is met. A goal that could not be measured is not met."""
+        return self.reached >= self.bound if self.is_minimum else self.reached <= self.bound
 
 
 class Panel(StrEnum):
-    """A panel of the figure, by its title."""
+    """The title of a panel of the figure."""
 
     throughput = "saturated: 32 connections"
     latency = "p99 against offered load"
-    mixed = "p99 of the loose, in a mix"
+    mixed = "p99 of loose requests in a mix"
     overload = "overload at tolerance 1e-5"
-    evaluations = "evaluations of the degraded"
+    evaluations = "evaluations of degraded answers"
 
 
 @dataclass
 class Findings:
-    """What scenarios have found.
+    """The findings of scenarios.
 
     Attributes:
-        lines: the measurements.
-        goals: the goals.
-        bars: of the panels that compare, by name.
-        limits: horizontal lines in them, by name.
-        curves: of the other panels, points by name.
+        measurements: the lines of the table of measurements.
+        goals: the lines of the table of goals.
+        bars: for each panel with bars, the length of each bar by name.
+        limits: for each panel with bars, the position of each reference line by name.
+        curves: for each panel with curves, the points of each curve by name.
     """
 
-    lines: list[Line] = field(default_factory=list)
+    measurements: list[Measurement] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
     bars: dict[Panel, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     limits: dict[Panel, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     curves: dict[Panel, dict[str, list[tuple[float, float]]]] = field(default_factory=lambda: defaultdict(dict))
 
     def add(self, other: "Findings") -> None:
-        """Take in what another scenario has found."""
-        self.lines.extend(other.lines)
+        """Add the findings of another scenario."""
+        self.measurements.extend(other.measurements)
         self.goals.extend(other.goals)
         for mine, theirs in ((self.bars, other.bars), (self.limits, other.limits)):
             for panel, values in theirs.items():
@@ -99,30 +99,30 @@ class Findings:
             self.curves[panel].update(curves)
 
 
-def measurements(lines: Iterable[Line]) -> str:
-    """The measurements as a table."""
-    return _table(HEADINGS, (_cells(line) for line in lines))
+def measurement_table(measurements: Iterable[Measurement]) -> str:
+    """The measurements as a Markdown table."""
+    return _table(HEADINGS, map(_cells, measurements))
 
 
-def goals(of: Iterable[Goal]) -> str:
-    """The goals as a table."""
+def goal_table(goals: Iterable[Goal]) -> str:
+    """The goals as a Markdown table."""
     rows = (
         (
             goal.scenario,
             goal.claim,
-            f"{'≥' if goal.least else '≤'} {number(goal.bound)}",
+            f"{'≥' if goal.is_minimum else '≤'} {number(goal.bound)}",
             number(goal.reached),
             number(ratio(goal.reached, goal.bound)),
             "met" if goal.met else "missed",
             goal.remark,
         )
-        for goal in of
+        for goal in goals
     )
     return _table(("scenario", "goal", "bound", "reached", "ratio", "", ""), rows)
 
 
 def number(value: float) -> str:
-    """A number in three or four digits."""
+    """A number with three significant digits, or with all digits before the decimal point."""
     if math.isnan(value):
         return NOTHING
     if abs(value) >= 100:
@@ -130,23 +130,23 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def ratio(value: float, of: float) -> float:
-    """One number in terms of another; not a number where that is nothing."""
-    return value / of if of else math.nan
+def ratio(value: float, reference: float) -> float:
+    """One number divided by another; NaN if the other is 0."""
+    return value / reference if reference else math.nan
 
 
 def share(value: float) -> str:
-    """A share in per cent."""
+    """A share as a percentage."""
     return NOTHING if math.isnan(value) else f"{value:.2%}"
 
 
-def _cells(line: Line) -> Sequence[str]:
-    told = line.summary
-    others = ", ".join(f"{status}: {count}" for status, count in told.failed.items() if status != str(REFUSED))
-    error = f"{share(told.test_error)} of {told.rows:,}"
-    times = (number(value) for value in (told.throughput, told.p50, told.p99, told.p999))
-    refused = share(told.refused)
-    return (line.scenario, line.server, line.load, *times, refused, others or "0", number(told.nfe), error, line.remark)
+def _cells(line: Measurement) -> Sequence[str]:
+    summary = line.summary
+    others = ", ".join(f"{status}: {count}" for status, count in summary.failed.items() if status != str(REFUSED))
+    error = f"{share(summary.test_error)} of {summary.rows:,}"
+    speed = map(number, (summary.throughput, summary.p50, summary.p99, summary.p999))
+    rest = (share(summary.refused), others or "0", number(summary.nfe), error, line.remark)
+    return (line.scenario, line.server, line.load, *speed, *rest)
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""What came of a load: every request and every answered image, and what they amount to."""
+"""The result of a load: every request and every answered image, and their summary."""
 
 import json
 from collections import Counter
@@ -9,29 +9,29 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.serving.questions import Kind
+from benchmarks.serving.requests import Kind
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 OK, REFUSED = 200, 429
 BROKEN, UNANSWERED, MALFORMED = -1, -2, -3
-"""In place of a status: the connection broke, no answer came in time, an answer that cannot be read."""
+"""Instead of a status: the connection broke, no answer came in time, or the answer cannot be parsed."""
 
 REASONS = {BROKEN: "broken", UNANSWERED: "unanswered", MALFORMED: "malformed"}
 
 
-class Rows(NamedTuple):
-    """The answered images, a column each.
+class Answers(NamedTuple):
+    """The answered images. Each attribute is a column with one entry per image.
 
     Attributes:
         request: the number of the request.
-        image: its number in the test set.
+        image: the index of the image in the test set.
         digit: the answer.
-        label: the truth.
-        nfe: function evaluations; not a number where the answer says none, as in the two that follow.
-        rtol: the relative tolerance.
-        degraded: 1 for an answer at a looser tolerance than was asked for.
+        label: the true digit.
+        nfe: function evaluations; NaN if the answer does not have them.
+        rtol: the relative tolerance; NaN likewise.
+        degraded: 1 for an answer at a looser tolerance than requested, otherwise 0; NaN likewise.
     """
 
     request: Integers
@@ -42,27 +42,27 @@ class Rows(NamedTuple):
     rtol: Floats
     degraded: Floats
 
-    def where(self, chosen: npt.NDArray[np.bool_]) -> "Rows":
-        """Some of them."""
-        return Rows(*(column[chosen] for column in self))  # type: ignore[arg-type]
+    def where(self, chosen: npt.NDArray[np.bool_]) -> "Answers":
+        """The answers that a mask selects."""
+        return Answers(*(column[chosen] for column in self))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Result:
-    """A load that has ended; times are in seconds from its beginning.
+    """The result of a load. Times are in seconds from its start.
 
     Attributes:
-        kinds: of request.
-        kind: of each request, its number.
-        scheduled: when each was due; its latency counts from there.
-        sent: when it was written to a connection; not a number for one that never was.
-        finished: when its answer was there, or it was given up.
-        status: of its answer, or what stands in its place.
-        rows: the answered images.
+        kinds: the kinds of request.
+        kind: the index of the kind of each request.
+        scheduled: when each request arrived; its latency counts from this time.
+        sent: when each request was written to a connection; NaN if it never was.
+        finished: when the answer to each request was complete, or the generator stopped waiting for it.
+        status: the status of each answer, or `BROKEN`, `UNANSWERED` or `MALFORMED`.
+        answers: the answered images.
         since: the end of the warm-up.
         until: the end of the arrivals.
-        cpu_seconds: of the generator.
-        began: the beginning, by `time.perf_counter`, which on Linux all processes share.
+        cpu_seconds: processor time of the generator.
+        began: the start by `time.perf_counter`, which all processes share on Linux.
     """
 
     kinds: tuple[Kind, ...]
@@ -71,7 +71,7 @@ class Result:
     sent: Floats
     finished: Floats
     status: Integers
-    rows: Rows
+    answers: Answers
     since: float
     until: float
     cpu_seconds: float
@@ -79,31 +79,32 @@ class Result:
 
     @property
     def cpu_microseconds_per_request(self) -> float:
-        """What the generator itself costs."""
+        """The processor time of the generator itself."""
         return 1e6 * self.cpu_seconds / max(1, len(self.status))
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the requests of a window amount to; not a number where there is nothing to tell.
+    """A summary of the requests in a window of time. A value without data is NaN.
 
     Attributes:
-        requests: how many were due.
-        throughput: images answered a second.
-        goodput: of them, those within the bound that was asked for.
-        p50: milliseconds from when a request was due to its answer, median over those answered.
-        p99: the 99th percentile of the same.
-        p999: the 99.9th.
-        refused_p50: the median of those refused with 429.
-        refused_p99: their 99th percentile.
-        lag_p99: milliseconds from when a request was due until it was sent, 99th percentile over all; in a closed loop
-            what the generator itself takes, in an open one also the wait for a connection.
-        failed: requests by status that were not answered with 200.
-        nfe: mean of function evaluations an image.
-        rtol: median of the relative tolerances.
-        degraded: the share of images answered at a looser tolerance.
-        rows: images answered.
-        wrong: how many of them are not their label.
+        requests: the number of requests that arrived.
+        throughput: answered images per second.
+        goodput: images per second that were answered within the latency bound.
+        p50: median latency of the answered requests, in milliseconds.
+        p99: the 99th percentile of the latency, in milliseconds.
+        p999: the 99.9th percentile of the latency, in milliseconds.
+        refused_p50: median latency of the requests refused with 429, in milliseconds.
+        refused_p99: the 99th percentile of the same.
+        lag_p99: the 99th percentile of the time from the arrival of a request until it was sent, in milliseconds. In a
+            closed loop this is the time that the generator itself takes. In an open loop it includes the wait for a
+            connection.
+        failed: the number of requests by status that were not answered with 200.
+        nfe: mean function evaluations per image.
+        rtol: median relative tolerance.
+        degraded: the share of images answered at a looser tolerance than requested.
+        rows: the number of answered images.
+        wrong: the number of answered images whose digit is wrong.
     """
 
     requests: int
@@ -146,14 +147,16 @@ def summarise(
     until: float | None = None,
     bound: float | None = None,
 ) -> Summary:
-    """Sum up a window of a load: latencies are of requests due in it, throughput is of answers that came in it.
+    """Summarise a window of a load.
+
+    Latencies are those of requests that arrive in the window. The throughput counts answers that are complete in it.
 
     Args:
-        result: of the load.
-        kind: only this one.
-        since: the window's beginning in seconds.  Default: the end of the warm-up.
-        until: its end.  Default: the end of the arrivals.
-        bound: milliseconds within which an answer counts as good.  Default: any.
+        result: the result of the load.
+        kind: the name of the only kind to count.  Default: all kinds.
+        since: the start of the window in seconds.  Default: the end of the warm-up.
+        until: the end of the window in seconds.  Default: the end of the arrivals.
+        bound: the largest latency in milliseconds that counts for the goodput.  Default: no limit.
     """
     since, until = result.since if since is None else since, result.until if until is None else until
     names = np.array([each.name for each in result.kinds])
@@ -161,17 +164,17 @@ def summarise(
     due = chosen & (result.scheduled >= since) & (result.scheduled < until)
     ok = result.status == OK
     latency = 1e3 * (result.finished - result.scheduled)
-    came = chosen & ok & (result.finished >= since) & (result.finished < until)
+    answered = chosen & ok & (result.finished >= since) & (result.finished < until)
     images = np.array([each.images for each in result.kinds])[result.kind]
-    good = came & (latency <= (np.inf if bound is None else bound))
-    rows = result.rows.where(due[result.rows.request])
+    good = answered & (latency <= (np.inf if bound is None else bound))
+    answers = result.answers.where(due[result.answers.request])
     statuses = Counter(result.status[due & ~ok].tolist())
     p50, p99, p999 = percentiles(latency[due & ok], 50, 99, 99.9)
     refused_p50, refused_p99 = percentiles(latency[due & (result.status == REFUSED)], 50, 99)
     lag = 1e3 * (result.sent - result.scheduled)[due]
     return Summary(
         requests=int(due.sum()),
-        throughput=float(images[came].sum()) / (until - since),
+        throughput=float(images[answered].sum()) / (until - since),
         goodput=float(images[good].sum()) / (until - since),
         p50=p50,
         p99=p99,
@@ -180,16 +183,16 @@ def summarise(
         refused_p99=refused_p99,
         lag_p99=percentiles(lag[~np.isnan(lag)], 99)[0],
         failed=Counter({REASONS.get(status, str(status)): count for status, count in statuses.items()}),
-        nfe=_mean(rows.nfe),
-        rtol=_median(rows.rtol),
-        degraded=_mean(rows.degraded),
-        rows=len(rows.digit),
-        wrong=int((rows.digit != rows.label).sum()),
+        nfe=_mean(answers.nfe),
+        rtol=_median(answers.rtol),
+        degraded=_mean(answers.degraded),
+        rows=len(answers.digit),
+        wrong=int((answers.digit != answers.label).sum()),
     )
 
 
-def middle(summaries: Sequence[Summary]) -> Summary:
-    """Of several repetitions: what is counted is added up, and of everything else the median taken."""
+def median_of(summaries: Sequence[Summary]) -> Summary:
+    """Combine several repetitions: the sum of each count, and the median of every other value."""
     values: dict[str, Any] = {}
     for field in fields(Summary):
         column = [getattr(summary, field.name) for summary in summaries]
@@ -200,9 +203,13 @@ def middle(summaries: Sequence[Summary]) -> Summary:
 
 
 def paired(mine: Sequence[Result], theirs: Sequence[Result]) -> tuple[float, float, int]:
-    """The test errors of two servers on the images that both have answered, and how many these are."""
+    """The test errors of two servers on the images that both answered, and the number of these images."""
     wrong = [
-        {image: digit != label for result in results for _, image, digit, label, *_ in zip(*result.rows, strict=True)}
+        {
+            image: digit != label
+            for result in results
+            for _, image, digit, label, *_ in zip(*result.answers, strict=True)
+        }
         for results in (mine, theirs)
     ]
     both = wrong[0].keys() & wrong[1].keys()
@@ -211,40 +218,39 @@ def paired(mine: Sequence[Result], theirs: Sequence[Result]) -> tuple[float, flo
 
 
 def percentiles(values: Floats, *ranks: float) -> list[float]:
-    """The percentiles of some values; not a number where there are none."""
+    """The percentiles of some values; NaN if there are no values."""
     return [float(np.percentile(values, rank)) if len(values) else float("nan") for rank in ranks]
 
 
-def read_rows(bodies: list[bytes], status: Integers, asked: list[Integers], labels: Integers) -> Rows:
-    """Read the answers.
+def read_answers(bodies: list[bytes], status: Integers, image_indices: list[Integers], labels: Integers) -> Answers:
+    """Parse the answers.
 
     Args:
-        bodies: of the answers to all requests.
-        status: of the same; that of an answer that cannot be read is set to `MALFORMED`.
-        asked: the numbers of the images of each request.
-        labels: of the test set.
+        bodies: the body of each answer.
+        status: the status of each answer. The status of an answer that cannot be parsed is set to `MALFORMED`.
+        image_indices: the indices in the test set of the images of each request.
+        labels: the labels of the test set.
     """
     rows: list[tuple[float, ...]] = []
     for request in np.flatnonzero(status == OK).tolist():
         try:
-            told = [_read_row(prediction) for prediction in json.loads(bodies[request])["predictions"]]
-            read = [(request, image, *row) for image, row in zip(asked[request].tolist(), told, strict=True)]
+            values = [_read_prediction(prediction) for prediction in json.loads(bodies[request])["predictions"]]
+            read = [(request, image, *row) for image, row in zip(image_indices[request].tolist(), values, strict=True)]
         except (ValueError, LookupError, TypeError, AttributeError):
             status[request] = MALFORMED
             continue
         rows.extend(read)
     columns = np.array(rows, np.float64).reshape(-1, 6).T
     request_numbers, images, digits = (column.astype(np.int64) for column in columns[:3])
-    return Rows(request_numbers, images, digits, labels[images], *columns[3:])
+    return Answers(request_numbers, images, digits, labels[images], *columns[3:])
 
 
-def _read_row(prediction: dict[str, Any]) -> tuple[float, float, float, float]:
-    """Digit, evaluations, tolerance and whether it was degraded."""
+def _read_prediction(prediction: dict[str, Any]) -> tuple[float, float, float, float]:
+    """Digit, evaluations, relative tolerance, and whether the answer was degraded."""
     solver = prediction.get("solver") or {}
-    nothing = float("nan")
     nfe, rtol, degraded = (solver.get(name) for name in ("nfe", "rtol", "degraded"))
-    told = (nothing if value is None else float(value) for value in (nfe, rtol, degraded))
-    return int(prediction["digit"]), *told  # type: ignore[return-value]
+    known = (float("nan") if value is None else float(value) for value in (nfe, rtol, degraded))
+    return int(prediction["digit"]), *known  # type: ignore[return-value]
 
 
 def _mean(values: Floats) -> float:

@@ -1,4 +1,4 @@
-"""The scenarios, by name, in the order that they are measured in."""
+"""The scenarios by name, in the order of their measurement."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Servers in processes of their own: the service, and what one would write first."""
+"""Servers in separate processes: the service and the contenders."""
 
 import http.client
 import os
@@ -16,23 +16,23 @@ from benchmarks.serving.plan import HOST
 
 ROOT = Path(__file__).parents[2]
 CONTENDERS = "benchmarks.serving.contenders"
-LONGEST_START = 60.0
-LONGEST_STOP = 20.0
+START_TIMEOUT = 60.0
+STOP_TIMEOUT = 20.0
 UNAVAILABLE = 503
 
 
 class ServerError(Exception):
-    """A server does not start; the message has the end of what it wrote."""
+    """A server does not start. The message has the last line of its output."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """How to start a server.
+    """The command that starts a server.
 
     Attributes:
-        name: what it is called in results.
-        arguments: of Python, but for the port.
-        environment: set beside what is inherited.
+        name: the name in the results.
+        arguments: the arguments of Python, without host and port.
+        environment: environment variables in addition to the inherited ones.
     """
 
     name: str
@@ -41,23 +41,23 @@ class Command:
 
 
 def ours(*flags: str, name: str = "ours") -> Command:
-    """The service.
+    """The command that starts the service.
 
     Args:
-        flags: of `python -m service`.
-        name: what it is called in results.
+        flags: flags of `python -m service`.
+        name: the name in the results.
     """
     return Command(name, ("-m", "service", "--log-level", "warning", *flags))
 
 
 def contender(module: str, name: str, *more: str, **environment: str) -> Command:
-    """A contender, by uvicorn the same way as the service.
+    """The command that starts a contender, with the same settings of uvicorn as the service.
 
     Args:
-        module: in `benchmarks.serving.contenders`.
-        name: what it is called in results.
-        more: flags of uvicorn.
-        environment: its settings.
+        module: the module in `benchmarks.serving.contenders`.
+        name: the name in the results.
+        more: additional flags of uvicorn.
+        environment: environment variables, which are the contender's settings.
     """
     flags = ("--factory", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
     return Command(name, ("-m", "uvicorn", f"{CONTENDERS}.{module}:create_app", *flags, *more), environment)
@@ -68,9 +68,9 @@ class Server:
     """A server that answers.
 
     Attributes:
-        name: what it is called in results.
-        port: where it listens.
-        process: its first process.
+        name: the name in the results.
+        port: the port on which it listens.
+        process: its parent process.
     """
 
     name: str
@@ -78,21 +78,21 @@ class Server:
     process: subprocess.Popen[bytes]
 
     def cpu_seconds(self) -> float:
-        """What it has spent of the processors' time so far, its child processes included."""
+        """The processor time of the server so far, including its child processes."""
         return sum(_cpu_seconds(process) for process in _family(self.process.pid))
 
 
 @contextmanager
 def running(command: Command) -> Iterator[Server]:
-    """A server on a free port, stopped when it is left.
+    """Start a server on a free port; the end of the context stops it.
 
     Raises:
-        ServerError: it does not start.
+        ServerError: the server does not start.
     """
     port = _free_port()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ODENET_")}
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(  # noqa: S603 (the commands are this module's)
+        process = subprocess.Popen(  # noqa: S603 (this module makes the commands)
             [sys.executable, *command.arguments, "--host", HOST, "--port", str(port)],
             cwd=ROOT,
             env=inherited | command.environment,
@@ -103,8 +103,8 @@ def running(command: Command) -> Iterator[Server]:
             try:
                 if not _answers(process, port):
                     log.seek(0)
-                    said = log.read().decode(errors="replace").strip().splitlines()
-                    raise ServerError(f"{command.name} does not start: {said[-1] if said else 'it says nothing'}")
+                    output = log.read().decode(errors="replace").strip().splitlines()
+                    raise ServerError(f"{command.name} does not start: {output[-1] if output else 'no output'}")
                 yield Server(command.name, port, process)
             finally:
                 _stop(process)
@@ -113,7 +113,7 @@ def running(command: Command) -> Iterator[Server]:
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(LONGEST_STOP)
+        process.wait(STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
         for child in _family(process.pid)[1:]:
             os.kill(child, 9)
@@ -128,8 +128,8 @@ def _free_port() -> int:
 
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Whether a server comes to answer; contenders have no such route, and say so once they are up."""
-    give_up = time.monotonic() + LONGEST_START
+    """Wait until a server answers, and return whether it does. A contender answers 404, because it lacks the route."""
+    give_up = time.monotonic() + START_TIMEOUT
     while process.poll() is None and time.monotonic() < give_up:
         connection = http.client.HTTPConnection(HOST, port, timeout=5)
         try:
@@ -145,7 +145,7 @@ def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
 
 
 def _family(process: int) -> list[int]:
-    """A process and all that come from it, as Linux tells them."""
+    """A process and its descendants, from Linux's /proc."""
     family = [process]
     for parent in family:
         for children in Path("/proc", str(parent), "task").glob("*/children"):
@@ -154,6 +154,6 @@ def _family(process: int) -> list[int]:
 
 
 def _cpu_seconds(process: int) -> float:
-    """User and system time, by Linux's `stat`, whose second field may hold spaces."""
+    """User and system time from Linux's `stat`. Its second field, the name, may contain spaces."""
     numbers = Path("/proc", str(process), "stat").read_text().rpartition(")")[2].split()
     return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")

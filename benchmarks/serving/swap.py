@@ -1,9 +1,10 @@
-"""What callers feel of a model that is swapped for another version of it while they ask.
+"""Latency of requests while the service replaces the model with another version.
 
     python -m benchmarks.serving.swap [--seconds SECONDS] [--rounds ROUNDS] [--connections N]
 
-A server of one process is asked by a closed loop. Again and again a version is loaded, checked, warmed and swapped in;
-latencies from the beginning of that to a moment after it are set beside those of the seconds before. Prints Markdown.
+A closed loop sends requests to a server with one worker. Several times, the server loads, checks and warms a new
+version and swaps it in. The program compares the latencies from the start of the load to shortly after the swap with
+the latencies in the seconds before. Prints Markdown.
 """
 
 import json
@@ -20,7 +21,7 @@ import typer
 
 from benchmarks.serving import load
 from benchmarks.serving.plan import HOST, Closed, Plan
-from benchmarks.serving.questions import Digits
+from benchmarks.serving.requests import Digits
 from benchmarks.serving.results import Floats, Result, percentiles
 from benchmarks.serving.servers import Server, ours, running
 from models.artifact import newest
@@ -30,41 +31,42 @@ NAME = "odenet-mnist"
 FITTED = Path(__file__).parents[2] / "models" / "fitted" / NAME
 
 AFTER = 0.3
-"""Seconds after a swap that count as during it: the first requests to the new version are among them."""
+"""Seconds after a swap that still count as during the swap, so that the first requests to the new version count."""
 
-
-LONGEST = 6.0
-"""Seconds that a swap is expected to take at most, on a busy machine."""
+MAX_SWAP = 6.0
+"""The longest expected duration of a swap in seconds, on a busy machine."""
 
 
 class Swap(NamedTuple):
-    """A version that took over: when it began to be loaded and when it served, by `time.perf_counter`."""
+    """The start and the end of a swap, by `time.perf_counter`."""
 
     began: float
     ended: float
 
 
 def main(
-    seconds: Annotated[float, typer.Option(min=0.5, help="Of quiet before each swap.")] = 3.0,
-    rounds: Annotated[int, typer.Option(min=1, help="Swaps under one load.")] = 5,
-    connections: Annotated[list[int] | None, typer.Option(help="Of the closed loop.  [default: 1 and 4]")] = None,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Seconds without a swap before each swap.")] = 3.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Swaps for each number of connections.")] = 5,
+    connections: Annotated[
+        list[int] | None, typer.Option(help="Connections of the closed loop.  [default: 1 and 4]")
+    ] = None,
 ) -> None:
-    """Measure latency during swaps beside latency before them."""
+    """Measure the latency during swaps and before them."""
     images, labels = load_dataset().test
     digits = Digits(images.numpy(), labels.numpy())
-    heads = (
+    headings = (
         "connections",
         "swaps",
-        "a swap, s",
+        "median swap, s",
         "p50 before, ms",
         "during",
         "p99 before, ms",
         "during",
-        "most before, ms",
+        "maximum before, ms",
         "during",
         "failed",
     )
-    typer.echo(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}")
+    typer.echo(f"| {' | '.join(headings)} |\n|{' --- |' * len(headings)}")
     with load.process() as loader:
         for number in connections or (1, 4):
             with TemporaryDirectory() as folder:
@@ -75,7 +77,7 @@ def main(
 
 
 def add(folder: Path, version: int) -> None:
-    """Put a version of the model that ships into a models folder."""
+    """Copy the shipped model into a models folder, as the given version."""
     shipped = newest(FITTED)
     if shipped is None:
         raise FileNotFoundError(FITTED)
@@ -94,18 +96,18 @@ def measure(
     seconds: float,
     rounds: int,
 ) -> str:
-    """Swap under a load; a line of the table."""
-    length = rounds * (seconds + LONGEST) + seconds
-    asked = loader.submit(load.measure, Plan(server.port, Closed(connections, length)), digits)
+    """Swap versions under load, and return a line of the table."""
+    length = rounds * (seconds + MAX_SWAP) + seconds
+    running_load = loader.submit(load.measure, Plan(server.port, Closed(connections, length)), digits)
     time.sleep(1.0)
     swaps = []
     for version in range(2, rounds + 2):
         time.sleep(seconds)
         add(folder, version)
         swaps.append(swap(server.port))
-    result = asked.result()
+    result = running_load.result()
     if swaps[-1].ended + AFTER > result.began + result.until:
-        raise RuntimeError(f"a swap takes longer than {LONGEST:g} s here, and outlasts the load")
+        raise RuntimeError(f"the last swap ended after the load, because swaps took longer than {MAX_SWAP:g} s")
     took = [each.ended - each.began for each in swaps]
     quiet = [Swap(began - seconds, began) for began, _ in swaps]
     before, during = latencies(result, quiet, 0), latencies(result, swaps, AFTER)
@@ -126,20 +128,26 @@ def measure(
 
 
 def swap(port: int) -> Swap:
-    """Have the greatest version served."""
+    """Make the service load the newest version, and wait until it serves it."""
     connection = HTTPConnection(HOST, port, timeout=60)
     began = time.perf_counter()
     connection.request("POST", f"/v2/repository/models/{NAME}/load", "{}")
     answer = connection.getresponse()
-    told = answer.read()
+    body = answer.read()
     connection.close()
     if answer.status != 200:
-        raise RuntimeError(told.decode())
+        raise RuntimeError(body.decode())
     return Swap(began, time.perf_counter())
 
 
 def latencies(result: Result, windows: list[Swap], after: float) -> Floats:
-    """Milliseconds that answered requests took which were in flight in one of some windows, or were sent in it."""
+    """The latencies in milliseconds of the answered requests that were in flight during one of the windows.
+
+    Args:
+        result: the result of the load.
+        windows: the windows of time.
+        after: seconds by which each window is extended.
+    """
     sent, finished = result.sent + result.began, result.finished + result.began
     within = [(finished > began) & (sent < ended + after) for began, ended in windows]
     chosen = np.logical_or.reduce(within) & (result.status == 200)

@@ -1,4 +1,4 @@
-"""Memory against depth: it grows by as much for every block and every evaluation, and with the adjoint not at all."""
+"""Memory against depth: it grows by the same amount with every block or evaluation, and not at all with the adjoint."""
 
 from pathlib import Path
 
@@ -20,17 +20,17 @@ def solving(network: ODENet, steps: int, digits: Split, *, adjoint: bool) -> flo
     return memory.cost("", steps, memory.solving(network, steps, adjoint=adjoint), digits).memory
 
 
-def test_with_the_adjoint_eight_steps_take_the_memory_of_two(network: ODENet, digits: Split) -> None:
+def test_with_the_adjoint_eight_steps_take_as_much_memory_as_two(network: ODENet, digits: Split) -> None:
     assert solving(network, 8, digits, adjoint=True) == solving(network, 2, digits, adjoint=True) > 0
 
 
-def test_through_the_solver_every_step_takes_as_much_more(network: ODENet, digits: Split) -> None:
+def test_through_the_solver_every_step_adds_the_same_memory(network: ODENet, digits: Split) -> None:
     two, four, eight = (solving(network, steps, digits, adjoint=False) for steps in (2, 4, 8))
     assert four > 1.2 * two
     assert eight - four == pytest.approx(2 * (four - two), rel=0.01)
 
 
-def test_every_block_takes_as_much_more(few_digits: Dataset, digits: Split) -> None:
+def test_every_block_adds_the_same_memory(few_digits: Dataset, digits: Split) -> None:
     one, two, four = (
         memory.cost("", blocks, ResNet(few_digits.normalisation, blocks=blocks), digits) for blocks in (1, 2, 4)
     )
@@ -39,7 +39,7 @@ def test_every_block_takes_as_much_more(few_digits: Dataset, digits: Split) -> N
     assert four.seconds > 0
 
 
-def test_growth_is_the_slope_of_the_system_alone() -> None:
+def test_growth_is_the_slope_of_one_system() -> None:
     points = [Point("ResNet", depth, 100 + 7.0 * depth, 0.25 * depth) for depth in (1, 2, 4)]
     points += [Point("RK-Net", depth, 1e6 * depth, 1e3 * depth) for depth in (4, 8)]
     assert memory.growth(points, "ResNet") == pytest.approx(Growth(7, 0.25))

@@ -1,11 +1,11 @@
-"""The processor that a benchmark ran on is named."""
+"""The name of the processor that a benchmark ran on."""
 
 import platform
 
 from benchmarks.processor import processor
 
 
-def test_the_processor_is_named_with_its_architecture_and_vectors() -> None:
+def test_the_name_has_the_architecture_and_the_vectors() -> None:
     *name, machine, vectors = processor().split(", ")
     assert machine == platform.machine()
     assert vectors

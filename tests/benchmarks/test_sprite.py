@@ -1,4 +1,4 @@
-"""The digits that the page offers are those that the program chooses."""
+"""The sample digits in the page's files are the digits that the program chooses."""
 
 import json
 from typing import Any
@@ -10,29 +10,29 @@ from PIL import Image
 from benchmarks.sprite import STATIC, choose
 from training.data import Dataset, Split
 
-TOLD: dict[str, Any] = json.loads((STATIC / "digits.json").read_text(encoding="utf-8"))
+DESCRIPTION: dict[str, Any] = json.loads((STATIC / "digits.json").read_text(encoding="utf-8"))
 SAMPLE = 500
-"""Validation digits that compete with the offered digits; all 5,000 compete in the nightly test."""
+"""How many validation digits the program chooses from; in the nightly test it chooses from all 5,000."""
 
 
 def offered() -> list[bytes]:
-    """The pixels of the digits in the page's file, in order."""
+    """The pixels of the digits in the page's PNG, in order."""
     sprite = np.asarray(Image.open(STATIC / "digits.png"))
-    places = (divmod(place, TOLD["columns"]) for place in range(len(TOLD["labels"])))
-    return [sprite[28 * row : 28 * row + 28, 28 * column : 28 * column + 28].tobytes() for row, column in places]
+    tiles = (divmod(index, DESCRIPTION["columns"]) for index in range(len(DESCRIPTION["labels"])))
+    return [sprite[28 * row : 28 * row + 28, 28 * column : 28 * column + 28].tobytes() for row, column in tiles]
 
 
 def check(split: Split) -> None:
-    """Check that the program chooses the offered digits from a split."""
+    """Check that the program chooses the digits in the page's files from a split."""
     first, begin, hard = choose(split)
     chosen = [*first, begin, *hard]
-    assert TOLD["labels"][: TOLD["easy"]] == list(range(10))
-    assert TOLD["labels"] == split.labels[chosen].tolist()
-    assert chosen[TOLD["begin"]] == begin
+    assert DESCRIPTION["labels"][: DESCRIPTION["easy"]] == list(range(10))
+    assert DESCRIPTION["labels"] == split.labels[chosen].tolist()
+    assert chosen[DESCRIPTION["begin"]] == begin
     assert offered() == [split.images[row].numpy().tobytes() for row in chosen]
 
 
-def test_the_program_chooses_the_offered_digits_among_some(mnist: Dataset) -> None:
+def test_the_program_chooses_the_sample_digits_among_some(mnist: Dataset) -> None:
     images, labels = mnist.validation
     rows_of = {image.numpy().tobytes(): row for row, image in enumerate(images)}
     kept = sorted({*range(SAMPLE), *(rows_of[pixels] for pixels in offered())})
@@ -40,5 +40,5 @@ def test_the_program_chooses_the_offered_digits_among_some(mnist: Dataset) -> No
 
 
 @pytest.mark.nightly
-def test_the_program_chooses_the_offered_digits_among_all(mnist: Dataset) -> None:
+def test_the_program_chooses_the_sample_digits_among_all(mnist: Dataset) -> None:
     check(mnist.validation)

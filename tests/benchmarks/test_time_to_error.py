@@ -1,4 +1,4 @@
-"""The race: the example is torchdiffeq's, and one clock, which stops for validations, runs for both."""
+"""The race: the example is like torchdiffeq's, and the clock stops during validations."""
 
 import time
 from collections.abc import Iterator
@@ -27,14 +27,14 @@ VALIDATION_SECONDS = 0.1
 
 
 def work(seconds: float) -> None:
-    """Take some of the processor's time."""
+    """Use processor time for some seconds."""
     end = time.process_time() + seconds
     while time.process_time() < end:
         pass
 
 
 class Idler:
-    """A trainer that only takes its time; it errs less after each epoch."""
+    """A trainer that only uses processor time; its error falls with each epoch."""
 
     epochs = 6
     batches = 3
@@ -59,12 +59,12 @@ def very_few(few_digits: Dataset) -> Dataset:
     return Dataset("very-few", *(Split(*(column[:8] for column in split)) for split in splits))
 
 
-def test_example_has_the_parameters_of_torchdiffeqs(few_digits: Dataset) -> None:
+def test_the_example_has_as_many_parameters_as_torchdiffeqs(few_digits: Dataset) -> None:
     assert sum(parameter.numel() for parameter in Example(few_digits, 0).network.parameters()) == 208_266
 
 
-def test_example_solves_the_same_equation_as_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An ODE-Net of this project with the same weights goes to the same state."""
+def test_the_example_solves_the_same_equation_as_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ODE-Net of this project with the same weights reaches the same state."""
     monkeypatch.setattr(Solve, "tolerance", 1e-6)
     torch.manual_seed(0)
     theirs, ours = Solve(), Dynamics()
@@ -79,13 +79,15 @@ def test_example_solves_the_same_equation_as_ours(monkeypatch: pytest.MonkeyPatc
         assert_close(theirs(z), solve(Step(ours, METHODS["dopri5"]), z, rtol=1e-6, atol=1e-6).z, rtol=1e-3, atol=1e-3)
 
 
-def test_example_learns(very_few: Dataset) -> None:
+def test_the_example_learns(very_few: Dataset) -> None:
     example = Example(very_few, 0)
     losses = [float(loss) for _ in range(10) for loss in example.train_epoch()]
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_rate_falls_to_a_tenth_after_an_epoch_that_is_named(very_few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_learning_rate_falls_to_a_tenth_after_given_epochs(
+    very_few: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Example, "falls", (1, 2))
     example = Example(very_few, 0)
     rates = []
@@ -99,45 +101,45 @@ def test_crops_are_windows_of_the_padded_pictures(few_digits: Dataset) -> None:
     images = few_digits.fit.images
     padded = torch.nn.functional.pad(images, [4] * 4)
     cropped = Example(few_digits, 0).crop(images)
-    places = [
+    offsets = [
         [(y, x) for y in range(9) for x in range(9) if torch.equal(picture[y : y + 28, x : x + 28], crop)]
         for picture, crop in zip(padded, cropped, strict=True)
     ]
-    assert all(places)
-    assert len({place[0] for place in places}) > 20
+    assert all(offsets)
+    assert len({found[0] for found in offsets}) > 20
 
 
-def test_validation_leaves_the_network_to_be_trained(very_few: Dataset) -> None:
+def test_the_network_can_be_trained_after_a_validation(very_few: Dataset) -> None:
     example = Example(very_few, 0)
     assert 0 <= example.validate() <= 1
     assert all(parameter.requires_grad for parameter in example.network.parameters())
 
 
-def test_clock_stops_a_trainer_at_its_limit() -> None:
+def test_the_clock_stops_a_trainer_at_its_limit() -> None:
     *_, last = race(Idler(), target=0.0, limit=4.5 * BATCH_SECONDS)
     assert 4.5 * BATCH_SECONDS <= last.seconds < 4.5 * BATCH_SECONDS + VALIDATION_SECONDS
     assert 1 < last.epochs < 2
     assert last.error == pytest.approx(0.4)
 
 
-def test_clock_stands_still_during_validations() -> None:
+def test_the_clock_stops_during_validations() -> None:
     samples = list(race(Idler(), target=0.0))
     assert [sample.epochs for sample in samples] == [1, 2, 3, 4, 5, 6]
     assert 18 * BATCH_SECONDS <= samples[-1].seconds < 18 * BATCH_SECONDS + 3 * VALIDATION_SECONDS
 
 
-def test_a_trainer_that_reaches_the_target_is_stopped() -> None:
+def test_a_trainer_stops_when_it_reaches_the_target() -> None:
     samples = list(race(Idler(), target=0.41))
     assert [sample.error for sample in samples] == pytest.approx([0.5, 0.4])
 
 
-def test_a_fit_races_too(few_digits: Dataset) -> None:
+def test_a_fit_can_race(few_digits: Dataset) -> None:
     recipe = read_recipe(RECIPES / "mlp.toml").model_copy(update={"epochs": 2, "batch_size": 32})
     samples = list(race(Ours(Fit(recipe, few_digits, torch.device("cpu"), 0)), target=-1))
     assert [sample.epochs for sample in samples] == [1, 2]
 
 
-def test_verdict_says_at_least_where_the_example_was_stopped() -> None:
+def test_the_verdict_says_at_least_if_the_example_was_stopped() -> None:
     ours = Sample(10, 3, 0.004)
     assert "took 3.0 times" in time_to_error.verdict(ours, Sample(30, 1, 0.005), 0.005)
     assert "at least 10.0 times" in time_to_error.verdict(ours, Sample(100.1, 2, 0.02), 0.005)
@@ -147,9 +149,9 @@ def test_a_recipe_that_does_not_reach_the_target_fails(
     few_digits: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     text = (RECIPES / "mlp.toml").read_text()
-    told = read_recipe(RECIPES / "mlp.toml")
+    settings = read_recipe(RECIPES / "mlp.toml")
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(text.replace(f"epochs = {told.epochs}", "epochs = 1"))
+    recipe.write_text(text.replace(f"epochs = {settings.epochs}", "epochs = 1"))
     monkeypatch.setattr(time_to_error, "load", lambda: few_digits)
     app = Typer()
     app.command()(time_to_error.main)

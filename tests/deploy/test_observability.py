@@ -1,4 +1,4 @@
-"""The alerts, the dashboard and how both are started. What only Prometheus can tell, `make observability` tells."""
+"""The alerts, the dashboard, and the containers that run them. `make observability` runs the checks of Prometheus."""
 
 import json
 import re
@@ -44,7 +44,7 @@ Labels = frozenset[str]
 
 
 def metrics(*kinds: type[MetricWrapperBase]) -> dict[str, Labels]:
-    """The service's metrics of some kinds, and the labels of each; the library tells labels only once they are used."""
+    """The service's metrics of some kinds, with the labels of each. The public interface omits unused labels."""
     found = vars(Metrics()).values()
     flat = [each for value in found for each in (value if isinstance(value, list) else [value])]
     metrics = [each for each in flat if isinstance(each, kinds)]
@@ -63,9 +63,9 @@ VALUES = {
     "stage": set(CANCELLED_STAGES),
 }
 
-NOT_SHOWN = {"odenet_last_answer_timestamp_seconds"}  # is for the statistics of the Open Inference Protocol
+NOT_SHOWN = {"odenet_last_answer_timestamp_seconds"}  # only the statistics of the Open Inference Protocol use it
 
-TARGET = ("job", "instance")  # what Prometheus adds to every series of a target
+TARGET = ("job", "instance")  # the labels that Prometheus adds to every series of a target
 SERIES: dict[str, Labels] = {
     **{name: frozenset((*labels, *TARGET)) for name, labels in COUNTERS_AND_GAUGES.items()},
     **{
@@ -80,28 +80,28 @@ SERIES: dict[str, Labels] = {
 
 
 class Query(NamedTuple):
-    """An expression, the panel or rule that it is of, and the labels that are named when its result is shown."""
+    """An expression, the panel or rule that it belongs to, and the labels that the text of its result names."""
 
-    of: str
+    owner: str
     expression: str
     shown: Labels = frozenset()
 
 
-def of_file(path: Path) -> Any:
-    """What a YAML or JSON file says."""
+def content_of(path: Path) -> Any:
+    """The content of a YAML or JSON file."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-COMPOSE = of_file(ROOT / "docker-compose.yml")
-CONFIG = of_file(PROMETHEUS / "prometheus.yml")
-RULES = [rule for group in of_file(PROMETHEUS / "alerts.yml")["groups"] for rule in group["rules"]]
+COMPOSE = content_of(ROOT / "docker-compose.yml")
+CONFIG = content_of(PROMETHEUS / "prometheus.yml")
+RULES = [rule for group in content_of(PROMETHEUS / "alerts.yml")["groups"] for rule in group["rules"]]
 ALERTS = [rule for rule in RULES if "alert" in rule]
 RECORDS = [rule for rule in RULES if "record" in rule]
-COURSES = of_file(PROMETHEUS / "alerts_test.yml")["tests"]
+RULE_TESTS = content_of(PROMETHEUS / "alerts_test.yml")["tests"]
 DASHBOARD = json.loads((GRAFANA / "dashboards" / "odenet.json").read_text(encoding="utf-8"))
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-DATASOURCES = of_file(GRAFANA / "provisioning" / "datasources" / "prometheus.yml")["datasources"]
-PROVIDERS = of_file(GRAFANA / "provisioning" / "dashboards" / "odenet.yml")["providers"]
+DATASOURCES = content_of(GRAFANA / "provisioning" / "datasources" / "prometheus.yml")["datasources"]
+PROVIDERS = content_of(GRAFANA / "provisioning" / "dashboards" / "odenet.yml")["providers"]
 WATCHING = ("prometheus", "grafana")
 
 
@@ -127,7 +127,7 @@ def as_sent(expression: str) -> str:
 
 RECORDED = {rule["record"] for rule in RECORDS}
 QUERIES = [*queries_of_rules(), *queries_of_dashboard()]
-EVERY_QUERY = pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.of)
+EVERY_QUERY = pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.owner)
 EVERY_ALERT = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))
 EVERY_PANEL = pytest.mark.parametrize("panel", PANELS, ids=lambda panel: str(panel["title"]))
 
@@ -145,16 +145,16 @@ def selectors(expression: str) -> list[VectorSelector]:
 
 
 def matchers(label: str) -> list[Matcher]:
-    """How the queries choose series by a label."""
+    """The matchers of a label in all queries."""
     chosen = [selector.matchers.matchers for query in QUERIES for selector in selectors(query.expression)]
-    return [matcher for of_selector in chosen for matcher in of_selector if matcher.name == label]
+    return [matcher for group in chosen for matcher in group if matcher.name == label]
 
 
 def labels_of(node: Expr) -> Labels | None:
-    """The labels of the series that an expression gives; None for a scalar.
+    """The labels of the series that an expression returns; None for a scalar.
 
-    Fails where it names a metric or a label that is not there, or joins series whose labels differ, which would give
-    nothing.
+    Fails if the expression names a metric or a label that does not exist, or if it joins series with different labels,
+    because such a join returns nothing.
     """
     match node:
         case NumberLiteral():
@@ -169,7 +169,7 @@ def labels_of(node: Expr) -> Labels | None:
             return labels_of_binary(node)
         case Call():
             return labels_of_call(node)
-    raise AssertionError(f"{type(node).__name__} is not foreseen here")
+    raise AssertionError(f"this test does not support {type(node).__name__}")
 
 
 def labels_of_selector(node: VectorSelector | MatrixSelector) -> Labels:
@@ -191,7 +191,7 @@ def labels_of_aggregate(node: AggregateExpr) -> Labels:
         return frozenset()
     assert node.modifier.type == AggModifierType.By
     kept = frozenset(node.modifier.labels)
-    assert kept <= inner, f"{sorted(kept - inner)} are no labels of {node.expr.prettify()}"
+    assert kept <= inner, f"{node.expr.prettify()} has no labels {sorted(kept - inner)}"
     return kept
 
 
@@ -201,7 +201,7 @@ def labels_of_binary(node: BinaryExpr) -> Labels | None:
         return right if left is None else left
     matching = None if node.modifier is None else node.modifier.matching
     if matching is None:
-        assert left == right, f"{sorted(left)} meet {sorted(right)} in {node.prettify()}"
+        assert left == right, f"{node.prettify()} joins {sorted(left)} with {sorted(right)}"
         return left
     assert matching.type == LabelModifierType.Include
     shared = frozenset(matching.labels)
@@ -225,18 +225,18 @@ def labels_of_call(node: Call) -> Labels | None:
 
 
 @EVERY_QUERY
-def test_a_query_uses_metrics_and_labels_that_are_there(query: Query) -> None:
+def test_a_query_uses_metrics_and_labels_that_exist(query: Query) -> None:
     assert query.shown <= (labels_of(parse(query.expression)) or frozenset())
 
 
-def test_labels_are_matched_with_values_that_they_take() -> None:
+def test_labels_are_matched_with_values_that_occur() -> None:
     for label, values in VALUES.items():
         for matcher in matchers(label):
             assert matcher.op == MatchOp.Equal
             assert matcher.value in values
 
 
-def test_inference_routes_are_told_from_others() -> None:
+def test_only_inference_routes_match_the_queries() -> None:
     for matcher in matchers("route"):
         assert matcher.op == MatchOp.Re
         for route in ("/predict", "/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"):
@@ -261,32 +261,35 @@ def test_an_alert_says_what_is_wrong_and_what_to_do(alert: dict[str, Any]) -> No
 
 
 @EVERY_ALERT
-def test_an_alert_is_seen_to_fire(alert: dict[str, Any]) -> None:
+def test_an_alert_fires_in_a_test_of_prometheus(alert: dict[str, Any]) -> None:
     fired = [
-        sample["labels"] for course in COURSES for test in course["promql_expr_test"] for sample in test["exp_samples"]
+        sample["labels"]
+        for rule_test in RULE_TESTS
+        for test in rule_test["promql_expr_test"]
+        for sample in test["exp_samples"]
     ]
     name, severity = alert["alert"], alert["labels"]["severity"]
     assert any(f'alertname="{name}", severity="{severity}"' in labels for labels in fired)
 
 
-def test_alerts_have_names_of_their_own() -> None:
+def test_alerts_have_unique_names() -> None:
     names = [rule.get("alert") or rule["record"] for rule in RULES]
     assert len(names) == len(set(names))
 
 
-def test_the_queue_is_said_to_fill_when_brown_out_is_at_its_floor() -> None:
+def test_the_queue_alert_fires_where_brown_out_is_at_its_floor() -> None:
     (rule,) = (rule for rule in ALERTS if rule["alert"] == "OdenetQueueFills")
     assert rule["expr"].split()[-1] == str(BROWN_OUT_TO)
 
 
-def test_panels_can_be_told_apart() -> None:
+def test_panels_have_unique_ids_and_titles() -> None:
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     titles = [panel["title"] for panel in DASHBOARD["panels"]]
     assert len(ids) == len(set(ids))
     assert len(titles) == len(set(titles))
 
 
-def test_panels_lie_side_by_side() -> None:
+def test_panels_do_not_overlap() -> None:
     places = [panel["gridPos"] for panel in DASHBOARD["panels"]]
     for place in places:
         assert 0 <= place["x"] < place["x"] + place["w"] <= 24
@@ -297,27 +300,27 @@ def test_panels_lie_side_by_side() -> None:
 
 
 @EVERY_PANEL
-def test_a_panel_says_what_it_shows_and_in_which_unit(panel: dict[str, Any]) -> None:
+def test_a_panel_has_a_description_and_a_unit(panel: dict[str, Any]) -> None:
     assert panel["description"].endswith(".")
     unit = panel["options"]["yAxis"] if panel["type"] == "heatmap" else panel["fieldConfig"]["defaults"]
     assert unit.get("unit") or panel["type"] == "table"
 
 
 @EVERY_PANEL
-def test_a_panel_asks_the_provisioned_prometheus(panel: dict[str, Any]) -> None:
+def test_a_panel_queries_the_provisioned_prometheus(panel: dict[str, Any]) -> None:
     (datasource,) = DATASOURCES
     for asking in (panel, *panel["targets"]):
         assert asking["datasource"] == {"type": datasource["type"], "uid": datasource["uid"]}
 
 
 @EVERY_PANEL
-def test_a_panel_takes_rates_over_the_interval_that_fits_its_zoom(panel: dict[str, Any]) -> None:
+def test_a_panel_computes_rates_over_grafanas_rate_interval(panel: dict[str, Any]) -> None:
     ranges = [found for target in panel["targets"] for found in re.findall(r"\[([^\]]*)\]", target["expr"])]
     assert set(ranges) <= {"$__rate_interval"}
     assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
 
 
-def test_rates_span_several_scrapes() -> None:
+def test_grafana_knows_the_scrape_interval() -> None:
     (datasource,) = DATASOURCES
     assert datasource["jsonData"]["timeInterval"] == CONFIG["global"]["scrape_interval"]
 
@@ -331,7 +334,7 @@ def test_prometheus_reads_its_rules_and_scrapes_the_service() -> None:
     assert {matcher.value for matcher in matchers("job")} == {job["job_name"]}
 
 
-def test_grafana_is_given_prometheus_and_the_dashboard() -> None:
+def test_grafana_is_provisioned_with_prometheus_and_the_dashboard() -> None:
     (datasource,), (provider,) = DATASOURCES, PROVIDERS
     assert datasource["url"] == "http://prometheus:9090"
     mounted = {place: source for source, place, _ in mounts("grafana")}
@@ -342,7 +345,7 @@ def test_grafana_is_given_prometheus_and_the_dashboard() -> None:
 
 
 @pytest.mark.parametrize("name", WATCHING)
-def test_configuration_is_mounted_from_files_that_are_there_and_not_written(name: str) -> None:
+def test_configuration_is_mounted_read_only_from_existing_files(name: str) -> None:
     for source, _, how in mounts(name):
         if source.startswith("."):
             assert any((ROOT / source).iterdir())
@@ -352,34 +355,34 @@ def test_configuration_is_mounted_from_files_that_are_there_and_not_written(name
 
 
 @pytest.mark.parametrize("name", WATCHING)
-def test_what_watches_is_started_on_demand_and_reached_from_this_machine_only(name: str) -> None:
-    watching = COMPOSE["services"][name]
-    assert watching["profiles"] == ["observability"]
-    assert all(re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z]+_PORT:-\d+\}:\d+", port) for port in watching["ports"])
-    assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+", watching["image"])
+def test_prometheus_and_grafana_start_on_demand_and_listen_on_this_machine_only(name: str) -> None:
+    container = COMPOSE["services"][name]
+    assert container["profiles"] == ["observability"]
+    assert all(re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z]+_PORT:-\d+\}:\d+", port) for port in container["ports"])
+    assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+", container["image"])
 
 
 @pytest.mark.parametrize("name", WATCHING)
-def test_what_watches_is_confined_as_the_service_is(name: str) -> None:
+def test_prometheus_and_grafana_are_confined_like_the_service(name: str) -> None:
     for key in ("read_only", "tmpfs", "cap_drop", "security_opt", "restart"):
         assert COMPOSE["services"][name][key] == COMPOSE["services"]["service"][key]
 
 
-def test_grafana_has_no_account_and_visitors_may_only_look() -> None:
-    told = environment("grafana")
-    assert told["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
-    assert told["GF_AUTH_BASIC_ENABLED"] == told["GF_USERS_ALLOW_SIGN_UP"] == "false"
-    assert told["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
-    assert told["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+def test_grafana_has_no_accounts_and_visitors_can_only_view() -> None:
+    settings = environment("grafana")
+    assert settings["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    assert settings["GF_AUTH_BASIC_ENABLED"] == settings["GF_USERS_ALLOW_SIGN_UP"] == "false"
+    assert settings["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
+    assert settings["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
 
 
 def mounts(name: str) -> list[tuple[str, str, str]]:
-    """What a container sees of this machine or keeps: the source, the place and how."""
+    """The mounts of a container: the source, the target, and the mode."""
     parts = [volume.split(":") for volume in COMPOSE["services"][name]["volumes"]]
     return [(source, place, how[0] if how else "rw") for source, place, *how in parts]
 
 
 def environment(name: str) -> dict[str, str]:
     """The environment variables of a container."""
-    told: dict[str, str] = COMPOSE["services"][name]["environment"]
-    return told
+    variables: dict[str, str] = COMPOSE["services"][name]["environment"]
+    return variables

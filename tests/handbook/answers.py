@@ -1,4 +1,4 @@
-"""Answers in JSON and in the command's table, and whether one that is shown is as one that was given."""
+"""Parsing of answers in JSON and in the command's table, to compare an answer on a page with an actual answer."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def documents(text: str) -> list[Any]:
-    """The objects of JSON that stand in a text."""
+    """The JSON objects in a text."""
     found, decoder, at = [], json.JSONDecoder(), text.find("{")
     while at >= 0:
         try:
@@ -19,12 +19,12 @@ def documents(text: str) -> list[Any]:
 
 
 def cells(text: str) -> list[list[str]]:
-    """The cells of the lines of a table, which two spaces or more part, less the last one, a time."""
+    """The cells of each line of a table, separated by two or more spaces, without the last cell, which is a time."""
     return [re.split(r"\s{2,}", line.strip())[:-1] for line in text.splitlines()]
 
 
 def form(value: Any) -> Any:
-    """What is left of a value without what differs from answer to answer: its keys, and the types below them."""
+    """The structure of a value, which is the same in every answer: its keys and the types of its values."""
     match value:
         case dict():
             return {key: form(each) for key, each in value.items()}

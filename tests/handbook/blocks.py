@@ -1,6 +1,6 @@
-"""The fenced blocks of the README and of docs/, and what is said of them.
+"""The fenced blocks of the README and of docs/.
 
-A block of ``sh``, ``python`` or ``diff`` is run, unless the line before it says ``<!-- not run: why -->``.
+The tests run a block of ``sh``, ``python`` or ``diff``, unless the line before it is ``<!-- not run: reason -->``.
 """
 
 import re
@@ -22,9 +22,9 @@ class Block:
     """A fenced block.
 
     Attributes:
-        language: as the fence names it.
-        text: what stands in it.
-        excuse: why it is not run; None for one that is.
+        language: the language that the fence names.
+        text: the content.
+        excuse: the reason why the block is not run; None for a block that is run.
     """
 
     language: str
@@ -39,12 +39,12 @@ def blocks(page: Path) -> list[Block]:
 
 
 def name(page: Path) -> str:
-    """A page as a test is called by it."""
+    """The path of a page, which test ids contain."""
     return str(page.relative_to(ROOT))
 
 
 def commands(text: str) -> list[str]:
-    """The commands of a block of ``sh``: lines, put together where they go on, without comments."""
+    """The commands of a block of ``sh``, without comments. Continued lines are joined."""
     lines = text.replace("\\\n", " ").splitlines()
     stripped = (re.sub(r"(^|\s)#\s.*$", "", line).strip() for line in lines)
     return [line for line in stripped if line]

@@ -1,4 +1,4 @@
-"""The site, made once, as `make docs` makes it."""
+"""The site, built once in the same way as by `make docs`."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from tests.handbook.blocks import ROOT
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the site; a warning is an error."""
+    """The folder of the site. A warning of the build is an error."""
     folder = tmp_path_factory.mktemp("site")
     made = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],

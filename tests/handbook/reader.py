@@ -1,4 +1,4 @@
-"""A reader who does what a page says, block after block, with a service of their own."""
+"""A reader who runs the blocks of a page one after another, with their own service."""
 
 import os
 import re
@@ -18,29 +18,29 @@ from tests.handbook.blocks import Block
 from tests.waiting import HANG
 
 HERE = "127.0.0.1:8000"
-"""Where the pages have the service."""
+"""The address of the service in the pages."""
 
 SERVES = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:make serve|\S*python -m service(?! +(?:config|key|predict)\b))\b.*$")
-"""A line that starts a service; the one before it, if there is one, is ended."""
+"""A line that starts a service. A service that runs already is stopped first."""
 
 CHANGES = (
     (re.compile(r"--rows \d+"), "--rows 8"),
     (re.compile(r"--epochs \d+"), "--epochs 1"),
     (re.compile(r"deadline_ms=\d+"), "deadline_ms=600000"),
 )
-"""What is changed in the blocks, beside the port: how much is computed, and how fast this machine must be."""
+"""Replacements in the blocks, in addition to the port: they reduce the computation and lengthen deadlines."""
 
 PRELUDE = """
 set -euo pipefail
 curl() { command curl --silent --show-error --fail "$@"; }
 """
-"""A command that fails, or an answer that is an error, fails its block."""
+"""A failing command or an answer with an error status fails its block."""
 
 KEY = re.compile(r"which is kept nowhere: (\S+)")
 
 
 class Reader:
-    """Runs blocks in a folder; what the service writes is kept there.
+    """Runs blocks in a folder, which also receives the log of the service.
 
     Args:
         folder: a copy of the repository.
@@ -57,11 +57,11 @@ class Reader:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("ODENET_", "MAKE", "MFLAGS"))
         }
-        # With this PYTHON, make makes no environment, whatever it takes to be missing.
+        # With this PYTHON, make cannot create an environment, even if it considers one out of date.
         self._environment = inherited | {
             "ODENET_PORT": str(port),
             "ODENET_WORKERS": "1",
-            "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",  # for `python` alone
+            "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",  # for the command `python`
             "PYTHON": "false",
             "NO_PROXY": "*",
             "OMP_NUM_THREADS": "1",
@@ -74,10 +74,10 @@ class Reader:
         self._stop()
 
     def run(self, block: Block) -> str:
-        """Do what a block says; what it printed, and what the service that it asked wrote to its log."""
+        """Run a block, and return its output and, for a shell block, the log of the service."""
         match block.language:
             case "python":
-                self._ask_somebody(block.text)
+                self._ensure_service(block.text)
                 return self._run([sys.executable, "-c", self._changed(block.text)])
             case "diff":
                 (self.folder / "change.diff").write_text(block.text, encoding="utf-8")
@@ -92,21 +92,21 @@ class Reader:
             if line is not None and not starts:
                 waiting.append(line)
             elif waiting:
-                self._ask_somebody("\n".join(waiting))
+                self._ensure_service("\n".join(waiting))
                 output.append(self._run(["bash", "-c", PRELUDE + self._changed("\n".join(waiting))]))
                 waiting.clear()
             if line is not None and starts:
                 self._start(line)
         return "".join(output) + (self.log.read_text(encoding="utf-8") if self.log.exists() else "")
 
-    def _ask_somebody(self, text: str) -> None:
-        """Start a service for commands that ask one, where the page has yet to start one."""
+    def _ensure_service(self, text: str) -> None:
+        """Start a service for commands that need one, if the page has not started one before."""
         if self._service is None and HERE in text:
             self._start("make serve")
 
     def _changed(self, text: str) -> str:
-        for pattern, instead in CHANGES:
-            text = pattern.sub(instead, text)
+        for pattern, replacement in CHANGES:
+            text = pattern.sub(replacement, text)
         return text.replace(HERE, self._address)
 
     def _run(self, command: list[str]) -> str:
@@ -125,7 +125,7 @@ class Reader:
         return done.stdout
 
     def _start(self, line: str) -> None:
-        """Start a service as a line says, and wait until it is ready."""
+        """Start a service with the command in a line, and wait until it is ready."""
         self._stop()
         with self.log.open("wb") as log:
             self._service = subprocess.Popen(
@@ -138,20 +138,20 @@ class Reader:
             )
         scheme = "https" if "--tls-certificate" in line else "http"
         given_up = time.monotonic() + HANG
-        with httpx.Client(verify=False, trust_env=False) as client:  # noqa: S501 (a certificate of the test's own)
+        with httpx.Client(verify=False, trust_env=False) as client:  # noqa: S501 (the test makes its own certificate)
             while not _ready(client, f"{scheme}://{self._address}/health/ready"):
                 assert self._service.poll() is None, f"{line}\n{self.log.read_text()}"
-                assert time.monotonic() < given_up, f"{line}: is not ready\n{self.log.read_text()}"
+                assert time.monotonic() < given_up, f"{line}: the service is not ready\n{self.log.read_text()}"
                 time.sleep(0.02)
 
     def _stop(self) -> None:
-        """End the service; it must have lived until now."""
+        """Stop the service, which must still be running."""
         if self._service is None:
             return
         service, self._service = self._service, None
         alive = service.poll() is None
         with suppress(ProcessLookupError):
-            os.killpg(service.pid, signal.SIGINT)  # unlike SIGTERM it asks for no time of grace
+            os.killpg(service.pid, signal.SIGINT)  # unlike SIGTERM, it stops without a grace period
         service.wait(HANG)
         assert alive, f"the service ended by itself\n{self.log.read_text()}"
 

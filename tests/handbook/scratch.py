@@ -1,4 +1,4 @@
-"""A copy of the repository to do in what the pages say, small enough for that to end soon."""
+"""A small copy of the repository, in which the commands of the pages run fast."""
 
 import gzip
 import re
@@ -17,19 +17,20 @@ from training.data import MNIST, parse_idx
 FILES = ("Makefile", "constraints.txt", "docker-compose.yml", "pyproject.toml")
 FOLDERS = ("benchmarks", "docs", "models", "service", "tests", "training")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "ablations", "odenet", "odenet-mnist-fast", "resnet", "rknet")
-"""Of the models those that no page asks for, among them."""
+"""Files that the copy leaves out; among them the models that no page uses."""
 
 CHOOSING = 64
-"""The digits of the validation split; in the copy they are as few as that."""
+"""The size of the validation split in the copy."""
 
 DIGITS = {"train": CHOOSING + 640, "t10k": 64}
-"""How many of each file are left."""
+"""How many digits of each file the copy keeps."""
 
 
 def scratch(folder: Path) -> Path:
-    """Make it.
+    """Make the copy.
 
-    Its environments are the one that runs the tests, and a certificate lies there for those who are to have one.
+    Both virtual environments of the copy are links to the environment that runs the tests. The copy also has a
+    certificate, for pages whose reader is supposed to have one.
     """
     folder.mkdir()
     for name in FILES:
@@ -48,12 +49,12 @@ def scratch(folder: Path) -> Path:
 
 
 def _environment(folder: Path) -> None:
-    """A folder that is taken for the virtual environment in which the tests run."""
+    """Make a folder that works as the virtual environment in which the tests run."""
     folder.mkdir(parents=True)
     for path in Path(sys.prefix).iterdir():
         if path.name != ".installed":
             (folder / path.name).symlink_to(path)
-    (folder / ".installed").touch()  # after pyproject.toml, so that make does not make it anew
+    (folder / ".installed").touch()  # newer than pyproject.toml, so that make does not reinstall the environment
 
 
 def _few_digits(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What cannot be run here is checked as far as it can be: there is such a target, profile, setting, flag, package."""
+"""Commands that cannot run in a test name targets, profiles, settings, flags and packages that exist."""
 
 import io
 import re
@@ -33,7 +33,7 @@ PACKAGES = {line.partition("==")[0].lower() for line in (ROOT / "constraints.txt
 TRAINING = {command.callback.__name__ for command in app.registered_commands if command.callback is not None}
 
 INDENTED = re.compile(r"^ {4}(python -m .*|make .*)$", re.MULTILINE)
-"""A command beside a figure, in docs/measurements.md."""
+"""A command next to a figure in docs/measurements.md."""
 
 
 def not_run() -> Iterator[tuple[Path, str]]:
@@ -44,12 +44,12 @@ def not_run() -> Iterator[tuple[Path, str]]:
 
 
 @cache
-def told_by(*command: str) -> str:
+def help_text(*command: str) -> str:
     """The help text of ``python -m command --help``, run in this process, where torch is imported already."""
     _, module, *words = command
     output = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # runpy warns of a module that another test has imported
+        warnings.simplefilter("ignore", RuntimeWarning)  # runpy warns if another test has imported the module
         patch.setattr(sys, "argv", [module, *words, "--help"])
         with pytest.raises(SystemExit, match=r"^(0|None)$"):
             runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -66,12 +66,12 @@ def check_make(words: Words) -> None:
 def check_module(words: Words) -> None:
     module, *arguments = words
     assert find_spec(f"{module}.__main__" if (ROOT / module.replace(".", "/")).is_dir() else module), (
-        f"there is no {module}"
+        f"there is no module {module}"
     )
     command = arguments[:1] if module == "training" else []
-    assert set(command) <= TRAINING, f"training does no {command}"
+    assert set(command) <= TRAINING, f"training has no command {command}"
     for flag in (word.partition("=")[0] for word in arguments if word.startswith("--")):
-        assert re.search(rf"{flag}\b", told_by("-m", module, *command)), f"{module} knows no {flag}"
+        assert re.search(rf"{flag}\b", help_text("-m", module, *command)), f"{module} has no flag {flag}"
 
 
 def check_compose(words: Words) -> None:
@@ -96,7 +96,7 @@ def check_run(words: Words) -> None:
 
 
 def check_curl(words: Words) -> None:
-    """That a route is there which has such a path."""
+    """Check that a route has the path."""
     path = urlsplit(next(word for word in words if word.startswith("http"))).path
     routes = [re.sub(r"\{\w+\}", "[^/]+", route) for route in openapi()["paths"]]
     assert any(re.fullmatch(route, path) for route in routes)
@@ -133,8 +133,8 @@ CHECKS: dict[tuple[str, ...], Callable[[Words], None]] = {
 @pytest.mark.parametrize(
     ("page", "command"), [pytest.param(page, command, id=f"{name(page)}: {command}") for page, command in not_run()]
 )
-def test_a_command_that_is_not_run_is_one_that_could_be(page: Path, command: str) -> None:
+def test_a_command_that_is_not_run_names_only_what_exists(page: Path, command: str) -> None:
     words = shlex.split(command)
     begins = next((begin for begin in CHECKS if tuple(words[: len(begin)]) == begin), None)
-    assert begins is not None, f"{command}: how to check it is not known"
+    assert begins is not None, f"{command}: there is no check for this command"
     CHECKS[begins](words[len(begins) :])

@@ -1,4 +1,4 @@
-"""Every block of the README and of docs/ is run as a reader would, from the first to the last of its page."""
+"""Every block of the README and of docs/ runs, in the order of its page, as a reader would run it."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from tests.handbook.scratch import scratch
 pytestmark = pytest.mark.system
 
 HEADING = list(COLUMNS)[:-1]
-"""Of the command's table, as far as it is compared."""
+"""The compared columns of the command's table."""
 
 RUNNABLE = [page for page in PAGES if any(block.language in RUN and block.excuse is None for block in blocks(page))]
 
@@ -24,16 +24,16 @@ needs_tools = pytest.mark.skipif(
 )
 
 
-def test_blocks_are_found() -> None:
+def test_the_parser_finds_every_block() -> None:
     languages = [block.language for page in PAGES for block in blocks(page)]
     assert {"sh", "python", "json", "diff"} <= set(languages)
     assert HEADING in [line for page in PAGES for block in blocks(page) for line in cells(block.text)]
     fences = sum(line.startswith("```") for page in PAGES for line in page.read_text().splitlines())
-    assert fences == 2 * len(languages), "none has another form than those that are found"
+    assert fences == 2 * len(languages), "a fence has a form that the parser does not find"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_a_block_says_what_it_is_and_an_excuse_is_for_one_that_would_be_run(page: Path) -> None:
+def test_a_block_has_a_known_language_and_only_a_runnable_block_has_an_excuse(page: Path) -> None:
     for block in blocks(page):
         assert block.language in RUN | SHOWN, block.text
         assert block.excuse is None or block.language in RUN, block.text
@@ -44,7 +44,7 @@ def test_a_block_says_what_it_is_and_an_excuse_is_for_one_that_would_be_run(page
 @pytest.mark.parametrize(
     "page", [pytest.param(page, id=name(page), marks=pytest.mark.xdist_group(name(page))) for page in RUNNABLE]
 )
-def test_what_a_page_says_can_be_done(page: Path, tmp_path: Path) -> None:
+def test_the_blocks_of_a_page_run_and_give_the_shown_answers(page: Path, tmp_path: Path) -> None:
     with Reader(scratch(tmp_path / "repository")) as reader:
         output = ""
         for block in blocks(page):

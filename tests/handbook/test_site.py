@@ -1,4 +1,4 @@
-"""The site is whole, is read without a network, and its reference is that of the code."""
+"""The site is complete, needs no network, and its reference pages agree with the code."""
 
 import re
 from html.parser import HTMLParser
@@ -14,20 +14,20 @@ from service.cli.arguments import parser
 from service.cli.commands import COMMANDS
 from service.settings import PREFIX, Settings
 from tests.handbook.blocks import ROOT
-from tests.handbook.test_not_run import told_by
+from tests.handbook.test_not_run import help_text
 from training.cli import app
 
 FETCHED = {
     "audio": "src", "embed": "src", "iframe": "src", "img": "src", "input": "src", "link": "href", "object": "data",
     "script": "src", "source": "src", "track": "src", "video": "src",
 }  # fmt: skip
-"""What a browser fetches by itself, and where it stands."""
+"""The tags whose content a browser fetches by itself, each with the attribute that has the URL."""
 
 OF_CSS = re.compile(r"@import\s+[\"']?([^\"';]+)|url\(\s*[\"']?([^\"')]+)")
 
 
 class Fetches(HTMLParser):
-    """What a page has fetched, and the styles and scripts that stand in it."""
+    """The URLs that a page makes a browser fetch, its links and its ids."""
 
     def __init__(self, page: Path) -> None:
         super().__init__()
@@ -37,16 +37,16 @@ class Fetches(HTMLParser):
         self.feed(page.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = dict(attrs)
-        if tag in FETCHED and (url := told.get(FETCHED[tag])):
+        attributes = dict(attrs)
+        if tag in FETCHED and (url := attributes.get(FETCHED[tag])):
             self.urls.append(url)
-        for url in (told.get("srcset") or "").split(","):
+        for url in (attributes.get("srcset") or "").split(","):
             self.urls.extend(url.split()[:1])
-        self.urls.extend(first or second for first, second in OF_CSS.findall(told.get("style") or ""))
-        if tag == "a" and (url := told.get("href")):
+        self.urls.extend(first or second for first, second in OF_CSS.findall(attributes.get("style") or ""))
+        if tag == "a" and (url := attributes.get("href")):
             self.links.append(url)
-        if told.get("id"):
-            self.ids.add(str(told["id"]))
+        if attributes.get("id"):
+            self.ids.add(str(attributes["id"]))
 
 
 def pages(site: Path) -> list[Path]:
@@ -57,19 +57,19 @@ def text_of(site: Path, page: str) -> str:
     return (site / page).read_text(encoding="utf-8")
 
 
-def test_every_page_of_the_contents_is_there(site: Path) -> None:
+def test_every_page_of_the_contents_exists(site: Path) -> None:
     contents = re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     assert len(contents) > 10
     for page in contents:
         assert (site / page).with_suffix(".html").is_file()
 
 
-def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
+def test_nothing_is_fetched_from_another_host(site: Path) -> None:
     for page in pages(site):
         for url in Fetches(page).urls:
             parts = urlsplit(url)
             assert (parts.scheme, parts.netloc) in {("", ""), ("data", "")}, f"{page}: {url}"
-            if not parts.scheme and page.name != "404.html":  # which is served at any depth
+            if not parts.scheme and page.name != "404.html":  # which is served at any path
                 assert (page.parent / unquote(parts.path)).exists(), f"{page}: {url}"
     for sheet in site.rglob("*.css"):
         for url in filter(None, sum(OF_CSS.findall(sheet.read_text(encoding="utf-8")), ())):
@@ -77,7 +77,7 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
             assert not urlsplit(url).netloc, f"{sheet}: {url}"
 
 
-def test_every_link_within_the_site_leads_somewhere(site: Path) -> None:
+def test_every_link_within_the_site_has_a_target(site: Path) -> None:
     ids = {page: Fetches(page).ids for page in pages(site)}
     for page in pages(site):
         for link in Fetches(page).links:
@@ -112,8 +112,8 @@ def test_formulas_are_mathml(site: Path) -> None:
     assert "\\" not in "".join(re.findall(r"<math.*?</math>", page, re.DOTALL))
 
 
-def test_every_setting_is_told_of_as_the_service_tells_of_it(site: Path) -> None:
-    page, help_ = text_of(site, "reference/settings.html"), told_by("-m", "service")
+def test_every_setting_is_documented_and_is_in_the_help_text(site: Path) -> None:
+    page, help_ = text_of(site, "reference/settings.html"), help_text("-m", "service")
     for name in Settings.model_fields:
         flag = f"--{name.replace('_', '-')}"
         assert flag in help_
@@ -122,7 +122,7 @@ def test_every_setting_is_told_of_as_the_service_tells_of_it(site: Path) -> None
     assert str(ROOT) not in page
 
 
-def test_every_route_and_schema_is_told_of(site: Path) -> None:
+def test_every_route_and_schema_is_documented(site: Path) -> None:
     page, document = text_of(site, "reference/http-api.html"), http_api.openapi()
     for path, methods in document["paths"].items():
         for method in methods:
@@ -132,17 +132,17 @@ def test_every_route_and_schema_is_told_of(site: Path) -> None:
         assert re.search(rf"<h3[^>]*>{re.escape(title(schema))}<", page)
 
 
-def test_every_metric_is_told_of_here_and_in_observability(site: Path) -> None:
+def test_every_metric_is_documented_here_and_in_observability(site: Path) -> None:
     generated = text_of(site, "reference/metrics.html")
     source = (ROOT / "docs" / "howto" / "observe.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`odenet_[^|]*)\|([^|]*)\|", source, re.MULTILINE)
-    told = {metric: labels.strip() for names, labels in rows for metric in re.findall(r"odenet_\w+", names)}
-    assert told == {name_of(each): ", ".join(each._labelnames) for each in metrics()}
-    for metric in told:
+    documented = {metric: labels.strip() for names, labels in rows for metric in re.findall(r"odenet_\w+", names)}
+    assert documented == {name_of(each): ", ".join(each._labelnames) for each in metrics()}
+    for metric in documented:
         assert f"<code>{metric}</code>" in generated
 
 
-def test_every_command_is_told_of(site: Path) -> None:
+def test_every_command_is_documented(site: Path) -> None:
     page = text_of(site, "reference/commands.html")
     for command in app.registered_commands:
         assert command.callback is not None

@@ -1,1 +1,1 @@
-"""What one would write first to serve the same artifact, a FastAPI app a file; each as fast as its design is."""
+"""Three simple servers for the same artifact, one FastAPI application per module. Each is tuned as far as it can be."""

@@ -1,4 +1,4 @@
-"""What the contenders have in common: the artifact, the body and the form of the answer."""
+"""The code that all contenders share: loading the artifact, parsing the body, and the format of the answer."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ from models.artifact import SOLVE, Artifact, newest, read
 MODEL = Path(__file__).parents[3] / "models" / "fitted" / "odenet-mnist"
 SIDE = 28
 GRAPH, THREADS = "CONTENDER_GRAPH", "CONTENDER_THREADS"
-"""Environment variables: another whole-solve graph than the artifact's, and the threads that share an operator."""
+"""Environment variables: a graph to use instead of the artifact's whole-solve graph, and the threads per operator."""
 
 Images = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -23,7 +23,7 @@ Integers = npt.NDArray[np.int64]
 
 
 class Solver(BaseModel):
-    """What an answer cost, in function evaluations."""
+    """The cost of an answer, in function evaluations."""
 
     nfe: int
 
@@ -53,14 +53,14 @@ Body = Annotated[Images, Depends(_images)]
 """The images of a raw body."""
 
 Tolerance = Annotated[float | None, Query(gt=0)]
-"""That of the solve, where the request says one."""
+"""The tolerance of the solve, if the request has one."""
 
 
 def load() -> Artifact:
     """The artifact that the service serves by default."""
     folder = newest(MODEL)
     if folder is None:
-        raise FileNotFoundError(f"{MODEL} holds no version")
+        raise FileNotFoundError(f"{MODEL}: has no version")
     return read(folder)
 
 
@@ -70,13 +70,13 @@ def default_tolerance(artifact: Artifact) -> float:
     return 1e-3 if solver is None or solver.rtol is None else solver.rtol
 
 
-def threads(otherwise: int) -> int:
-    """The threads that share an operator, by the environment; 0 is the library's own choice."""
-    return int(os.environ.get(THREADS, otherwise))
+def threads(default: int) -> int:
+    """The threads per operator, from the environment or a default; 0 lets the library choose."""
+    return int(os.environ.get(THREADS, default))
 
 
 def whole_solve(artifact: Artifact, intra_op_threads: int) -> ort.InferenceSession:
-    """The graph from images and tolerances to logits, the artifact's or that which the environment names."""
+    """A session of the graph from images and tolerances to logits: the artifact's, or the one in the environment."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = intra_op_threads
     options.inter_op_num_threads = 1
@@ -86,14 +86,14 @@ def whole_solve(artifact: Artifact, intra_op_threads: int) -> ort.InferenceSessi
 
 
 def run(session: ort.InferenceSession, images: Images, tolerances: Floats) -> tuple[Floats, Integers]:
-    """The logits of images, each at its tolerance, and their function evaluations."""
+    """The logits and the function evaluations of images, each solved at its own tolerance."""
     inputs = {"image": images, "rtol": tolerances, "atol": tolerances}
     logits, nfe = session.run(["logits", "nfe"], inputs)
     return logits, nfe
 
 
-def told(logits: Floats, nfe: Integers) -> Answer:
-    """The answer to a request."""
+def answer_of(logits: Floats, nfe: Integers) -> Answer:
+    """The answer to a request, from the logits and the function evaluations of its images."""
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares = (exponentials / exponentials.sum(axis=1, keepdims=True)).tolist()
     rows = zip(logits.argmax(axis=1).tolist(), shares, nfe.tolist(), strict=True)

@@ -1,7 +1,7 @@
-"""Contender (c): onnxruntime on the graph with the whole solve inside, a request at a time.
+"""Contender (c): onnxruntime on the graph of the whole solve, without batching.
 
-As many requests as FastAPI has threads are in the graph at once, each on one thread: measured, that answers more than
-two threads to an operator, and more than as many requests as there are processors.
+FastAPI's thread pool runs many requests at the same time, each on one thread. We measured two alternatives, two threads
+per operator and one request per processor. Both answer fewer requests.
 """
 
 import numpy as np
@@ -11,11 +11,11 @@ from benchmarks.serving.contenders.common import (
     Answer,
     Body,
     Tolerance,
+    answer_of,
     default_tolerance,
     load,
     run,
     threads,
-    told,
     whole_solve,
 )
 
@@ -30,6 +30,6 @@ def create_app() -> FastAPI:
     @app.post("/predict")
     def predict(images: Body, tolerance: Tolerance = None) -> Answer:
         """Classify images."""
-        return told(*run(session, images, np.full(len(images), tolerance or default, np.float32)))
+        return answer_of(*run(session, images, np.full(len(images), tolerance or default, np.float32)))
 
     return app

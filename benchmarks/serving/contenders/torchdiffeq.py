@@ -1,7 +1,8 @@
-"""Contender (b): the torch network and torchdiffeq, a request at a time.
+"""Contender (b): the torch network and torchdiffeq, one request at a time.
 
-It computes on one thread, as one image is too little to share: measured on two processors, two threads to an operator
-answer a third of what one does at 32 connections, and FastAPI's 40 requests at a time less than a third of one.
+The contender computes on one thread, because one image is too little work to share. On two processors at 32
+connections, two threads per operator answer a third of the requests of one thread, and 40 requests at a time, FastAPI's
+default, answer less than a third.
 """
 
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from fastapi import FastAPI
 from torch import Tensor
 from torchdiffeq import odeint
 
-from benchmarks.serving.contenders.common import Answer, Body, Tolerance, load, threads, told
+from benchmarks.serving.contenders.common import Answer, Body, Tolerance, answer_of, load, threads
 from models.backends.torch import load_network
 from models.networks.odenet import ODENet
 
@@ -24,7 +25,7 @@ INTERVAL = torch.tensor([0.0, 1.0])
 
 @asynccontextmanager
 async def _one_at_a_time(_: FastAPI) -> AsyncIterator[None]:
-    """One request computes while others wait: requests that do so together only fight for the interpreter's lock."""
+    """Compute one request at a time, because requests at the same time would only compete for the interpreter lock."""
     current_default_thread_limiter().total_tokens = 1
     yield
 
@@ -40,7 +41,7 @@ def create_app() -> FastAPI:
 
     @app.post("/predict")
     def predict(images: Body, tolerance: Tolerance = None) -> Answer:
-        """Classify images; those of one body are solved with the same steps."""
+        """Classify images. All images of a body are solved with the same steps."""
         evaluations = 0
 
         def derivative(t: Tensor, z: Tensor) -> Tensor:
@@ -54,6 +55,6 @@ def create_app() -> FastAPI:
             precision = tolerance or TOLERANCE
             end = odeint(derivative, z, INTERVAL, rtol=precision, atol=precision, method="dopri5")[-1]
             logits = network.head(end).numpy()
-        return told(logits, np.full(len(images), evaluations))
+        return answer_of(logits, np.full(len(images), evaluations))
 
     return app

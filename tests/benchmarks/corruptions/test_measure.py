@@ -1,4 +1,4 @@
-"""Errors on a kind of digits are counted, from arrays and from pictures, and told in tables."""
+"""Errors on a kind of digits, counted for arrays and for pictures, and reported in tables."""
 
 import shutil
 from pathlib import Path
@@ -25,7 +25,7 @@ DIGITS, LABELS = load_test_set()
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder of two networks that ship, one of which has an ODE."""
+    """A models folder with two shipped networks, one with an ODE."""
     folder = tmp_path_factory.mktemp("models")
     for source in (MLP, FAST):
         shutil.copytree(source, folder / source.parent.name / source.name)
@@ -37,7 +37,7 @@ def networks(models: Path) -> list[Network]:
     return open_networks(models)
 
 
-def test_a_network_with_an_ode_has_three_settings_and_another_has_one(networks: list[Network]) -> None:
+def test_a_network_with_an_ode_has_three_settings_and_one_without_has_one(networks: list[Network]) -> None:
     mlp, fast = networks
     assert mlp.solvers == {"default": None}
     assert list(fast.solvers) == ["loose", "default", "tight"]
@@ -46,7 +46,7 @@ def test_a_network_with_an_ode_has_three_settings_and_another_has_one(networks: 
     assert tolerances[2] == 1e-3
 
 
-def test_a_network_answers_as_it_does_elsewhere(networks: list[Network]) -> None:
+def test_the_answers_of_a_network_agree_with_classify(networks: list[Network]) -> None:
     images = DIGITS[:100]
     for network in networks:
         for digits, solver in zip(answer(network, images), network.solvers.values(), strict=True):
@@ -62,12 +62,12 @@ class Diverging(OnnxBackend):
         return z
 
 
-def test_a_solve_that_does_not_converge_is_no_answer() -> None:
+def test_a_solve_that_does_not_converge_gives_no_digit() -> None:
     network = Network("diverging", {"": SolverSettings.adaptive("heun2", 0.1)}, Diverging(FAST, ["heun2"]))
     assert answer(network, DIGITS[:2]).tolist() == [[-1, 2]]
 
 
-def test_pictures_come_back_as_the_digits_that_they_show() -> None:
+def test_pictures_are_decoded_to_the_digits_that_they_show() -> None:
     images = np.concatenate([DIGITS[:8], np.zeros((1, 28, 28), np.uint8)])
     decoded, shown = through_service(images)
     assert shown.tolist() == [True] * 8 + [False], "a blank picture is refused"
@@ -75,10 +75,10 @@ def test_pictures_come_back_as_the_digits_that_they_show() -> None:
     assert not decoded[8].any()
 
 
-def test_errors_are_counted_and_a_refused_picture_is_one(networks: list[Network]) -> None:
+def test_errors_include_refused_pictures(networks: list[Network]) -> None:
     images, labels = DIGITS[:20].copy(), LABELS[:20].astype(np.int64)
     images[:2] = 0
-    labels[2] = (labels[2] + 1) % 10  # a label that no network gives
+    labels[2] = (labels[2] + 1) % 10  # a label that no network answers
     errors = measure("some", networks, images, labels)
     assert errors.refused == 0.1
     assert errors.pictures == pytest.approx([0.15] * 4)
@@ -89,12 +89,12 @@ def test_errors_are_counted_and_a_refused_picture_is_one(networks: list[Network]
 
 
 def made() -> list[Errors]:
-    """Errors that differ from kind to kind, and those of the clean digits, which belong in no mean."""
+    """Different errors for each kind, and errors on the clean digits, which belong in no mean."""
     kinds = [Errors(kind, [number / 100] * 4, [number / 50] * 4, number / 1000) for number, kind in enumerate(KINDS)]
     return [Errors("none", [1.0] * 4, [1.0] * 4, 1.0), *kinds]
 
 
-def test_means_are_over_the_kinds_alone() -> None:
+def test_means_exclude_the_clean_digits() -> None:
     chosen, everything = with_means(made())[-2:]
     assert chosen.kind == "mean of MNIST-C's 15"
     assert chosen.raw == pytest.approx([0.07] * 4)

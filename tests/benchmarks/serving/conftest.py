@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.serving.questions import Digits
+from benchmarks.serving.requests import Digits
 from tests.digits import load_test_set
 
 

@@ -1,4 +1,4 @@
-"""What one would write first answers what the service would."""
+"""The contenders give the same answers as the service."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import torch
 from fastapi import FastAPI
 
 from benchmarks.serving.contenders import common, onnx_batched, onnx_single, torchdiffeq
-from benchmarks.serving.questions import Digits
+from benchmarks.serving.requests import Digits
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
 from models.solvers.settings import SolverSettings
@@ -26,7 +26,7 @@ def backend() -> OnnxBackend:
 
 
 @pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
+def _restore_threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -51,7 +51,7 @@ def ask(app: FastAPI, bodies: list[bytes], queries: list[str]) -> list[httpx.Res
 
 
 @pytest.mark.parametrize("create_app", CONTENDERS)
-def test_it_answers_as_the_service_would(
+def test_it_gives_the_same_answers_as_the_service(
     create_app: Callable[[], FastAPI], backend: OnnxBackend, digits: Digits
 ) -> None:
     images = digits.images[:IMAGES]
@@ -59,12 +59,14 @@ def test_it_answers_as_the_service_would(
     bodies = [image.tobytes() for image in images[:-8]] + [images[-8:].tobytes()]
     answers = ask(create_app(), bodies, [""] * len(bodies))
     assert {answer.status_code for answer in answers} == {200}
-    told = [prediction for answer in answers for prediction in answer.json()["predictions"]]
-    assert [prediction["digit"] for prediction in told] == expected.digits.tolist()
+    predictions = [prediction for answer in answers for prediction in answer.json()["predictions"]]
+    assert [prediction["digit"] for prediction in predictions] == expected.digits.tolist()
     if create_app is torchdiffeq.create_app:
-        return  # it has a solver of its own
-    assert [prediction["solver"]["nfe"] for prediction in told] == expected.nfe.tolist()
-    assert np.allclose([prediction["probabilities"] for prediction in told], expected.probabilities(1.0), atol=1e-4)
+        return  # it uses another solver
+    assert [prediction["solver"]["nfe"] for prediction in predictions] == expected.nfe.tolist()
+    assert np.allclose(
+        [prediction["probabilities"] for prediction in predictions], expected.probabilities(1.0), atol=1e-4
+    )
 
 
 def test_each_row_of_a_batch_has_its_own_tolerance(backend: OnnxBackend, digits: Digits) -> None:
@@ -72,12 +74,12 @@ def test_each_row_of_a_batch_has_its_own_tolerance(backend: OnnxBackend, digits:
     answers = ask(
         onnx_batched.create_app(), [image.tobytes() for image in images], [f"tolerance={each}" for each in tolerances]
     )
-    told = [answer.json()["predictions"][0]["solver"]["nfe"] for answer in answers]
-    for image, tolerance, nfe in zip(images, tolerances, told, strict=True):
+    evaluations = [answer.json()["predictions"][0]["solver"]["nfe"] for answer in answers]
+    for image, tolerance, nfe in zip(images, tolerances, evaluations, strict=True):
         expected = classify(backend, image[None], SolverSettings.adaptive("heun2", tolerance))
         assert nfe == expected.nfe[0]
 
 
 @pytest.mark.parametrize("create_app", CONTENDERS)
-def test_it_refuses_what_is_no_image(create_app: Callable[[], FastAPI]) -> None:
+def test_it_refuses_a_body_that_is_not_an_image(create_app: Callable[[], FastAPI]) -> None:
     assert [answer.status_code for answer in ask(create_app(), [b"short", b""], ["", ""])] == [400, 400]

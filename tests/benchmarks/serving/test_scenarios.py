@@ -1,4 +1,4 @@
-"""The scenarios, measured in no time; and their servers."""
+"""The scenarios, in very short measurements, and their servers."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from benchmarks.serving.__main__ import main
-from benchmarks.serving.report import Findings, Goal, Line, Panel, goals, measurements, number
+from benchmarks.serving.report import Findings, Goal, Measurement, Panel, goal_table, measurement_table, number
 from benchmarks.serving.results import summarise
 from benchmarks.serving.servers import Command, ServerError, contender, running
 from tests.benchmarks.serving.test_results import result
@@ -20,7 +20,7 @@ def test_a_scenario_prints_its_tables_and_draws_its_figure(tmp_path: Path, capsy
     printed = capsys.readouterr().out
     for server in ("ours", "(b) torchdiffeq", "(c) onnxruntime", "(d) onnxruntime, batched"):
         assert f"| saturated | {server} | 32 connections | " in printed
-    assert "| saturated | times the images/s of (b) torchdiffeq | ≥ 15 | " in printed
+    assert "| saturated | images/s relative to (b) torchdiffeq | ≥ 15 | " in printed
     drawn = (tmp_path / "serving.svg").read_text()
     assert Panel.throughput in drawn
     assert "kernels, one thread" in drawn
@@ -31,7 +31,7 @@ def test_an_unknown_scenario_is_refused() -> None:
         main(only=["nothing"])
 
 
-def test_a_server_is_started_watched_and_stopped() -> None:
+def test_a_server_is_started_and_stopped_and_its_processor_time_is_counted() -> None:
     with running(contender("onnx_single", "contender", "--workers", "2")) as server:
         before = server.cpu_seconds()
         for _ in range(20):
@@ -48,14 +48,17 @@ def test_a_server_that_does_not_start_says_why() -> None:
         pass
 
 
-def test_tables_say_what_was_found() -> None:
+def test_tables_contain_the_findings() -> None:
     found = Findings()
-    found.add(Findings([Line("one", "ours", "1 connection", summarise(result([0.001], [200])), "fine")]))
-    assert measurements(found.lines).splitlines()[2] == (
+    found.add(Findings([Measurement("one", "ours", "1 connection", summarise(result([0.001], [200])), "fine")]))
+    assert measurement_table(found.measurements).splitlines()[2] == (
         "| one | ours | 1 connection | 10 | 1 | 1 | 1 | 0.00% | 0 | 4 | 0.00% of 1 | fine |"
     )
-    found.goals = [Goal("one", "low", 2.0, 1.0, least=False), Goal("one", "high", 2.0, float("nan"), least=True)]
-    first, second = goals(found.goals).splitlines()[2:]
+    found.goals = [
+        Goal("one", "low", 2.0, 1.0, is_minimum=False),
+        Goal("one", "high", 2.0, float("nan"), is_minimum=True),
+    ]
+    first, second = goal_table(found.goals).splitlines()[2:]
     assert first == "| one | low | ≤ 2 | 1 | 0.5 | met |  |"
     assert second == "| one | high | ≥ 2 | - | - | missed |  |"
     assert number(12345.6) == "12,346"

@@ -1,4 +1,4 @@
-"""A real server on a socket, that answers as it is told and sees how it is asked."""
+"""A real server on a socket that gives prescribed replies and records the requests."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 
 class Reply(NamedTuple):
-    """How a request is answered.
+    """The reply to a request.
 
     Attributes:
-        status: None to break the connection.
-        delay: seconds before.
-        body: of the answer.
+        status: the status; None to break the connection.
+        delay: seconds before the reply.
+        body: the body of the reply.
         keep: whether the connection stays open.
     """
 
@@ -25,26 +25,26 @@ class Reply(NamedTuple):
 
 
 @dataclass
-class Little:
-    """A server.
+class StubServer:
+    """A server with prescribed replies.
 
     Attributes:
-        behave: from the number of a request, how to answer it.
-        serial: whether a request waits for those before it.
-        asked: the requests, as they came.
-        most_in_flight: how many waited for their answers at the same time.
+        reply_to: gives the reply to a request by its number.
+        serial: whether a request waits for the requests before it.
+        requests: the requests in the order of their arrival.
+        max_in_flight: the largest number of requests that waited for their replies at the same time.
     """
 
-    behave: Callable[[int], Reply]
+    reply_to: Callable[[int], Reply]
     serial: bool
     port: int = 0
-    asked: list[bytes] = field(default_factory=list)
+    requests: list[bytes] = field(default_factory=list)
     in_flight: int = 0
-    most_in_flight: int = 0
+    max_in_flight: int = 0
 
     async def serve(self, ready: Callable[[asyncio.Event], None]) -> None:
-        """Serve until the event that `ready` is given."""
-        self.turn, stop = asyncio.Lock() if self.serial else asyncio.Semaphore(1000), asyncio.Event()
+        """Serve until the event is set that `ready` receives."""
+        self.slot, stop = asyncio.Lock() if self.serial else asyncio.Semaphore(1000), asyncio.Event()
         server = await asyncio.start_server(self._converse, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         ready(stop)
@@ -63,11 +63,11 @@ class Little:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
-        self.asked.append(head + await reader.readexactly(length))
+        self.requests.append(head + await reader.readexactly(length))
         self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        reply = self.behave(len(self.asked) - 1)
-        async with self.turn:
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        reply = self.reply_to(len(self.requests) - 1)
+        async with self.slot:
             await asyncio.sleep(reply.delay)
         self.in_flight -= 1
         if reply.status is None:
@@ -80,9 +80,9 @@ class Little:
 
 
 @contextmanager
-def little(behave: Callable[[int], Reply] = lambda _: Reply(), *, serial: bool = False) -> Iterator[Little]:
-    """A server in a thread, until it is left."""
-    server, listening = Little(behave, serial), Event()
+def stub_server(reply_to: Callable[[int], Reply] = lambda _: Reply(), *, serial: bool = False) -> Iterator[StubServer]:
+    """Run a server in a thread; the end of the context stops it."""
+    server, listening = StubServer(reply_to, serial), Event()
     stops: list[Callable[[], object]] = []
 
     def ready(stop: asyncio.Event) -> None:
