@@ -1,1 +1,1 @@
-"""What a request asks for, decided and computed; knows nothing of HTTP."""
+"""The engine: how a request is solved, and when. It knows nothing of HTTP."""

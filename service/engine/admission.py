@@ -1,4 +1,4 @@
-"""How many images may wait, and for how long the next would."""
+"""Admission to the queue: how many images may wait, and how long the queue takes."""
 
 import math
 from threading import Lock
@@ -8,77 +8,70 @@ from service.errors import FieldError, OverloadedError
 
 
 class Admission:
-    """Counts the images that wait. Safe to use from several threads.
+    """Counts the images in the queue. Safe to use from several threads.
 
-    A request is admitted if the images that would be begun before its own, and these, are no more than the queue
-    holds; so what waits at a lower priority keeps nobody out.
+    A request is admitted if its images and all images that start before them fit the queue. So images of a lower
+    priority keep no request out.
 
     Args:
-        rows: that the queue holds.
-        threads: that work it off.
+        rows: the most images in the queue.
+        threads: the threads that work off the queue.
 
     Attributes:
-        rows: that the queue holds.
-        seconds_per_row: in which an image leaves the queue, at present; `learn` keeps it up to date.
-        refused: requests that found no room.
+        rows: the most images in the queue.
+        seconds_per_row: estimated seconds until one more image leaves the queue; `update_estimate` keeps it current.
     """
 
     def __init__(self, rows: int, threads: int = 1) -> None:
         self.rows = rows
-        self._threads = threads
         self.seconds_per_row = 0.0
-        self.refused = 0
+        self._threads = threads
         self._waiting = [0] * len(Priority)
         self._lock = Lock()
 
-    def learn(self, seconds_per_row: float) -> None:
-        """Note what an image takes of a thread, at present."""
-        self.seconds_per_row = seconds_per_row / self._threads
+    def update_estimate(self, thread_seconds: float) -> None:
+        """Set the estimated time per image, given the seconds that a thread spends on an image."""
+        self.seconds_per_row = thread_seconds / self._threads
 
     def waiting(self, priority: Priority = Priority.low) -> int:
-        """The images that wait at a priority or above."""
+        """The number of images in the queue at a priority or above."""
         return sum(self._waiting[: priority + 1])
 
     def fullness(self, priority: Priority) -> float:
-        """The part of the queue that is taken for a priority, 0..1."""
+        """The share of the queue that is taken for a priority, 0..1."""
         return self.waiting(priority) / self.rows
 
     def has_room(self, rows: int, priority: Priority) -> bool:
-        """Whether images would be let in."""
+        """Whether a number of images would be admitted."""
         return self.waiting(priority) + rows <= self.rows
 
-    def enter(self, rows: int, priority: Priority) -> None:
-        """Let images into the queue.
-
-        Raises:
-            OverloadedError: there is no room for all of them.
-        """
-        with self._lock:
-            if self.has_room(rows, priority):
-                self._waiting[priority] += rows
-                return
-        raise self.refusal(self.refuse(priority))
-
     def check(self, rows: int, priority: Priority) -> None:
-        """See whether images would be let in, before anything is done for them.
+        """Check that a number of images would be admitted.
 
         Raises:
-            OverloadedError: there is no room.
+            OverloadedError: the queue has no room for all of them.
         """
         if not self.has_room(rows, priority):
-            raise self.refusal(self.refuse(priority))
+            raise self._refusal(priority)
+
+    def enter(self, rows: int, priority: Priority) -> None:
+        """Admit a number of images to the queue.
+
+        Raises:
+            OverloadedError: the queue has no room for all of them.
+        """
+        with self._lock:
+            if not self.has_room(rows, priority):
+                raise self._refusal(priority)
+            self._waiting[priority] += rows
 
     def leave(self, rows: int, priority: Priority) -> None:
-        """Note that images have left the queue."""
+        """Record that a number of images have left the queue."""
         with self._lock:
             self._waiting[priority] -= rows
 
-    def refuse(self, priority: Priority) -> int:
-        """Note that a request found no room; the whole seconds after which what waits now will have been begun."""
-        self.refused += 1
-        return max(1, math.ceil(self.waiting(priority) * self.seconds_per_row))
-
-    def refusal(self, retry_after: int) -> OverloadedError:
-        """What a request that found no room is told."""
-        message = f"{self.rows:,} images may wait, and there is no room for more; ask again after {retry_after} s"
-        return OverloadedError(FieldError("queue", message), retry_after=retry_after)
+    def _refusal(self, priority: Priority) -> OverloadedError:
+        """The error for a request that finds no room; it tells after how many whole seconds to retry."""
+        seconds = max(1, math.ceil(self.waiting(priority) * self.seconds_per_row))
+        message = f"the limit is {self.rows:,} images, and the queue has no room for more; retry after {seconds} s"
+        return OverloadedError(FieldError("queue", message), retry_after=seconds)

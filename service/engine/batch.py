@@ -1,27 +1,23 @@
-"""The images that are solved by one method of one model at about one pace: those that wait, and those in flight."""
+"""A batch: images in flight that one method of one model solves in the same steps, and the queue before them."""
 
-from collections import deque
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from models.backends.flight import Flight
 from models.solvers.methods import METHODS
 from models.solvers.solve import Outcome
 from service.engine.model import ServedModel
-from service.engine.request import EngineRequest, Priority
-
-STEM_SECONDS, STEP_SECONDS = 2e-3, 1e-3
-"""For how long the stem, and a step, of one lane may keep the others waiting; how many rows it may have in flight
-follows from that. A stem comes but once for an image, a step again and again."""
+from service.engine.queue import RequestQueue
+from service.engine.request import EngineRequest
+from service.engine.tuning import STEM_SECONDS, STEP_SECONDS
 
 
-class Row(NamedTuple):
+class BatchRow(NamedTuple):
     """An image in flight.
 
     Attributes:
-        request: whose it is.
-        number: which of its images.
-        guest: whether it waited in the line of another lane.
+        request: the request of the image.
+        number: the number of the image within its request.
+        guest: whether the image waited in the queue of another batch.
     """
 
     request: EngineRequest
@@ -29,79 +25,24 @@ class Row(NamedTuple):
     guest: bool
 
 
-class Line:
-    """Jobs whose images wait, by priority.
+class Batch:
+    """A flight of images and their queue.
 
-    Jobs of about the same length, to a power of two, are begun first come, first served; those of different lengths
-    give an image in turn. So a long list delays a single image by a single image, and the wait of a request is bound by
-    what waited before it came.
-    """
-
-    def __init__(self) -> None:
-        self._queues: tuple[deque[deque[EngineRequest]], ...] = tuple(deque() for _ in Priority)
-
-    def __len__(self) -> int:
-        """The number of requests."""
-        return sum(len(queue) for queues in self._queues for queue in queues)
-
-    def __iter__(self) -> Iterator[EngineRequest]:
-        for queues in self._queues:
-            for queue in queues:
-                yield from queue
-
-    def append(self, request: EngineRequest) -> None:
-        """Let a request wait behind those of its priority and length."""
-        queues = self._queues[request.priority]
-        for queue in queues:
-            if _length(queue[0]) == _length(request):
-                queue.append(request)
-                return
-        queues.append(deque([request]))
-
-    def remove(self, request: EngineRequest) -> None:
-        """Let a request that is in the line wait no more."""
-        queues = self._queues[request.priority]
-        queue = next(queue for queue in queues if request in queue)
-        queue.remove(request)
-        if not queue:
-            queues.remove(queue)
-
-    def head(self) -> EngineRequest | None:
-        """The request whose turn it is; None where none waits."""
-        return next((queues[0][0] for queues in self._queues if queues), None)
-
-    def advance(self) -> None:
-        """End the turn of the head, which goes away if none of its images waits any more."""
-        queues = next(queues for queues in self._queues if queues)
-        queue = queues.popleft()
-        if not queue[0].queued:
-            queue.popleft()
-        if queue:
-            queues.append(queue)
-
-
-def _length(request: EngineRequest) -> int:
-    return len(request.images).bit_length()
-
-
-class Lane:
-    """A flight, whose images are in it, and the line before it.
-
-    A guest is an image that waited in another line, that of the setting it was asked at. Guests take no room from
-    those that wait here, nor these from them.
+    A guest is an image that waited in the queue of another batch: the batch of the settings that its request asks for.
+    Guests take no room from the images that wait here, and these take no room from guests.
 
     Args:
-        model: of the lane, which is not kept: a lane does not outlive it (`service.engine.scheduler`).
-        method: of the lane; None for a model without an ODE.
+        model: the model. The batch does not keep the model alive; the scheduler drops the batch with the model.
+        method: the method; None for a model without an ODE.
 
     Attributes:
-        name: of the model.
-        version: of the model.
-        costs: of the model.
-        line: the requests that wait.
-        rows: the images in flight, by their places.
-        capacity: the most rows of either kind in flight.
-        seconds: what a turn of this lane takes, of late.
+        name: the name of the model.
+        version: the version of the model.
+        costs: the costs of the model.
+        queue: the requests whose images wait.
+        members: the images in flight, in the order of their places in the flight.
+        capacity: the most guests in flight, and the most images of its own.
+        seconds: estimated seconds of an iteration.
     """
 
     def __init__(self, model: ServedModel, method: str | None) -> None:
@@ -112,82 +53,91 @@ class Lane:
         self.evaluations_to_start = 0 if tableau is None else tableau.evaluations_to_start
         self.evaluations_per_step = 0 if tableau is None else tableau.evaluations_per_step
         self.capacity = model.costs.most_rows(self.evaluations_per_step, STEM_SECONDS, STEP_SECONDS)
-        self.line = Line()
-        self.rows: list[Row] = []
+        self.queue = RequestQueue()
+        self.members: list[BatchRow] = []
         self.seconds = model.costs.answer(1, self.evaluations_to_start + self.evaluations_per_step)
         self._backend = model.backend
         self._method = method
-        self._made: Flight | None = None
+        self._allocated: Flight | None = None
 
     @property
     def _flight(self) -> Flight:
-        """The flight, which is made when it is needed; that may fail, as any computation may."""
-        if self._made is None:
-            self._made = self._backend.flight(self._method, 2 * self.capacity)
-        return self._made
+        """The flight. It is allocated on first use, which may fail as any computation may."""
+        if self._allocated is None:
+            self._allocated = self._backend.flight(self._method, 2 * self.capacity)
+        return self._allocated
 
     @property
     def active(self) -> bool:
-        """Whether there is anything to do."""
-        return bool(self.rows or self.line)
+        """Whether the batch has images in flight or in its queue."""
+        return bool(self.members or self.queue)
 
     @property
     def traced(self) -> bool:
-        """Whether any row in flight is, which takes time of its own."""
-        return self._made is not None and self._made.traced
+        """Whether any image in flight is traced. Tracing takes extra time."""
+        return self._allocated is not None and self._allocated.traced
 
     def room(self, *, guest: bool) -> int:
-        """How many more images of either kind may join."""
-        return self.capacity - sum(row.guest == guest for row in self.rows)
+        """How many more guests may join, or how many more images of its own."""
+        return self.capacity - sum(row.guest == guest for row in self.members)
 
-    def join(self, rows: list[Row]) -> None:
+    def join(self, members: list[BatchRow]) -> None:
         """Bring images into flight, at most as many as there is room for."""
-        images = [row.request.images[row.number] for row in rows]
-        solvers = [row.request.chosen[row.number].solver for row in rows]
-        limits, traces = [row.request.plan.max_nfe for row in rows], [row.request.traces[row.number] for row in rows]
-        self._flight.join(images, solvers, limits, traces)
-        self.rows += rows
+        self._flight.join(
+            [row.request.images[row.number] for row in members],
+            [row.request.chosen[row.number].solver for row in members],
+            [row.request.plan.max_nfe for row in members],
+            [row.request.traces[row.number] for row in members],
+        )
+        self.members += members
 
-    def drop(self) -> None:
-        """Drop the rows whose request has ended."""
-        if places := [place for place, row in enumerate(self.rows) if row.request.end]:
+    def drop_ended(self) -> None:
+        """Drop the images whose request has ended."""
+        if places := [place for place, row in enumerate(self.members) if row.request.end]:
             self._flight.drop(places)
-            self._vacate(places)
+            self._remove(places)
 
     def hurry(self, until: float) -> None:
-        """Let the next attempt be the last of each row whose deadline is earlier."""
-        deadlines = ((place, row.request.deadline) for place, row in enumerate(self.rows))
+        """Make the next attempt the last one for each image whose deadline is earlier than a time."""
+        deadlines = ((place, row.request.deadline) for place, row in enumerate(self.members))
         if late := [place for place, deadline in deadlines if deadline is not None and deadline < until]:
             self._flight.finish(late, Outcome.deadline)
 
     def attempt(self) -> list[int]:
-        """Attempt a step; the places of the rows that have ended, in their order."""
+        """Attempt a step for every image.
+
+        Returns:
+            The places of the images whose solve has ended, in ascending order.
+        """
         return self._flight.attempt()
 
     def answer(self, places: list[int]) -> list[EngineRequest]:
-        """Answer the rows at some places, in ascending order, at least one.
+        """Answer the images at some places.
+
+        Args:
+            places: in ascending order, at least one.
 
         Returns:
-            The requests that ended with them.
+            The requests that are now answered completely.
         """
         answer = self._flight.leave(places)
-        ended = list[EngineRequest]()
-        for at, place in enumerate(places):
-            request, number, _ = self.rows[place]
+        answered = list[EngineRequest]()
+        for index, place in enumerate(places):
+            request, number, _ = self.members[place]
             if not request.end:
-                request.complete(number, answer, at)
-                ended += [request] if request.end else []
-        self._vacate(places)
-        return ended
+                request.complete(number, answer, index)
+                answered += [request] if request.end else []
+        self._remove(places)
+        return answered
 
-    def clear(self) -> list[Row]:
-        """Give up what is in flight, which is no longer to be trusted; returns its rows."""
-        rows, self.rows, self._made = self.rows, [], None
-        return rows
+    def discard(self) -> list[BatchRow]:
+        """Give up the flight, which can no longer be trusted, and return its images."""
+        members, self.members, self._allocated = self.members, [], None
+        return members
 
-    def _vacate(self, places: list[int]) -> None:
-        """Move rows as the flight does."""
+    def _remove(self, places: list[int]) -> None:
+        """Move the rows as the flight moves them: the last row fills each hole."""
         for place in reversed(places):
-            last = self.rows.pop()
-            if place != len(self.rows):
-                self.rows[place] = last
+            last = self.members.pop()
+            if place != len(self.members):
+                self.members[place] = last

@@ -1,4 +1,4 @@
-"""What the parts of a model cost on this machine: measured at the start, corrected while serving."""
+"""The costs of a model on this machine: measured when the model is loaded, and corrected while it serves."""
 
 import time
 from collections.abc import Callable
@@ -8,18 +8,19 @@ import numpy as np
 
 from models.backends.protocol import Backend
 from models.solvers.settings import SolverSettings
+from service.engine.tuning import COST_MEMORY, LEAST_ANSWERED
 
 PASSES = 3
-"""Times each part is timed; the least counts, as what else the machine does only adds."""
+"""Runs per part. We keep the fastest, because other load can only slow a run down."""
 
 LEARNING_RATE = 0.02
-"""How much one more measurement weighs in the correction."""
+"""Weight of one more iteration in the correction."""
 
 LARGEST_SURPRISE = 4.0
-"""How much slower than predicted, or faster, one measurement is believed to be."""
+"""Largest factor between the predicted and the measured time of an iteration that the correction believes."""
 
 Clock = Callable[[], float]
-"""Seconds."""
+"""Returns seconds."""
 
 Table = tuple[float, ...]
 """Seconds by the number of rows, from 0 on."""
@@ -27,13 +28,13 @@ Table = tuple[float, ...]
 
 @dataclass
 class Costs:
-    """Seconds of the parts of a model, by how many rows are computed together.
+    """Seconds of the parts of a model, by the number of rows in the same batch.
 
     Attributes:
-        stem: of the stem.
-        evaluation: of one evaluation of f, its share of a step included; zeros for a model without an ODE.
-        head: of the head.
-        correction: what the machine takes at present, as a multiple of what was measured at the start.
+        stem: seconds of the stem.
+        evaluation: seconds of one evaluation of f, with its share of a step; zeros for a model without an ODE.
+        head: seconds of the head.
+        correction: the present speed of the machine, as a multiple of the seconds that were measured at first.
     """
 
     stem: Table
@@ -45,17 +46,17 @@ class Costs:
     def measure(
         cls, backend: Backend, solver: SolverSettings | None, most_rows: int, clock: Clock = time.thread_time
     ) -> "Costs":
-        """Time the parts at one row, two, four and so on; between them costs are interpolated.
+        """Time the parts at one row, two, four and so on, and interpolate the costs in between.
 
         Args:
-            backend: the model's.
-            solver: whose step is timed; None for a model without an ODE.
-            most_rows: up to which the tables go.
-            clock: what to time by; by default what this thread has of a processor, so that a model that is loaded
-                beside others, and stands back for them, does not seem slow. A GPU is timed by the clock on the wall.
+            backend: the model's backend.
+            solver: the settings whose step is timed; None for a model without an ODE.
+            most_rows: the largest number of rows in the tables.
+            clock: the clock. By default, it counts the processor time of this thread, so that a model does not seem
+                slow when its loader gives way to the models that serve. For a GPU, use the wall clock.
         """
         sizes = sorted({*(1 << power for power in range(most_rows.bit_length())), most_rows})
-        measured = np.array([_time(backend, solver, rows, clock) for rows in sizes])
+        measured = np.array([_time_parts(backend, solver, rows, clock) for rows in sizes])
 
         def table(seconds: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Table:
             rising = np.maximum.accumulate(seconds)
@@ -65,18 +66,36 @@ class Costs:
         return cls(stem, evaluation, head)
 
     def answer(self, rows: int, nfe: float) -> float:
-        """Seconds of whole answers to rows that are computed together, in evaluations of f each."""
+        """Estimated seconds to answer images in one batch.
+
+        Args:
+            rows: the number of images.
+            nfe: evaluations of f for each image.
+        """
         return self.correction * (self.stem[rows] + nfe * self.evaluation[rows] + self.head[rows])
 
     def most_rows(self, evaluations: int, stem_seconds: float, step_seconds: float) -> int:
-        """How many rows' stem, and how many rows' step of so many evaluations, end within a time; at least 1."""
+        """The most rows whose stem and whose step stay within a time limit each; at least 1.
+
+        Args:
+            evaluations: evaluations of f in a step.
+            stem_seconds: the limit for the stem.
+            step_seconds: the limit for a step.
+        """
         rows = range(len(self.stem) - 1, 0, -1)
         return next(
             (n for n in rows if self.stem[n] <= stem_seconds and evaluations * self.evaluation[n] <= step_seconds), 1
         )
 
     def correct(self, joined: int, stepped: int, evaluations: int, seconds: float) -> None:
-        """Learn from what a turn took in which some rows joined, and others, or the same, were stepped."""
+        """Correct the costs by the time of an iteration.
+
+        Args:
+            joined: the number of rows that passed the stem.
+            stepped: the number of rows that attempted a step.
+            evaluations: evaluations of f in the step.
+            seconds: the time of the iteration.
+        """
         last = len(self.stem) - 1
         predicted = self.stem[min(joined, last)] + evaluations * self.evaluation[min(stepped, last)] + self.head[1]
         surprise = seconds / (self.correction * predicted)
@@ -84,16 +103,38 @@ class Costs:
         self.correction += LEARNING_RATE * self.correction * (surprise - 1)
 
 
-def _time(backend: Backend, solver: SolverSettings | None, rows: int, clock: Clock) -> tuple[float, float, float]:
-    """Seconds of stem, evaluation and head at a number of rows."""
+class RecentTime:
+    """The seconds that a thread has recently spent on an answered image: an average with exponential decay."""
+
+    def __init__(self) -> None:
+        self._seconds, self._answered = 0.0, 0.0
+
+    @property
+    def empty(self) -> bool:
+        """Whether no image has been counted yet."""
+        return not self._answered
+
+    def add(self, seconds: float, answered: int) -> None:
+        """Count an iteration: its seconds, and the number of images that it answered."""
+        self._seconds = COST_MEMORY * self._seconds + seconds
+        self._answered = COST_MEMORY * self._answered + answered
+
+    @property
+    def per_image(self) -> float | None:
+        """Seconds per image; None while too few answers are recent."""
+        return self._seconds / self._answered if self._answered > LEAST_ANSWERED else None
+
+
+def _time_parts(backend: Backend, solver: SolverSettings | None, rows: int, clock: Clock) -> tuple[float, float, float]:
+    """Seconds of the stem, of an evaluation and of the head, for a number of rows."""
     flight = backend.flight(None if solver is None else solver.method, rows)
     images = np.zeros((rows, 28, 28), np.uint8)
-    every = list(range(rows))
+    places = list(range(rows))
     stems, steps, heads = [], [], []
-    for _ in range(PASSES + 1):  # the first is slow, and never the least
+    for _ in range(PASSES + 1):  # the first run is slow and never the fastest
         stems.append(_seconds(lambda: flight.join(images, [solver] * rows, [None] * rows), clock))
         steps.append(_seconds(flight.attempt, clock))
-        heads.append(_seconds(lambda: flight.leave(every), clock))
+        heads.append(_seconds(lambda: flight.leave(places), clock))
     if flight.tableau is None:
         return min(stems), 0.0, min(heads)
     evaluation = min(steps) / flight.tableau.evaluations_per_step

@@ -2,84 +2,70 @@
 
 import asyncio
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from service.engine.admission import Admission
 from service.engine.request import End, EngineRequest
-from service.engine.scheduler import Counts, Iteration
-from service.engine.thread import EngineThread
+from service.engine.thread import EngineThread, OnChange, report
+from service.engine.tuning import LONGEST_ITERATION, SWITCH_SECONDS, WATCH_AFTER_SECONDS
 from service.errors import AbandonedError, ComputationError, DeadlineError, FieldError, StoppingError
-
-SWITCH_SECONDS = 1e-4
-"""For how long Python lets one thread keep another waiting. With its five milliseconds, a busy event loop would hold
-the engine up between any two steps for longer than the steps take."""
-
-PATIENCE = 5e-3
-"""Seconds after which it is watched whether the caller is still there; to watch takes a tenth of the time of HTTP."""
-
-LONGEST_TURN = 30.0
-"""Seconds after which a turn is taken never to end; it is made to take milliseconds, and the slowest, which captures
-graphs on a GPU, takes a few seconds."""
 
 STOPPING = FieldError("service", "is stopping; ask again")
 
+Gone = Callable[[], Coroutine[None, None, None]]
+"""Returns once the caller has disconnected."""
+
 
 class Engine:
-    """Computes the answers to the requests of one event loop, beside it.
+    """Computes the answers to the requests of one event loop, in threads beside the loop.
 
     Args:
-        queue_rows: the images that may wait.
-        threads: that compute, each with an in-flight batch of its own.
-        on_change: called when something is let in, and by the threads with each of their turns after it.
-        longest_turn: seconds after which a turn is taken never to end.
+        queue_rows: the most images in the queue.
+        threads: the number of threads, each with batches of its own.
+        on_change: called when a request enters the queue, and by the threads after each iteration.
+        longest_iteration: seconds after which an iteration is taken to hang.
 
     Attributes:
-        admission: what waits.
+        admission: counts the images in the queue.
     """
 
     def __init__(
         self,
         queue_rows: int,
         threads: int = 1,
-        on_change: Callable[[Iteration | None], object] = lambda _: None,
-        longest_turn: float = LONGEST_TURN,
+        on_change: OnChange = lambda _: None,
+        longest_iteration: float = LONGEST_ITERATION,
     ) -> None:
         self.admission = Admission(queue_rows, threads)
         self._on_change = on_change
-        self._threads = [EngineThread(self.admission, time.perf_counter, on_change) for _ in range(threads)]
+        self._threads = [EngineThread(self.admission, on_change) for _ in range(threads)]
         self._promises: dict[EngineRequest, Promise] = {}
-        self._longest_turn = longest_turn
+        self._longest_iteration = longest_iteration
         self._open = False
 
     @property
-    def counts(self) -> Counts:
-        """What was done since the start."""
-        return Counts.sum([thread.scheduler.counts for thread in self._threads])
-
-    @property
     def open(self) -> bool:
-        """Whether it takes requests."""
+        """Whether the engine accepts requests."""
         return self._open
 
     @property
     def failure(self) -> str | None:
-        """What is wrong with a thread, which will then answer nobody any more; None where all is well."""
+        """Why a thread will answer no more requests; None while all is well."""
         if not self._open:
             return None
-        failures = (thread.failure(self._longest_turn) for thread in self._threads)
+        failures = (thread.failure(self._longest_iteration) for thread in self._threads)
         return next((failure for failure in failures if failure), None)
 
     @property
     def rows(self) -> int:
-        """The images in flight, as of each thread's last turn."""
+        """The number of images in flight, after the last iteration of each thread."""
         return sum(thread.rows for thread in self._threads)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Compute for the event loop that runs; when that is over, what is not answered yet ends as stopped."""
+        """Compute for the running event loop. At the end of the block, all unanswered requests end as stopped."""
         sys.setswitchinterval(SWITCH_SECONDS)
         loop = asyncio.get_running_loop()
         for thread in self._threads:
@@ -89,45 +75,50 @@ class Engine:
             yield
         finally:
             failed, self._open = self.failure, False
-            if not failed:  # or it would be waited for in vain
+            if not failed:  # a failed thread would never end
                 await asyncio.gather(*(asyncio.to_thread(thread.stop) for thread in self._threads))
 
-    async def answer(self, request: EngineRequest, gone: Callable[[], Coroutine[None, None, None]]) -> None:
+    async def answer(self, request: EngineRequest, gone: Gone) -> None:
         """Compute the answer to a request.
 
         Args:
-            request: of which nothing has begun.
-            gone: returns once nobody waits for the answer any more, of which then no more is computed. It is only
-                asked where that saves something.
+            request: the request; none of its images has started.
+            gone: returns once the caller has disconnected; the rest of the request is then not computed. It is called
+                only for a request that takes long enough for this to save anything.
 
         Raises:
-            OverloadedError: there is no room in the queue.
+            OverloadedError: the queue has no room.
             DeadlineError: the deadline passed.
-            StoppingError: the service stops first.
-            AbandonedError: nobody waits any more.
+            StoppingError: the service stopped first.
+            AbandonedError: the caller disconnected.
             ComputationError: the computation failed.
         """
         if not self._open:
             raise StoppingError(STOPPING)
-        self.admission.enter(len(request.images), request.priority)
-        self._on_change(None)
-        loop, watches = asyncio.get_running_loop(), list[asyncio.Task[None]]()
+        loop = asyncio.get_running_loop()
         thread = min(self._threads, key=lambda thread: thread.load)
-        self._promises[request] = promise = Promise(thread, loop.create_future(), request.expected_seconds)
+        promise = Promise(thread, loop.create_future(), request.expected_seconds)
+        self.admission.enter(len(request.images), request.priority)
+        self._promises[request] = promise
         thread.submit(request, promise.seconds)
-        patience = loop.call_later(PATIENCE, lambda: watches.append(loop.create_task(_watch(request, thread, gone))))
+        report(self._on_change, None)
+        watches = list[asyncio.Task[None]]()
+        watching = loop.call_later(
+            WATCH_AFTER_SECONDS, lambda: watches.append(loop.create_task(_cancel_when_gone(request, thread, gone)))
+        )
         try:
             await promise.kept
-        except asyncio.CancelledError as error:  # by the server, whose time to stop in good order is over
+        except asyncio.CancelledError as error:  # the server cancels tasks once its time to stop is over
             thread.cancel(request)
             raise StoppingError(STOPPING) from error
         finally:
-            patience.cancel()
+            watching.cancel()
             for watch in watches:
                 watch.cancel()
-        _raise(request)
+        _raise_unless_answered(request)
 
     def _wake(self, requests: tuple[EngineRequest, ...]) -> None:
+        """Wake up the tasks that wait for requests which have ended."""
         for request in requests:
             thread, kept, seconds = self._promises.pop(request)
             thread.load -= seconds
@@ -136,37 +127,33 @@ class Engine:
 
 
 class Promise(NamedTuple):
-    """That a request will be ended.
+    """A promise that a request will end.
 
     Attributes:
-        by: the thread that will.
-        kept: done when it was.
-        seconds: what it is expected to take.
+        thread: the thread that will end the request.
+        kept: done once the request has ended.
+        seconds: estimated seconds of the request.
     """
 
-    by: EngineThread
+    thread: EngineThread
     kept: asyncio.Future[None]
     seconds: float
 
 
-async def _watch(request: EngineRequest, thread: EngineThread, gone: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Cancel a request once nobody waits for it."""
+async def _cancel_when_gone(request: EngineRequest, thread: EngineThread, gone: Gone) -> None:
     await gone()
     thread.cancel(request)
 
 
-def _raise(request: EngineRequest) -> None:
-    """Raise what a request that was not answered ended by."""
+def _raise_unless_answered(request: EngineRequest) -> None:
+    """Raise the error for a request that ended without an answer."""
     match request.end:
         case End.expired:
-            raise DeadlineError(FieldError("deadline_ms", "passed before there was an answer", _milliseconds(request)))
+            milliseconds = f"{1e3 * (request.plan.seconds or 0):g}"
+            raise DeadlineError(FieldError("deadline_ms", "passed before there was an answer", milliseconds))
         case End.stopped:
             raise StoppingError(STOPPING)
         case End.cancelled:
             raise AbandonedError
         case End.failed:
             raise ComputationError(f"the computation of {request.model.name} failed")
-
-
-def _milliseconds(request: EngineRequest) -> str:
-    return f"{1e3 * (request.plan.seconds or 0):g}"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.artifact import Artifact, Profile, ProfilePoint
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings, Steps, Tolerance
+from service.engine.tuning import BROWN_OUT_FROM, BROWN_OUT_TO
 from service.errors import FieldError, InvalidError, shortened
 
 LARGEST_NFE = 10_000
@@ -123,6 +124,19 @@ class Plan:
     max_nfe: int | None = None
     seconds: float | None = None
     requested_rtol: float | None = None
+
+    def at_fullness(self, fullness: float) -> Candidate:
+        """The candidate for a queue of some fullness, 0..1: the fuller the queue, the fewer evaluations.
+
+        Between `BROWN_OUT_FROM` and `BROWN_OUT_TO`, the logarithm of the evaluations falls linearly from the first
+        candidate to the last one.
+        """
+        first, last = self.candidates[0], self.candidates[-1]
+        if len(self.candidates) == 1 or fullness <= BROWN_OUT_FROM:
+            return first
+        share = min(1.0, (fullness - BROWN_OUT_FROM) / (BROWN_OUT_TO - BROWN_OUT_FROM))
+        most = first.nfe ** (1 - share) * last.nfe**share
+        return next((candidate for candidate in self.candidates if candidate.nfe <= most), last)
 
 
 def make_plan(artifact: Artifact, fields: SolverFields, floor: float) -> Plan:

@@ -1,4 +1,4 @@
-"""A thread that computes: it owns a scheduler."""
+"""A thread that computes: it owns a scheduler and runs its iterations."""
 
 import logging
 import time
@@ -11,100 +11,122 @@ from service.engine.admission import Admission
 from service.engine.request import End, EngineRequest
 from service.engine.scheduler import Iteration, Scheduler
 
+OnChange = Callable[[Iteration | None], object]
+"""Called after an iteration with it, and with None after a request has entered the queue."""
+
+Wake = Callable[[tuple[EngineRequest, ...]], object]
+"""Called with the requests that have ended."""
+
 logger = logging.getLogger(__name__)
+
+
+def report(on_change: OnChange, iteration: Iteration | None) -> None:
+    """Report a change. An observer that fails is logged; its failure changes nothing else."""
+    try:
+        on_change(iteration)
+    except Exception:
+        logger.exception("a change of the engine cannot be reported")
 
 
 class EngineThread:
     """A thread that owns a scheduler.
 
-    What goes wrong in a turn of a lane ends what was in that (`service.engine.scheduler`). What goes wrong elsewhere is
-    a mistake of the scheduler's, after which nothing that it holds is to be trusted: all of it ends as failed, and the
-    thread goes on with nothing. Where even that goes wrong the thread ends, and `failure` says so.
+    A failure in an iteration of a batch ends the requests of that iteration (`service.engine.scheduler`). Any other
+    failure is a bug of the scheduler, whose state can then not be trusted: all of its requests end as failed, and the
+    thread goes on with an empty scheduler. If even that fails, the thread ends, and `failure` says so.
+
+    Args:
+        admission: counts the images in the queue.
+        on_change: called after each iteration.
 
     Attributes:
-        scheduler: only to be looked at from outside.
-        load: the seconds that what it has not answered yet was expected to take; kept by the event loop.
-        rows: that are in flight after the last turn.
+        load: estimated seconds of all requests that the thread has not answered; the event loop keeps it current.
+        rows: the number of images in flight after the last iteration.
     """
 
-    def __init__(
-        self, admission: Admission, clock: Callable[[], float], on_turn: Callable[[Iteration], object]
-    ) -> None:
-        self._ended: list[EngineRequest] = []
-        self.scheduler = Scheduler(admission, clock, self._ended.append)
+    def __init__(self, admission: Admission, on_change: OnChange) -> None:
         self.load = 0.0
         self.rows = 0
-        self._on_turn = on_turn
-        self._told: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._ended: list[EngineRequest] = []
+        self._scheduler = Scheduler(admission, time.perf_counter, self._ended.append)
+        self._on_change = on_change
+        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._running = False
-        self._turn_began: float | None = None
+        self._iteration_began: float | None = None
         self._thread = Thread()
-        self._wake: Callable[[tuple[EngineRequest, ...]], object] = lambda _: None
+        self._wake: Wake = lambda _: None
 
-    def start(self, wake: Callable[[tuple[EngineRequest, ...]], object]) -> None:
-        """Begin, and call something with what ends: once a turn, as that wakes the event loop up."""
+    def start(self, wake: Wake) -> None:
+        """Start the thread.
+
+        Args:
+            wake: called by the thread with the requests that have ended, at most once per iteration, because each call
+                wakes the event loop up.
+        """
         self._wake, self._running = wake, True
-        self._thread = Thread(target=self._run, name="engine", daemon=True)  # one that hangs keeps no process alive
+        self._thread = Thread(target=self._run, name="engine", daemon=True)  # so a hanging thread ends with the process
         self._thread.start()
 
     def submit(self, request: EngineRequest, seconds: float) -> None:
-        """Take a request in that is expected to take so long."""
+        """Submit a request that is estimated to take some seconds."""
         self.load += seconds
-        self._told.put(partial(self._submit, request))
+        self._calls.put(partial(self._submit, request))
 
     def cancel(self, request: EngineRequest) -> None:
-        """End a request, if it has not ended."""
-        self._told.put(partial(self.scheduler.end, request, End.cancelled))
+        """Cancel a request, if it has not ended."""
+        self._calls.put(partial(self._scheduler.end, request, End.cancelled))
 
     def stop(self) -> None:
-        """End all that was submitted, and return when that is done."""
-        self._told.put(self._stop)
+        """End all requests as stopped, and wait until the thread has ended."""
+        self._calls.put(self._stop)
         self._thread.join()
 
-    def failure(self, longest_turn: float) -> str | None:
-        """What is wrong with it, if a turn may take so many seconds; None where all is well."""
+    def failure(self, longest_iteration: float) -> str | None:
+        """Why the thread will answer no more requests; None while all is well.
+
+        Args:
+            longest_iteration: seconds after which an iteration is taken to hang.
+        """
         if not self._thread.is_alive():
             return "a thread of the engine has ended"
-        began = self._turn_began
-        if began is not None and time.monotonic() - began > longest_turn:
-            return f"a turn of the engine takes longer than {longest_turn:g} s"
+        began = self._iteration_began
+        if began is not None and time.monotonic() - began > longest_iteration:
+            return f"an iteration of the engine takes longer than {longest_iteration:g} s"
         return None
 
     def _submit(self, request: EngineRequest) -> None:
         try:
-            self.scheduler.submit(request)
+            self._scheduler.submit(request)
         except Exception:
-            logger.exception("a request to %s cannot be begun", request.model.name)
-            self.scheduler.give_up(request)
+            logger.exception("a request to %s cannot be queued", request.model.name)
+            self._scheduler.give_up(request)
 
     def _stop(self) -> None:
         self._running = False
-        self.scheduler.end_all(End.stopped)
+        self._scheduler.end_all(End.stopped)
 
     def _run(self) -> None:
         while self._running:
-            told, turn = self._told.get() if self.scheduler.idle else None, None
-            self._turn_began = time.monotonic()
-            try:
-                if told:
-                    told()
-                while not self._told.empty():
-                    self._told.get()()
-                turn = self.scheduler.turn()
-            except Exception:
-                logger.exception("the engine failed, and with it all that it was computing")
-                self.scheduler.end_all(End.failed)
+            call = self._calls.get() if self._scheduler.idle else None
+            self._iteration_began = time.monotonic()
+            iteration = self._iterate(call)
             if self._ended:
                 self._wake(tuple(self._ended))
                 self._ended.clear()
-            self.rows = self.scheduler.rows
-            if turn:
-                self._tell(turn)
-            self._turn_began = None
+            self.rows = self._scheduler.rows
+            if iteration:
+                report(self._on_change, iteration)
+            self._iteration_began = None
 
-    def _tell(self, turn: Iteration) -> None:
-        """Tell of a turn; who listens takes nobody's answer away by failing."""
+    def _iterate(self, call: Callable[[], None] | None) -> Iteration | None:
+        """Make the calls that other threads have asked for, the given one first, and run an iteration."""
         try:
-            self._on_turn(turn)
+            if call:
+                call()
+            while not self._calls.empty():
+                self._calls.get()()
+            return self._scheduler.iterate()
         except Exception:
-            logger.exception("a turn of the engine cannot be counted")
+            logger.exception("the engine failed; all of its requests end as failed")
+            self._scheduler.end_all(End.failed)
+            return None

@@ -32,7 +32,7 @@ from promql_parser import (
 )
 
 from service.engine.request import End
-from service.engine.scheduler import BROWN_OUT_TO
+from service.engine.tuning import BROWN_OUT_TO
 from service.telemetry.metrics import CANCELLED_STAGES, SHED_REASONS, STEP_OUTCOMES, Metrics
 
 ROOT = Path(__file__).parents[2]

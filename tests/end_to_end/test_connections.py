@@ -70,7 +70,7 @@ app = create_app(Settings(model="mlp", models=sys.argv[1]))
 
 @app.get("/break")
 async def take_a_thread_of_the_engine_down():
-    app.state.engine._threads[0]._told.put(sys.exit)
+    app.state.engine._threads[0]._calls.put(sys.exit)
 
 Server(uvicorn.Config(app, port=0, log_config=None), 0).run()
 """

@@ -1,6 +1,8 @@
 """Overload: which requests are accepted, which are refused, and what happens when callers disconnect."""
 
+import re
 import socket
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,9 +14,10 @@ import httpx
 import pytest
 import uvicorn
 
+from models.solvers.methods import METHODS
 from service.app import create_app
 from service.engine.engine import Engine
-from service.engine.request import End, Priority
+from service.engine.request import Priority
 from service.settings import Settings
 from tests.digits import encoded, load_test_set
 from tests.serving import DEFAULT_MODEL, TWO_MODELS, Running, folder_of, running
@@ -26,6 +29,12 @@ PIXELS = {"content-type": "application/octet-stream"}
 TIGHT = {"method": "heun2", "tolerance": "1e-6"}
 TIGHT_NFE = 500
 """Minimum number of evaluations of an image at this tolerance."""
+
+SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
+"""A line of the metrics: name, labels and value."""
+
+CANCELLED = 'odenet_inferences_total{end="cancelled"}'
+REFUSED = 'odenet_shed_total{reason="queue_full"}'
 
 QUEUE_ROWS = 128
 ROWS = 64
@@ -97,7 +106,7 @@ def test_too_many_images_in_a_request_are_refused_before_the_queue(service: Runn
     assert "at most 8 in a request" in answer.json()["detail"]
 
 
-# A service in this process, whose engine can be looked at.
+# A service in this process, so that a test can look at the queue by priority.
 
 
 @contextmanager
@@ -135,21 +144,32 @@ def asking(port: int, rows: int, query: str) -> Iterator[None]:
 HARD = "method=heun2&tolerance=1e-6"
 
 
+def metrics(port: int) -> dict[str, float]:
+    """The metrics, summed over their labels apart from the reason and the end, by their names."""
+    lines = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text.splitlines()
+    values: dict[str, float] = defaultdict(float)
+    for name, labels, value in (match.groups("") for match in map(SAMPLE.fullmatch, lines) if match):
+        kept = ",".join(label for label in labels.split(",") if label.startswith(("end=", "reason=")))
+        values[f"{name}{{{kept}}}" if kept else name] += float(value)
+    return values
+
+
 def test_a_disconnect_cancels_a_running_request(here: tuple[int, Engine]) -> None:
     port, engine = here
-    begun, spent, cancelled = engine.counts.begun, engine.counts.evaluations, engine.counts.requests[End.cancelled]
+    before = metrics(port)
     with asking(port, ROWS, HARD):
-        until(lambda: engine.counts.begun > begun)
-    until(lambda: engine.counts.requests[End.cancelled] == cancelled + 1)
+        until(lambda: metrics(port)["odenet_rows_inflight"])
+    until(lambda: metrics(port)[CANCELLED] == before[CANCELLED] + 1)
     assert engine.admission.waiting() == 0
-    assert engine.counts.evaluations - spent < ROWS * TIGHT_NFE / 2
+    steps = metrics(port)["odenet_batch_rows_sum"] - before["odenet_batch_rows_sum"]
+    assert steps * METHODS["heun2"].evaluations_per_step < ROWS * TIGHT_NFE / 2
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         assert post(client, 1).status_code == 200
 
 
 def test_a_disconnect_removes_a_queued_request(here: tuple[int, Engine]) -> None:
     port, engine = here
-    cancelled = engine.counts.requests[End.cancelled]
+    cancelled = metrics(port)[CANCELLED]
 
     def waiting_low() -> int:
         return engine.admission.waiting(Priority.low) - engine.admission.waiting(Priority.high)
@@ -158,10 +178,10 @@ def test_a_disconnect_removes_a_queued_request(here: tuple[int, Engine]) -> None
         until(lambda: engine.admission.waiting(Priority.high))
         with asking(port, ROWS, f"{HARD}&priority=low"):
             until(lambda: waiting_low() == ROWS)
-        until(lambda: engine.counts.requests[End.cancelled] == cancelled + 1)
+        until(lambda: metrics(port)[CANCELLED] == cancelled + 1)
         until(lambda: waiting_low() == 0)
         assert engine.admission.waiting(Priority.high)
-    until(lambda: engine.counts.requests[End.cancelled] == cancelled + 2)
+    until(lambda: metrics(port)[CANCELLED] == cancelled + 2)
     assert engine.admission.waiting() == 0
 
 
@@ -176,12 +196,12 @@ def announced(port: int, path: str, rows: int) -> int:
 
 def test_a_request_without_room_in_the_queue_is_refused_before_its_body_is_read(here: tuple[int, Engine]) -> None:
     port, engine = here
-    refused = engine.admission.refused
+    refused = metrics(port)[REFUSED]
     with asking(port, QUEUE_ROWS, f"{HARD}&priority=high"):
         until(lambda: engine.admission.waiting(Priority.high) > QUEUE_ROWS / 2)
         statuses = [announced(port, f"/predict?priority={priority}", QUEUE_ROWS) for priority in ("high", "low")]
     assert statuses == [429, 429]
-    assert engine.admission.refused == refused + 2
+    assert metrics(port)[REFUSED] == refused + 2
     until(lambda: not engine.admission.waiting())
 
 

@@ -6,7 +6,7 @@ from tests.service.engine.driving import Driver, served
 
 @pytest.fixture
 def model() -> ServedModel:
-    """The model that ships, whose costs are told."""
+    """The default model, with fixed costs."""
     return served("odenet-mnist")
 
 
@@ -18,5 +18,5 @@ def mlp() -> ServedModel:
 
 @pytest.fixture
 def driver(model: ServedModel) -> Driver:
-    """An engine that stands still."""
+    """An engine that runs only the iterations that the test asks for."""
     return Driver(model)

@@ -1,4 +1,4 @@
-"""A scheduler that a test drives turn by turn: a real model, costs that are told, and a clock that is set by hand."""
+"""A scheduler that a test drives iteration by iteration: real models, fixed costs, and a clock that the test sets."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -11,7 +11,7 @@ from models import artifact as artifacts
 from models.artifact import newest
 from models.backends.answer import Answer
 from models.backends.onnx import OnnxBackend
-from models.backends.protocol import Backend, classify
+from models.backends.protocol import classify
 from models.solvers.settings import SolverSettings
 from service.engine.admission import Admission
 from service.engine.costs import Costs
@@ -20,49 +20,54 @@ from service.engine.plan import Candidate, SolverFields
 from service.engine.request import End, EngineRequest, Priority
 from service.engine.scheduler import Scheduler
 from tests.digits import load_test_set
+from tests.service.engine.device import Device, DeviceBackend
 from tests.serving import FITTED
 
 DIGITS = load_test_set()[0]
 EVALUATION = 5e-5
-"""Seconds of an evaluation of f for an image, and for two twice as many, as the models' costs are told."""
+"""Seconds of an evaluation of f for one image, by the fixed costs; two images take twice as long."""
 
-MOST_TURNS = 20_000
-"""After so many turns whatever a test waits for is not going to happen."""
+MOST_ITERATIONS = 20_000
+"""Iterations after which a test gives up."""
+
+DEVICE = Device()
+"""The device of every model whose test does not bring its own."""
 
 
 @cache
-def backend_of(name: str) -> Backend:
+def backend_of(name: str) -> OnnxBackend:
     folder = newest(FITTED / name)
     assert folder is not None
     return OnnxBackend(folder, artifacts.read(folder).manifest.methods)
 
 
-def served(name: str, backend: Backend | None = None) -> ServedModel:
-    """A model that ships, whose costs are told and not measured."""
+def served(name: str, device: Device = DEVICE) -> ServedModel:
+    """A shipped model with fixed costs."""
     folder = newest(FITTED / name)
     assert folder is not None
     stem, evaluation, head = (tuple(n * seconds for n in range(65)) for seconds in (1e-4, EVALUATION, 1e-5))
-    return ServedModel(artifacts.read(folder), backend or backend_of(name), Costs(stem, evaluation, head))
+    backend = DeviceBackend(backend_of(name), device)
+    return ServedModel(artifacts.read(folder), backend, Costs(stem, evaluation, head))
 
 
 class Clock:
-    """Shows the time that a test sets, and goes on by a turn's worth after the first look in each.
+    """Shows the time that a test sets. In each iteration it moves on once, after the first look.
 
     Attributes:
-        now: what it shows.
-        pace: seconds of a turn.
-        looks: in this turn, so far.
+        now: the time.
+        iteration_seconds: seconds by which it moves on in an iteration.
+        looks: the looks in the present iteration.
     """
 
-    def __init__(self, pace: float = 0.0) -> None:
+    def __init__(self, iteration_seconds: float = 0.0) -> None:
         self.now = 1000.0
-        self.pace = pace
+        self.iteration_seconds = iteration_seconds
         self.looks = 0
 
     def __call__(self) -> float:
         self.looks += 1
         if self.looks == 2:
-            self.now += self.pace
+            self.now += self.iteration_seconds
         return self.now
 
 
@@ -70,17 +75,27 @@ class Driver:
     """The engine without its thread.
 
     Attributes:
-        ended: the requests that did, in that order, each as often as it was told.
+        ended: the requests that have ended, in this order, each as often as it was reported.
+        iterations: the iterations in which any image attempted a step.
     """
 
-    def __init__(self, model: ServedModel, queue_rows: int = 1024, pace: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: ServedModel,
+        queue_rows: int = 1024,
+        iteration_seconds: float = 0.0,
+        device: Device = DEVICE,
+    ) -> None:
         self.model = model
-        self.clock = Clock(pace)
+        self.clock = Clock(iteration_seconds)
         self.admission = Admission(queue_rows)
         self.ended: list[EngineRequest] = []
+        self.iterations = 0
         self.scheduler = Scheduler(self.admission, self.clock, self.ended.append)
+        self._device = device
+        self._evaluations_before = device.evaluations
 
-    def job(
+    def request(
         self,
         digits: Sequence[int],
         model: ServedModel | None = None,
@@ -95,39 +110,43 @@ class Driver:
         images, now = DIGITS[list(digits)], self.clock.now
         return EngineRequest(model, images, plan, now, now, priority, traced=traced)
 
-    def ask(self, digits: Sequence[int], **asked: Any) -> EngineRequest:
-        """Let a request in, as `request` makes it."""
-        request = self.job(digits, **asked)
+    def submit(self, digits: Sequence[int], **fields: Any) -> EngineRequest:
+        """Admit and submit a request, made as `request` makes it."""
+        request = self.request(digits, **fields)
         self.admission.enter(len(request.images), request.priority)
         self.scheduler.submit(request)
         return request
 
-    def turn(self, times: int = 1) -> None:
+    def iterate(self, times: int = 1) -> None:
+        """Run a number of iterations."""
         for _ in range(times):
             self.clock.looks = 0
-            self.scheduler.turn()
+            iteration = self.scheduler.iterate()
+            self.iterations += iteration is not None and iteration.rows > 0
 
-    def turns_until(self, happened: Callable[[], object]) -> int:
-        """Give turns until something has happened, and say how many that took."""
-        for turns in range(MOST_TURNS):
+    def iterate_until(self, happened: Callable[[], object]) -> int:
+        """Run iterations until an event, and return how many it took."""
+        for iterations in range(MOST_ITERATIONS):
             if happened():
-                return turns
-            self.turn()
-        raise AssertionError("it does not happen")
+                return iterations
+            self.iterate()
+        raise AssertionError(f"the event did not happen within {MOST_ITERATIONS} iterations")
 
     def run(self) -> None:
-        """Give turns until there is nothing to do, and see that nothing is left behind."""
-        self.turns_until(lambda: self.scheduler.idle)
+        """Run iterations until there is nothing to do, and check that nothing is left behind."""
+        self.iterate_until(lambda: self.scheduler.idle)
         assert [self.admission.waiting(priority) for priority in Priority] == [0, 0, 0]
-        assert len({id(request) for request in self.ended}) == len(self.ended), "each is told once"
-        assert sum(self.scheduler.counts.requests.values()) == len(self.ended)
+        assert len({id(request) for request in self.ended}) == len(self.ended), "each end is reported once"
+        assert all(request.end for request in self.ended)
 
     @property
     def evaluations(self) -> int:
-        return self.scheduler.counts.evaluations
+        """Evaluations of f that the device has computed for this driver."""
+        return self._device.evaluations - self._evaluations_before
 
-    def counted(self, end: End) -> int:
-        return self.scheduler.counts.requests[end]
+    def count(self, end: End) -> int:
+        """The number of requests that ended in some way."""
+        return sum(request.end is end for request in self.ended)
 
 
 @cache
@@ -136,12 +155,12 @@ def _alone(name: str, image: bytes, solver: SolverSettings | None) -> Answer:
 
 
 def alone(request: EngineRequest, row: int) -> Answer:
-    """The answer to an image of a request by itself, at the setting that the request says it was solved by."""
+    """The answer to an image of a request alone, solved by the settings that the request reports."""
     return _alone(request.model.name, request.images[row].tobytes(), request.chosen[row].solver)
 
 
 def assert_answered_as_alone(request: EngineRequest) -> None:
-    """Every bit of the answer is that which each image gets by itself."""
+    """Check that each image has the answer that it gets alone, bit for bit."""
     assert request.end is End.answered
     for row in range(len(request.images)):
         expected = alone(request, row)
@@ -150,7 +169,7 @@ def assert_answered_as_alone(request: EngineRequest) -> None:
 
 
 def tolerances(candidates: Sequence[Candidate]) -> list[float]:
-    """The tolerance of each setting."""
+    """The tolerance of each candidate."""
     return [
         candidate.solver.rtol
         for candidate in candidates

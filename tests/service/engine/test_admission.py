@@ -1,4 +1,4 @@
-"""How many images may wait."""
+"""How many images the queue admits."""
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -20,7 +20,7 @@ def refused(admission: Admission, rows: int, priority: Priority = NORMAL) -> Ove
     return caught.value
 
 
-def test_images_count_alike_in_one_list_and_in_many_requests() -> None:
+def test_one_request_of_many_images_counts_like_many_requests() -> None:
     one, many = Admission(8), Admission(8)
     one.enter(8, NORMAL)
     for _ in range(8):
@@ -32,7 +32,7 @@ def test_images_count_alike_in_one_list_and_in_many_requests() -> None:
         refused(admission, 1)
 
 
-def test_a_list_enters_whole_or_not_at_all() -> None:
+def test_a_request_is_admitted_whole_or_not_at_all() -> None:
     admission = Admission(8)
     admission.enter(5, NORMAL)
     refused(admission, 4)
@@ -40,7 +40,7 @@ def test_a_list_enters_whole_or_not_at_all() -> None:
     admission.enter(3, NORMAL)
 
 
-def test_there_is_room_again_once_images_have_left() -> None:
+def test_images_that_leave_make_room() -> None:
     admission = Admission(2)
     admission.enter(2, LOW)
     admission.leave(1, LOW)
@@ -50,7 +50,7 @@ def test_there_is_room_again_once_images_have_left() -> None:
     refused(admission, 1, LOW)
 
 
-def test_what_waits_at_a_lower_priority_keeps_nobody_out() -> None:
+def test_images_of_a_lower_priority_take_no_room() -> None:
     admission = Admission(4)
     admission.enter(4, LOW)
     for priority in (NORMAL, HIGH):
@@ -61,7 +61,7 @@ def test_what_waits_at_a_lower_priority_keeps_nobody_out() -> None:
         refused(admission, 1, priority)
 
 
-def test_what_waits_at_a_higher_priority_does() -> None:
+def test_images_of_a_higher_priority_take_room() -> None:
     admission = Admission(4)
     admission.enter(3, HIGH)
     assert [admission.waiting(priority) for priority in Priority] == [3, 3, 3]
@@ -71,7 +71,7 @@ def test_what_waits_at_a_higher_priority_does() -> None:
     refused(admission, 1, HIGH)
 
 
-def test_the_refused_are_told_when_to_ask_again_and_counted() -> None:
+def test_a_refusal_tells_when_to_retry() -> None:
     admission = Admission(10)
     admission.enter(10, NORMAL)
     waits = []
@@ -79,10 +79,9 @@ def test_the_refused_are_told_when_to_ask_again_and_counted() -> None:
         admission.seconds_per_row = seconds
         waits.append(refused(admission, 1).retry_after)
     assert waits == [1, 1, 3, 30]
-    assert admission.refused == 4
 
 
-def test_a_refusal_says_what_the_limit_is() -> None:
+def test_a_refusal_names_the_limit() -> None:
     admission = Admission(2000)
     admission.enter(1500, NORMAL)
     (error,) = refused(admission, 501).errors
@@ -90,7 +89,7 @@ def test_a_refusal_says_what_the_limit_is() -> None:
     assert "2,000 images" in error.message
 
 
-def test_what_is_ahead_of_the_refused_tells_when_to_ask_again_and_nothing_else_does() -> None:
+def test_only_the_images_ahead_count_for_the_time_to_retry() -> None:
     admission = Admission(10)
     admission.seconds_per_row = 1.0
     admission.enter(10, LOW)
@@ -99,7 +98,7 @@ def test_what_is_ahead_of_the_refused_tells_when_to_ask_again_and_nothing_else_d
 
 
 @given(asked=st.lists(st.tuples(st.integers(1, 8), st.sampled_from(Priority)), max_size=30))
-def test_no_more_wait_than_the_queue_holds_at_any_priority(asked: list[tuple[int, Priority]]) -> None:
+def test_no_priority_has_more_images_than_the_queue_holds(asked: list[tuple[int, Priority]]) -> None:
     admission = Admission(8)
     for rows, priority in asked:
         before = admission.waiting(priority)
@@ -112,7 +111,7 @@ def test_no_more_wait_than_the_queue_holds_at_any_priority(asked: list[tuple[int
         assert all(a <= b for a, b in pairwise(admission.waiting(priority) for priority in Priority))
 
 
-def test_threads_may_enter_and_leave_at_once() -> None:
+def test_threads_may_enter_and_leave_at_the_same_time() -> None:
     admission = Admission(64)
 
     def come_and_go(priority: Priority) -> None:
@@ -126,9 +125,9 @@ def test_threads_may_enter_and_leave_at_once() -> None:
     assert [admission.waiting(priority) for priority in Priority] == [0, 0, 0]
 
 
-def test_several_threads_work_the_queue_off_in_less_time() -> None:
+def test_several_threads_work_off_the_queue_in_less_time() -> None:
     one, two = Admission(8), Admission(8, threads=2)
     for admission in (one, two):
-        admission.learn(4.0)
+        admission.update_estimate(4.0)
         admission.enter(8, Priority.normal)
-    assert (one.refuse(Priority.normal), two.refuse(Priority.normal)) == (32, 16)
+    assert (refused(one, 1).retry_after, refused(two, 1).retry_after) == (32, 16)

@@ -1,4 +1,4 @@
-"""An engine whose own thread fails: what that ends, and how it is seen from outside."""
+"""An engine whose own thread fails: which requests end, and what an observer sees."""
 
 import asyncio
 from dataclasses import replace
@@ -6,21 +6,19 @@ from threading import Event
 
 import pytest
 
-from models.solvers.methods import METHODS
 from service.engine.engine import Engine
 from service.engine.model import ServedModel
 from service.engine.request import End
 from service.engine.scheduler import Iteration
 from service.errors import ComputationError, StoppingError
+from tests.service.engine.device import Device
 from tests.service.engine.driving import assert_answered_as_alone, served
-from tests.service.engine.failing import Device, FailingBackend
-from tests.service.engine.test_engine import job_of, run, stays
-from tests.serving import SHIPPED
+from tests.service.engine.test_engine import request_to, run, stays
 from tests.waiting import until_others
 
 
 class Hanging(Device):
-    """A device that answers when it is let go."""
+    """A device that hangs until a test sets `free`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,26 +29,26 @@ class Hanging(Device):
 
 
 class Deadly(Device):
-    """A device that takes the thread down which uses it."""
+    """A device that ends the thread that uses it."""
 
     def use(self, part: str, method: str | None) -> None:
         raise SystemExit
 
 
 def on(device: Device) -> ServedModel:
-    return served("odenet-mnist", FailingBackend(SHIPPED, METHODS, device))
+    return served("odenet-mnist", device)
 
 
-def test_a_thread_that_hangs_is_a_failure_until_it_goes_on() -> None:
+def test_a_hanging_thread_is_a_failure_until_it_goes_on() -> None:
     device = Hanging()
     model = on(device)
 
     async def test() -> None:
-        engine = Engine(queue_rows=8, longest_turn=0.05)
+        engine = Engine(queue_rows=8, longest_iteration=0.05)
         async with engine.running():
-            answer = asyncio.create_task(engine.answer(request := job_of(model), stays))
+            answer = asyncio.create_task(engine.answer(request := request_to(model), stays))
             await until_others(lambda: engine.failure)
-            assert engine.failure == "a turn of the engine takes longer than 0.05 s"
+            assert engine.failure == "an iteration of the engine takes longer than 0.05 s"
             device.free.set()
             await answer
             await until_others(lambda: engine.failure is None)
@@ -59,13 +57,13 @@ def test_a_thread_that_hangs_is_a_failure_until_it_goes_on() -> None:
     run(test)
 
 
-def test_an_engine_that_hangs_does_not_keep_the_process_from_ending() -> None:
-    model = on(Hanging())  # which is never let go
+def test_a_hanging_engine_does_not_keep_the_process_from_ending() -> None:
+    model = on(Hanging())  # it hangs for ever
 
     async def test() -> None:
-        engine = Engine(queue_rows=8, longest_turn=0.05)
+        engine = Engine(queue_rows=8, longest_iteration=0.05)
         async with engine.running():
-            answer = asyncio.create_task(engine.answer(job_of(model), stays))
+            answer = asyncio.create_task(engine.answer(request_to(model), stays))
             await until_others(lambda: engine.failure)
             answer.cancel()
             with pytest.raises(StoppingError):
@@ -74,25 +72,25 @@ def test_an_engine_that_hangs_does_not_keep_the_process_from_ending() -> None:
     run(test)
 
 
-def test_a_thread_that_waits_for_something_to_do_does_not_hang() -> None:
+def test_an_idle_thread_does_not_count_as_hanging() -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=8, longest_turn=0.01)
+        engine = Engine(queue_rows=8, longest_iteration=0.01)
         async with engine.running():
             await asyncio.sleep(0.05)
             assert engine.failure is None
-        assert engine.failure is None  # it has been told to end
+        assert engine.failure is None  # the engine has stopped in good order
 
     run(test)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_thread_that_has_died_is_a_failure() -> None:
+def test_a_thread_that_has_ended_is_a_failure() -> None:
     model = on(Deadly())
 
     async def test() -> None:
         engine = Engine(queue_rows=8)
         async with engine.running():
-            answer = asyncio.create_task(engine.answer(job_of(model), stays))
+            answer = asyncio.create_task(engine.answer(request_to(model), stays))
             await until_others(lambda: engine.failure)
             assert engine.failure == "a thread of the engine has ended"
             answer.cancel()
@@ -102,32 +100,36 @@ def test_a_thread_that_has_died_is_a_failure() -> None:
     run(test)
 
 
-def test_who_counts_turns_and_fails_takes_nobody_s_answer_away(model: ServedModel) -> None:
-    def fails(turn: Iteration | None) -> None:
-        if turn is not None:
+@pytest.mark.parametrize("failing", [None, Iteration], ids=["queue", "iteration"])
+def test_a_failing_observer_leaves_nothing_behind(model: ServedModel, failing: type[Iteration] | None) -> None:
+    """A metric may fail, for example because no space is left. Requests are answered, and no queue place is lost."""
+
+    def fail(iteration: Iteration | None) -> None:
+        if isinstance(iteration, Iteration) == (failing is Iteration):
             raise OSError("no space left on device")
 
     async def test() -> None:
-        engine = Engine(queue_rows=8, on_change=fails)
+        engine = Engine(queue_rows=8, on_change=fail)
         async with engine.running():
             for _ in range(2):
-                request = job_of(model)
+                request = request_to(model)
                 await engine.answer(request, stays)
                 assert_answered_as_alone(request)
+                assert engine.admission.waiting() == 0
             assert engine.failure is None
 
     run(test)
 
 
-def test_a_request_that_cannot_be_begun_fails_alone(model: ServedModel) -> None:
-    """Its plan have come to name a method that there is none of, which only the scheduler sees."""
+def test_a_request_that_cannot_be_queued_fails_alone(model: ServedModel) -> None:
+    """The plan names an unknown method, which only the scheduler notices."""
 
     async def test() -> None:
         engine = Engine(queue_rows=64)
         async with engine.running():
-            fine = job_of(model, 20, method="bosh3", tolerance=1e-4)
+            fine = request_to(model, 20, method="bosh3", tolerance=1e-4)
             other = asyncio.create_task(engine.answer(fine, stays))
-            odd = job_of(model, 3)
+            odd = request_to(model, 3)
             candidate = odd.plan.candidates[0]
             assert candidate.solver is not None
             unknown = candidate.solver.model_copy(update={"method": "heun3"})

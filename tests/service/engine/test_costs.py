@@ -1,4 +1,4 @@
-"""What the parts of a model are taken to cost."""
+"""The estimated costs of the parts of a model."""
 
 from itertools import pairwise
 
@@ -14,13 +14,13 @@ MOST = 8
 
 @pytest.fixture
 def costs() -> Costs:
-    """Of ten seconds for a row's stem, one for an evaluation, and a tenth for the head."""
+    """Ten seconds for the stem of a row, one second for an evaluation, and a tenth for the head."""
     stem, evaluation, head = (tuple(seconds * rows for rows in range(MOST + 1)) for seconds in (10.0, 1.0, 0.1))
     return Costs(stem, evaluation, head)
 
 
 @pytest.mark.parametrize("solver", [SolverSettings.adaptive("heun2", 1e-1), SolverSettings.adaptive("dopri5", 1e-3)])
-def test_a_model_is_measured_at_every_number_of_rows(solver: SolverSettings) -> None:
+def test_costs_are_known_for_every_number_of_rows(solver: SolverSettings) -> None:
     costs = Costs.measure(backend_of("odenet-mnist"), solver, MOST)
     for table in (costs.stem, costs.evaluation, costs.head):
         assert len(table) == MOST + 1
@@ -31,19 +31,19 @@ def test_a_model_is_measured_at_every_number_of_rows(solver: SolverSettings) -> 
 
 
 @pytest.mark.parametrize("most", [1, 5, 6])
-def test_the_most_rows_are_any_number(most: int) -> None:
+def test_the_largest_number_of_rows_need_not_be_a_power_of_two(most: int) -> None:
     costs = Costs.measure(backend_of("odenet-mnist"), SolverSettings.adaptive("heun2", 1e-1), most)
     assert len(costs.evaluation) == most + 1
 
 
-def test_a_model_without_an_ode_evaluates_nothing(mlp: ServedModel) -> None:
+def test_a_model_without_an_ode_has_no_cost_of_evaluations(mlp: ServedModel) -> None:
     costs = Costs.measure(mlp.backend, None, MOST)
     assert set(costs.evaluation) == {0}
     assert costs.stem[1] > 0
     assert costs.answer(3, 0) > 0
 
 
-def test_a_warm_model_knows_what_its_default_costs(model: ServedModel) -> None:
+def test_a_warm_model_estimates_the_time_of_its_default_settings(model: ServedModel) -> None:
     warm = ServedModel.warm(model.artifact, model.backend)
     profile, default = warm.artifact.profile, warm.artifact.manifest.default_solver
     assert profile is not None
@@ -51,40 +51,40 @@ def test_a_warm_model_knows_what_its_default_costs(model: ServedModel) -> None:
     assert warm.expected_seconds == warm.costs.answer(1, profile.nearest(default).nfe.mean) > 0
 
 
-def test_an_answer_costs_its_parts(costs: Costs) -> None:
+def test_an_answer_costs_the_sum_of_its_parts(costs: Costs) -> None:
     assert costs.answer(2, 7) == pytest.approx(20 + 14 + 0.2)
 
 
-def test_so_many_rows_are_taken_as_both_stem_and_step_have_time_for(costs: Costs) -> None:
+def test_the_most_rows_keep_both_stem_and_step_within_their_limits(costs: Costs) -> None:
     assert costs.most_rows(evaluations=2, stem_seconds=1000, step_seconds=7) == 3
     assert costs.most_rows(evaluations=2, stem_seconds=45, step_seconds=1000) == 4
     assert costs.most_rows(evaluations=0, stem_seconds=1000, step_seconds=0) == MOST
 
 
-def test_one_row_is_taken_however_long_it_takes(costs: Costs) -> None:
+def test_at_least_one_row_is_allowed(costs: Costs) -> None:
     assert costs.most_rows(evaluations=100, stem_seconds=0.1, step_seconds=0.1) == 1
 
 
-@pytest.mark.parametrize("pace", [0.5, 1.0, 3.0, 20.0])
-def test_the_correction_becomes_what_is_measured(costs: Costs, pace: float) -> None:
-    told = [costs.correction]
+@pytest.mark.parametrize("slowness", [0.5, 1.0, 3.0, 20.0])
+def test_the_correction_approaches_the_measured_time(costs: Costs, slowness: float) -> None:
+    corrections = [costs.correction]
     for _ in range(1000):
         joined, stepped, evaluations = 2, 5, 6
-        costs.correct(joined, stepped, evaluations, seconds=pace * (20 + 30 + 0.1))
-        told.append(costs.correction)
-    assert costs.correction == pytest.approx(pace, rel=0.01)
-    assert told in (sorted(told), sorted(told, reverse=True)), "step by step"
-    assert costs.answer(1, 1) == pytest.approx(pace * 11.1, rel=0.01)
+        costs.correct(joined, stepped, evaluations, seconds=slowness * (20 + 30 + 0.1))
+        corrections.append(costs.correction)
+    assert costs.correction == pytest.approx(slowness, rel=0.01)
+    assert corrections in (sorted(corrections), sorted(corrections, reverse=True)), "the change is gradual"
+    assert costs.answer(1, 1) == pytest.approx(slowness * 11.1, rel=0.01)
 
 
-def test_one_surprise_changes_little(costs: Costs) -> None:
+def test_one_unusual_measurement_changes_little(costs: Costs) -> None:
     for seconds in (1e9, 0.0):
         before = costs.correction
         costs.correct(joined=1, stepped=1, evaluations=2, seconds=seconds)
         assert costs.correction == pytest.approx(before, rel=0.03 * LARGEST_SURPRISE)
 
 
-def test_more_rows_than_were_measured_cost_as_the_most_that_were(costs: Costs) -> None:
+def test_more_rows_than_were_measured_cost_as_much_as_the_most_that_were(costs: Costs) -> None:
     before = costs.correction
     costs.correct(joined=MOST, stepped=2 * MOST, evaluations=1, seconds=80 + 8 + 0.1)
     assert costs.correction == pytest.approx(before)

@@ -1,36 +1,30 @@
-"""A backend that fails takes down what it was computing, and nothing else."""
+"""A failing computation ends the requests of its own iteration, and no other request."""
 
 import pytest
 
-from models.solvers.methods import METHODS
 from service.engine.request import End, EngineRequest
+from tests.service.engine.device import Device
 from tests.service.engine.driving import Driver, assert_answered_as_alone, served
-from tests.service.engine.failing import Device, FailingBackend
-from tests.serving import SHIPPED
-
-
-@pytest.fixture(scope="module")
-def backend() -> FailingBackend:
-    return FailingBackend(SHIPPED, METHODS, Device())
 
 
 @pytest.fixture
-def device(backend: FailingBackend) -> Device:
-    backend.device = Device()
-    return backend.device
+def device() -> Device:
+    return Device()
 
 
 @pytest.fixture
-def driver(backend: FailingBackend, device: Device) -> Driver:
-    return Driver(served("odenet-mnist", backend), pace=1e-4)
+def driver(device: Device) -> Driver:
+    return Driver(served("odenet-mnist", device), iteration_seconds=1e-4, device=device)
 
 
 def mixed(driver: Driver) -> dict[str, EngineRequest]:
-    return {method: driver.ask(range(9), method=method) for method in ("heun2", "bosh3", "rk4")}
+    return {method: driver.submit(range(9), method=method) for method in ("heun2", "bosh3", "rk4")}
 
 
 @pytest.mark.parametrize("part", ["stem", "step", "head"])
-def test_a_failure_ends_what_is_in_its_flight_and_the_others_go_on(driver: Driver, device: Device, part: str) -> None:
+def test_a_failure_ends_the_requests_of_its_batch_and_the_others_go_on(
+    driver: Driver, device: Device, part: str
+) -> None:
     with device.broken(part, "bosh3"):
         requests = mixed(driver)
         driver.run()
@@ -44,7 +38,7 @@ def test_a_failure_ends_what_is_in_its_flight_and_the_others_go_on(driver: Drive
 
 
 @pytest.mark.parametrize("part", ["stem", "step", "head"])
-def test_once_it_is_mended_all_is_answered(driver: Driver, device: Device, part: str) -> None:
+def test_all_requests_are_answered_after_a_repair(driver: Driver, device: Device, part: str) -> None:
     with device.broken(part, "bosh3"):
         mixed(driver)
         driver.run()
@@ -54,42 +48,40 @@ def test_once_it_is_mended_all_is_answered(driver: Driver, device: Device, part:
         assert_answered_as_alone(request)
 
 
-def test_who_waits_is_not_ended_by_the_failure_of_those_in_flight(driver: Driver, device: Device) -> None:
-    first = driver.ask(range(2), method="bosh3", tolerance=1e-5)
-    driver.turn()
+def test_a_failure_in_flight_does_not_end_requests_that_come_later(driver: Driver, device: Device) -> None:
+    first = driver.submit(range(2), method="bosh3", tolerance=1e-5)
+    driver.iterate()
     with device.broken("step", "bosh3"):
-        driver.turn()
-    second = driver.ask(range(2), method="bosh3", tolerance=1e-5)
+        driver.iterate()
+    second = driver.submit(range(2), method="bosh3", tolerance=1e-5)
     driver.run()
     assert first.end is End.failed
     assert_answered_as_alone(second)
 
 
-def test_a_request_whose_rows_are_in_two_flights_ends_once_when_one_of_them_fails(
-    backend: FailingBackend, device: Device
-) -> None:
-    """A busy service solves some of its images by a looser method, whose flight fails while others are answered."""
-    driver = Driver(served("odenet-mnist", backend), queue_rows=1000)
-    request = driver.ask(range(12), tolerance=1e-2, allow_degraded=True)
-    driver.turn()
+def test_a_request_with_images_in_two_batches_ends_once_when_one_batch_fails(device: Device) -> None:
+    """A busy service solves some images of the request by a looser method, whose batch fails."""
+    driver = Driver(served("odenet-mnist", device), queue_rows=1000)
+    request = driver.submit(range(12), tolerance=1e-2, allow_degraded=True)
+    driver.iterate()
     assert 0 < request.started < 12
     assert {candidate.method for candidate in request.chosen} == {"bosh3"}
-    crowd = driver.ask([0] * 900, tolerance=1e-2, allow_degraded=True)
+    crowd = driver.submit([0] * 900, tolerance=1e-2, allow_degraded=True)
     with device.broken("stem", "heun2"):
-        driver.turns_until(lambda: request.end)
+        driver.iterate_until(lambda: request.end)
         driver.run()
     assert "heun2" in {candidate.method for candidate in request.chosen}
     assert driver.ended == [request, crowd]
-    assert driver.counted(End.failed) == 2
+    assert driver.count(End.failed) == 2
 
 
-def test_a_lack_of_memory_for_a_flight_fails_the_request_and_not_the_engine(driver: Driver, device: Device) -> None:
-    fine = driver.ask([0], method="heun2")
+def test_a_lack_of_memory_ends_the_request_and_not_the_engine(driver: Driver, device: Device) -> None:
+    fine = driver.submit([0], method="heun2")
     with device.broken("memory", "dopri5"):
-        request = driver.ask([0], method="dopri5")
+        request = driver.submit([0], method="dopri5")
         driver.run()
     assert request.end is End.failed
     assert_answered_as_alone(fine)
-    after = driver.ask([0], method="dopri5")
+    after = driver.submit([0], method="dopri5")
     driver.run()
     assert_answered_as_alone(after)

@@ -1,4 +1,4 @@
-"""Whatever is asked together, each image gets, bit for bit, the answer that it gets alone."""
+"""Each image gets the answer that it gets alone, bit for bit, whatever else is solved at the same time."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from service.errors import OverloadedError
 from tests.service.engine.driving import Driver, assert_answered_as_alone, served
 
 QUEUE_ROWS = 16
-"""So few that requests find the service busy, and answers are degraded."""
+"""A short queue, so that requests find the service busy, and answers are degraded."""
 
 MODELS = ("odenet-mnist", "odenet-mnist-fast", "mlp")
 
@@ -42,13 +42,13 @@ class Ask:
 
 @dataclass(frozen=True)
 class Cancel:
-    """The request that came so many before the last."""
+    """Cancel the request that came `back` requests before the last."""
 
     back: int
 
 
 @dataclass(frozen=True)
-class Turns:
+class Iterations:
     times: int
 
 
@@ -59,19 +59,19 @@ asks = st.builds(
     priority=st.sampled_from(Priority),
     fields=fields,
 )
-events = st.one_of(asks, asks, st.builds(Turns, st.integers(1, 4)), st.builds(Cancel, st.integers(1, 4)))
+events = st.one_of(asks, asks, st.builds(Iterations, st.integers(1, 4)), st.builds(Cancel, st.integers(1, 4)))
 
 
 @settings(max_examples=60, deadline=None)
 @given(events=st.lists(events, min_size=8, max_size=30))
-def test_each_image_gets_the_answer_that_it_gets_alone(events: list[Ask | Cancel | Turns]) -> None:
+def test_each_image_gets_the_answer_that_it_gets_alone(events: list[Ask | Cancel | Iterations]) -> None:
     models = {name: served(name) for name in MODELS}
-    driver = Driver(models["odenet-mnist"], QUEUE_ROWS, pace=1e-3)
+    driver = Driver(models["odenet-mnist"], QUEUE_ROWS, iteration_seconds=1e-3)
     requests: list[EngineRequest] = []
     cancelled = set()
     for event in events:
-        if isinstance(event, Turns):
-            driver.turn(event.times)
+        if isinstance(event, Iterations):
+            driver.iterate(event.times)
         elif isinstance(event, Cancel):
             number = len(requests) - event.back
             if number >= 0 and not requests[number].end:
@@ -80,7 +80,9 @@ def test_each_image_gets_the_answer_that_it_gets_alone(events: list[Ask | Cancel
         else:
             asked = {} if event.model == "mlp" else event.fields
             try:
-                requests.append(driver.ask(event.digits, model=models[event.model], priority=event.priority, **asked))
+                requests.append(
+                    driver.submit(event.digits, model=models[event.model], priority=event.priority, **asked)
+                )
             except OverloadedError:
                 assert driver.admission.waiting(event.priority) + len(event.digits) > QUEUE_ROWS
     driver.run()

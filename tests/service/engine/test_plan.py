@@ -1,4 +1,4 @@
-"""On what plan a request is solved."""
+"""The plan for a request: the candidates and the limits."""
 
 from typing import Any
 
@@ -22,14 +22,14 @@ def plan_of(model: ServedModel, floor: float = 0.99, **fields: Any) -> Plan:
     return model.plan(SolverFields(**fields), floor)
 
 
-def assert_a_ladder(candidates: tuple[Candidate, ...]) -> None:
-    """From the tightest to the loosest, each cheaper than the one before."""
+def assert_loosening(candidates: tuple[Candidate, ...]) -> None:
+    """Check that the candidates go from the tightest to the loosest, each cheaper than the one before."""
     nfe, rtol = [candidate.nfe for candidate in candidates], tolerances(candidates)
     assert nfe == sorted(set(nfe), reverse=True)
     assert rtol == sorted(set(rtol))
 
 
-# What is asked comes first.
+# The requested settings come first.
 
 
 def requested(profile: Profile, fields: dict[str, Any]) -> SolverSettings:
@@ -54,7 +54,7 @@ def test_the_first_candidate_has_the_requested_settings(model: ServedModel, fiel
 
 
 @pytest.mark.parametrize("fields", EXPLICIT, ids=str)
-def test_an_explicit_setting_is_the_only_one_unless_looser_ones_are_allowed(
+def test_explicit_settings_are_the_only_candidate_unless_degradation_is_allowed(
     model: ServedModel, fields: dict[str, Any]
 ) -> None:
     for more in ({}, {"allow_degraded": False}, {"deadline_ms": 5}):
@@ -62,25 +62,25 @@ def test_an_explicit_setting_is_the_only_one_unless_looser_ones_are_allowed(
     allowed = plan_of(model, allow_degraded=True, **fields)
     assert len(allowed.candidates) > 1
     assert not allowed.by_deadline
-    assert_a_ladder(allowed.candidates)
+    assert_loosening(allowed.candidates)
 
 
-def test_an_open_request_allows_looser_ones_unless_it_says_otherwise(model: ServedModel) -> None:
+def test_an_open_ended_request_allows_degradation_by_default(model: ServedModel) -> None:
     assert len(plan_of(model, method="dopri5").candidates) > 1
     assert len(plan_of(model, method="dopri5", allow_degraded=False).candidates) == 1
 
 
-def test_apart_from_rtol_and_atol_looser_is_looser_than_both(model: ServedModel) -> None:
+def test_looser_candidates_are_looser_than_both_rtol_and_atol(model: ServedModel) -> None:
     candidates = plan_of(model, rtol=1e-1, atol=1e-5, allow_degraded=True).candidates
     assert all(tolerance > 1e-1 for tolerance in tolerances(candidates[1:]))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_that_is_named_is_the_only_one(model: ServedModel, method: str) -> None:
+def test_a_named_method_is_the_method_of_all_candidates(model: ServedModel, method: str) -> None:
     for more in ({}, {"deadline_ms": 5}, {"allow_degraded": True}):
         candidates = plan_of(model, method=method, **more).candidates
         assert {candidate.method for candidate in candidates} == {method}
-        assert_a_ladder(candidates)
+        assert_loosening(candidates)
 
 
 tolerance = st.floats(SMALLEST_TOLERANCE, LARGEST_TOLERANCE)
@@ -95,7 +95,7 @@ tolerance = st.floats(SMALLEST_TOLERANCE, LARGEST_TOLERANCE)
     max_nfe=st.none() | st.integers(7, 10_000),
     floor=st.floats(0, 1),
 )
-def test_whatever_is_asked_the_settings_are_a_ladder_within_the_limits(
+def test_the_candidates_of_any_request_loosen_within_the_limits(
     fields: dict[str, Any], deadline_ms: float | None, max_nfe: int | None, floor: float
 ) -> None:
     profile = SERVED.artifact.profile
@@ -103,7 +103,7 @@ def test_whatever_is_asked_the_settings_are_a_ladder_within_the_limits(
     plan = plan_of(SERVED, floor, deadline_ms=deadline_ms, max_nfe=max_nfe, allow_degraded=True, **fields)
     assert plan.max_nfe == max_nfe
     assert plan.seconds == (None if deadline_ms is None else deadline_ms / 1e3)
-    assert_a_ladder(plan.candidates[1:])
+    assert_loosening(plan.candidates[1:])
     for candidate in plan.candidates:
         assert candidate.solver is not None
         assert max_nfe is None or METHODS[candidate.solver.method].least_evaluations <= max_nfe
@@ -114,26 +114,26 @@ def test_whatever_is_asked_the_settings_are_a_ladder_within_the_limits(
             assert profile.nearest(candidate.solver).agreement >= floor
 
 
-# A deadline without a tolerance buys one.
+# A deadline without a tolerance chooses one.
 
 
-def test_a_deadline_alone_leaves_the_tolerance_to_the_time_that_is_left(model: ServedModel) -> None:
+def test_a_deadline_alone_leaves_the_tolerance_to_the_time_left(model: ServedModel) -> None:
     plan = plan_of(model, deadline_ms=1500)
     assert plan.by_deadline
     assert plan.seconds == 1.5
-    assert_a_ladder(plan.candidates)
+    assert_loosening(plan.candidates)
     assert min(tolerances(plan.candidates)) == 1e-6
 
 
-def test_a_deadline_is_under_no_floor(model: ServedModel) -> None:
+def test_the_floor_does_not_limit_a_deadline(model: ServedModel) -> None:
     assert plan_of(model, floor=1.0, deadline_ms=5).candidates == plan_of(model, floor=0.0, deadline_ms=5).candidates
 
 
-# A limit of evaluations.
+# A limit on the evaluations.
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_fewer_evaluations_than_one_step_takes_are_refused_by_name(model: ServedModel, method: str) -> None:
+def test_a_limit_below_one_step_is_refused_by_name(model: ServedModel, method: str) -> None:
     least = METHODS[method].least_evaluations
     for more in ({}, {"deadline_ms": 5}):
         assert plan_of(model, method=method, max_nfe=least, **more).max_nfe == least
@@ -143,10 +143,10 @@ def test_fewer_evaluations_than_one_step_takes_are_refused_by_name(model: Served
             assert [(error.field, error.value) for error in refused.value.errors] == [("max_nfe", str(least - 1))]
 
 
-def test_no_setting_is_bought_of_which_one_step_is_beyond_the_limit(model: ServedModel) -> None:
-    bought = plan_of(model, deadline_ms=5, max_nfe=6)
-    assert bought.by_deadline
-    assert {candidate.method for candidate in bought.candidates} <= {
+def test_no_candidate_needs_more_than_the_limit_for_one_step(model: ServedModel) -> None:
+    plan = plan_of(model, deadline_ms=5, max_nfe=6)
+    assert plan.by_deadline
+    assert {candidate.method for candidate in plan.candidates} <= {
         m for m in METHODS if METHODS[m].least_evaluations <= 6
     }
 
@@ -154,7 +154,7 @@ def test_no_setting_is_bought_of_which_one_step_is_beyond_the_limit(model: Serve
 # Models without an ODE.
 
 
-def test_a_model_without_an_ode_has_one_way_to_answer(mlp: ServedModel) -> None:
+def test_a_model_without_an_ode_has_one_candidate(mlp: ServedModel) -> None:
     for fields in ({}, {"allow_degraded": True}, {"allow_degraded": False}, {"deadline_ms": 20}):
         plan = plan_of(mlp, **fields)
         assert plan.candidates == (Candidate(None),)
@@ -162,7 +162,7 @@ def test_a_model_without_an_ode_has_one_way_to_answer(mlp: ServedModel) -> None:
         assert plan.seconds == (0.02 if "deadline_ms" in fields else None)
 
 
-def test_a_model_without_an_ode_has_no_evaluations_to_limit(mlp: ServedModel) -> None:
+def test_a_model_without_an_ode_refuses_a_limit(mlp: ServedModel) -> None:
     with pytest.raises(InvalidError, match="mlp solves no ODE") as refused:
         plan_of(mlp, max_nfe=100)
     assert [(error.field, error.value) for error in refused.value.errors] == [("max_nfe", "100")]

@@ -1,4 +1,4 @@
-"""What the solver fields of a request come to, given a model's profile."""
+"""From the solver fields of a request to the requested settings, by a model's profile."""
 
 from typing import Any
 
@@ -7,24 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import artifact as artifacts
-from models.artifact import Artifact
-from models.backends.onnx import OnnxBackend
 from models.solvers.methods import METHODS
 from models.solvers.settings import LARGEST_TOLERANCE, MOST_STEPS, SMALLEST_TOLERANCE, SolverSettings
 from service.engine.model import ServedModel
 from service.engine.plan import ADAPTIVE, FIXED, SolverFields
 from service.errors import InvalidError
-from tests.serving import SHIPPED
+from tests.service.engine.driving import served
 
-
-@pytest.fixture(scope="module")
-def model() -> ServedModel:
-    return ServedModel.warm(artifacts.read(SHIPPED), OnnxBackend(SHIPPED, METHODS))
-
-
-@pytest.fixture(scope="module")
-def mlp(mlp_artifact: Artifact) -> ServedModel:
-    return ServedModel.warm(mlp_artifact, OnnxBackend(mlp_artifact.folder, []))
+MODEL = served("odenet-mnist")
 
 
 def requested(model: ServedModel, **fields: Any) -> SolverSettings | None:
@@ -32,12 +22,12 @@ def requested(model: ServedModel, **fields: Any) -> SolverSettings | None:
     return model.plan(SolverFields(**fields), 0.99).candidates[0].solver
 
 
-def test_nothing_said_is_the_default_of_the_model(model: ServedModel) -> None:
+def test_without_fields_the_default_settings_are_requested(model: ServedModel) -> None:
     assert requested(model) == model.artifact.manifest.default_solver
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_alone_gets_its_cheapest_setting_that_agrees_with_the_reference(
+def test_a_method_alone_gets_its_cheapest_settings_that_agree_with_the_reference(
     model: ServedModel, method: str
 ) -> None:
     chosen = requested(model, method=method)
@@ -52,7 +42,7 @@ def test_a_method_alone_gets_its_cheapest_setting_that_agrees_with_the_reference
         assert points[chosen].agreement == max(p.agreement for p in points.values())
 
 
-def test_a_model_without_an_ode_has_nothing_to_be_set(mlp: ServedModel) -> None:
+def test_a_model_without_an_ode_has_no_settings(mlp: ServedModel) -> None:
     assert requested(mlp) is None
     assert requested(mlp, deadline_ms=5, allow_degraded=True) is None
 
@@ -61,7 +51,7 @@ def test_a_model_without_an_ode_has_nothing_to_be_set(mlp: ServedModel) -> None:
     "field", [{"method": "dopri5"}, {"tolerance": 0.1}, {"rtol": 0.1}, {"atol": 0.1}, {"steps": 1}]
 )
 def test_a_model_without_an_ode_refuses_every_solver_field_by_name(mlp: ServedModel, field: dict[str, Any]) -> None:
-    with pytest.raises(InvalidError, match="discrete solves no ODE") as refused:
+    with pytest.raises(InvalidError, match="mlp solves no ODE") as refused:
         requested(mlp, **field)
     assert [error.field for error in refused.value.errors] == list(field)
     assert [error.value for error in refused.value.errors] == [str(value) for value in field.values()]
@@ -82,9 +72,9 @@ tolerances = st.floats(SMALLEST_TOLERANCE, LARGEST_TOLERANCE)
         },
     )
 )
-def test_fields_are_heeded_or_refused_by_name(model: ServedModel, fields: dict[str, Any]) -> None:
+def test_every_field_is_obeyed_or_refused_by_name(fields: dict[str, Any]) -> None:
     try:
-        settings = requested(model, **fields)
+        settings = requested(MODEL, **fields)
     except InvalidError as error:
         assert {wrong.field for wrong in error.errors} <= fields.keys()  # noqa: PT017 (either way is right)
         return

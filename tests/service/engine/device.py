@@ -1,8 +1,7 @@
-"""A real backend on a device that can break, and be mended."""
+"""A real backend on a device that counts evaluations and that can break and be repaired."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,24 +13,31 @@ from models.solvers.attempt import Attempt
 
 
 class Device:
-    """What can break, and be mended: a part of the computation by a method."""
+    """Counts the evaluations of f that it has computed. A part of the computation by a method can break.
+
+    Attributes:
+        evaluations: evaluations of f so far, counted for each image.
+    """
 
     def __init__(self) -> None:
+        self.evaluations = 0
         self._broken: set[tuple[str, str | None]] = set()
 
     @contextmanager
     def broken(self, part: str, method: str | None) -> Iterator[None]:
+        """Break a part for the time of the block."""
         self._broken.add((part, method))
         yield
         self._broken.remove((part, method))
 
     def use(self, part: str, method: str | None) -> None:
+        """Use a part; raise an error if it is broken."""
         if (part, method) in self._broken:
             raise RuntimeError(f"no {part} of {method}: out of memory")
 
 
-class FailingFlight(OnnxFlight):
-    """A flight of onnxruntime on a device that can break."""
+class DeviceFlight(OnnxFlight):
+    """A flight of onnxruntime on a device."""
 
     device: Device
 
@@ -42,9 +48,13 @@ class FailingFlight(OnnxFlight):
     def _begin(self, images: Images | Sequence[Images], first: int, starts: list[Start]) -> None:
         self.device.use("stem", self._method)
         super()._begin(images, first, starts)
+        if self.tableau is not None:
+            self.device.evaluations += self.tableau.evaluations_to_start * len(images)
 
     def _attempt(self, rows: int) -> Attempt:
         self.device.use("step", self._method)
+        if self.tableau is not None:
+            self.device.evaluations += self.tableau.evaluations_per_step * rows
         return super()._attempt(rows)
 
     def _logits(self, slots: Slots) -> npt.NDArray[np.float32]:
@@ -52,16 +62,16 @@ class FailingFlight(OnnxFlight):
         return super()._logits(slots)
 
 
-class FailingBackend(OnnxBackend):
-    """onnxruntime on a device that can break."""
+class DeviceBackend(OnnxBackend):
+    """onnxruntime on a device. It shares the loaded graphs of another backend, because loading takes long."""
 
-    def __init__(self, folder: Path, methods: Collection[str], device: Device) -> None:
-        super().__init__(folder, methods)
+    def __init__(self, backend: OnnxBackend, device: Device) -> None:
+        vars(self).update(vars(backend))
         self.device = device
 
     def flight(self, method: str | None, capacity: int, /) -> OnnxFlight:
         self.device.use("memory", method)
         step = None if method is None else self._steps[method]
-        flight = FailingFlight(self._stem, self._head, step, capacity)
+        flight = DeviceFlight(self._stem, self._head, step, capacity)
         flight.device = self.device
         return flight

@@ -1,0 +1,59 @@
+"""The constants of the scheduler and its threads, each with the measurement that shows its effect.
+
+The scenarios are those of ``python -m benchmarks.serving``; docs/measurements.md has their results. A constant that is
+said to be chosen has no measurement of its own.
+"""
+
+STEM_SECONDS = 2e-3
+"""Longest time that the stem of one batch may keep the other batches waiting; it limits the images in a batch.
+
+Scenario `mixed` shows the effect: the latency of loose requests beside tight requests. A larger limit serves more
+images per second and makes the loose requests wait longer. The limit is twice `STEP_SECONDS`, because an image passes
+the stem once and attempts many steps."""
+
+STEP_SECONDS = 1e-3
+"""Longest time that a step of one batch may keep the other batches waiting; see `STEM_SECONDS`."""
+
+BROWN_OUT_FROM, BROWN_OUT_TO = 0.05, 0.5
+"""Fullness of the queue, 0..1, from which images are solved more loosely, and at which they are solved by the loosest
+candidate.
+
+Scenario `ten` shows the effect at up to ten times the peak load: requests that allow degradation are solved more
+loosely long before the service refuses any of them."""
+
+SAFETY = 1.5
+"""Factor on the estimated time of a solve that must end before a deadline.
+
+Scenario `deadline` shows the effect: the share of answers in time. The estimate counts the evaluations that 90 % of
+images do not exceed, so that up to a tenth of the images take longer than the estimate."""
+
+RESERVE = 5e-4
+"""Seconds between the end of a solve and its deadline, for writing and sending the answer.
+
+Scenario `deadline` shows the effect: it counts the answers in time by the service's clock and by the caller's."""
+
+BATCH_SMOOTHING = 0.1
+"""Weight of the newest iteration in the estimated time of a batch's iteration. Chosen: an average over about ten
+iterations, which take 10 to 30 ms."""
+
+COST_MEMORY = 0.98
+"""Factor on the past, for each further iteration, in the estimated time per image. Chosen: an average over about fifty
+iterations, because one solve may take hundreds of iterations or just one."""
+
+LEAST_ANSWERED = 0.1
+"""Minimum number of recent answers, weighted by `COST_MEMORY`, before the estimated time per image is updated. Chosen:
+with fewer answers only long solves are under way, and their time says nothing about the other images."""
+
+SWITCH_SECONDS = 1e-4
+"""Longest time that Python lets one thread keep another thread waiting for its lock (`sys.setswitchinterval`).
+
+Measured against Python's default of 5 ms: there, a busy event loop holds up the engine between two steps for longer
+than the steps take."""
+
+WATCH_AFTER_SECONDS = 5e-3
+"""Seconds after which the engine watches for a disconnect of the caller. Measured: watching takes a tenth of the time
+that HTTP takes for a request, and the service answers most requests sooner."""
+
+LONGEST_ITERATION = 30.0
+"""Seconds after which an iteration is taken to hang. Chosen: an iteration takes milliseconds, and the slowest
+iteration, which captures CUDA graphs, takes a few seconds."""
