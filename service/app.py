@@ -103,8 +103,8 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
         web.router(),
     ):
         app.include_router(router)
-    refuse = errors.install(app, {"v2": v2_errors.tell}, problems.tell, metrics.refused)
-    app.add_middleware(BodyLimit, most=settings.max_body_bytes)
+    refuse = errors.install(app, {"v2": v2_errors.error_response}, problems.problem_response, metrics.refused)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     if keys is not None:
         app.add_middleware(Guard, keys=keys, rates=Rates(shared), answer=refuse)
     if settings.cors_origins:

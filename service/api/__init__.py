@@ -1,1 +1,1 @@
-"""The routes, one protocol a file."""
+"""The HTTP routes. Each module holds the routes of one subject; `v2` holds the Open Inference Protocol."""

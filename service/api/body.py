@@ -1,4 +1,4 @@
-"""The body of a request: the images in it, and for JSON the solver fields, by media type."""
+"""Reads the body of a request to predict: its images and, in JSON, its solver fields. The media type sets the form."""
 
 from collections.abc import Iterable, Sequence
 from math import inf
@@ -34,8 +34,8 @@ from service.settings import Settings
 
 IMAGE_BYTES = SIDE * SIDE
 
-SHORT = 64 * IMAGE_BYTES
-"""Bytes of raw pixels, in MNIST's form, that are read within the event loop."""
+MAX_BYTES_ON_LOOP = 64 * IMAGE_BYTES
+"""Most bytes of raw pixels that are parsed on the event loop, if the pixels are in MNIST's form."""
 
 MAGIC = tuple(READERS)
 
@@ -47,7 +47,7 @@ MEDIA_TYPES = (JSON, *PICTURES, PIXELS, MULTIPART)
 
 
 class Part(NamedTuple):
-    """One part of a body: where it is, its media type, and its content."""
+    """One part of a body: the field that errors name, the media type, and the content."""
 
     field: str
     media_type: str
@@ -55,7 +55,7 @@ class Part(NamedTuple):
 
 
 def _image(value: Any) -> str | Images:
-    """A picture in base64 as it is, or a grid of grey levels as an array."""
+    """Validate an image: return a picture in base64 unchanged, and a grid of grey levels as an array."""
     if isinstance(value, str):
         return value
     try:
@@ -94,29 +94,30 @@ class PredictBody(PredictFields):
         Field(
             min_length=1,
             description="Each image is 28 rows of 28 grey levels from 0 to 255, or a PNG or JPEG of any size in "
-            "base64. What is not in MNIST's form, white ink on black, is brought to it.",
+            "base64. An image that is not in MNIST's form, white ink on black, is converted to this form.",
         ),
     ]
 
 
-def expected_images(request: Request, most: int) -> int:
-    """How many images the body seems to hold by its headers: those of raw pixels tell, and others hold one at least.
+def expected_images(request: Request, max_images: int) -> int:
+    """How many images the body holds, judged by the headers before the body is read.
 
-    A body that is too large is told so by whoever reads it.
+    The length of raw pixels gives the number of images. Any other body holds at least one image. The result is also 1
+    for a length that is not valid or is too large: the code that reads the body refuses such a body.
     """
-    told = length(request.headers.get("content-length", ""))
-    if told is None or request.headers.get("content-type") != PIXELS:
+    body_bytes = length(request.headers.get("content-length", ""))
+    if body_bytes is None or request.headers.get("content-type") != PIXELS:
         return 1
-    images, rest = divmod(told, IMAGE_BYTES)
-    return images if rest == 0 and 1 <= images <= most else 1
+    images, rest = divmod(body_bytes, IMAGE_BYTES)
+    return images if rest == 0 and 1 <= images <= max_images else 1
 
 
 async def read(request: Request) -> list[Part]:
-    """Read the body whole, and part it if it is multipart.
+    """Read the whole body, and split a multipart body into its parts.
 
     Raises:
-        UnsupportedMediaTypeError: its media type, or that of a part, is not taken.
-        InvalidError: a multipart body has no file, or a field that is none.
+        UnsupportedMediaTypeError: the media type of the body or of a part is not supported.
+        InvalidError: a multipart body has no file, or has a field that is not a file.
     """
     if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
         raise _unsupported("content-encoding", encoding, ["identity"])
@@ -126,24 +127,24 @@ async def read(request: Request) -> list[Part]:
     if media_type != MULTIPART:
         return [Part("body", media_type, await request.body())]
     parts = []
-    # The body is bounded already, and the number of images is checked as it is for any other body.
+    # The size of the body is already limited, and the number of images is checked later, as for any other body.
     async with request.form(max_files=inf, max_fields=inf) as form:
         for name, upload in form.multi_items():
             if not isinstance(upload, UploadFile):
-                message = "is no file; files go in the form, solver fields in the query"
+                message = "is not a file; send files in the form, and solver fields in the query"
                 raise InvalidError(FieldError(shortened(name), message, shortened(upload)))
             part_type = _media_type(upload.content_type) or PIXELS
             if part_type not in {PIXELS, *PICTURES}:
                 raise _unsupported(shortened(name), part_type, (*PICTURES, PIXELS))
             parts.append(Part(shortened(name), part_type, await upload.read()))
     if not parts:
-        raise InvalidError(FieldError("body", "has no file; each image is one"))
+        raise InvalidError(FieldError("body", "has no file; send each image as a file"))
     return parts
 
 
-def is_short(parts: Sequence[Part]) -> bool:
-    """Whether there is next to nothing to do for these parts: they are a few raw images in MNIST's form."""
-    if sum(len(part.content) for part in parts) > SHORT:
+def is_quick_to_parse(parts: Sequence[Part]) -> bool:
+    """Whether the event loop can parse these parts itself, because they are a few raw images in MNIST's form."""
+    if sum(len(part.content) for part in parts) > MAX_BYTES_ON_LOOP:
         return False
     if any(part.media_type != PIXELS or _is_picture(part) for part in parts):
         return False
@@ -151,17 +152,17 @@ def is_short(parts: Sequence[Part]) -> bool:
 
 
 def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> InferenceRequest:
-    """The images and solver fields of a request.
+    """Parse the images and the solver fields of a request.
 
     Args:
-        parts: of the body.
-        query: of the request.
-        settings: with the limits.
+        parts: the parts of the body.
+        query: the query of the request.
+        settings: hold the limits.
 
     Raises:
         MalformedError: the JSON or a picture cannot be decoded.
         TooLargeError: a picture has too many pixels, or there are too many images.
-        InvalidError: a field is of the wrong shape or out of range, or given twice.
+        InvalidError: a field has the wrong shape, is out of range, or is given twice.
     """
     if [part.media_type for part in parts] == [JSON]:
         return _parse_json(parts[0].content, query, settings)
@@ -173,27 +174,27 @@ def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> Infe
 
 def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> InferenceRequest:
     try:
-        told = from_json(content)
+        document = from_json(content)
     except ValueError as error:
         raise MalformedError(FieldError("body", f"is not JSON: {error}")) from error
-    if not isinstance(told, dict):
+    if not isinstance(document, dict):
         raise InvalidError(FieldError("body", "must be an object with the field images"))
-    # What could be told of a million images or fields is not even looked for.
-    if isinstance(told.get("images"), list):
-        _check_count(len(told["images"]), settings)
-    if unknown := [field for field in told if field not in PredictBody.model_fields]:
-        message = f"is not a field; there are {', '.join(PredictBody.model_fields)}"
+    # We count the images and the fields before we validate them, so that a million wrong ones cost no time.
+    if isinstance(document.get("images"), list):
+        _check_count(len(document["images"]), settings)
+    if unknown := [field for field in document if field not in PredictBody.model_fields]:
+        message = f"is not a field; the fields are {', '.join(PredictBody.model_fields)}"
         raise InvalidError(*(FieldError(shortened(field), message) for field in unknown[:MOST_ERRORS]))
     try:
-        body = PredictBody.model_validate(told)
+        body = PredictBody.model_validate(document)
     except ValidationError as error:
         raise invalid(error) from error
     if twice := (body.model_fields_set - {"images"}) & query.model_fields_set:
         raise InvalidError(*(FieldError(field, "is given in the query and in the body") for field in sorted(twice)))
     images = np.stack([_decoded(row, image, settings) for row, image in enumerate(body.images)])
-    arrays = [row for row, image in enumerate(body.images) if not isinstance(image, str)]
-    if arrays:
-        images[arrays] = grey_levels(lambda row: f"images.{arrays[row]}", images[arrays])
+    grid_rows = [row for row, image in enumerate(body.images) if not isinstance(image, str)]
+    if grid_rows:
+        images[grid_rows] = grey_levels(lambda row: f"images.{grid_rows[row]}", images[grid_rows])
     fields = PredictFields.model_construct(
         **query.model_dump(exclude={"priority"}, exclude_unset=True),
         **body.model_dump(exclude={"images"}, exclude_unset=True),
@@ -202,7 +203,7 @@ def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> Infer
 
 
 def _decoded(row: int, image: str | Images, settings: Settings) -> Images:
-    """An image of a JSON body: a picture in MNIST's form, or grey levels as they are."""
+    """Decode an image of a JSON body: a picture into MNIST's form; grey levels are returned unchanged."""
     if not isinstance(image, str):
         return image
     field = f"images.{row}"
@@ -215,7 +216,7 @@ def _count(part: Part) -> int:
 
 
 def _is_picture(part: Part) -> bool:
-    """Whether a part is to be decoded; many a client sends a file as mere bytes."""
+    """Whether a part is a PNG or JPEG. We also look at the content, because many clients send files as raw bytes."""
     return part.media_type in PICTURES or part.content.startswith(MAGIC)
 
 
@@ -223,14 +224,14 @@ def _images(part: Part, settings: Settings) -> Images:
     if _is_picture(part):
         return picture(part.field, part.content, settings)[np.newaxis]
     if not part.content or len(part.content) % IMAGE_BYTES:
-        message = f"must be images of {IMAGE_BYTES} bytes each, a byte for a grey level, or a PNG or a JPEG"
+        message = f"must be raw images of {IMAGE_BYTES} bytes each, one byte per grey level, or a PNG or a JPEG"
         raise InvalidError(FieldError(part.field, message, f"{len(part.content):,} bytes"))
     images = _pixels(part)
     return grey_levels(lambda row: part.field if len(images) == 1 else f"{part.field}.{row}", images)
 
 
 def _pixels(part: Part) -> Images:
-    """The grey levels of a part that has whole images of them."""
+    """The grey levels of a part whose length is a whole number of images."""
     return np.frombuffer(part.content, np.uint8).reshape(-1, SIDE, SIDE)
 
 
@@ -241,11 +242,11 @@ def _check_count(count: int, settings: Settings) -> None:
 
 
 def _media_type(header: str | None) -> str:
-    """The type of a Content-Type header without its parameters."""
+    """The media type of a Content-Type header, without the parameters."""
     return (header or "").partition(";")[0].strip().lower()
 
 
-def _unsupported(field: str, media_type: str, taken: Iterable[str]) -> UnsupportedMediaTypeError:
+def _unsupported(field: str, media_type: str, supported: Iterable[str]) -> UnsupportedMediaTypeError:
     return UnsupportedMediaTypeError(
-        FieldError(field, f"must be one of {', '.join(taken)}", shortened(media_type) or "none")
+        FieldError(field, f"must be one of {', '.join(supported)}", shortened(media_type) or "none")
     )

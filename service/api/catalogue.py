@@ -1,4 +1,4 @@
-"""``GET /models``: what is served, with its card and its measured trade-off."""
+"""``GET /models``: the models that are served, with their cards and their measured trade-offs."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -12,11 +12,11 @@ from service.hosting.manager import ModelManager
 
 
 class ModelSummary(BaseModel):
-    """One model, in short."""
+    """A summary of one model."""
 
     name: str
     version: str
-    default: bool = Field(description="Whether it answers a request that names no model.")
+    default: bool = Field(description="Whether the model answers requests that name no model.")
     network: str
     parameters: int
     methods: list[str] = Field(description="Empty for a model without an ODE.")
@@ -25,7 +25,7 @@ class ModelSummary(BaseModel):
 
 
 class ModelDetails(BaseModel):
-    """One model, whole."""
+    """All details of one model."""
 
     manifest: Manifest
     profile: Profile | None = Field(
@@ -35,7 +35,7 @@ class ModelDetails(BaseModel):
 
 
 def router(models: ModelManager) -> APIRouter:
-    """The routes over these models."""
+    """The routes for these models."""
     routes = APIRouter(prefix="/models", tags=["models"], responses=ANY)
 
     @routes.get("", summary="The models that are served")

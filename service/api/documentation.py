@@ -1,4 +1,4 @@
-"""``GET /openapi.json``, and ``GET /docs``, the page to look it up on and to try it, which needs no network."""
+"""``GET /openapi.json``, the OpenAPI document, and ``GET /docs``, a page to read and try it, which works offline."""
 
 import re
 from base64 import b64encode
@@ -20,13 +20,13 @@ from service.errors import ForbiddenError, RateLimitedError, UnauthenticatedErro
 from service.security.guard import OPEN
 
 STATIC = "/static-offline-docs"
-"""Where `fastapi_offline` has what the page is made of."""
+"""The path at which `fastapi_offline` serves the scripts and the styles of the page."""
 
 POLICY = (
     "default-src 'none'; script-src 'self' 'sha256-{digest}'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The page's only script that stands in it is run, and nothing else that may come to stand there."""
+"""The Content-Security-Policy of the page. The digest allows the one inline script of the page and no other."""
 
 SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "An API key."},
@@ -35,39 +35,41 @@ SCHEMES = {
 
 
 def document(app: FastAPI, *, keys: bool) -> dict[str, Any]:
-    """The document, with the schemas of what routes read and write by themselves, and how to show an API key.
+    """The OpenAPI document.
+
+    We add the schemas of the bodies that our routes read and write without FastAPI, and the ways to send an API key.
 
     Args:
-        app: whose routes it is about.
-        keys: whether they need API keys.
+        app: the application whose routes are documented.
+        keys: whether the routes need API keys.
     """
     if app.openapi_schema is None:
-        told = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        openapi = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         read, written = (PredictBody, InferRequest, *repository.BODIES), (Problem,)
         _, schemas = models_json_schema(
             [*((model, "validation") for model in read), *((model, "serialization") for model in written)],
             ref_template="#/components/schemas/{model}",
         )
-        told["components"]["schemas"].update(schemas["$defs"])
+        openapi["components"]["schemas"].update(schemas["$defs"])
         if keys:
-            told["components"]["securitySchemes"] = SCHEMES
-            told["security"] = [{name: []} for name in SCHEMES]
-            for path, operations in told["paths"].items():
+            openapi["components"]["securitySchemes"] = SCHEMES
+            openapi["security"] = [{name: []} for name in SCHEMES]
+            for path, operations in openapi["paths"].items():
                 for operation in operations.values():
-                    _guarded(operation) if path not in OPEN else operation.update(security=[])
-        app.openapi_schema = told
+                    _document_key_errors(operation) if path not in OPEN else operation.update(security=[])
+        app.openapi_schema = openapi
     return app.openapi_schema
 
 
-def _guarded(operation: dict[str, Any]) -> None:
-    """Document what an operation answers where the API key is not right, in the form of any other error of it."""
+def _document_key_errors(operation: dict[str, Any]) -> None:
+    """Document the answers of an operation to a wrong API key, in the form of its other errors."""
     for error in (UnauthenticatedError, ForbiddenError, RateLimitedError):
         answer = {**operation["responses"]["default"], "description": described(error)}
         operation["responses"].setdefault(str(int(STATUS[error])), answer)
 
 
 def router(title: str, document: str) -> APIRouter:
-    """The route to the page about an OpenAPI document."""
+    """The route to the page that shows an OpenAPI document."""
     page = get_swagger_ui_html(
         openapi_url=document,
         title=title,

@@ -1,4 +1,4 @@
-"""Errors as answers: which status each has. In what form it is told is the protocol's matter."""
+"""Turns errors into answers and gives each error its HTTP status. Each protocol formats the answer in its own way."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -46,11 +46,11 @@ STATUS = {
     DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,
 }
 CHALLENGES = ('Bearer realm="odenet"', 'Basic realm="odenet", charset="UTF-8"')
-"""How to show an API key (RFC 9110, WWW-Authenticate), each in a header of its own: of several in one, Chromium sees
-the first alone, and would not ask its user for a key."""
+"""The ways to send an API key (RFC 9110, WWW-Authenticate). Each gets a header of its own: in a header with several,
+Chromium sees only the first one and would not ask its user for a key."""
 
 CLIENT_CLOSED_REQUEST = 499
-"""What is logged and counted where the caller has left; nobody reads it."""
+"""The status that is logged and counted when the caller has disconnected. Nobody reads the answer."""
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +60,11 @@ class Failure:
     """Why there is no answer.
 
     Attributes:
-        status: of the answer.
-        detail: in a sentence.
-        fields: what is wrong, where that can be told by fields.
-        headers: of the answer.
-        challenges: by which to authenticate oneself.
+        status: the status of the answer.
+        detail: the reason, as a sentence.
+        fields: the fields that are wrong, if the reason lies in fields.
+        headers: the headers of the answer.
+        challenges: the ways to authenticate, if the request did not.
     """
 
     status: HTTPStatus
@@ -75,40 +75,44 @@ class Failure:
 
     @classmethod
     def of(cls, error: RequestError) -> "Failure":
-        """Why a request cannot be served."""
+        """The failure for an error of a request."""
         headers = {"retry-after": str(error.retry_after)} if isinstance(error, OverloadedError) else None
         challenges = CHALLENGES if isinstance(error, UnauthenticatedError) else ()
         return cls(STATUS[type(error)], str(error), error.errors, headers, challenges)
 
 
-Teller = Callable[[Failure], Response]
-"""Puts a failure into a protocol's form."""
+FailureFormatter = Callable[[Failure], Response]
+"""Formats a failure as the answer of a protocol."""
 
 
 def install(
-    app: FastAPI, tellers: Mapping[str, Teller], otherwise: Teller, on_refusal: Callable[[RequestError], object]
+    app: FastAPI,
+    formatters: Mapping[str, FailureFormatter],
+    default: FailureFormatter,
+    on_refusal: Callable[[RequestError], object],
 ) -> Callable[[str, RequestError], Response]:
-    """Let every error of the app be answered in the form of its protocol.
+    """Make the app answer every error in the form of the protocol that the request used.
 
     Args:
-        app: whose.
-        tellers: of protocols, by the first part of their paths.
-        otherwise: of all other paths.
+        app: the application.
+        formatters: the formatters of the protocols, by the first part of their paths.
+        default: the formatter for all other paths.
         on_refusal: called with each error of a request.
 
     Returns:
-        What makes the answer to a request to a path that ended in an error, for those who refuse it before the app.
+        A function that makes the answer to a refused request from its path and its error. Middleware that refuses
+        requests before they reach the app calls it.
     """
 
-    def tell(path: str, failure: Failure) -> Response:
-        answer = tellers.get(path.partition("/")[2].partition("/")[0], otherwise)(failure)
+    def answer_failure(path: str, failure: Failure) -> Response:
+        answer = formatters.get(path.partition("/")[2].partition("/")[0], default)(failure)
         for challenge in failure.challenges:
             answer.headers.append("www-authenticate", challenge)
         return answer
 
     def refuse(path: str, error: RequestError) -> Response:
         on_refusal(error)
-        return tell(path, Failure.of(error))
+        return answer_failure(path, Failure.of(error))
 
     @app.exception_handler(RequestError)
     async def _(request: Request, error: RequestError) -> Response:
@@ -116,18 +120,20 @@ def install(
 
     @app.exception_handler(RequestValidationError)
     async def _(request: Request, error: RequestValidationError) -> Response:
-        errors = [{**wrong, "loc": wrong["loc"][1:]} for wrong in error.errors()]  # less the word "query"
-        return tell(request.url.path, Failure.of(InvalidError(*field_errors(errors))))
+        errors = [{**wrong, "loc": wrong["loc"][1:]} for wrong in error.errors()]  # without the word "query"
+        return answer_failure(request.url.path, Failure.of(InvalidError(*field_errors(errors))))
 
     @app.exception_handler(HTTPException)
     async def _(request: Request, error: HTTPException) -> Response:
-        return tell(request.url.path, Failure(HTTPStatus(error.status_code), str(error.detail), headers=error.headers))
+        return answer_failure(
+            request.url.path, Failure(HTTPStatus(error.status_code), str(error.detail), headers=error.headers)
+        )
 
     @app.exception_handler(Exception)
     async def _(request: Request, _error: Exception) -> Response:
         logger.error("no answer to %s %s", request.method, request.url.path)  # the server logs the traceback
         detail = "The service failed to answer; its log says why."
-        return tell(request.url.path, Failure(HTTPStatus.INTERNAL_SERVER_ERROR, detail))
+        return answer_failure(request.url.path, Failure(HTTPStatus.INTERNAL_SERVER_ERROR, detail))
 
     @app.exception_handler(ClientDisconnect)
     @app.exception_handler(AbandonedError)

@@ -1,4 +1,4 @@
-"""Requests that the OpenAPI document offers to try; each is answered as its summary says."""
+"""Example requests for the OpenAPI document. Each summary describes the answer."""
 
 import base64
 from typing import Any

@@ -1,4 +1,4 @@
-"""``GET /health``: for whoever starts, restarts and routes to the service."""
+"""``GET /health``: for the programs that start and restart the service, and for load balancers."""
 
 from typing import Literal
 
@@ -17,14 +17,14 @@ class Live(BaseModel):
 
 
 class Ready(BaseModel):
-    """The models are loaded, checked and warm, the default one among them."""
+    """The models are loaded, checked and warm, and the default model is one of them."""
 
     status: Literal["ready"] = "ready"
     models: list[str]
 
 
 def router(plane: DataPlane) -> APIRouter:
-    """The routes over what answers."""
+    """The health routes of a data plane."""
     routes = APIRouter(prefix="/health", tags=["health"], responses=ANY)
 
     @routes.get("/live", summary="Whether the process answers")

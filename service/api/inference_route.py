@@ -1,4 +1,4 @@
-"""What the routes for inference share, of whatever protocol."""
+"""The parts that the inference routes of all protocols share."""
 
 import time
 from typing import Any
@@ -11,9 +11,9 @@ from service.engine.request import EngineRequest
 
 
 class DirectRoute(APIRoute):
-    """A route that FastAPI documents by its endpoint, and whose arguments it reads itself.
+    """A route that FastAPI documents, but that reads the arguments of its endpoint itself.
 
-    What FastAPI does to any request would take longer than all that is done here.
+    FastAPI's own handling of a request would take longer than all our work outside the engine.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -21,7 +21,7 @@ class DirectRoute(APIRoute):
         self.app = request_response(self._answer)
 
     def arguments(self, request: Request) -> dict[str, Any]:
-        """What the endpoint is called with beside the request: the parameters of the path."""
+        """The arguments of the endpoint besides the request: by default the parameters of the path."""
         return request.path_params
 
     async def _answer(self, request: Request) -> Response:
@@ -30,7 +30,7 @@ class DirectRoute(APIRoute):
 
 
 async def gone(request: Request) -> None:
-    """Return once the caller has disconnected; the body must have been read."""
+    """Return once the caller has disconnected. The body must have been read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -38,10 +38,10 @@ async def gone(request: Request) -> None:
 def timing(answered: EngineRequest) -> dict[str, float]:
     """Where the time of an answered request went so far, in milliseconds: its phases, and the total until now."""
     phases = answered.phases
-    told = {} if phases is None else {phase: 1e3 * seconds for phase, seconds in phases._asdict().items()}
-    return told | {"total": 1e3 * (time.perf_counter() - answered.arrived_at)}
+    milliseconds = {} if phases is None else {phase: 1e3 * seconds for phase, seconds in phases._asdict().items()}
+    return milliseconds | {"total": 1e3 * (time.perf_counter() - answered.arrived_at)}
 
 
-def server_timing(told: dict[str, float]) -> dict[str, str]:
-    """The header that tells `timing` (W3C Server Timing)."""
-    return {"server-timing": ", ".join(f"{name};dur={milliseconds:.3f}" for name, milliseconds in told.items())}
+def server_timing(timing_ms: dict[str, float]) -> dict[str, str]:
+    """The header with the result of `timing` (W3C Server Timing)."""
+    return {"server-timing": ", ".join(f"{name};dur={milliseconds:.3f}" for name, milliseconds in timing_ms.items())}

@@ -1,10 +1,10 @@
-"""Numbers of bytes in headers."""
+"""Parses the lengths in headers."""
 
-LONGEST = 18
-"""Digits; nobody sends more bytes than these can say."""
+MOST_DIGITS = 18
+"""Most digits of a length. No body has more bytes than 18 digits can express."""
 
 
 def length(header: str) -> int | None:
-    """A number of bytes, as a header tells it; None if it tells none."""
-    told = header.isascii() and header.isdigit() and len(header) <= LONGEST
-    return int(header) if told else None
+    """The number of bytes in a header; None if the header is not such a number."""
+    is_length = header.isascii() and header.isdigit() and len(header) <= MOST_DIGITS
+    return int(header) if is_length else None

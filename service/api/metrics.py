@@ -1,4 +1,4 @@
-"""``GET /metrics``: for Prometheus."""
+"""``GET /metrics``: the metrics for Prometheus."""
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -8,7 +8,7 @@ from service.telemetry.metrics import Metrics
 
 
 def router(metrics: Metrics) -> APIRouter:
-    """The route over these metrics."""
+    """The route to these metrics."""
     routes = APIRouter(tags=["observability"], responses=ANY)
 
     @routes.get(
@@ -17,7 +17,7 @@ def router(metrics: Metrics) -> APIRouter:
         response_class=Response,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
-    def get_metrics(request: Request) -> Response:  # not async: it is called beside the event loop
+    def get_metrics(request: Request) -> Response:  # not async, so FastAPI calls it in a thread outside the event loop
         content, media_type = metrics.exposition(request.headers.get("accept", CONTENT_TYPE_LATEST))
         return Response(content, headers={"content-type": media_type})
 

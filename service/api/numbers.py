@@ -1,4 +1,4 @@
-"""Lists of numbers from JSON as arrays."""
+"""Converts lists of numbers from JSON to arrays."""
 
 from array import array
 from itertools import chain
@@ -10,22 +10,23 @@ import numpy.typing as npt
 
 
 def numbers(data: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """An array of a shape from a list, flat or nested.
+    """Convert a flat or nested list of numbers to an array of a shape.
 
-    What is no number is refused before there is an array: NumPy would make each place as wide as the longest text.
+    We refuse values that are not numbers before we make an array. NumPy would make every element of the array as wide
+    as the longest string.
 
     Raises:
-        ValueError: it is not of that shape, or something in it is no number.
+        ValueError: the list does not have this shape, or a value is not a number.
     """
     values = data if isinstance(data, list) else []
     if values and isinstance(values[0], list):
         for length in shape[1:]:
             if not all(isinstance(value, list) and len(value) == length for value in values):
-                raise ValueError("lists of other lengths")
+                raise ValueError("a nested list has the wrong length")
             values = list(chain.from_iterable(values))
     if len(values) != prod(shape):
-        raise ValueError("another number of values")
+        raise ValueError("the number of values is wrong")
     try:
         return np.frombuffer(array("d", values)).reshape(shape)
     except (TypeError, OverflowError) as error:
-        raise ValueError("something that is no number") from error
+        raise ValueError("a value is not a number") from error

@@ -1,4 +1,4 @@
-"""Pictures and grey levels within a request, with errors that say where."""
+"""Converts the pictures and the grey levels of a request to MNIST's form. The errors name the field."""
 
 import base64
 import binascii
@@ -13,17 +13,17 @@ from service.settings import Settings
 
 
 def picture(field: str, content: bytes, settings: Settings) -> Images:
-    """A PNG or JPEG in MNIST's form, ``[28, 28]``.
+    """Decode a PNG or JPEG and convert it to MNIST's form, ``[28, 28]``.
 
     Args:
-        field: where it stands in the request.
-        content: of the file.
-        settings: with the limits.
+        field: the field of the request that holds the picture.
+        content: the bytes of the file.
+        settings: hold the limits.
 
     Raises:
-        MalformedError: it cannot be decoded.
-        TooLargeError: it has too many pixels.
-        InvalidError: it shows no ink, or several digits.
+        MalformedError: the picture cannot be decoded.
+        TooLargeError: the picture has too many pixels.
+        InvalidError: the picture shows no ink, or several digits.
     """
     try:
         return decode(content, settings.max_pixels)
@@ -36,10 +36,10 @@ def picture(field: str, content: bytes, settings: Settings) -> Images:
 
 
 def grey_levels(field: Callable[[int], str], images: Images) -> Images:
-    """Images of grey levels in MNIST's form: the same digits as of the same images as PNG.
+    """Convert images of grey levels to MNIST's form. The result is the same as for the same images as PNG files.
 
     Args:
-        field: where an image stands in the request, given its row.
+        field: returns the field of the request that holds the image of a row.
         images: uint8 ``[rows, 28, 28]``.
 
     Raises:
@@ -52,10 +52,10 @@ def grey_levels(field: Callable[[int], str], images: Images) -> Images:
 
 
 def base64_picture(field: str, text: str) -> bytes:
-    """The bytes of a base64 text, which may be a data URL.
+    """Decode a base64 text, which may be a data URL.
 
     Raises:
-        MalformedError: it is none.
+        MalformedError: the text is not base64.
     """
     encoded = text.partition(";base64,")[2] if text.startswith("data:") else text
     try:

@@ -1,4 +1,4 @@
-"""``POST /predict``: digits from images, at the tolerance that the caller chooses."""
+"""``POST /predict``: classifies images of digits, at the tolerance that the caller chooses."""
 
 import time
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from models.backends.trace import Trace
 from models.solvers.solve import MAX_STEPS, Outcome
-from service.api.body import JSON, MULTIPART, PICTURES, PIXELS, expected_images, is_short, parse, read
+from service.api.body import JSON, MULTIPART, PICTURES, PIXELS, expected_images, is_quick_to_parse, parse, read
 from service.api.examples import PREDICT_EXAMPLES
 from service.api.inference_route import DirectRoute, gone, server_timing, timing
 from service.api.problems import ANY, documented
@@ -30,60 +30,62 @@ from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane, solve_colu
 
 
 class Solve(BaseModel):
-    """How an image was solved, and what that cost."""
+    """How an image was solved, and the cost of the solve."""
 
     method: str
     rtol: float | None = Field(description="Null for a fixed-step method.")
     atol: float | None = Field(description="Null for a fixed-step method.")
     nfe: int = Field(description="Evaluations of the dynamics f.")
     steps: int = Field(description="Steps attempted, rejected ones included.")
-    rejected: int = Field(description="Steps rejected, as their error was beyond the tolerance.")
+    rejected: int = Field(description="Steps rejected because their error exceeded the tolerance.")
     error_estimate: float | None = Field(
         description="The sum of the local error estimates of the accepted steps: root mean squares over the state. "
-        "Null for a fixed-step method, which estimates none, and where it is no finite number."
+        "Null for a fixed-step method, which estimates no error, and if the sum is not finite."
     )
     outcome: str = Field(
-        description="converged; max_nfe or deadline where the last step went all the way to t = 1 with an error that "
-        "may be beyond the tolerance; max_steps or non_finite where the solve was given up before t = 1.",
+        description="converged; max_nfe or deadline if the last step went all the way to t = 1, with an error that "
+        "may exceed the tolerance; max_steps or non_finite if the solve stopped before t = 1.",
         json_schema_extra={"enum": [outcome.name for outcome in Outcome]},
     )
-    degraded: bool = Field(description="Whether the service was busy, and solved more loosely than was asked.")
+    degraded: bool = Field(description="Whether the service was busy and solved more loosely than requested.")
 
 
 class AttemptedStep(BaseModel):
     """A step of the solve, accepted or not."""
 
-    t: float = Field(description="From where: 0 is the beginning of the depth, 1 its end.")
-    size: float = Field(description="Of the step.")
+    t: float = Field(description="The start of the step: 0 is the beginning of the depth, 1 is its end.")
+    size: float = Field(description="The size of the step.")
     error: float | None = Field(
-        description="The estimate of its local error, a root mean square over the state: of the accepted steps the sum "
-        "is error_estimate. It is not the ratio to the tolerance that decides. Null for a fixed-step method, which "
-        "estimates none, and where it is no finite number."
+        description="The estimate of the local error of the step, a root mean square over the state. error_estimate "
+        "is the sum over the accepted steps. It is not the ratio to the tolerance, which decides about acceptance. "
+        "Null for a fixed-step method, which estimates no error, and if the estimate is not finite."
     )
-    accepted: bool = Field(description="Whether the solve went on from its end; else a smaller one was tried.")
+    accepted: bool = Field(
+        description="Whether the solve went on from the end of the step. Otherwise the solver tried a smaller step."
+    )
 
 
 class Reading(BaseModel):
-    """What the network would answer if the depth ended here."""
+    """The answer that the network would give if the depth ended here."""
 
     t: float
     logits: list[float | None] = Field(
-        description="Of the digits 0 to 9, before the softmax; null where one is no finite number.",
+        description="The logits of the digits 0 to 9, before the softmax; null where a logit is not finite.",
         min_length=10,
         max_length=10,
     )
 
 
 class SolveTrace(BaseModel):
-    """What a solve went through."""
+    """The steps of a solve."""
 
     attempts: list[AttemptedStep] = Field(
-        description="Every attempt, in their order: as many as solver.steps. heun2 at tolerance 1e-6 takes some 400; "
-        f"a solve is given up after {MAX_STEPS:,}."
+        description="All attempted steps in their order; their number is solver.steps. heun2 at tolerance 1e-6 takes "
+        f"about 400 steps. A solve stops after {MAX_STEPS:,}."
     )
     depth: list[Reading] = Field(
-        description="At t = 0 and after each accepted step. The probabilities are the softmax of the last, "
-        "divided by the model's temperature."
+        description="The logits at t = 0 and after each accepted step. The probabilities are the softmax of the last "
+        "logits, divided by the model's temperature."
     )
 
 
@@ -91,25 +93,27 @@ class Prediction(BaseModel):
     """The answer to one image."""
 
     digit: int = Field(description="The most probable digit.")
-    probabilities: list[float] = Field(description="Of the digits 0 to 9, calibrated.", min_length=10, max_length=10)
+    probabilities: list[float] = Field(
+        description="The calibrated probabilities of the digits 0 to 9.", min_length=10, max_length=10
+    )
     solver: Solve | None = Field(description="Null for a model without an ODE.")
     image: list[list[int]] | None = Field(
-        default=None, description="What the network saw: 28 rows of 28 grey levels. Only where trace is asked."
+        default=None, description="The image that the network saw: 28 rows of 28 grey levels. Only with trace."
     )
     trace: SolveTrace | None = Field(
-        default=None, description="Only where it is asked; null for a model without an ODE."
+        default=None, description="The steps of the solve. Only with trace; null for a model without an ODE."
     )
 
 
 class Timing(BaseModel):
-    """Where the time went, in milliseconds; what comes after each other adds up, but for the writing of the answer."""
+    """Where the time went, in milliseconds. The phases add up to the total, except for the writing of the answer."""
 
-    decode: float = Field(description="From the body to pixels.")
-    queue: float = Field(description="From then until the first image is begun.")
-    stem: float = Field(description="From then until that is at t = 0.")
-    solve: float = Field(description="From then until the last image is at t = 1.")
-    head: float = Field(description="From then until that is classified.")
-    total: float = Field(description="From the body being there to the answer.")
+    decode: float = Field(description="From the arrival of the body to the pixels.")
+    queue: float = Field(description="From the pixels until the first image leaves the queue.")
+    stem: float = Field(description="From there until the first image is at t = 0.")
+    solve: float = Field(description="From there until the last image is at t = 1.")
+    head: float = Field(description="From there until the last image is classified.")
+    total: float = Field(description="From the arrival of the body to the answer.")
 
 
 class PredictAnswer(BaseModel):
@@ -117,7 +121,7 @@ class PredictAnswer(BaseModel):
 
     model: str
     version: str
-    predictions: list[Prediction] = Field(description="One for each image, in their order.")
+    predictions: list[Prediction] = Field(description="One prediction for each image, in the order of the images.")
     timing_ms: Timing
 
 
@@ -126,7 +130,7 @@ def _body_documentation() -> dict[str, Any]:
     content: dict[str, Any] = {
         JSON: {"schema": {"$ref": "#/components/schemas/PredictBody"}, "examples": PREDICT_EXAMPLES},
         **{picture: {"schema": binary} for picture in PICTURES},
-        PIXELS: {"schema": {**binary, "description": "784 grey levels an image, row by row, one image or more."}},
+        PIXELS: {"schema": {**binary, "description": "One or more images, each as 784 grey levels, row by row."}},
         MULTIPART: {
             "schema": {"type": "object", "properties": {"files": {"type": "array", "items": binary}}},
             "encoding": {"files": {"contentType": ", ".join((*PICTURES, PIXELS))}},
@@ -136,7 +140,7 @@ def _body_documentation() -> dict[str, Any]:
 
 
 class PredictRoute(DirectRoute):
-    """A direct route whose query is read once for all requests that say the same."""
+    """A direct route that reads its query through `read_query`, which remembers repeated queries."""
 
     def arguments(self, request: Request) -> dict[str, Any]:
         """The query."""
@@ -144,25 +148,25 @@ class PredictRoute(DirectRoute):
 
 
 def route(plane: DataPlane) -> APIRoute:
-    """The route, over what answers."""
+    """The route `POST /predict` of a data plane."""
     settings = plane.settings
 
     async def predict(request: Request, query: Annotated[QueryFields, Query()]) -> Response:
-        """Classify one image or more.
+        """Classify one or more images.
 
-        The body is JSON, a PNG, a JPEG, raw pixels, or a form of such files. For JSON the solver fields may stand in
-        the body; for every other body they stand in the query. Pictures and grey levels that are not in MNIST's form
-        are brought to it: the ink alone, white on black, fitted to 20x20, its centre of mass in the middle.
+        The body is JSON, a PNG, a JPEG, raw pixels, or a form of such files. A JSON body may hold the solver fields;
+        with any other body they go into the query. Pictures and grey levels that are not in MNIST's form are
+        converted to it: only the ink, white on black, fitted to 20x20 pixels, with its centre of mass in the middle.
         """
         plane.check_room(expected_images(request, settings.max_images), Priority[query.priority])
         parts = await read(request)
         arrived_at = time.perf_counter()
-        inference = await plane.run(lambda: parse(parts, query, settings), in_background=not is_short(parts))
+        inference = await plane.run(lambda: parse(parts, query, settings), in_background=not is_quick_to_parse(parts))
         answered = await plane.answer(inference, arrived_at, lambda: gone(request))
-        told = timing(answered)
+        timing_ms = timing(answered)
         long = inference.trace or len(answered.images) > MAX_ROWS_ON_LOOP
-        content = await plane.run(lambda: _written(answered, told, trace=inference.trace), in_background=long)
-        return Response(content, headers=server_timing(told), media_type=JSON)
+        content = await plane.run(lambda: _write_answer(answered, timing_ms, trace=inference.trace), in_background=long)
+        return Response(content, headers=server_timing(timing_ms), media_type=JSON)
 
     refusals = (
         MalformedError,
@@ -186,36 +190,38 @@ def route(plane: DataPlane) -> APIRoute:
     )
 
 
-def _written(answered: EngineRequest, told: dict[str, float], *, trace: bool) -> bytes:
-    """A `PredictAnswer`, written without building one, which would check what is known to be right."""
+def _write_answer(answered: EngineRequest, timing_ms: dict[str, float], *, trace: bool) -> bytes:
+    """Write a `PredictAnswer` as JSON. We do not build the model, because that would validate values we know."""
     answer, columns = answered.answer, solve_columns(answered)
-    rows = zip(*columns.values(), strict=True) if columns else [None] * len(answered.images)
-    predictions = zip(answer.digits.tolist(), answered.probabilities.tolist(), rows, strict=True)
-    written = [
+    solves = zip(*columns.values(), strict=True) if columns else [None] * len(answered.images)
+    predictions = [
         {
             "digit": digit,
             "probabilities": probabilities,
-            "solver": None if row is None else dict(zip(columns, row, strict=True)),
+            "solver": None if solve is None else dict(zip(columns, solve, strict=True)),
         }
-        for digit, probabilities, row in predictions
+        for digit, probabilities, solve in zip(
+            answer.digits.tolist(), answered.probabilities.tolist(), solves, strict=True
+        )
     ]
     if trace:
-        written = [prediction | _traced(answered, number) for number, prediction in enumerate(written)]
+        predictions = [prediction | _image_and_trace(answered, row) for row, prediction in enumerate(predictions)]
+    model = answered.model
     return to_json(
-        {"model": answered.model.name, "version": answered.model.version, "predictions": written, "timing_ms": told},
+        {"model": model.name, "version": model.version, "predictions": predictions, "timing_ms": timing_ms},
         inf_nan_mode="null",
     )
 
 
-def _traced(answered: EngineRequest, number: int) -> dict[str, Any]:
-    """What a `Prediction` has besides where a trace is asked."""
-    trace, solver = answered.traces[number], answered.chosen[number].solver
-    told = None if trace is None or solver is None else _steps_and_depth(trace, adaptive=solver.steps is None)
-    return {"image": answered.images[number].tolist(), "trace": told}
+def _image_and_trace(answered: EngineRequest, row: int) -> dict[str, Any]:
+    """The fields that a `Prediction` has only with a trace."""
+    trace, solver = answered.traces[row], answered.chosen[row].solver
+    solve_trace = None if trace is None or solver is None else _solve_trace(trace, adaptive=solver.steps is None)
+    return {"image": answered.images[row].tolist(), "trace": solve_trace}
 
 
-def _steps_and_depth(trace: Trace, *, adaptive: bool) -> dict[str, Any]:
-    """A `SolveTrace`."""
+def _solve_trace(trace: Trace, *, adaptive: bool) -> dict[str, Any]:
+    """The fields of a `SolveTrace`."""
     attempts = [attempt._asdict() for attempt in trace.attempts]
     return {
         "attempts": attempts if adaptive else [attempt | {"error": None} for attempt in attempts],

@@ -1,4 +1,4 @@
-"""Failures as problem details, RFC 9457."""
+"""Formats failures as problem details (RFC 9457)."""
 
 from dataclasses import asdict
 from typing import Any
@@ -15,9 +15,11 @@ MEDIA_TYPE = "application/problem+json"
 class ProblemField(BaseModel):
     """One thing that is wrong."""
 
-    field: str = Field(description="Where: the parts of a field's place, joined by dots.", examples=["tolerance"])
-    message: str = Field(description="What, with the limit.", examples=["Input should be less than or equal to 10"])
-    value: str | None = Field(default=None, description="What was given, in short.", examples=["1000"])
+    field: str = Field(description="The path to the field, joined by dots.", examples=["tolerance"])
+    message: str = Field(
+        description="The problem, with the limit.", examples=["Input should be less than or equal to 10"]
+    )
+    value: str | None = Field(default=None, description="The given value, shortened.", examples=["1000"])
 
 
 class Problem(BaseModel):
@@ -26,29 +28,29 @@ class Problem(BaseModel):
     title: str = Field(description="The status in words.", examples=["Unprocessable Entity"])
     status: int = Field(description="The status code.", examples=[422])
     detail: str = Field(
-        description="What is wrong, in a sentence.", examples=["tolerance: Input should be less than or equal to 10"]
+        description="The problem, as a sentence.", examples=["tolerance: Input should be less than or equal to 10"]
     )
-    errors: list[ProblemField] = Field(default=[], description="Each thing that is wrong; ten at most.")
+    errors: list[ProblemField] = Field(default=[], description="The wrong fields, at most ten.")
 
 
 Answers = dict[int | str, dict[str, Any]]
 CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-ANY: Answers = {"default": {"description": "Whatever is wrong is told as problem details.", "content": CONTENT}}
-"""What every route may answer, for OpenAPI."""
+ANY: Answers = {"default": {"description": "Any error, as problem details.", "content": CONTENT}}
+"""The answers that every route may give, for OpenAPI."""
 
 
 def documented(*errors: type[RequestError]) -> Answers:
-    """The answers to these errors, for a route's OpenAPI."""
+    """The answers to these errors, for the OpenAPI document of a route."""
     return {int(STATUS[error]): {"description": described(error), "content": CONTENT} for error in errors}
 
 
 def described(error: type[RequestError]) -> str:
-    """What an error says, in a sentence; what its arguments are is for whoever raises it."""
+    """The description of an error for callers: the first sentence of the docstring of its class."""
     return (error.__doc__ or "").partition("\n")[0]
 
 
-def tell(failure: Failure) -> Response:
-    """A failure as problem details."""
+def problem_response(failure: Failure) -> Response:
+    """Format a failure as problem details."""
     problem = Problem(
         title=failure.status.phrase,
         status=failure.status,

@@ -35,7 +35,7 @@ class Statistics:
 
     Attributes:
         rows: images answered.
-        turns: batches that attempted a step together.
+        iterations: iterations of batches. In each iteration the rows of a batch attempt a step together.
         answered: requests.
         failed: requests that ended otherwise.
         last_answered: when the last was, in seconds since 1970; 0 where none was.
@@ -43,7 +43,7 @@ class Statistics:
     """
 
     rows: int
-    turns: int
+    iterations: int
     answered: int
     failed: int
     last_answered: float
@@ -240,7 +240,7 @@ class Metrics:
                         told["answered"] += sample.value
         return Statistics(
             rows=int(told["rows_total"]),
-            turns=int(told["batch_rows_count"]),
+            iterations=int(told["batch_rows_count"]),
             answered=int(told["answered"]),
             failed=int(told["inferences_total"] - told["answered"]),
             last_answered=told["last_answer_timestamp_seconds"],

@@ -1,4 +1,4 @@
-"""The body of a request: inflated, parted into JSON and binary tensors, and read."""
+"""Reads the body of a request: decompresses it, splits it into JSON and binary tensors, and parses the JSON."""
 
 import zlib
 from collections.abc import Callable
@@ -23,28 +23,33 @@ from service.errors import (
 HEADER_LENGTH = "inference-header-content-length"
 
 LEVELS = 3
-"""Priorities, of which 1 is the highest, 2 the default, and 0 means the default (Triton's schedule policy)."""
+"""Number of priority levels: 1 is the highest, 2 is the default, and 0 means the default (Triton's schedule policy)."""
 
 MOST_PARAMETERS = 64
-"""Of a request; what could be told of a million is not even looked for."""
+"""Most parameters of a request. We count the parameters before we validate them, so that a million wrong ones cost no
+time."""
 
 
-def _bounded(told: Any) -> Any:
-    if isinstance(told, dict) and len(told) > MOST_PARAMETERS:
+def _check_count(parameters: Any) -> Any:
+    if isinstance(parameters, dict) and len(parameters) > MOST_PARAMETERS:
         raise PydanticCustomError("parameters", "at most {most} parameters", {"most": MOST_PARAMETERS})
-    return told
+    return parameters
 
 
-BOUNDED = BeforeValidator(_bounded)
-"""Bounds parameters of which unknown ones are refused, each with an error."""
+BOUNDED = BeforeValidator(_check_count)
+"""Limits the number of parameters where each unknown parameter would give an error."""
 
 
 class TensorParameters(BaseModel):
-    """Parameters of an input; others are left to those who know them."""
+    """Parameters of an input. Unknown parameters are ignored, because they may be meant for other servers."""
 
     binary_data_size: Annotated[
         int | None,
-        Field(strict=True, ge=0, description="The tensor's bytes, which follow the JSON, in the order of the inputs."),
+        Field(
+            strict=True,
+            ge=0,
+            description="The number of bytes of the tensor. The tensors follow the JSON in the order of the inputs.",
+        ),
     ] = None
 
 
@@ -55,21 +60,25 @@ class InputTensor(BaseModel):
     shape: list[Annotated[int, Field(strict=True, ge=0)]] = Field(max_length=8)
     datatype: str
     parameters: TensorParameters = TensorParameters()
-    data: Annotated[Any, Field(description="Row by row, flat or nested; left out where it is binary.")] = None
+    data: Annotated[Any, Field(description="The values row by row, flat or nested. Absent for a binary tensor.")] = None
 
 
 class OutputParameters(BaseModel):
-    """Parameters of an output; others are left to those who know them."""
+    """Parameters of an output. Unknown parameters are ignored, because they may be meant for other servers."""
 
-    binary_data: Annotated[bool | None, Field(strict=True, description="Whether it follows the JSON as bytes.")] = None
+    binary_data: Annotated[
+        bool | None, Field(strict=True, description="Whether the output follows the JSON as bytes.")
+    ] = None
     classification: Annotated[
         int | None,
-        Field(strict=True, ge=1, description="How many of the most probable classes to tell, as value:index:label."),
+        Field(
+            strict=True, ge=1, description="How many of the most probable classes to return, each as value:index:label."
+        ),
     ] = None
 
 
 class RequestedOutput(BaseModel):
-    """An output that the request asks for."""
+    """An output that the request names."""
 
     name: str
     parameters: OutputParameters = OutputParameters()
@@ -79,18 +88,19 @@ class InferParameters(SolverFields):
     """Parameters of the request: how to solve, and how to answer."""
 
     priority: Annotated[
-        int | None, Field(ge=0, le=LEVELS, description="Whose images are begun first: 1, then 2 or 0, then 3.")
+        int | None,
+        Field(ge=0, le=LEVELS, description="Decides which queued images start first: 1, then 2 or 0, then 3."),
     ] = None
     timeout: Annotated[
         int | None, Field(ge=1_000, le=600_000_000, description="The same as deadline_ms, in microseconds.")
     ] = None
     binary_data_output: Annotated[
-        bool, Field(strict=True, description="Whether outputs that do not say follow the JSON as bytes.")
+        bool, Field(strict=True, description="Whether outputs without binary_data follow the JSON as bytes.")
     ] = False
 
 
 class InferRequest(BaseModel):
-    """The JSON of a request."""
+    """The JSON of a request for inference."""
 
     model_config = ConfigDict(json_schema_extra={"additionalProperties": True})
 
@@ -98,16 +108,16 @@ class InferRequest(BaseModel):
     parameters: Annotated[InferParameters, BOUNDED] = InferParameters()
     inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=16)]
     outputs: Annotated[
-        list[RequestedOutput] | None, Field(max_length=64, description="Those to be told.  Default: all.")
+        list[RequestedOutput] | None, Field(max_length=64, description="The outputs to return.  Default: all.")
     ] = None
 
 
-class Told(NamedTuple):
-    """What a body says.
+class InferBody(NamedTuple):
+    """The body of a request for inference.
 
     Attributes:
-        request: the JSON; None for a body that is but the bytes of the only input.
-        binary: what follows it.
+        request: the JSON; None for a body that holds only the bytes of its one input.
+        binary: the bytes after the JSON.
     """
 
     request: InferRequest | None
@@ -117,103 +127,109 @@ class Told(NamedTuple):
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def parted(content: bytes, encoding: str, header_length: str | None, most: int) -> Told:
-    """Read the body of a request for inference.
+def parse_body(content: bytes, encoding: str, header_length: str | None, max_bytes: int) -> InferBody:
+    """Parse the body of a request for inference.
 
     Args:
-        content: of the body.
+        content: the bytes of the body.
         encoding: the header Content-Encoding.
-        header_length: the header Inference-Header-Content-Length, if it is there.
-        most: bytes of the body when it is inflated.
+        header_length: the header Inference-Header-Content-Length; None if it is absent.
+        max_bytes: the most bytes of the body after decompression.
 
     Raises:
-        UnsupportedMediaTypeError: the encoding is not taken.
-        TooLargeError: the body is inflated to more.
-        MalformedError: it cannot be inflated, the header is no length within it, or the JSON is none.
-        InvalidError: a field is missing, of the wrong shape or out of range.
+        UnsupportedMediaTypeError: the encoding is not supported.
+        TooLargeError: the decompressed body has too many bytes.
+        MalformedError: the body cannot be decompressed, the header is not a length within the body, or the JSON is
+            malformed.
+        InvalidError: a field is missing, has the wrong shape, or is out of range.
     """
-    body = memoryview(inflated(content, encoding, most))
+    body = memoryview(decompress(content, encoding, max_bytes))
     if header_length is None:
-        return Told(read_json(bytes(body), InferRequest), body[:0])
+        return InferBody(read_json(bytes(body), InferRequest), body[:0])
     head = _length(header_length, len(body))
-    return Told(read_json(bytes(body[:head]), InferRequest) if head else None, body[head:])
+    return InferBody(read_json(bytes(body[:head]), InferRequest) if head else None, body[head:])
 
 
-def inflated(content: bytes, encoding: str, most: int) -> bytes:
-    """The content of a body before it was compressed by gzip (RFC 1952) or deflate (zlib's form, RFC 1950)."""
+def decompress(content: bytes, encoding: str, max_bytes: int) -> bytes:
+    """Decompress a body that was compressed by gzip (RFC 1952) or deflate (in zlib's form, RFC 1950)."""
     encoding = encoding.strip().lower()
     if encoding in {"", "identity"}:
         return content
-    if encoding not in INFLATERS:
-        message = f"must be one of {', '.join(INFLATERS)}, identity"
+    if encoding not in DECOMPRESSORS:
+        message = f"must be one of {', '.join(DECOMPRESSORS)}, identity"
         raise UnsupportedMediaTypeError(FieldError("content-encoding", message, shortened(encoding)))
     try:
-        body = INFLATERS[encoding](content, most + 1)
+        body = DECOMPRESSORS[encoding](content, max_bytes + 1)
     except (EOFError, zlib.error) as error:
-        raise MalformedError(FieldError("body", f"cannot be inflated: {error}")) from error
-    if len(body) > most:
-        raise TooLargeError(FieldError("body", f"at most {most:,} bytes when it is inflated", "more"))
+        raise MalformedError(FieldError("body", f"cannot be decompressed: {error}")) from error
+    if len(body) > max_bytes:
+        raise TooLargeError(FieldError("body", f"at most {max_bytes:,} bytes after decompression", "more"))
     return body
 
 
-def _inflater(window: int, members: int) -> Callable[[bytes, int], bytes]:
-    """What inflates a stream of at most so many members, of a form that zlib knows by its window bits."""
+def _decompressor(window: int, members: int) -> Callable[[bytes, int], bytes]:
+    """A function that decompresses a stream, and stops once it has enough bytes.
 
-    def inflate(content: bytes, most: int) -> bytes:
+    Args:
+        window: zlib's window bits, which also select the format of the stream.
+        members: the most members of a stream.
+    """
+
+    def decompress_stream(content: bytes, enough: int) -> bytes:
         body = b""
         for _ in range(members):
-            inflating = zlib.decompressobj(window)
-            body += inflating.decompress(content, most - len(body))
-            if len(body) >= most:
+            member = zlib.decompressobj(window)
+            body += member.decompress(content, enough - len(body))
+            if len(body) >= enough:
                 return body
-            if not inflating.eof:
-                raise EOFError("it ends too early")
-            if not (content := inflating.unused_data):
+            if not member.eof:
+                raise EOFError("the stream ends too early")
+            if not (content := member.unused_data):
                 return body
-        raise zlib.error("something follows its end")
+        raise zlib.error("there are bytes after the end of the stream")
 
-    return inflate
+    return decompress_stream
 
 
-INFLATERS = {"gzip": _inflater(16 + zlib.MAX_WBITS, 64), "deflate": _inflater(zlib.MAX_WBITS, 1)}
-"""A body of gzip may have several members, each of which costs time of its own."""
+DECOMPRESSORS = {"gzip": _decompressor(16 + zlib.MAX_WBITS, 64), "deflate": _decompressor(zlib.MAX_WBITS, 1)}
+"""A gzip body may have several members. Their number is limited, because each member takes time."""
 
 
 async def read_object(request: Request, model: type[Model]) -> Model:
-    """The JSON of a short request, whatever its media type; one without a body says nothing.
+    """Parse the JSON of a short request, whatever its media type. A missing body counts as an empty object.
 
     Raises:
-        MalformedError: it is no JSON.
-        InvalidError: a field is of the wrong shape.
+        MalformedError: the body is not JSON.
+        InvalidError: a field has the wrong shape.
     """
     return read_json(await request.body() or b"{}", model)
 
 
 def read_json(content: bytes, model: type[Model]) -> Model:
-    """The JSON of a request.
+    """Parse the JSON of a request.
 
     Raises:
-        MalformedError: it is no JSON.
-        InvalidError: a field is missing, of the wrong shape or out of range.
+        MalformedError: the content is not JSON.
+        InvalidError: a field is missing, has the wrong shape, or is out of range.
     """
     try:
-        told = from_json(content)
+        document = from_json(content)
     except ValueError as error:
         raise MalformedError(FieldError("body", f"is not JSON: {error}")) from error
-    if not isinstance(told, dict):
+    if not isinstance(document, dict):
         raise InvalidError(FieldError("body", "must be an object"))
     try:
-        return model.model_validate(told)
+        return model.model_validate(document)
     except ValidationError as error:
         raise invalid(error) from error
 
 
-def _length(header: str, most: int) -> int:
+def _length(header: str, body_bytes: int) -> int:
     """The length of the JSON at the beginning of a body."""
-    told = length(header)
-    if told is None:
+    json_bytes = length(header)
+    if json_bytes is None:
         raise MalformedError(FieldError(HEADER_LENGTH, "must be a number of bytes", shortened(header)))
-    if told > most:
-        message = f"is more than the body's {most:,} bytes"
+    if json_bytes > body_bytes:
+        message = f"is more than the body's {body_bytes:,} bytes"
         raise MalformedError(FieldError(HEADER_LENGTH, message, header))
-    return told
+    return json_bytes

@@ -1,4 +1,4 @@
-"""Failures as the protocol tells them."""
+"""Formats failures in the form of the protocol."""
 
 from typing import Any
 
@@ -15,25 +15,25 @@ Answers = dict[int | str, dict[str, Any]]
 class ErrorAnswer(BaseModel):
     """Why there is no answer."""
 
-    error: str = Field(description="What is wrong, with the limit and the value.")
+    error: str = Field(description="The problem, with the limit and the value.")
 
 
-ANY: Answers = {"default": {"description": "Whatever is wrong is told in a sentence.", "model": ErrorAnswer}}
-"""What every route may answer, for OpenAPI."""
+ANY: Answers = {"default": {"description": "Any error, as a sentence.", "model": ErrorAnswer}}
+"""The answers that every route may give, for OpenAPI."""
 
 
 def documented(*errors: type[RequestError]) -> Answers:
-    """The answers to these errors, for a route's OpenAPI."""
+    """The answers to these errors, for the OpenAPI document of a route."""
     return ANY | {int(STATUS[error]): {"description": described(error), "model": ErrorAnswer} for error in errors}
 
 
-def tell(failure: Failure) -> Response:
-    """A failure as an object with the field error."""
+def error_response(failure: Failure) -> Response:
+    """Format a failure as an object with the field error."""
     detail = "; ".join(map(_sentence, failure.fields)) or failure.detail
     content = ErrorAnswer(error=detail).model_dump_json()
     return Response(content, failure.status, failure.headers, media_type="application/json")
 
 
 def _sentence(error: FieldError) -> str:
-    told = f"{error.field}: {error.message}"
-    return told if error.value is None else f"{told}; it is {error.value}"
+    sentence = f"{error.field}: {error.message}"
+    return sentence if error.value is None else f"{sentence}; it is {error.value}"

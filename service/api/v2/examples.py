@@ -1,4 +1,4 @@
-"""Requests that the OpenAPI document offers to try."""
+"""Example requests for the OpenAPI document."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ INFER_EXAMPLES: dict[str, Any] = {
         "value": {"id": "seven", "parameters": {"tolerance": 1e-3}, "inputs": [PICTURE]},
     },
     "classification": {
-        "summary": "The three most probable digits, and what they cost",
+        "summary": "The three most probable digits, and the evaluations of f that the answer took",
         "value": {
             "inputs": [PICTURE],
             "outputs": [{"name": "probabilities", "parameters": {"classification": 3}}, {"name": "nfe"}],

@@ -1,4 +1,4 @@
-"""``POST /v2/models/{name}/infer``: digits from tensors of images, at the tolerance that the caller chooses."""
+"""``POST /v2/models/{name}/infer``: classifies tensors of images, at the tolerance that the caller chooses."""
 
 import time
 from typing import Any, NamedTuple
@@ -8,11 +8,11 @@ from fastapi.routing import APIRoute
 
 from service.api.inference_route import DirectRoute, gone, server_timing, timing
 from service.api.pictures import grey_levels
-from service.api.v2.body import HEADER_LENGTH, LEVELS, InferParameters, InferRequest, Told, parted
+from service.api.v2.body import HEADER_LENGTH, LEVELS, InferBody, InferParameters, InferRequest, parse_body
 from service.api.v2.errors import documented
 from service.api.v2.examples import INFER_EXAMPLES
 from service.api.v2.inputs import BYTES, field_of, raw_input, read_images
-from service.api.v2.outputs import Wanted, wanted, written
+from service.api.v2.outputs import OutputChoice, choose_outputs, write_answer
 from service.engine.plan import SolverFields
 from service.engine.request import Priority
 from service.errors import (
@@ -32,60 +32,60 @@ from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane, InferenceR
 JSON = "application/json"
 BINARY = "application/octet-stream"
 
-SHORT = 16 * 1024
-"""Bytes of a body that is read within the event loop."""
+MAX_BYTES_ON_LOOP = 16 * 1024
+"""Most bytes of a body that is parsed on the event loop."""
 
 PRIORITIES = {None: Priority.normal, 0: Priority.normal, 1: Priority.high, 2: Priority.normal, LEVELS: Priority.low}
 
 
-class Question(NamedTuple):
-    """What a request asks, and how it is to be answered."""
+class ParsedRequest(NamedTuple):
+    """A request for inference, the outputs of its answer, and its id."""
 
     inference: InferenceRequest
-    outputs: list[Wanted]
+    outputs: list[OutputChoice]
     id: str | None
 
 
 def routes(plane: DataPlane) -> list[APIRoute]:
-    """The routes over what answers."""
+    """The inference routes of a data plane: for a model, and for a version of a model."""
     settings = plane.settings
 
     async def infer(request: Request, name: str, version: str | None = None) -> Response:
         """Classify the images of the tensor `image`: UINT8 or FP32 (0 to 1) `[-1, 28, 28]`, or PNG or JPEG as BYTES.
 
-        The parameters of the request say how precisely to solve: `tolerance`, or `rtol` and `atol`, `method`, `steps`,
-        `max_nfe`, `deadline_ms`, `allow_degraded`. The body is JSON, or with the header
-        Inference-Header-Content-Length JSON and then the tensors in binary form; its media type is not looked at.
+        The parameters of the request set how precisely to solve: `tolerance`, or `rtol` and `atol`, `method`, `steps`,
+        `max_nfe`, `deadline_ms`, `allow_degraded`. The body is JSON. With the header Inference-Header-Content-Length,
+        the body is JSON followed by the tensors in binary form. The media type of the body is ignored.
         """
-        plane.check_room(1, Priority.high)  # it may be of any priority, which is known when it is read
+        plane.check_room(1, Priority.high)  # the highest priority, because we know the priority only from the body
         model = await plane.models.get(name, version)
         body = await request.body()
         arrived_at = time.perf_counter()
         encoding, header_length = _header(request, "content-encoding") or "", _header(request, HEADER_LENGTH)
 
-        def read(told: Told) -> Question:
-            infer_request = told.request or InferRequest(
-                inputs=[raw_input(told.binary)], parameters=InferParameters(binary_data_output=True)
+        def read(infer_body: InferBody) -> ParsedRequest:
+            infer_request = infer_body.request or InferRequest(
+                inputs=[raw_input(infer_body.binary)], parameters=InferParameters(binary_data_output=True)
             )
-            images = read_images(infer_request.inputs, told.binary, settings)
+            images = read_images(infer_request.inputs, infer_body.binary, settings)
             parameters = infer_request.parameters
-            outputs = wanted(infer_request.outputs, model, binary=parameters.binary_data_output)
+            outputs = choose_outputs(infer_request.outputs, model, binary=parameters.binary_data_output)
             inference = InferenceRequest(images, _solver(parameters), model, priority=PRIORITIES[parameters.priority])
-            return Question(inference, outputs, infer_request.id)
+            return ParsedRequest(inference, outputs, infer_request.id)
 
-        long = len(body) > SHORT or bool(encoding)
-        told = await plane.run(
-            lambda: parted(body, encoding, header_length, settings.max_body_bytes), in_background=long
+        long = len(body) > MAX_BYTES_ON_LOOP or bool(encoding)
+        infer_body = await plane.run(
+            lambda: parse_body(body, encoding, header_length, settings.max_body_bytes), in_background=long
         )
-        has_pictures = _has_pictures(told)
-        question = await plane.run(lambda: read(told), in_background=long or has_pictures)
-        inference = question.inference
+        has_pictures = _has_pictures(infer_body)
+        parsed = await plane.run(lambda: read(infer_body), in_background=long or has_pictures)
+        inference = parsed.inference
         if not has_pictures and not in_form(inference.images).all():
             levels = await plane.run(lambda: grey_levels(field_of, inference.images), in_background=True)
             inference = inference._replace(images=levels)
         answered = await plane.answer(inference, arrived_at, lambda: gone(request))
         return await plane.run(
-            lambda: _response(*written(answered, question.outputs, question.id), server_timing(timing(answered))),
+            lambda: _response(*write_answer(answered, parsed.outputs, parsed.id), server_timing(timing(answered))),
             in_background=len(answered.images) > MAX_ROWS_ON_LOOP,
         )
 
@@ -118,25 +118,25 @@ def routes(plane: DataPlane) -> list[APIRoute]:
 
 
 def _header(request: Request, name: str) -> str | None:
-    """A header as one text, however often it is there."""
+    """The values of a header, joined into one text if the request has the header several times."""
     values = request.headers.getlist(name)
     return ", ".join(values) if values else None
 
 
-def _has_pictures(told: Told) -> bool:
-    """Whether there are pictures to decode, which takes long even where the body is short."""
-    return told.request is not None and any(tensor.datatype == BYTES for tensor in told.request.inputs)
+def _has_pictures(body: InferBody) -> bool:
+    """Whether there are pictures to decode, which takes long even if the body is short."""
+    return body.request is not None and any(tensor.datatype == BYTES for tensor in body.request.inputs)
 
 
 def _solver(parameters: InferParameters) -> SolverFields:
     """The solver fields among the parameters."""
-    told = parameters.model_dump(include=parameters.model_fields_set & SolverFields.model_fields.keys())
+    fields = parameters.model_dump(include=parameters.model_fields_set & SolverFields.model_fields.keys())
     if parameters.timeout is not None:
         if parameters.deadline_ms is not None:
-            message = "is the same as deadline_ms; give it or that"
+            message = "is the same as deadline_ms; give only one of them"
             raise InvalidError(FieldError("parameters.timeout", message, str(parameters.timeout)))
-        told["deadline_ms"] = parameters.timeout / 1e3
-    return SolverFields.model_construct(**told)
+        fields["deadline_ms"] = parameters.timeout / 1e3
+    return SolverFields.model_construct(**fields)
 
 
 def _response(content: bytes, binary: bytes | None, headers: dict[str, str]) -> Response:
@@ -175,7 +175,7 @@ ANSWER: dict[str, Any] = {
     },
     "headers": {
         "Inference-Header-Content-Length": {
-            "description": "Bytes of the JSON, where tensors in binary form follow it.",
+            "description": "The number of bytes of the JSON, if tensors in binary form follow it.",
             "schema": {"type": "integer"},
         },
     },
@@ -191,7 +191,7 @@ def _request_documentation() -> dict[str, Any]:
         "name": "Inference-Header-Content-Length",
         "in": "header",
         "required": False,
-        "description": "Bytes of the JSON, where tensors in binary form follow it.",
+        "description": "The number of bytes of the JSON, if tensors in binary form follow it.",
         "schema": {"type": "integer", "minimum": 0},
     }
     return {"requestBody": {"required": True, "content": content}, "parameters": [header]}

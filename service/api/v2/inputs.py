@@ -1,4 +1,4 @@
-"""Tensors of a request as images."""
+"""Converts the tensors of a request to images."""
 
 import struct
 from collections.abc import Iterator
@@ -25,32 +25,32 @@ PREFIX = struct.Struct("<I")
 
 
 def read_images(inputs: list[InputTensor], binary: memoryview, settings: Settings) -> Images:
-    """The images of a request, from its only input: pictures in MNIST's form, or grey levels as they are.
+    """Read the images of a request from its one input. Pictures are converted to MNIST's form; grey levels are not.
 
     Args:
-        inputs: as the JSON has them.
+        inputs: the inputs in the JSON.
         binary: the bytes after the JSON.
-        settings: with the limits.
+        settings: hold the limits.
 
     Raises:
-        InvalidError: there is another input, or none, or its parts do not go together.
-        TooLargeError: there are too many images, or one has too many pixels.
+        InvalidError: there is not exactly one input with the name image, or its parts do not fit together.
+        TooLargeError: there are too many images, or a picture has too many pixels.
         MalformedError: a picture cannot be decoded.
     """
     if [tensor.name for tensor in inputs] != [NAME]:
         named = ", ".join(shortened(tensor.name) for tensor in inputs)
-        raise InvalidError(FieldError("inputs", f"must be one tensor of the name {NAME}", named))
+        raise InvalidError(FieldError("inputs", f"must be one tensor with the name {NAME}", named))
     tensor = inputs[0]
     size = tensor.parameters.binary_data_size
     if (size is None) == (tensor.data is None):
-        wrong = "has neither data nor binary_data_size" if size is None else "has data and binary_data_size"
-        raise InvalidError(FieldError("inputs.0", f"{wrong}; it needs one of them"))
+        wrong = "has neither data nor binary_data_size" if size is None else "has both data and binary_data_size"
+        raise InvalidError(FieldError("inputs.0", f"{wrong}; it needs exactly one of them"))
     if (size or 0) != len(binary):
-        message = f"must be the {len(binary):,} bytes that follow the JSON"
+        message = f"must be {len(binary):,}, the number of bytes after the JSON"
         raise InvalidError(FieldError("inputs.0.parameters.binary_data_size", message, str(size or 0)))
-    rows = _rows(tensor, settings)
+    rows = _row_count(tensor, settings)
     if tensor.datatype == BYTES:
-        elements = _split(binary, rows) if size is not None else _texts(tensor.data, rows)
+        elements = _split(binary, rows) if size is not None else _decode_base64(tensor.data, rows)
         return np.stack([picture(field_of(row), each, settings) for row, each in enumerate(elements)])
     shape = (rows, *SHAPE)
     if size is None:
@@ -67,12 +67,12 @@ def read_images(inputs: list[InputTensor], binary: memoryview, settings: Setting
 
 
 def field_of(row: int) -> str:
-    """Where an image stands in a request."""
+    """The field of a request that holds the image of a row."""
     return f"inputs.0.data.{row}"
 
 
 def raw_input(binary: memoryview) -> InputTensor:
-    """The input of a body that is nothing but its bytes: as many images of UINT8 as there are."""
+    """The input of a body that holds only the bytes of UINT8 images. Their number follows from the number of bytes."""
     return InputTensor.model_validate(
         {
             "name": NAME,
@@ -83,8 +83,8 @@ def raw_input(binary: memoryview) -> InputTensor:
     )
 
 
-def _rows(tensor: InputTensor, settings: Settings) -> int:
-    """How many images a tensor says it has."""
+def _row_count(tensor: InputTensor, settings: Settings) -> int:
+    """The number of images in the shape of a tensor, which is checked."""
     if tensor.datatype not in {*DTYPES, BYTES}:
         message = f"must be one of {', '.join((*DTYPES, BYTES))}"
         raise InvalidError(FieldError("inputs.0.datatype", message, shortened(tensor.datatype)))
@@ -94,7 +94,7 @@ def _rows(tensor: InputTensor, settings: Settings) -> int:
         message = f"must be {[-1, *expected]} for {tensor.datatype}"
         raise InvalidError(FieldError("inputs.0.shape", message, shortened(str(tensor.shape))))
     if rows == 0:
-        raise InvalidError(FieldError("inputs.0.shape", "must have an image at least", str(tensor.shape)))
+        raise InvalidError(FieldError("inputs.0.shape", "must have at least one image", str(tensor.shape)))
     if rows > settings.max_images:
         message = f"at most {settings.max_images:,} images in a request"
         raise TooLargeError(FieldError("inputs.0.shape", message, shortened(str(tensor.shape))))
@@ -102,49 +102,47 @@ def _rows(tensor: InputTensor, settings: Settings) -> int:
 
 
 def _pixels(datatype: str, values: npt.NDArray[Any]) -> Images:
-    """Grey levels from a tensor: as they are for UINT8, and from 0..1, rounded to the nearest level, for FP32."""
-    most = 255 if datatype == "UINT8" else 1
+    """Grey levels from a tensor. UINT8 values are unchanged; FP32 values, 0..1, are rounded to the nearest level."""
+    largest = 255 if datatype == "UINT8" else 1
     with np.errstate(invalid="ignore"):
-        right = (values >= 0) & (values <= most)
+        valid = (values >= 0) & (values <= largest)
         if datatype == "UINT8":
-            right &= values == np.floor(values)
-    if not right.all():
-        place = tuple(int(index) for index in np.argwhere(~right)[0])
+            valid &= values == np.floor(values)
+    if not valid.all():
+        index = tuple(int(each) for each in np.argwhere(~valid)[0])
         kind = "whole numbers from 0 to 255" if datatype == "UINT8" else "numbers from 0 to 1"
         raise InvalidError(
-            FieldError("inputs.0.data", f"must hold {kind} for {datatype}", f"{values[place]:.10g} at {place}")
+            FieldError("inputs.0.data", f"must hold {kind} for {datatype}", f"{values[index]:.10g} at {index}")
         )
-    # In double precision, so that a number is rounded alike from JSON and from binary form.
+    # We round in double precision, so that a number gives the same level from JSON and from binary form.
     levels = values if datatype == "UINT8" else np.rint(np.multiply(values, 255, dtype=np.float64))
     return levels.astype(np.uint8)
 
 
 def _split(binary: memoryview, rows: int) -> Iterator[bytes]:
-    """The elements of a BYTES tensor in binary form, each after its length."""
+    """Split a BYTES tensor in binary form into its elements. The length of each element precedes the element."""
     at = 0
     for row in range(rows):
         start = at + PREFIX.size
         if start > len(binary):
-            raise InvalidError(FieldError("inputs.0.data", f"ends before element {row}, of {rows}"))
+            raise InvalidError(FieldError("inputs.0.data", f"ends before element {row} of {rows}"))
         (length,) = PREFIX.unpack_from(binary, at)
         at = start + length
         if at > len(binary):
-            left = f"{len(binary) - start:,} bytes are left"
-            raise InvalidError(FieldError(f"inputs.0.data.{row}", f"is said to have {length:,} bytes, and {left}"))
+            message = f"declares a length of {length:,} bytes, but {len(binary) - start:,} bytes are left"
+            raise InvalidError(FieldError(f"inputs.0.data.{row}", message))
         yield bytes(binary[start:at])
     if at < len(binary):
-        raise InvalidError(
-            FieldError("inputs.0.data", f"goes on for {len(binary) - at:,} bytes after element {rows - 1}")
-        )
+        message = f"has {len(binary) - at:,} bytes after element {rows - 1}, the last element"
+        raise InvalidError(FieldError("inputs.0.data", message))
 
 
-def _texts(data: Any, rows: int) -> Iterator[bytes]:
-    """The pictures of a BYTES tensor from JSON, which must be base64 there, flat or one in a list."""
+def _decode_base64(data: Any, rows: int) -> Iterator[bytes]:
+    """Decode the pictures of a BYTES tensor in JSON: base64 texts, in a flat list or each in a list of its own."""
     texts = data if isinstance(data, list) else []
     texts = [text[0] if isinstance(text, list) and len(text) == 1 else text for text in texts]
     if len(texts) != rows or not all(isinstance(text, str) for text in texts):
-        raise InvalidError(
-            FieldError("inputs.0.data", f"must be {rows:,} texts for the shape, each a picture in base64")
-        )
+        message = f"must be {rows:,} texts for the shape, each a picture in base64"
+        raise InvalidError(FieldError("inputs.0.data", message))
     for row, text in enumerate(texts):
         yield base64_picture(field_of(row), text)

@@ -1,4 +1,4 @@
-"""``GET /v2`` and below: the server and its models, as the protocol describes them."""
+"""``GET /v2`` and below: the server and its models, in the form of the protocol."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from service.api.v2.outputs import Output, outputs_of
 from service.engine.model import ServedModel
 from service.errors import UnknownModelError
 from service.inference.data_plane import DataPlane
-from service.telemetry.metrics import Metrics, Statistics
+from service.telemetry.metrics import Metrics
 
 EXTENSIONS = [
     "binary_tensor_data",
@@ -26,7 +26,7 @@ EXTENSIONS = [
 ]
 PLATFORMS = {"onnxruntime": "onnxruntime_onnx", "torch": "pytorch_eager"}
 TYPES = {"BYTES": "TYPE_STRING"}
-"""Datatypes whose name in a configuration is not TYPE_ and their own."""
+"""Datatypes whose name in a configuration is not TYPE_ followed by the datatype."""
 
 
 class Server(BaseModel):
@@ -44,7 +44,7 @@ class Live(BaseModel):
 
 
 class Ready(BaseModel):
-    """Whether a request for inference would be answered."""
+    """Whether the service would answer a request for inference."""
 
     ready: bool
 
@@ -75,10 +75,11 @@ class ModelMetadata(BaseModel):
 
 
 class ModelStatistics(BaseModel):
-    """What the versions of models have done since the start."""
+    """The statistics of versions of models since the start of the service."""
 
     model_stats: list[dict[str, Any]] = Field(
-        description="inference_count is images, execution_count the batches that attempted a step together."
+        description="inference_count is the number of images; execution_count is the number of batch iterations, each "
+        "of which attempts one step for all rows of a batch."
     )
 
 
@@ -97,7 +98,7 @@ class ModelConfiguration(BaseModel):
 
 
 def router(plane: DataPlane, metrics: Metrics, server: Server) -> APIRouter:
-    """The routes over what answers."""
+    """The routes for the server and the models of a data plane."""
     routes = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=documented())
     platform = PLATFORMS[plane.settings.backend]
     not_ready: dict[int | str, dict[str, Any]] = {503: {"description": "Not ready."}}
@@ -112,17 +113,17 @@ def router(plane: DataPlane, metrics: Metrics, server: Server) -> APIRouter:
 
     @routes.get("/health/ready", summary="Whether the default model is served", responses=not_ready)
     async def ready(response: Response) -> Ready:
-        told = Ready(ready=await plane.ready())
-        response.status_code = 200 if told.ready else 503
-        return told
+        is_ready = await plane.ready()
+        response.status_code = 200 if is_ready else 503
+        return Ready(ready=is_ready)
 
-    # Before the routes of a model, as it would be taken for the name of one.
-    @routes.get("/models/stats", summary="What all models have done")
+    # This route comes before the routes of a model, which would take "stats" for the name of a model.
+    @routes.get("/models/stats", summary="The statistics of all models")
     async def get_all_statistics() -> ModelStatistics:
         await plane.models.wait_until_current()
         models = list(plane.models)
-        told = await plane.run(lambda: [_statistics(model, metrics) for model in models], in_background=True)
-        return ModelStatistics(model_stats=told)
+        entries = await plane.run(lambda: [_statistics(model, metrics) for model in models], in_background=True)
+        return ModelStatistics(model_stats=entries)
 
     for path, suffix in (("/models/{name}", ""), ("/models/{name}/versions/{version}", "_by_version")):
 
@@ -160,20 +161,20 @@ def router(plane: DataPlane, metrics: Metrics, server: Server) -> APIRouter:
 
         @routes.get(
             f"{path}/stats",
-            summary="What a model has done",
+            summary="The statistics of a model",
             operation_id=f"get_statistics{suffix}",
             responses=documented(UnknownModelError),
         )
         async def get_statistics(name: str, version: str | None = None) -> ModelStatistics:
             model = await plane.models.get(name, version)
-            told = await plane.run(lambda: _statistics(model, metrics), in_background=True)
-            return ModelStatistics(model_stats=[told])
+            entry = await plane.run(lambda: _statistics(model, metrics), in_background=True)
+            return ModelStatistics(model_stats=[entry])
 
     return routes
 
 
 def _metadata(model: ServedModel, platform: str) -> ModelMetadata:
-    def shaped(name: str, output: Output) -> Tensor:
+    def tensor(name: str, output: Output) -> Tensor:
         return Tensor(name=name, datatype=output.datatype, shape=[-1, *output.dims])
 
     return ModelMetadata(
@@ -181,13 +182,13 @@ def _metadata(model: ServedModel, platform: str) -> ModelMetadata:
         versions=[model.version],
         platform=platform,
         inputs=[Tensor(name=NAME, datatype="UINT8", shape=[-1, *SHAPE])],
-        outputs=[shaped(name, output) for name, output in outputs_of(model).items()],
+        outputs=[tensor(name, output) for name, output in outputs_of(model).items()],
     )
 
 
 def _configuration(model: ServedModel, platform: str, max_images: int) -> ModelConfiguration:
     solver = model.artifact.manifest.default_solver
-    told = {} if solver is None else solver.model_dump(exclude_none=True)
+    solver_settings = {} if solver is None else solver.model_dump(exclude_none=True)
     return ModelConfiguration(
         name=model.name,
         platform=platform,
@@ -204,14 +205,14 @@ def _configuration(model: ServedModel, platform: str, max_images: int) -> ModelC
             for name, output in outputs_of(model).items()
         ],
         dynamic_batching={"priority_levels": LEVELS, "default_priority_level": 2},
-        parameters={name: {"string_value": str(value)} for name, value in told.items()},
+        parameters={name: {"string_value": str(value)} for name, value in solver_settings.items()},
     )
 
 
 def _statistics(model: ServedModel, metrics: Metrics) -> dict[str, Any]:
-    """The statistics extension's form; durations are sums over requests, in nanoseconds."""
-    told: Statistics = metrics.statistics(model.name, model.version)
-    phases = told.seconds
+    """The statistics of a model in the form of the statistics extension. Durations are sums over requests, in ns."""
+    statistics = metrics.statistics(model.name, model.version)
+    phases = statistics.seconds
 
     def duration(count: int, seconds: float) -> dict[str, int]:
         return {"count": count, "ns": round(1e9 * seconds)}
@@ -219,15 +220,15 @@ def _statistics(model: ServedModel, metrics: Metrics) -> dict[str, Any]:
     return {
         "name": model.name,
         "version": model.version,
-        "last_inference": round(1e3 * told.last_answered),
-        "inference_count": told.rows,
-        "execution_count": told.turns,
+        "last_inference": round(1e3 * statistics.last_answered),
+        "inference_count": statistics.rows,
+        "execution_count": statistics.iterations,
         "inference_stats": {
-            "success": duration(told.answered, sum(phases)),
-            "fail": duration(told.failed, 0),
-            "queue": duration(told.answered, phases.queue),
-            "compute_input": duration(told.answered, phases.decode + phases.stem),
-            "compute_infer": duration(told.answered, phases.solve),
-            "compute_output": duration(told.answered, phases.head),
+            "success": duration(statistics.answered, sum(phases)),
+            "fail": duration(statistics.failed, 0),
+            "queue": duration(statistics.answered, phases.queue),
+            "compute_input": duration(statistics.answered, phases.decode + phases.stem),
+            "compute_infer": duration(statistics.answered, phases.solve),
+            "compute_output": duration(statistics.answered, phases.head),
         },
     }

@@ -1,4 +1,4 @@
-"""Answers as tensors, in JSON and in binary form."""
+"""Writes answers as tensors, in JSON and in binary form."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -15,13 +15,13 @@ from service.errors import FieldError, InvalidError, shortened
 from service.inference.data_plane import solve_columns
 
 DTYPES: dict[str, npt.DTypeLike] = {"FP32": "<f4", "FP64": "<f8", "INT64": "<i8", "BOOL": "?"}
-"""Of numbers; BYTES have none."""
+"""The NumPy types of the numeric datatypes, little-endian."""
 
 CLASSIFIABLE = "probabilities"
 
 
 class Output(NamedTuple):
-    """An output that a model has: its datatype, and its shape but for the images."""
+    """An output of a model: its datatype, and its shape without the dimension of the images."""
 
     datatype: str
     dims: tuple[int, ...] = ()
@@ -38,63 +38,72 @@ SOLVES = {
     "outcome": Output("BYTES"),
     "degraded": Output("BOOL"),
 }
-"""What is told of a solve; by the names of `service.inference.data_plane.solve_columns`."""
+"""The outputs that describe the solve. They have the names of `service.inference.data_plane.solve_columns`."""
 
 
-class Wanted(NamedTuple):
-    """An output that is to be told: in binary form or not, and for probabilities as how many classes, or None."""
+class OutputChoice(NamedTuple):
+    """An output to return.
+
+    Attributes:
+        name: the name of the output.
+        binary: whether the output is in binary form.
+        classes: for probabilities, how many of the most probable classes to return; None for the tensor itself.
+    """
 
     name: str
     binary: bool
     classes: int | None = None
 
 
-class Written(NamedTuple):
-    """A tensor of the answer: its JSON, and the bytes after it, if it is in binary form."""
+class OutputTensor(NamedTuple):
+    """A tensor of the answer: its JSON, and its bytes if it is in binary form."""
 
-    told: dict[str, Any]
+    head: dict[str, Any]
     binary: bytes = b""
 
 
 def outputs_of(model: ServedModel) -> dict[str, Output]:
     """The outputs of a model, by their names."""
     manifest = model.artifact.manifest
-    own = {"probabilities": Output("FP32", (len(manifest.classes),)), "digit": Output("INT64")}
-    return own | (SOLVES if manifest.methods else {})
+    outputs = {"probabilities": Output("FP32", (len(manifest.classes),)), "digit": Output("INT64")}
+    return outputs | (SOLVES if manifest.methods else {})
 
 
-def wanted(asked: list[RequestedOutput] | None, model: ServedModel, *, binary: bool) -> list[Wanted]:
-    """What is to be told.
+def choose_outputs(requested: list[RequestedOutput] | None, model: ServedModel, *, binary: bool) -> list[OutputChoice]:
+    """Choose the outputs to return.
 
     Args:
-        asked: by the request; None or an empty list for all that there is.
-        model: that is asked.
-        binary: whether outputs that do not say are told in binary form.
+        requested: the outputs that the request names; None or an empty list for all outputs.
+        model: the model that answers.
+        binary: whether an output that does not give its form is returned in binary form.
 
     Raises:
-        InvalidError: there is no such output, it is asked for twice, or it is no classification.
+        InvalidError: the model has no such output, an output is named twice, or a classification is requested of an
+            output other than the probabilities.
     """
     known = outputs_of(model)
-    if not asked:
-        return [Wanted(name, binary) for name in known]
-    told: list[Wanted] = []
-    for number, output in enumerate(asked):
-        if output.name not in known or output.name in {each.name for each in told}:
-            message = f"must be one of {', '.join(known)}, each once"
+    if not requested:
+        return [OutputChoice(name, binary) for name in known]
+    choices: list[OutputChoice] = []
+    for number, output in enumerate(requested):
+        if output.name not in known or output.name in {choice.name for choice in choices}:
+            message = f"must be one of {', '.join(known)}, each at most once"
             raise InvalidError(FieldError(f"outputs.{number}.name", message, shortened(output.name)))
-        classes, parameters = output.parameters.classification, output.parameters
+        classes, binary_data = output.parameters.classification, output.parameters.binary_data
         if classes is not None and output.name != CLASSIFIABLE:
-            message = f"goes with {CLASSIFIABLE}, not with {output.name}"
+            message = f"is available for {CLASSIFIABLE}, not for {output.name}"
             raise InvalidError(FieldError(f"outputs.{number}.parameters.classification", message, str(classes)))
-        told.append(Wanted(output.name, binary if parameters.binary_data is None else parameters.binary_data, classes))
-    return told
+        choices.append(OutputChoice(output.name, binary if binary_data is None else binary_data, classes))
+    return choices
 
 
-def written(answered: EngineRequest, outputs: Iterable[Wanted], request_id: str | None) -> tuple[bytes, bytes | None]:
-    """The answer to a request.
+def write_answer(
+    answered: EngineRequest, outputs: Iterable[OutputChoice], request_id: str | None
+) -> tuple[bytes, bytes | None]:
+    """Write the answer to a request.
 
     Returns:
-        The JSON, and what follows it in binary form; None where nothing is to be.
+        The JSON, and the bytes of the tensors in binary form that follow it; None if no output is in binary form.
     """
     outputs, known = list(outputs), outputs_of(answered.model)
     columns: dict[str, Any] = {
@@ -102,43 +111,43 @@ def written(answered: EngineRequest, outputs: Iterable[Wanted], request_id: str 
         "digit": answered.answer.digits,
         **solve_columns(answered),
     }
-    tensors = [_written(each, known[each.name], columns[each.name], answered) for each in outputs]
+    tensors = [_write_tensor(each, known[each.name], columns[each.name], answered) for each in outputs]
     answer: dict[str, Any] = {"model_name": answered.model.name, "model_version": answered.model.version}
     if request_id is not None:
         answer["id"] = request_id
-    answer["outputs"] = [tensor.told for tensor in tensors]
+    answer["outputs"] = [tensor.head for tensor in tensors]
     binary = b"".join(tensor.binary for tensor in tensors) if any(each.binary for each in outputs) else None
     return to_json(answer, inf_nan_mode="null"), binary
 
 
-def _written(asked: Wanted, output: Output, column: Any, answered: EngineRequest) -> Written:
-    """A tensor of the answer, from a value for each image."""
-    told: dict[str, Any] = {
-        "name": asked.name,
+def _write_tensor(choice: OutputChoice, output: Output, column: Any, answered: EngineRequest) -> OutputTensor:
+    """Write a tensor of the answer from a column with one value for each image."""
+    head: dict[str, Any] = {
+        "name": choice.name,
         "datatype": output.datatype,
         "shape": [len(answered.images), *output.dims],
     }
-    if asked.classes is not None:
-        column = _classified(column, asked.classes, answered.model.artifact.manifest.classes)
-        told |= {"datatype": "BYTES", "shape": [*column.shape]}
-    if not asked.binary:
+    if choice.classes is not None:
+        column = _classify(column, choice.classes, answered.model.artifact.manifest.classes)
+        head |= {"datatype": "BYTES", "shape": [*column.shape]}
+    if not choice.binary:
         values = column.ravel().tolist() if isinstance(column, np.ndarray) else column
-        return Written({**told, "data": values})
-    binary = _binary(told["datatype"], column)
-    return Written({**told, "parameters": {"binary_data_size": len(binary)}}, binary)
+        return OutputTensor({**head, "data": values})
+    binary = _binary(head["datatype"], column)
+    return OutputTensor({**head, "parameters": {"binary_data_size": len(binary)}}, binary)
 
 
 def _binary(datatype: str, column: Any) -> bytes:
-    """Values row by row, little-endian; each text after its length."""
+    """The values row by row, little-endian. The length of each text precedes the text."""
     if datatype == "BYTES":
         texts = [str(text).encode() for text in np.ravel(column)]
         return b"".join(part for text in texts for part in (PREFIX.pack(len(text)), text))
-    return np.array(column, DTYPES[datatype]).tobytes()  # in which None becomes not a number
+    return np.array(column, DTYPES[datatype]).tobytes()  # None becomes NaN
 
 
-def _classified(probabilities: npt.NDArray[np.float32], most: int, classes: list[str]) -> npt.NDArray[np.str_]:
-    """The most probable classes of each image, ``[rows, most]``: value, index and label, parted by colons."""
+def _classify(probabilities: npt.NDArray[np.float32], most: int, labels: list[str]) -> npt.NDArray[np.str_]:
+    """The most probable classes of each image as ``value:index:label``, at most `most`: ``[rows, classes]``."""
     ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :most]
     values = np.take_along_axis(probabilities, ranked, axis=1)
-    rows = zip(values, ranked.tolist(), strict=True)
-    return np.array([[f"{p}:{at}:{classes[at]}" for p, at in zip(*row, strict=True)] for row in rows])
+    images = zip(values, ranked.tolist(), strict=True)
+    return np.array([[f"{p}:{index}:{labels[index]}" for p, index in zip(*image, strict=True)] for image in images])

@@ -1,4 +1,4 @@
-"""``POST /v2/repository``: what lies in the models folder, and which of it is served."""
+"""``POST /v2/repository``: lists the versions in the models folder, and loads and unloads models."""
 
 from typing import Annotated, Any, Literal
 
@@ -12,9 +12,9 @@ from service.hosting.manager import ModelManager
 
 
 class IndexRequest(BaseModel):
-    """Which entries are asked for."""
+    """A request for the index."""
 
-    ready: bool = Field(default=False, strict=True, description="Only what is served.")
+    ready: bool = Field(default=False, strict=True, description="Whether to list only the versions that are served.")
 
 
 class IndexEntry(BaseModel):
@@ -23,17 +23,17 @@ class IndexEntry(BaseModel):
     name: str
     version: str
     state: Literal["READY", "UNAVAILABLE"]
-    reason: str = Field(description="Why it is not served; empty if it is.")
+    reason: str = Field(description="Why the version is not served; empty if it is served.")
 
 
 class LoadParameters(BaseModel):
-    """Parameters of a load: none, as the folder says all."""
+    """Parameters of a load. There are none, because the models folder holds all settings."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class LoadRequest(BaseModel):
-    """A load."""
+    """A request to load a model."""
 
     parameters: Annotated[LoadParameters, BOUNDED] = LoadParameters()
 
@@ -44,37 +44,37 @@ class UnloadParameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     unload_dependents: bool = Field(
-        default=False, strict=True, description="Of no effect: no model depends on another."
+        default=False, strict=True, description="Has no effect, because no model depends on another model."
     )
 
 
 class UnloadRequest(BaseModel):
-    """An unload."""
+    """A request to unload a model."""
 
     parameters: Annotated[UnloadParameters, BOUNDED] = UnloadParameters()
 
 
 BODIES = (IndexRequest, LoadRequest, UnloadRequest)
-"""What the routes read by themselves, for OpenAPI."""
+"""The bodies that the routes read without FastAPI, for OpenAPI."""
 
 
 class Done(BaseModel):
-    """It is done."""
+    """The model is loaded or unloaded."""
 
 
 def router(models: ModelManager) -> APIRouter:
-    """The routes over the models folder."""
+    """The routes for the models folder."""
     routes = APIRouter(prefix="/v2/repository", tags=["open inference protocol"])
     refused = documented(MalformedError, InvalidError)
     refused_control = refused | documented(ForbiddenError, UnknownModelError)
 
     @routes.post("/index", summary="The models folder", responses=refused, openapi_extra=_body(IndexRequest))
     async def get_index(request: Request) -> list[IndexEntry]:
-        asked = await read_object(request, IndexRequest)
+        index_request = await read_object(request, IndexRequest)
         return [
             IndexEntry(name=name, version=version, state="READY" if ready else "UNAVAILABLE", reason=reason)
             for name, version, ready, reason in await models.index()
-            if ready or not asked.ready
+            if ready or not index_request.ready
         ]
 
     @routes.post(
@@ -90,7 +90,7 @@ def router(models: ModelManager) -> APIRouter:
 
     @routes.post(
         "/models/{name}/unload",
-        summary="Serve a model no more",
+        summary="Stop serving a model",
         responses=refused_control,
         openapi_extra=_body(UnloadRequest),
     )
@@ -103,6 +103,6 @@ def router(models: ModelManager) -> APIRouter:
 
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:
-    """The documentation of a body that is read whatever its media type."""
+    """The documentation of a body whose media type is ignored."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     return {"requestBody": {"content": {"application/json": {"schema": schema}}}}

@@ -1,4 +1,4 @@
-"""Every kind of bad input gets its status, and an answer that names the field, the limit and the value."""
+"""Each kind of bad input gets the right status, and an answer that names the field, the limit and the value."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ PNG, PIXELS = {"content-type": "image/png"}, {"content-type": "application/octet
 
 
 def with_level(level: Any) -> list[list[Any]]:
-    """The seven with one other grey level, in row 3 and column 5."""
+    """The seven with another grey level in row 3, column 5."""
     return [[level if (i, j) == (3, 5) else old for j, old in enumerate(row)] for i, row in enumerate(GRID)]
 
 
@@ -28,7 +28,7 @@ def raw_json(text: str) -> dict[str, Any]:
 
 
 CASES: dict[str, tuple[dict[str, Any], int, str, str]] = {
-    # what: (the request, the status, the field that is named, part of what is said)
+    # case: (the request, the status, the field in the error, a part of the message or of the value)
     "no JSON": (raw_json("{"), 400, "body", "JSON"),
     "empty body": (raw_json(""), 400, "body", "JSON"),
     "not UTF-8": (
@@ -51,7 +51,7 @@ CASES: dict[str, tuple[dict[str, Any], int, str, str]] = {
         "tolerance",
         "twice",
     ),
-    "more images than are looked at": (raw_json(f'{{"images": [{"0," * 100_000}0]}}'), 413, "images", "at most 50"),
+    "far too many images": (raw_json(f'{{"images": [{"0," * 100_000}0]}}'), 413, "images", "at most 50"),
     "no images": ({"json": {}}, 422, "images", "required"),
     "an empty list": ({"json": {"images": []}}, 422, "images", "at least 1"),
     "an unknown field": ({"json": {"images": [SEVEN], "tolerence": 1}}, 422, "tolerence", "is not a field"),
@@ -142,7 +142,7 @@ CASES: dict[str, tuple[dict[str, Any], int, str, str]] = {
 
 
 def checked(answer: httpx.Response) -> dict[str, Any]:
-    """The problem details of an answer, if it has their form and gives nothing away."""
+    """The problem details of an answer. We check their form, and that they reveal no internals."""
     problem = answer.json()
     assert answer.headers["content-type"] == "application/problem+json"
     assert set(problem) == {"title", "status", "detail", "errors"}
@@ -155,18 +155,18 @@ def checked(answer: httpx.Response) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_bad_input_is_named(client: httpx.Client, case: tuple[dict[str, Any], int, str, str]) -> None:
-    request, status, field, said = case
+def test_bad_input_is_refused_with_the_field(client: httpx.Client, case: tuple[dict[str, Any], int, str, str]) -> None:
+    request, status, field, text = case
     answer = client.post("/predict", **request)
     assert answer.status_code == status, answer.text
     problem = checked(answer)
     if field:
         error = problem["errors"][0]
         assert error["field"] == field
-        assert said in error["message"] or said in (error["value"] or "")
+        assert text in error["message"] or text in (error["value"] or "")
 
 
-def test_a_body_that_grows_too_large_is_refused_without_a_declared_length(client: httpx.Client) -> None:
+def test_a_body_without_a_declared_length_is_refused_when_it_exceeds_the_limit(client: httpx.Client) -> None:
     def chunks() -> Iterator[bytes]:
         for _ in range(100):
             yield bytes(10_000)
@@ -176,19 +176,19 @@ def test_a_body_that_grows_too_large_is_refused_without_a_declared_length(client
     assert checked(answer)["errors"][0]["field"] == "body"
 
 
-def test_at_most_ten_errors_are_told(client: httpx.Client) -> None:
+def test_an_answer_has_at_most_ten_errors(client: httpx.Client) -> None:
     answer = client.post("/predict", json={"images": [SEVEN], **dict.fromkeys(map(str, range(40)), 1)})
     assert answer.status_code == 422
     assert len(checked(answer)["errors"]) == 10
 
 
-def test_unknown_routes_and_verbs_have_problem_details_too(client: httpx.Client) -> None:
+def test_unknown_routes_and_methods_get_problem_details(client: httpx.Client) -> None:
     for answer, status in ((client.get("/nothing"), 404), (client.get("/predict"), 405)):
         assert answer.status_code == status
         checked(answer)
 
 
-def test_the_service_answers_as_before_after_all_that(client: httpx.Client) -> None:
+def test_the_service_still_answers_after_all_bad_input(client: httpx.Client) -> None:
     for request, *_ in CASES.values():
         client.post("/predict", **request)
     assert client.post("/predict", json={"images": [SEVEN]}).json()["predictions"][0]["digit"] == 7

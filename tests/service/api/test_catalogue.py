@@ -1,4 +1,4 @@
-"""`GET /models` tells what is served."""
+"""`GET /models` lists the models that are served."""
 
 import json
 
@@ -8,7 +8,7 @@ from models.artifact import Manifest
 from tests.serving import SHIPPED
 
 
-def test_the_models_are_listed(client: httpx.Client) -> None:
+def test_models_are_listed(client: httpx.Client) -> None:
     models = {model["name"]: model for model in client.get("/models").json()}
     model = models["odenet-mnist"]
     assert model["default"] is True
@@ -17,7 +17,7 @@ def test_the_models_are_listed(client: httpx.Client) -> None:
     assert {"euler", "midpoint", "rk4", "heun2", "bosh3", "dopri5", "tsit5"} == set(model["methods"])
 
 
-def test_a_model_shows_its_manifest_its_card_and_its_trade_off(client: httpx.Client) -> None:
+def test_a_model_has_its_manifest_card_and_profile(client: httpx.Client) -> None:
     details = client.get("/models/odenet-mnist").json()
     assert details["manifest"] == Manifest.model_validate_json((SHIPPED / "manifest.json").read_bytes()).model_dump(
         mode="json"
@@ -26,7 +26,7 @@ def test_a_model_shows_its_manifest_its_card_and_its_trade_off(client: httpx.Cli
     assert details["card"] == (SHIPPED / "README.md").read_text()
 
 
-def test_an_unknown_model_is_named(client: httpx.Client) -> None:
+def test_an_unknown_model_is_refused_with_its_name(client: httpx.Client) -> None:
     answer = client.get("/models/lenet")
     assert answer.status_code == 404
     assert answer.json()["errors"][0]["value"] == "lenet"

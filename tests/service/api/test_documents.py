@@ -1,4 +1,4 @@
-"""Health, OpenAPI, and the page that lets people try it."""
+"""Health, the OpenAPI document, and the page on which people can try it."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ def schema(client: httpx.Client) -> dict[str, Any]:
     return document
 
 
-def test_health(client: httpx.Client) -> None:
+def test_health_routes_answer(client: httpx.Client) -> None:
     assert client.get("/health/live").json() == {"status": "live"}
     assert client.get("/health/ready").json() == {
         "status": "ready",
@@ -22,7 +22,7 @@ def test_health(client: httpx.Client) -> None:
     }
 
 
-def test_every_example_works_when_it_is_tried(client: httpx.Client) -> None:
+def test_every_example_works(client: httpx.Client) -> None:
     content = schema(client)["paths"]["/predict"]["post"]["requestBody"]["content"]
     examples = content["application/json"]["examples"]
     assert len(examples) >= 3
@@ -31,12 +31,12 @@ def test_every_example_works_when_it_is_tried(client: httpx.Client) -> None:
         assert answer.json()["predictions"][0]["digit"] == 7, example["summary"]
 
 
-def test_every_media_type_that_is_offered_is_taken(client: httpx.Client) -> None:
+def test_every_documented_media_type_is_accepted(client: httpx.Client) -> None:
     for media_type in schema(client)["paths"]["/predict"]["post"]["requestBody"]["content"]:
         assert client.post("/predict", headers={"content-type": media_type}).status_code != 415
 
 
-def test_every_reference_of_the_document_leads_somewhere(client: httpx.Client) -> None:
+def test_every_reference_of_the_document_resolves(client: httpx.Client) -> None:
     document = schema(client)
     references = set(re.findall(r'"\$ref": ?"([^"]*)"', client.get("/openapi.json").text))
     known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
@@ -45,13 +45,13 @@ def test_every_reference_of_the_document_leads_somewhere(client: httpx.Client) -
     )
 
 
-def test_every_answer_that_can_be_is_documented(client: httpx.Client) -> None:
+def test_every_possible_status_is_documented(client: httpx.Client) -> None:
     answers = schema(client)["paths"]["/predict"]["post"]["responses"]
     assert set(answers) == {"200", "400", "404", "413", "415", "422", "429", "503", "504", "default"}
     assert "HTTPValidationError" not in schema(client)["components"]["schemas"]
 
 
-def test_answers_are_described_to_callers_and_not_to_whoever_raises_them(client: httpx.Client) -> None:
+def test_answers_are_described_for_callers(client: httpx.Client) -> None:
     document = schema(client)
     routes = [route for methods in document["paths"].values() for route in methods.values()]
     descriptions = [answer["description"] for route in routes for answer in route["responses"].values()]
@@ -59,7 +59,7 @@ def test_answers_are_described_to_callers_and_not_to_whoever_raises_them(client:
     assert not [each for each in descriptions if "\n" in each or "Args:" in each]
 
 
-def test_the_page_needs_nothing_from_elsewhere(client: httpx.Client) -> None:
+def test_the_page_loads_only_local_files(client: httpx.Client) -> None:
     page = client.get("/docs")
     assert page.status_code == 200
     sources = re.findall(r'(?:src|href)="([^"]+)"', page.text)

@@ -1,4 +1,4 @@
-"""The same pixels get the same answer, or the same refusal, in every body and protocol."""
+"""The same pixels get the same answer, or the same error, in every kind of body and in every protocol."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ import pytest
 from service.images.errors import NoDigitError
 from service.images.normalise import to_mnist
 from tests.digits import encoded, seven
-from tests.service.api.v2.asking import INFER, LENGTH, joined
+from tests.service.api.v2.infer_requests import INFER, LENGTH, joined
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Outcome = list[float] | str
@@ -32,7 +32,7 @@ PIXELS: dict[str, Pixels] = {
 
 
 def probabilities(answer: httpx.Response) -> Outcome:
-    """What `/predict` answers: the probabilities, or why it refuses."""
+    """The probabilities in an answer of `/predict`, or the message of its error."""
     if answer.status_code == 422:
         return str(answer.json()["errors"][0]["message"])
     values: list[float] = answer.json()["predictions"][0]["probabilities"]
@@ -40,7 +40,7 @@ def probabilities(answer: httpx.Response) -> Outcome:
 
 
 def outputs(answer: httpx.Response) -> Outcome:
-    """What the Open Inference Protocol answers: the probabilities, or why it refuses."""
+    """The probabilities in an answer of the Open Inference Protocol, or its error."""
     if answer.status_code == 422:
         return str(answer.json()["error"])
     values: list[float] = next(
@@ -49,8 +49,8 @@ def outputs(answer: httpx.Response) -> Outcome:
     return values
 
 
-def infer(client: httpx.Client, told: dict[str, Any], binary: bytes = b"") -> Outcome:
-    tensor = {"name": "image", **told, **({"parameters": {"binary_data_size": len(binary)}} if binary else {})}
+def infer(client: httpx.Client, fields: dict[str, Any], binary: bytes = b"") -> Outcome:
+    tensor = {"name": "image", **fields, **({"parameters": {"binary_data_size": len(binary)}} if binary else {})}
     head = json.dumps({"inputs": [tensor], "outputs": [{"name": "probabilities"}]}).encode()
     return outputs(client.post(INFER, content=head + binary, headers={LENGTH: str(len(head))}))
 
@@ -118,13 +118,17 @@ def test_the_same_pixels_get_the_same_answer_in_every_body(client: httpx.Client,
 
 
 @pytest.mark.parametrize("name", ["black on white", "off centre", "faint, on grey", "small"])
-def test_a_seven_in_another_form_is_a_seven_in_a_batch_too(client: httpx.Client, name: str) -> None:
+def test_a_seven_in_another_form_is_recognised_in_a_list_with_one_in_mnists_form(
+    client: httpx.Client, name: str
+) -> None:
     answer = client.post("/predict", json={"images": [SEVEN.tolist(), PIXELS[name].tolist()]})
     assert [prediction["digit"] for prediction in answer.json()["predictions"]] == [7, 7]
 
 
 @pytest.mark.parametrize(("name", "levels"), [("0 and 1", "0 to 1"), ("all 0", "0 to 0"), ("all 255", "255 to 255")])
-def test_a_wrong_scale_is_refused_with_the_levels_and_the_row(client: httpx.Client, name: str, levels: str) -> None:
+def test_a_wrong_scale_of_grey_levels_is_refused_with_the_levels_and_the_row(
+    client: httpx.Client, name: str, levels: str
+) -> None:
     body = SEVEN.tobytes() + PIXELS[name].tobytes()
     answer = client.post("/predict", content=body, headers={"content-type": "application/octet-stream"})
     assert answer.status_code == 422
@@ -133,13 +137,13 @@ def test_a_wrong_scale_is_refused_with_the_levels_and_the_row(client: httpx.Clie
     assert f"its levels go from {levels}, of 0 to 255" in error["message"]
 
 
-def test_the_trace_shows_what_the_network_saw(client: httpx.Client) -> None:
+def test_a_trace_has_the_image_that_the_network_saw(client: httpx.Client) -> None:
     pixels = PIXELS["off centre"]
     answer = client.post("/predict", json={"images": [pixels.tolist()], "trace": True})
     assert np.array_equal(answer.json()["predictions"][0]["image"], to_mnist(pixels))
 
 
-def test_the_pixels_of_these_tests_are_of_both_kinds() -> None:
+def test_these_tests_have_pixels_that_are_accepted_and_pixels_that_are_refused() -> None:
     def refused(pixels: Pixels) -> bool:
         try:
             to_mnist(pixels)

@@ -1,4 +1,4 @@
-"""How many images a body seems to hold, before it is read."""
+"""How many images a body holds, judged by its headers."""
 
 import pytest
 from fastapi import Request
@@ -7,20 +7,20 @@ from service.api.body import JSON, MULTIPART, PIXELS, expected_images
 
 
 def expected(**headers: str) -> int:
-    told = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return expected_images(Request({"type": "http", "headers": told}), most=8)
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return expected_images(Request({"type": "http", "headers": raw}), max_images=8)
 
 
 @pytest.mark.parametrize("images", [1, 2, 8])
-def test_the_length_of_raw_pixels_tells(images: int) -> None:
+def test_the_length_of_raw_pixels_gives_the_number_of_images(images: int) -> None:
     assert expected(content_type=PIXELS, content_length=str(784 * images)) == images
 
 
 @pytest.mark.parametrize("content_type", [JSON, "image/png", MULTIPART])
-def test_that_of_others_does_not(content_type: str) -> None:
+def test_any_other_body_counts_as_one_image(content_type: str) -> None:
     assert expected(content_type=content_type, content_length=str(784 * 4)) == 1
 
 
 @pytest.mark.parametrize("content_length", ["", "many", "-1", "0", "785", str(784 * 9), "9" * 5000, "²"])
-def test_a_length_that_is_none_or_too_large_is_not_gone_by(content_length: str) -> None:
+def test_a_length_that_is_invalid_or_too_large_counts_as_one_image(content_length: str) -> None:
     assert expected(content_type=PIXELS, content_length=content_length) == 1

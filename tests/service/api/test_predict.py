@@ -27,12 +27,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "black on white": {"content": encoded(255 - seven()), "headers": {"content-type": "image/png"}},
     "bytes": {"content": seven().tobytes(), "headers": {"content-type": "application/octet-stream"}},
     "form": {"files": {"picture": ("seven.png", encoded(seven()), "image/png")}},
-    "PNG that is called bytes": {
+    "PNG with the media type of bytes": {
         "content": encoded(seven()),
         "headers": {"content-type": "application/octet-stream"},
     },
     "base64 in lines": {"json": {"images": [f"{SEVEN_BASE64[:76]}\n{SEVEN_BASE64[76:]}\n"]}},
-    "form with a file of no type": {
+    "form with a file without a media type": {
         "content": b"--b\r\nContent-Disposition: form-data; name=f; filename=seven\r\n\r\n"
         + encoded(seven())
         + b"\r\n--b--\r\n",
@@ -43,7 +43,7 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 def only(answer: httpx.Response) -> dict[str, Any]:
-    """The one prediction of an answer that should have one."""
+    """The only prediction of an answer."""
     assert answer.status_code == 200, answer.text
     (prediction,) = answer.json()["predictions"]
     assert isinstance(prediction, dict)
@@ -51,25 +51,27 @@ def only(answer: httpx.Response) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
-def test_every_form_of_the_same_digit_gets_the_same_answer(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_every_kind_of_body_with_the_same_digit_gets_the_same_answer(
+    client: httpx.Client, body: dict[str, Any]
+) -> None:
     prediction = only(client.post("/predict", **body))
     assert prediction["digit"] == 7
     assert prediction == only(client.post("/predict", **BODIES["bytes"]))
 
 
-def test_a_jpeg_is_read(client: httpx.Client) -> None:
+def test_a_jpeg_is_decoded(client: httpx.Client) -> None:
     headers = {"content-type": "image/jpeg"}
     assert only(client.post("/predict", content=encoded(seven(), "JPEG", quality=95), headers=headers))["digit"] == 7
 
 
-def test_a_picture_of_another_size_is_brought_to_the_form_of_mnist(client: httpx.Client) -> None:
+def test_a_picture_of_another_size_is_converted_to_mnists_form(client: httpx.Client) -> None:
     page = np.full((400, 300), 230, np.uint8)
     page[50:330, 10:290] -= np.kron(seven(), np.ones((10, 10), np.uint8)) // 2
     headers = {"content-type": "image/png"}
     assert only(client.post("/predict", content=encoded(page), headers=headers))["digit"] == 7
 
 
-def test_a_blank_picture_is_told_as_such_and_where_it_is(client: httpx.Client) -> None:
+def test_a_blank_picture_is_refused_with_its_field(client: httpx.Client) -> None:
     blank = base64.b64encode(encoded(np.full((300, 200), 240, np.uint8))).decode()
     answer = client.post("/predict", json={"images": [SEVEN_BASE64, blank]})
     assert answer.status_code == 422
@@ -78,8 +80,8 @@ def test_a_blank_picture_is_told_as_such_and_where_it_is(client: httpx.Client) -
     assert "shows no ink" in error["message"]
 
 
-def test_the_probabilities_are_those_of_the_models_temperature(client: httpx.Client) -> None:
-    """By way of the portable graph, which gives logits as they are."""
+def test_the_probabilities_use_the_temperature_of_the_model(client: httpx.Client) -> None:
+    """We compare with the portable graph, which returns the logits."""
     manifest = client.get("/models/odenet-mnist").json()["manifest"]
     solver = manifest["default_solver"]
     session = ort.InferenceSession(SHIPPED / "solve.onnx", providers=["CPUExecutionProvider"])
@@ -90,7 +92,7 @@ def test_the_probabilities_are_those_of_the_models_temperature(client: httpx.Cli
     assert prediction["probabilities"] == pytest.approx((scaled / scaled.sum()).tolist(), abs=1e-5)
 
 
-def test_the_answer_says_what_it_is_and_what_it_cost(client: httpx.Client) -> None:
+def test_the_answer_has_the_model_the_solve_and_the_timing(client: httpx.Client) -> None:
     answer = client.post("/predict", json={"images": [SEVEN_BASE64], "method": "dopri5", "rtol": 1e-3, "atol": 1e-4})
     body = answer.json()
     assert answer.headers["content-type"] == "application/json"
@@ -110,13 +112,13 @@ def test_the_answer_says_what_it_is_and_what_it_cost(client: httpx.Client) -> No
     assert list(timing) == ["decode", "queue", "stem", "solve", "head", "total"]
     assert min(timing.values()) >= 0
     assert min(timing["decode"], timing["stem"], timing["solve"], timing["head"]) > 0
-    assert timing.pop("total") > sum(timing.values()), "the phases come after each other"
+    assert timing.pop("total") > sum(timing.values()), "the phases follow one another"
     header = dict(entry.split(";dur=") for entry in answer.headers["server-timing"].split(", "))
     assert {phase: float(header[phase]) for phase in timing} == pytest.approx(timing, abs=1e-3)
 
 
 @pytest.mark.parametrize("method", ADAPTIVE)
-def test_a_tighter_tolerance_costs_more_and_errs_less(client: httpx.Client, method: str) -> None:
+def test_a_tighter_tolerance_costs_more_evaluations_and_has_a_smaller_error(client: httpx.Client, method: str) -> None:
     solvers = [
         only(client.post("/predict", json={"images": [SEVEN_BASE64], "tolerance": tolerance, "method": method}))[
             "solver"
@@ -124,11 +126,11 @@ def test_a_tighter_tolerance_costs_more_and_errs_less(client: httpx.Client, meth
         for tolerance in (1e-1, 1e-3, 1e-5)
     ]
     nfe, estimates = ([solver[key] for solver in solvers] for key in ("nfe", "error_estimate"))
-    assert nfe == sorted(set(nfe)), "rises"
+    assert nfe == sorted(set(nfe)), "the evaluations rise"
     assert estimates == sorted(estimates, reverse=True)
 
 
-def test_the_default_method_too_spends_more_at_a_tighter_tolerance(client: httpx.Client) -> None:
+def test_a_tighter_tolerance_costs_more_evaluations_with_the_default_method_too(client: httpx.Client) -> None:
     nfe = [
         only(client.post("/predict", json={"images": [SEVEN_BASE64], "tolerance": tolerance}))["solver"]["nfe"]
         for tolerance in (1e-1, 1e-3, 1e-5)
@@ -137,36 +139,36 @@ def test_the_default_method_too_spends_more_at_a_tighter_tolerance(client: httpx
 
 
 @pytest.mark.parametrize("method", FIXED)
-def test_a_fixed_step_method_takes_its_steps(client: httpx.Client, method: str) -> None:
+def test_a_fixed_step_method_takes_the_requested_steps(client: httpx.Client, method: str) -> None:
     solver = only(client.post("/predict", json={"images": [SEVEN_BASE64], "method": method, "steps": 5}))["solver"]
     assert (solver["steps"], solver["nfe"], solver["rejected"]) == (5, 5 * METHODS[method].stages, 0)
     assert solver["rtol"] is solver["atol"] is solver["error_estimate"] is None
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_any_method_may_be_named_alone(client: httpx.Client, method: str) -> None:
+def test_a_request_may_name_only_a_method(client: httpx.Client, method: str) -> None:
     answer = client.post("/predict", params={"method": method}, **BODIES["bytes"])
     assert only(answer)["solver"]["method"] == method
 
 
-def test_solver_fields_may_stand_in_the_query_of_any_body(client: httpx.Client) -> None:
+def test_the_query_may_hold_solver_fields_with_any_body(client: httpx.Client) -> None:
     for body in BODIES.values():
         solver = only(client.post("/predict", params={"method": "tsit5", "tolerance": "1e-4"}, **body))["solver"]
         assert (solver["method"], solver["rtol"], solver["atol"]) == ("tsit5", 1e-4, 1e-4)
 
 
-def test_rtol_and_atol_may_be_given_apart(client: httpx.Client) -> None:
+def test_rtol_and_atol_may_differ(client: httpx.Client) -> None:
     solver = only(client.post("/predict", json={"images": [SEVEN_BASE64], "rtol": 1e-4, "atol": 1e-2}))["solver"]
     assert (solver["rtol"], solver["atol"]) == (1e-4, 1e-2)
 
 
 @pytest.mark.parametrize("field", ["rtol", "atol"])
-def test_one_of_rtol_and_atol_sets_both(client: httpx.Client, field: str) -> None:
+def test_rtol_alone_or_atol_alone_sets_both(client: httpx.Client, field: str) -> None:
     solver = only(client.post("/predict", json={"images": [SEVEN_BASE64], field: 1e-4}))["solver"]
     assert (solver["rtol"], solver["atol"]) == (1e-4, 1e-4)
 
 
-def test_many_images_are_answered_in_their_order_and_as_they_are_alone(client: httpx.Client) -> None:
+def test_many_images_are_answered_in_order_and_each_as_if_alone(client: httpx.Client) -> None:
     images = load_test_set()[0][:40]
     settings: dict[str, Any] = {"method": "dopri5", "tolerance": 1e-3}
     together = client.post("/predict", json={"images": images.tolist(), **settings}).json()["predictions"]
@@ -189,7 +191,7 @@ def test_files_and_bytes_hold_any_number_of_images(client: httpx.Client) -> None
         assert [prediction["digit"] for prediction in answer.json()["predictions"]] == expected
 
 
-def test_callers_at_the_same_time_get_each_their_own_answer(client: httpx.Client) -> None:
+def test_simultaneous_callers_each_get_their_own_answer(client: httpx.Client) -> None:
     images = load_test_set()[0][:32]
 
     def ask(image: Any) -> Any:

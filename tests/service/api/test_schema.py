@@ -1,6 +1,6 @@
-"""Whatever the OpenAPI document allows, and much that it does not, gets an answer that the document has.
+"""Every request, whether the OpenAPI document allows it or not, gets an answer that the document describes.
 
-The requests, and the checks of their answers, are Schemathesis's.
+Schemathesis makes the requests and checks the answers.
 """
 
 from collections.abc import Iterator
@@ -20,21 +20,21 @@ CONFIG: dict[str, Any] = {
     "seed": 1806,
     "request-timeout": 60,
     "continue-on-failure": True,
-    "phases": {"stateful": {"enabled": False}},  # no answer leads to another request
+    "phases": {"stateful": {"enabled": False}},  # no answer links to another request
     "checks": {
-        # Not all that is refused can be said in a schema: that a text is a picture, that lengths add up.
+        # A schema cannot express all our checks: that a text is a picture, or that lengths add up.
         "positive_data_acceptance": {"enabled": False},
-        # It knows no 5xx that is right, and one is: where a deadline that was asked has passed.  `Exchange.failed`.
+        # Schemathesis accepts no 5xx, but one is right: a requested deadline has passed. See `Exchange.failed`.
         "not_a_server_error": {"enabled": False},
     },
 }
 SERVED = {"path.name": "odenet-mnist", "path.version": SHIPPED.name}
 SPARE = {"path.name": "mlp"}
-"""A model that no other operation needs while this is loaded and unloaded."""
+"""A model that no other operation needs while the tests load and unload it."""
 
 
 class Exchange(NamedTuple):
-    """A request and its answer; no status where there was none."""
+    """A request and its answer; the status is None if there was no answer."""
 
     operation: str
     request: str
@@ -43,13 +43,13 @@ class Exchange(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Whether there was no answer, or the service could not give one that it was not asked to hurry for."""
+        """Whether there was no answer, or a 5xx answer for another reason than a requested deadline."""
         late = self.status == 504 and "deadline_ms" in self.text
         return self.status is None or (self.status >= 500 and not late)
 
 
 class Report(NamedTuple):
-    """What was asked, and what was found to be wrong."""
+    """The requests with their answers, and the failed checks."""
 
     exchanges: list[Exchange]
     failures: list[str]
@@ -64,16 +64,16 @@ def examined(
     *,
     coverage: bool = True,
 ) -> Report:
-    """Ask for all operations at some paths.
+    """Send requests to all operations whose path matches a pattern.
 
     Args:
-        service: answers.
-        paths: a pattern of the paths.
+        service: the service that answers.
+        paths: the pattern of the paths.
         parameters: the values of path parameters.
         examples: the number of random examples of each operation.
         key: the API key to send.
-        coverage: whether to ask every boundary value of the schema, too. They do not depend on keys or names: one
-            sweep with them is enough for each operation.
+        coverage: whether to send every boundary value of the schema too. These values do not depend on keys or names,
+            so one sweep is enough for each operation.
     """
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
     auth = {} if key is None else {"openapi": {"key": {"bearer": key}}}
@@ -92,8 +92,8 @@ def examined(
         label, recorder = event.recorder.label, event.recorder
         for exchange in recorder.interactions.values():
             request, answer = exchange.request, exchange.response
-            told = (None, "") if answer is None else (answer.status_code, answer.text)
-            report.exchanges.append(Exchange(label, f"{request.method} {request.uri}", *told))
+            status, text = (None, "") if answer is None else (answer.status_code, answer.text)
+            report.exchanges.append(Exchange(label, f"{request.method} {request.uri}", status, text))
         failed = (check for checks in recorder.checks.values() for check in checks if check.status == Status.FAILURE)
         for check in failed:
             assert check.failure_info is not None
@@ -104,7 +104,7 @@ def examined(
 
 
 def checked(service: Running, report: Report, key: str | None = None) -> None:
-    """See that all was answered, and as the document has it."""
+    """Check that all requests were answered as the document describes."""
     with service.client() as client:
         paths = client.get("/openapi.json", headers={"authorization": f"Bearer {key}"}).json()["paths"]
     assert report.failures == []
@@ -116,8 +116,8 @@ def checked(service: Running, report: Report, key: str | None = None) -> None:
         for status in operation["responses"]
         if status != "default"
     }
-    told = {(each.operation, each.status) for each in report.exchanges if each.status != 405}
-    assert told <= documented
+    observed = {(each.operation, each.status) for each in report.exchanges if each.status != 405}
+    assert observed <= documented
 
 
 @pytest.fixture(scope="module")
@@ -145,15 +145,15 @@ def test_models_are_loaded_and_unloaded_as_documented(controlled: Running) -> No
     assert {200, 400, 422} <= {each.status for each in report.exchanges if each.operation.endswith("/load")}
 
 
-def test_with_keys_set_every_operation_answers_as_documented(tmp_path: Path) -> None:
-    """By a key that may do all, and by one that may not do all, nor anything often; Schemathesis tries others."""
+def test_every_operation_answers_as_documented_with_api_keys(tmp_path: Path) -> None:
+    """One key has all scopes. The other key lacks a scope and has a low rate. Schemathesis also tries wrong keys."""
     limited = make_key("limited", frozenset(Scope) - {Scope.admin}, 10)
     everything = make_key("everything", frozenset(Scope))
     (tmp_path / "keys.toml").write_text(everything[1] + limited[1])
     with running("--api-key-file", str(tmp_path / "keys.toml")) as service:
-        told = set[int | None]()
+        statuses = set[int | None]()
         for key, paths in ((everything[0], ""), (limited[0], "^/(predict|models|v2/repository)")):
             report = examined(service, paths, SERVED, 2, key, coverage=False)
             checked(service, report, everything[0])
-            told |= {each.status for each in report.exchanges}
-    assert {200, 401, 403, 429} <= told
+            statuses |= {each.status for each in report.exchanges}
+    assert {200, 401, 403, 429} <= statuses

@@ -1,4 +1,4 @@
-"""`trace` of `POST /predict`: what the network saw and what its solve went through."""
+"""The field `trace` of `POST /predict`: the image that the network saw, and the steps of its solve."""
 
 import math
 from typing import Any
@@ -24,7 +24,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def ask(client: httpx.Client, digits: int = 1, **fields: Any) -> Any:
+def predict(client: httpx.Client, digits: int = 1, **fields: Any) -> Any:
     answer = client.post("/predict", json={"images": DIGITS[:digits].tolist(), **fields})
     assert answer.status_code == 200, answer.text
     PredictAnswer.model_validate_json(answer.content, strict=True)
@@ -39,19 +39,19 @@ def traced(request: pytest.FixtureRequest) -> Any:
 
 @pytest.mark.parametrize("fields", SETTINGS.values(), ids=SETTINGS.keys())
 @pytest.mark.parametrize("digits", [1, MOST_TRACED])
-def test_the_answer_is_the_same_to_the_last_bit(traced: httpx.Client, fields: dict[str, Any], digits: int) -> None:
-    plain = ask(traced, digits, **fields)
-    for prediction, expected in zip(ask(traced, digits, trace=True, **fields), plain, strict=True):
+def test_predictions_with_and_without_a_trace_are_bitwise_equal(
+    traced: httpx.Client, fields: dict[str, Any], digits: int
+) -> None:
+    plain = predict(traced, digits, **fields)
+    for prediction, expected in zip(predict(traced, digits, trace=True, **fields), plain, strict=True):
         assert set(prediction) - set(expected) == {"image", "trace"}
         assert {name: prediction[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize("fields", SETTINGS.values(), ids=SETTINGS.keys())
-def test_it_tells_every_attempt_and_what_would_be_answered_along_the_depth(
-    client: httpx.Client, fields: dict[str, Any]
-) -> None:
+def test_a_trace_has_every_attempt_and_the_logits_along_the_depth(client: httpx.Client, fields: dict[str, Any]) -> None:
     temperature = client.get("/models/odenet-mnist").json()["manifest"]["temperature"]
-    for prediction in ask(client, 5, trace=True, **fields):
+    for prediction in predict(client, 5, trace=True, **fields):
         solver, attempts, depth = prediction["solver"], prediction["trace"]["attempts"], prediction["trace"]["depth"]
         assert len(attempts) == solver["steps"]
         assert sum(not attempt["accepted"] for attempt in attempts) == solver["rejected"]
@@ -66,14 +66,14 @@ def test_it_tells_every_attempt_and_what_would_be_answered_along_the_depth(
             assert math.fsum(errors) == pytest.approx(solver["error_estimate"], rel=1e-5)
 
 
-def test_it_may_be_asked_for_in_the_query(client: httpx.Client) -> None:
+def test_the_query_may_request_a_trace(client: httpx.Client) -> None:
     answer = client.post("/predict?trace=true&tolerance=0.01", content=seven().tobytes(), headers=PIXELS)
     (prediction,) = answer.json()["predictions"]
     assert prediction["image"] == seven().tolist()
     assert len(prediction["trace"]["attempts"]) == prediction["solver"]["steps"]
 
 
-def test_the_image_is_what_the_network_sees_of_a_picture(client: httpx.Client) -> None:
+def test_the_image_of_a_trace_is_the_picture_in_mnists_form(client: httpx.Client) -> None:
     page = np.full((400, 300), 230, np.uint8)
     page[50:330, 10:290] -= np.kron(seven(), np.ones((10, 10), np.uint8)) // 2
     headers = {"content-type": "image/png"}
@@ -85,19 +85,19 @@ def test_the_image_is_what_the_network_sees_of_a_picture(client: httpx.Client) -
     assert seen[0]["probabilities"] == prediction["probabilities"]
 
 
-def test_a_model_without_an_ode_has_seen_an_image_and_solved_nothing(client: httpx.Client) -> None:
-    (prediction,) = ask(client, trace=True, model="mlp")
+def test_a_model_without_an_ode_returns_the_image_and_no_trace(client: httpx.Client) -> None:
+    (prediction,) = predict(client, trace=True, model="mlp")
     assert prediction["image"] == DIGITS[0].tolist()
     assert (prediction["trace"], prediction["solver"]) == (None, None)
 
 
-def test_all_of_a_long_solve_is_told(client: httpx.Client) -> None:
-    (prediction,) = ask(client, trace=True, method="heun2", tolerance=1e-6)
+def test_a_trace_has_all_attempts_of_a_long_solve(client: httpx.Client) -> None:
+    (prediction,) = predict(client, trace=True, method="heun2", tolerance=1e-6)
     assert len(prediction["trace"]["attempts"]) == prediction["solver"]["steps"] > 200
 
 
 @pytest.mark.parametrize("query", ["", "?trace=true"])
-def test_of_too_many_images_it_is_refused_with_field_limit_and_value(client: httpx.Client, query: str) -> None:
+def test_a_trace_of_too_many_images_is_refused_with_field_limit_and_value(client: httpx.Client, query: str) -> None:
     body: dict[str, Any] = {"images": DIGITS[: MOST_TRACED + 1].tolist()}
     answer = client.post(f"/predict{query}", json=body if query else body | {"trace": True})
     assert answer.status_code == 422
@@ -107,15 +107,15 @@ def test_of_too_many_images_it_is_refused_with_field_limit_and_value(client: htt
 
 
 @pytest.mark.parametrize("value", ["perhaps", "2", ""])
-def test_it_is_yes_or_no(client: httpx.Client, value: str) -> None:
+def test_a_value_that_is_not_a_boolean_is_refused(client: httpx.Client, value: str) -> None:
     answer = client.post(f"/predict?trace={value}", content=seven().tobytes(), headers=PIXELS)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "trace"
 
 
-def test_what_is_not_asked_is_not_told(client: httpx.Client) -> None:
+def test_an_answer_has_no_trace_unless_it_is_requested(client: httpx.Client) -> None:
     for fields in ({}, {"trace": False}):
-        (prediction,) = ask(client, **fields)
+        (prediction,) = predict(client, **fields)
         assert set(prediction) == {"digit", "probabilities", "solver"}
     schema = client.get("/openapi.json").json()["components"]["schemas"]
     assert {"trace", "image"}.isdisjoint(schema["Prediction"]["required"])

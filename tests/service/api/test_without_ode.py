@@ -1,4 +1,4 @@
-"""Models without an ODE are served like any other, but for the solver fields."""
+"""Models without an ODE are served like other models, but they accept no solver fields."""
 
 import httpx
 import pytest
@@ -11,7 +11,7 @@ without_ode = pytest.mark.parametrize("name", ["mlp", "resnet"])
 
 
 @without_ode
-def test_digits_are_read(client: httpx.Client, name: str) -> None:
+def test_a_model_without_an_ode_classifies_digits(client: httpx.Client, name: str) -> None:
     images, labels = load_test_set()
     answer = client.post(f"/predict?model={name}", content=images[:50].tobytes(), headers=PIXELS).json()
     assert answer["model"] == name
@@ -22,7 +22,7 @@ def test_digits_are_read(client: httpx.Client, name: str) -> None:
 
 @without_ode
 @pytest.mark.parametrize("field", ["method=dopri5", "tolerance=0.1", "rtol=0.1", "atol=0.1", "steps=2"])
-def test_a_solver_field_is_refused_by_name(client: httpx.Client, name: str, field: str) -> None:
+def test_a_solver_field_is_refused_with_its_name(client: httpx.Client, name: str, field: str) -> None:
     images, _ = load_test_set()
     answer = client.post(f"/predict?model={name}&{field}", content=images[0].tobytes(), headers=PIXELS)
     assert answer.status_code == 422
@@ -32,7 +32,7 @@ def test_a_solver_field_is_refused_by_name(client: httpx.Client, name: str, fiel
 
 
 @without_ode
-def test_the_catalogue_says_that_there_is_nothing_to_be_set(client: httpx.Client, name: str) -> None:
+def test_the_catalogue_shows_no_methods_and_no_default_solver(client: httpx.Client, name: str) -> None:
     details = client.get(f"/models/{name}").json()
     assert details["profile"] is None
     assert details["manifest"]["methods"] == []

@@ -1,4 +1,4 @@
-"""The body of a request for inference, inflated and parted."""
+"""The body of a request for inference is decompressed, split and parsed."""
 
 import gzip
 import json
@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.api.v2.body import MOST_PARAMETERS, InferRequest, Told, inflated, parted, read_json
+from service.api.v2.body import MOST_PARAMETERS, InferBody, InferRequest, decompress, parse_body, read_json
 from service.api.v2.repository import LoadRequest
 from service.errors import InvalidError, MalformedError, RequestError, TooLargeError, UnsupportedMediaTypeError
-from tests.service.api.v2.asking import ENCODINGS, outcome
+from tests.service.api.v2.infer_requests import ENCODINGS, outcome
 
 MOST = 20_000
 TENSOR = {"name": "image", "shape": [1, 28, 28], "datatype": "UINT8"}
@@ -24,16 +24,16 @@ CODERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate":
 
 def refused(content: bytes, encoding: str = "", header_length: str | None = None) -> RequestError:
     with pytest.raises(RequestError) as caught:
-        parted(content, encoding, header_length, MOST)
+        parse_body(content, encoding, header_length, MOST)
     return caught.value
 
 
-def with_id(told: str) -> bytes:
-    """A request whose id is this JSON."""
-    return b'{"id": %s, %s' % (told.encode(), HEAD[1:])
+def with_id(json_id: str) -> bytes:
+    """A request whose id is the given JSON."""
+    return b'{"id": %s, %s' % (json_id.encode(), HEAD[1:])
 
 
-# Parting.
+# Splitting.
 
 
 @settings(deadline=None)
@@ -42,60 +42,62 @@ def with_id(told: str) -> bytes:
     encoding=st.sampled_from(sorted(ENCODINGS)),
     request_id=st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=50),
 )
-def test_what_is_put_together_is_parted_alike(binary: bytes, encoding: str, request_id: str | None) -> None:
+def test_a_body_is_split_into_its_json_and_its_binary_data(
+    binary: bytes, encoding: str, request_id: str | None
+) -> None:
     head = json.dumps({"inputs": [TENSOR], "id": request_id}).encode()
     coding, coded = ENCODINGS[encoding]
-    told = parted(coded(head + binary), coding, str(len(head)), MOST)
-    assert told.request is not None
-    assert told.request.id == request_id
-    assert bytes(told.binary) == binary
-    assert parted(coded(head), coding, None, MOST) == Told(told.request, memoryview(b""))
+    body = parse_body(coded(head + binary), coding, str(len(head)), MOST)
+    assert body.request is not None
+    assert body.request.id == request_id
+    assert bytes(body.binary) == binary
+    assert parse_body(coded(head), coding, None, MOST) == InferBody(body.request, memoryview(b""))
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_a_head_of_no_length_leaves_nothing_but_binary_data(encoding: str) -> None:
+def test_with_a_json_length_of_0_the_body_is_only_binary_data(encoding: str) -> None:
     coding, coded = ENCODINGS[encoding]
-    told = parted(coded(b"784 grey levels"), coding, "0", MOST)
-    assert (told.request, bytes(told.binary)) == (None, b"784 grey levels")
+    body = parse_body(coded(b"784 grey levels"), coding, "0", MOST)
+    assert (body.request, bytes(body.binary)) == (None, b"784 grey levels")
 
 
 @pytest.mark.parametrize(
     "length",
     ["", " ", "-1", "+5", "1.0", "0x5", "1e2", "5, 5", "many", "٣", "²", "9" * 18, "9" * 5_000, str(len(HEAD) + 1)],
 )
-def test_a_length_that_is_none_within_the_body_is_refused(length: str) -> None:
-    wrong = refused(HEAD, header_length=length)
-    assert isinstance(wrong, MalformedError)
-    assert wrong.errors[0].field == "inference-header-content-length"
-    assert wrong.errors[0].value is not None
-    assert len(wrong.errors[0].value) < 100
+def test_a_header_that_is_not_a_length_within_the_body_is_refused(length: str) -> None:
+    error = refused(HEAD, header_length=length)
+    assert isinstance(error, MalformedError)
+    assert error.errors[0].field == "inference-header-content-length"
+    assert error.errors[0].value is not None
+    assert len(error.errors[0].value) < 100
 
 
 @given(length=st.integers(1, len(HEAD) - 1))
-def test_a_length_that_is_too_short_leaves_no_json(length: int) -> None:
-    wrong = refused(HEAD, header_length=str(length))
-    assert isinstance(wrong, MalformedError)
-    assert "JSON" in str(wrong)
+def test_a_json_length_that_is_too_short_is_refused(length: int) -> None:
+    error = refused(HEAD, header_length=str(length))
+    assert isinstance(error, MalformedError)
+    assert "JSON" in str(error)
 
 
 @settings(deadline=None)
 @given(
     content=st.binary(max_size=500)
     | st.tuples(st.sampled_from(list(CODERS.values())), st.binary(max_size=200), st.binary(max_size=9)).map(
-        lambda told: told[0](told[1]) + told[2]
+        lambda parts: parts[0](parts[1]) + parts[2]
     ),
     encoding=st.sampled_from(["", "gzip", "deflate", "identity", "br", "gzip, deflate"]) | st.text(max_size=9),
     header_length=st.none() | st.integers(-5, 600).map(str) | st.text(max_size=5),
 )
-def test_any_bytes_are_parted_or_refused(content: bytes, encoding: str, header_length: str | None) -> None:
-    told = outcome(lambda: parted(content, encoding, header_length, MOST))
-    if isinstance(told, Told):
-        assert told.request is not None or header_length is not None
+def test_any_bytes_are_parsed_or_refused(content: bytes, encoding: str, header_length: str | None) -> None:
+    body = outcome(lambda: parse_body(content, encoding, header_length, MOST))
+    if isinstance(body, InferBody):
+        assert body.request is not None or header_length is not None
     else:
-        assert type(told) in {MalformedError, InvalidError, UnsupportedMediaTypeError}
+        assert type(body) in {MalformedError, InvalidError, UnsupportedMediaTypeError}
 
 
-# Inflating.
+# Decompression.
 
 
 @pytest.mark.parametrize("encoding", CODERS)
@@ -108,23 +110,23 @@ def test_a_stream_that_ends_too_early_is_refused(encoding: str, end: float) -> N
 
 @pytest.mark.parametrize("encoding", CODERS)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_a_stream_that_is_damaged_is_refused_or_read_as_it_was(encoding: str, place: float, bit: int) -> None:
-    """Some bits of gzip's header, as that of its time, say nothing of the content."""
+def test_a_damaged_stream_is_refused_or_has_its_original_content(encoding: str, place: float, bit: int) -> None:
+    """Some bits of gzip's header, such as those of its time, do not affect the content."""
     content = bytearray(CODERS[encoding](HEAD))
     content[int(place * len(content))] ^= 1 << bit
-    told = outcome(lambda: inflated(bytes(content), encoding, MOST))
-    assert told == HEAD or isinstance(told, MalformedError)
+    result = outcome(lambda: decompress(bytes(content), encoding, MOST))
+    assert result == HEAD or isinstance(result, MalformedError)
 
 
 @pytest.mark.parametrize("encoding", CODERS)
-def test_what_follows_a_stream_is_refused(encoding: str) -> None:
+def test_bytes_after_the_end_of_a_stream_are_refused(encoding: str) -> None:
     for rest in (b"x", b"{}", HEAD, CODERS[encoding](b"")[:-1]):
-        wrong = refused(CODERS[encoding](HEAD) + rest, encoding)
-        assert isinstance(wrong, MalformedError)
-        assert "cannot be inflated" in str(wrong)
+        error = refused(CODERS[encoding](HEAD) + rest, encoding)
+        assert isinstance(error, MalformedError)
+        assert "cannot be decompressed" in str(error)
 
 
-def test_a_body_of_another_coding_than_it_says_is_refused() -> None:
+def test_a_body_with_the_wrong_content_encoding_is_refused() -> None:
     raw = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     bodies = {
         "gzip": [HEAD, zlib.compress(HEAD), gzip.compress(HEAD)[:5]],
@@ -135,23 +137,23 @@ def test_a_body_of_another_coding_than_it_says_is_refused() -> None:
             assert isinstance(refused(content, encoding), MalformedError)
 
 
-def test_a_body_that_is_compressed_twice_is_inflated_once() -> None:
+def test_a_body_that_is_compressed_twice_is_decompressed_once() -> None:
     assert isinstance(refused(gzip.compress(gzip.compress(HEAD)), "gzip"), MalformedError)
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, deflate", "gzip, gzip", "x" * 5_000])
-def test_another_coding_is_refused_with_those_that_are_taken(encoding: str) -> None:
-    wrong = refused(HEAD, encoding)
-    assert isinstance(wrong, UnsupportedMediaTypeError)
-    assert wrong.errors[0].message == "must be one of gzip, deflate, identity"
-    assert wrong.errors[0].value == (encoding if len(encoding) < 64 else "x" * 64 + "…")
+def test_an_unsupported_encoding_is_refused_with_the_supported_ones(encoding: str) -> None:
+    error = refused(HEAD, encoding)
+    assert isinstance(error, UnsupportedMediaTypeError)
+    assert error.errors[0].message == "must be one of gzip, deflate, identity"
+    assert error.errors[0].value == (encoding if len(encoding) < 64 else "x" * 64 + "…")
 
 
 @pytest.mark.parametrize("encoding", CODERS)
-def test_a_body_may_be_as_long_as_the_limit_when_it_is_inflated(encoding: str) -> None:
-    assert len(inflated(CODERS[encoding](bytes(MOST)), encoding, MOST)) == MOST
-    with pytest.raises(TooLargeError, match="at most 20,000 bytes when it is inflated"):
-        inflated(CODERS[encoding](bytes(MOST + 1)), encoding, MOST)
+def test_a_body_may_be_as_long_as_the_limit_after_decompression(encoding: str) -> None:
+    assert len(decompress(CODERS[encoding](bytes(MOST)), encoding, MOST)) == MOST
+    with pytest.raises(TooLargeError, match="at most 20,000 bytes after decompression"):
+        decompress(CODERS[encoding](bytes(MOST + 1)), encoding, MOST)
 
 
 BOMB = 64 * 2**20
@@ -164,7 +166,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_bomb_is_refused_without_being_held(bomb: str) -> None:
+def test_a_bomb_is_refused_without_storing_its_content(bomb: str) -> None:
     encoding, content = BOMBS[bomb]
     tracemalloc.start()
     try:
@@ -191,14 +193,14 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_what_is_no_json_is_refused(content: bytes) -> None:
-    wrong = refused(content)
-    assert isinstance(wrong, MalformedError)
-    assert wrong.errors[0].message.startswith("is not JSON: ")
+def test_content_that_is_not_json_is_refused(content: bytes) -> None:
+    error = refused(content)
+    assert isinstance(error, MalformedError)
+    assert error.errors[0].message.startswith("is not JSON: ")
 
 
 MISSHAPEN: dict[str, tuple[bytes, str]] = {
-    # what: (the JSON, the field that is named)
+    # case: (the JSON, the field in the error)
     "a list": (b"[]", "body"),
     "a number": (b"1", "body"),
     "no inputs": (b"{}", "inputs"),
@@ -221,12 +223,12 @@ MISSHAPEN: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", MISSHAPEN.values(), ids=MISSHAPEN.keys())
-def test_a_field_that_is_misshapen_is_named(case: tuple[bytes, str]) -> None:
+def test_a_field_of_the_wrong_shape_is_refused_with_its_name(case: tuple[bytes, str]) -> None:
     content, field = case
-    wrong = refused(content)
-    assert isinstance(wrong, InvalidError)
-    assert wrong.errors[0].field == field
-    assert len(str(wrong)) < 1_000
+    error = refused(content)
+    assert isinstance(error, InvalidError)
+    assert error.errors[0].field == field
+    assert len(str(error)) < 1_000
 
 
 SHAPES: list[Any] = [[-1, 28, 28], [1.5], ["1"], [True], [None], [1] * 9, 28, None, {}, [-(10**400)]]
@@ -239,24 +241,24 @@ SIZES: list[Any] = [-1, 1.0, "1", True, [1], {}, -(10**400)]
     + [("shape", shape) for shape in SHAPES]
     + [("parameters", {"binary_data_size": size}) for size in SIZES],
 )
-def test_a_tensor_that_is_misshapen_is_refused(field: str, value: Any) -> None:
-    wrong = refused(json.dumps({"inputs": [TENSOR | {field: value}]}).encode())
-    assert isinstance(wrong, InvalidError)
-    assert wrong.errors[0].field.startswith(f"inputs.0.{field}")
-    assert len(str(wrong)) < 1_000
+def test_a_tensor_of_the_wrong_shape_is_refused(field: str, value: Any) -> None:
+    error = refused(json.dumps({"inputs": [TENSOR | {field: value}]}).encode())
+    assert isinstance(error, InvalidError)
+    assert error.errors[0].field.startswith(f"inputs.0.{field}")
+    assert len(str(error)) < 1_000
 
 
-def test_what_is_given_twice_counts_the_last_time() -> None:
+def test_of_a_field_that_is_given_twice_the_last_value_counts() -> None:
     content = b'{"id": "a", "inputs": [], "id": "b", %s' % HEAD[1:]
-    told = read_json(content, InferRequest)
-    assert (told.id, [tensor.name for tensor in told.inputs]) == ("b", ["image"])
+    request = read_json(content, InferRequest)
+    assert (request.id, [tensor.name for tensor in request.inputs]) == ("b", ["image"])
     tensor = b'{"name": "image", "shape": [1], "datatype": "BYTES", "parameters": %s}'
     sizes = tensor % b'{"binary_data_size": 1, "binary_data_size": 2}'
     (read,) = read_json(b'{"inputs": [%s]}' % sizes, InferRequest).inputs
     assert read.parameters.binary_data_size == 2
 
 
-def test_unknown_keys_are_passed_over() -> None:
+def test_unknown_keys_are_ignored() -> None:
     tensor = {**TENSOR, "layout": "NHW", "parameters": {"shared_memory_region": "r", "binary_data_size": 3}}
     content = json.dumps({"inputs": [tensor], "model_name": "m", "outputs": [{"name": "digit", "x": 1}]}).encode()
     (read,) = read_json(content, InferRequest).inputs
@@ -268,8 +270,8 @@ def test_a_long_id_is_kept() -> None:
 
 
 @pytest.mark.parametrize("model", [InferRequest, LoadRequest])
-def test_more_parameters_than_there_could_be_are_refused_by_their_number(model: type[Any]) -> None:
-    told = {"parameters": dict.fromkeys(map(str, range(MOST_PARAMETERS + 1)), 0), "inputs": [TENSOR]}
+def test_too_many_parameters_are_refused_with_one_error(model: type[Any]) -> None:
+    document = {"parameters": dict.fromkeys(map(str, range(MOST_PARAMETERS + 1)), 0), "inputs": [TENSOR]}
     with pytest.raises(InvalidError, match="parameters: at most 64 parameters") as caught:
-        read_json(json.dumps(told).encode(), model)
+        read_json(json.dumps(document).encode(), model)
     assert len(caught.value.errors) == 1

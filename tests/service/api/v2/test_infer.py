@@ -1,4 +1,4 @@
-"""Digits from tensors, over a real socket: the same answers as by /predict, whatever form they are asked in."""
+"""Inference from tensors, over a real socket. The answers equal those of /predict, in every form of a request."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.service.api.v2.asking import DIGITS, ENCODINGS, INFER, LENGTH, error, infer, outputs, post, tensor
+from tests.service.api.v2.infer_requests import DIGITS, ENCODINGS, INFER, LENGTH, error, infer, outputs, post, tensor
 from tests.serving import SHIPPED
 
 ROWS = 3
@@ -18,7 +18,7 @@ SOLVES = ["nfe", "error_estimate", "method", "rtol", "atol", "steps", "rejected"
 
 
 def predicted(client: httpx.Client, rows: int = ROWS, **query: Any) -> dict[str, Any]:
-    """The columns of the answer of /predict to the first digits, by the names of the outputs."""
+    """The answer of /predict to the first digits, as one column for each output."""
     answer = client.post(
         "/predict",
         content=DIGITS[:rows].tobytes(),
@@ -26,28 +26,28 @@ def predicted(client: httpx.Client, rows: int = ROWS, **query: Any) -> dict[str,
         params={name: json.dumps(value).strip('"') for name, value in query.items()},
     )
     assert answer.status_code == 200, answer.text
-    told = answer.json()["predictions"]
-    columns = {name: [each["solver"][name] for each in told if each["solver"]] for name in SOLVES}
+    predictions = answer.json()["predictions"]
+    columns = {name: [each["solver"][name] for each in predictions if each["solver"]] for name in SOLVES}
     return {
-        "probabilities": [value for each in told for value in each["probabilities"]],
-        "digit": [each["digit"] for each in told],
+        "probabilities": [value for each in predictions for value in each["probabilities"]],
+        "digit": [each["digit"] for each in predictions],
     } | {name: column for name, column in columns.items() if column}
 
 
-# Images in.
+# Inputs.
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("binary", [False, True], ids=["json", "binary"])
 @pytest.mark.parametrize("datatype", ["UINT8", "FP32", "BYTES"])
-def test_the_answer_is_that_of_predict_in_whatever_form_it_is_asked(
+def test_every_form_of_a_request_gets_the_answer_of_predict(
     client: httpx.Client, datatype: str, binary: bool, encoding: str
 ) -> None:
     answer = infer(client, DIGITS[:ROWS], datatype, binary=binary, encoding=encoding, parameters=TIGHT)
     assert outputs(answer) == predicted(client, **TIGHT)
 
 
-def test_a_body_of_nothing_but_grey_levels_is_answered_in_binary_form(client: httpx.Client) -> None:
+def test_a_body_of_only_grey_levels_is_answered_in_binary_form(client: httpx.Client) -> None:
     answer = client.post(INFER, content=DIGITS[:ROWS].tobytes(), headers={LENGTH: "0"})
     head = json.loads(answer.content[: int(answer.headers[LENGTH])])
     assert head["outputs"][0]["shape"] == [ROWS, 10]
@@ -55,13 +55,13 @@ def test_a_body_of_nothing_but_grey_levels_is_answered_in_binary_form(client: ht
 
 
 @pytest.mark.parametrize("media_type", ["", "application/json", "application/octet-stream", "text/plain", "no type"])
-def test_the_media_type_is_not_looked_at(client: httpx.Client, media_type: str) -> None:
+def test_the_media_type_is_ignored(client: httpx.Client, media_type: str) -> None:
     head, binary = tensor(DIGITS[:1], binary=True)
     headers = {"content-type": media_type} if media_type else {}
     assert post(client, {"inputs": [head]}, binary, headers=headers).status_code == 200
 
 
-def test_unknown_keys_are_passed_over(client: httpx.Client) -> None:
+def test_unknown_keys_are_ignored(client: httpx.Client) -> None:
     answer = infer(client, DIGITS[:1], model_name="another", raw_input_contents=[], parameters=TIGHT)
     assert outputs(answer)["digit"] == [7]
 
@@ -76,7 +76,7 @@ def test_every_example_of_the_document_works(client: httpx.Client) -> None:
             assert answer.status_code == 200, answer.text
 
 
-def test_a_version_may_be_asked_for(client: httpx.Client) -> None:
+def test_a_request_may_name_a_version(client: httpx.Client) -> None:
     path = "/v2/models/odenet-mnist/versions/{}/infer"
     assert outputs(infer(client, DIGITS[:1], path=path.format(SHIPPED.name)))["digit"] == [7]
     answer = infer(client, DIGITS[:1], path=path.format(1))
@@ -105,7 +105,7 @@ def test_a_version_may_be_asked_for(client: httpx.Client) -> None:
     ],
     ids=str,
 )
-def test_a_parameter_says_what_the_same_field_says_to_predict(client: httpx.Client, parameters: dict[str, Any]) -> None:
+def test_a_parameter_means_the_same_as_the_field_of_predict(client: httpx.Client, parameters: dict[str, Any]) -> None:
     assert outputs(infer(client, DIGITS[:ROWS], parameters=parameters)) == predicted(client, **parameters)
 
 
@@ -123,19 +123,19 @@ def test_a_priority_is_a_level(client: httpx.Client, priority: int) -> None:
     assert outputs(infer(client, DIGITS[:1], parameters={"priority": priority}))["digit"] == [7]
 
 
-# Answers out.
+# Outputs.
 
 
-def test_all_outputs_are_told_unless_some_are_asked_for(client: httpx.Client) -> None:
+def test_all_outputs_are_returned_unless_the_request_names_some(client: httpx.Client) -> None:
     metadata = client.get("/v2/models/odenet-mnist").json()["outputs"]
     every: list[dict[str, Any]] = [{}, {"outputs": []}, {"outputs": None}]
-    for asked in every:
-        told = infer(client, DIGITS[:ROWS], **asked).json()["outputs"]
-        assert [(each["name"], each["datatype"]) for each in told] == [
+    for requested in every:
+        returned = infer(client, DIGITS[:ROWS], **requested).json()["outputs"]
+        assert [(each["name"], each["datatype"]) for each in returned] == [
             (each["name"], each["datatype"]) for each in metadata
         ]
-        assert [each["shape"][1:] for each in told] == [each["shape"][1:] for each in metadata]
-        assert {each["shape"][0] for each in told} == {ROWS}
+        assert [each["shape"][1:] for each in returned] == [each["shape"][1:] for each in metadata]
+        assert {each["shape"][0] for each in returned} == {ROWS}
     some = infer(client, DIGITS[:1], outputs=[{"name": "nfe"}, {"name": "digit"}])
     assert [each["name"] for each in some.json()["outputs"]] == ["nfe", "digit"]
 
@@ -143,40 +143,40 @@ def test_all_outputs_are_told_unless_some_are_asked_for(client: httpx.Client) ->
 def test_a_model_without_an_ode_has_fewer_outputs(client: httpx.Client) -> None:
     answer = infer(client, DIGITS[:1], path="/v2/models/mlp/infer")
     assert sorted(outputs(answer)) == ["digit", "probabilities"]
-    told = infer(client, DIGITS[:1], path="/v2/models/mlp/infer", outputs=[{"name": "nfe"}])
-    assert (told.status_code, error(told)) == (
+    refused = infer(client, DIGITS[:1], path="/v2/models/mlp/infer", outputs=[{"name": "nfe"}])
+    assert (refused.status_code, error(refused)) == (
         422,
-        "outputs.0.name: must be one of probabilities, digit, each once; it is nfe",
+        "outputs.0.name: must be one of probabilities, digit, each at most once; it is nfe",
     )
 
 
-def test_a_method_of_fixed_steps_has_no_tolerances_and_no_estimate(client: httpx.Client) -> None:
+def test_a_fixed_step_method_has_no_tolerances_and_no_error_estimate(client: httpx.Client) -> None:
     parameters = {"method": "euler", "steps": 3}
-    told = outputs(infer(client, DIGITS[:2], parameters=parameters))
-    assert told["rtol"] == told["atol"] == told["error_estimate"] == [None, None]
-    assert told["nfe"] == [3, 3]
+    columns = outputs(infer(client, DIGITS[:2], parameters=parameters))
+    assert columns["rtol"] == columns["atol"] == columns["error_estimate"] == [None, None]
+    assert columns["nfe"] == [3, 3]
 
 
 @pytest.mark.parametrize("request_id", ["", "seven", 'é\n"\\\u0000', "x" * 100_000])
-def test_an_id_is_repeated(client: httpx.Client, request_id: str) -> None:
+def test_the_answer_repeats_the_id(client: httpx.Client, request_id: str) -> None:
     assert infer(client, DIGITS[:1], id=request_id).json()["id"] == request_id
     assert "id" not in infer(client, DIGITS[:1]).json()
 
 
 def test_binary_outputs_follow_the_json_in_their_order(client: httpx.Client) -> None:
-    asked: list[dict[str, Any]] = [
+    requested: list[dict[str, Any]] = [
         {"name": "digit", "parameters": {"binary_data": True}},
         {"name": "nfe"},
         {"name": "method", "parameters": {"binary_data": True}},
         {"name": "probabilities", "parameters": {"binary_data": True}},
     ]
-    answer = infer(client, DIGITS[:2], outputs=asked, parameters=TIGHT)
+    answer = infer(client, DIGITS[:2], outputs=requested, parameters=TIGHT)
     assert answer.headers["content-type"] == "application/octet-stream"
     length = int(answer.headers[LENGTH])
-    told, rest = json.loads(answer.content[:length])["outputs"], answer.content[length:]
-    sizes = [each.get("parameters", {}).get("binary_data_size", 0) for each in told]
-    assert [each["name"] for each in told] == [each["name"] for each in asked]
-    assert ["data" in each for each in told] == [False, True, False, False]
+    returned, rest = json.loads(answer.content[:length])["outputs"], answer.content[length:]
+    sizes = [each.get("parameters", {}).get("binary_data_size", 0) for each in returned]
+    assert [each["name"] for each in returned] == [each["name"] for each in requested]
+    assert ["data" in each for each in returned] == [False, True, False, False]
     assert sum(sizes) == len(rest)
     expected = predicted(client, 2, **TIGHT)
     assert np.frombuffer(rest[:16], "<i8").tolist() == expected["digit"]
@@ -185,39 +185,41 @@ def test_binary_outputs_follow_the_json_in_their_order(client: httpx.Client) -> 
     assert np.frombuffer(rest[-80:], "<f4").tolist() == expected["probabilities"]
 
 
-def test_binary_data_output_counts_for_outputs_that_do_not_say(client: httpx.Client) -> None:
-    asked = [{"name": "digit"}, {"name": "nfe", "parameters": {"binary_data": False}}]
-    answer = infer(client, DIGITS[:1], outputs=asked, parameters={"binary_data_output": True})
+def test_binary_data_output_applies_to_outputs_without_binary_data(client: httpx.Client) -> None:
+    requested = [{"name": "digit"}, {"name": "nfe", "parameters": {"binary_data": False}}]
+    answer = infer(client, DIGITS[:1], outputs=requested, parameters={"binary_data_output": True})
     head = json.loads(answer.content[: int(answer.headers[LENGTH])])
     assert ["data" in each for each in head["outputs"]] == [False, True]
 
 
-def test_a_classification_tells_the_most_probable_classes(client: httpx.Client) -> None:
+def test_a_classification_returns_the_most_probable_classes(client: httpx.Client) -> None:
     every = np.reshape(predicted(client)["probabilities"], (ROWS, 10))
     for classes, shape in ((1, 1), (3, 3), (10, 10), (99, 10)):
-        asked = [{"name": "probabilities", "parameters": {"classification": classes}}]
-        (told,) = infer(client, DIGITS[:ROWS], outputs=asked).json()["outputs"]
-        assert (told["datatype"], told["shape"]) == ("BYTES", [ROWS, shape])
-        for text, (row, rank) in zip(told["data"], np.ndindex(ROWS, shape), strict=True):
+        requested = [{"name": "probabilities", "parameters": {"classification": classes}}]
+        (output,) = infer(client, DIGITS[:ROWS], outputs=requested).json()["outputs"]
+        assert (output["datatype"], output["shape"]) == ("BYTES", [ROWS, shape])
+        for text, (row, rank) in zip(output["data"], np.ndindex(ROWS, shape), strict=True):
             value, index, label = text.split(":")
             assert int(index) == int(label) == np.argsort(-every[row], kind="stable")[rank]
             assert float(value) == every[row][int(index)]
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("requested", "text"),
     [
         ([{"name": "logits"}], "outputs.0.name: must be one of probabilities, digit, nfe"),
         ([{"name": "digit"}, {"name": "digit"}], "outputs.1.name: must be one of"),
-        ([{"name": "digit", "parameters": {"classification": 2}}], "goes with probabilities, not with digit"),
+        ([{"name": "digit", "parameters": {"classification": 2}}], "is available for probabilities, not for digit"),
         ([{"name": "x" * 5_000}], "x" * 64 + "…"),
         ([{"name": "digit"}] * 65, "outputs: List should have at most 64 items"),
     ],
 )
-def test_an_output_that_there_is_not_is_refused(client: httpx.Client, asked: list[Any], said: str) -> None:
-    answer = infer(client, DIGITS[:1], outputs=asked)
+def test_an_output_that_the_model_does_not_have_is_refused(
+    client: httpx.Client, requested: list[Any], text: str
+) -> None:
+    answer = infer(client, DIGITS[:1], outputs=requested)
     assert answer.status_code == 422
-    assert said in error(answer)
+    assert text in error(answer)
 
 
 @settings(max_examples=60, deadline=None)
@@ -227,11 +229,12 @@ def test_an_output_that_there_is_not_is_refused(client: httpx.Client, asked: lis
     binary=st.booleans(),
     encoding=st.sampled_from(sorted(ENCODINGS)),
 )
-def test_an_image_has_the_same_answer_in_any_company_and_form(
+def test_an_image_has_the_same_answer_in_any_batch_and_form(
     client: httpx.Client, numbers: list[int], datatype: str, binary: bool, encoding: str
 ) -> None:
     images = DIGITS[numbers]
-    told = outputs(infer(client, images, datatype, binary=binary, encoding=encoding, parameters=TIGHT))
+    together = outputs(infer(client, images, datatype, binary=binary, encoding=encoding, parameters=TIGHT))
     alone = outputs(infer(client, images[-1:], parameters=TIGHT))
-    assert {name: column[-1] for name, column in told.items()} == {name: column[-1] for name, column in alone.items()}
-    assert told["probabilities"][-10:] == alone["probabilities"]
+    last = {name: column[-1] for name, column in together.items()}
+    assert last == {name: column[-1] for name, column in alone.items()}
+    assert together["probabilities"][-10:] == alone["probabilities"]

@@ -1,4 +1,4 @@
-"""Whatever is sent below /v2, over a real socket: an answer, or the reason why there is none, as {"error": …}."""
+"""Every request below /v2 gets an answer, or the reason for its refusal as {"error": …}, over a real socket."""
 
 import base64
 import gzip
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.digits import encoded
 from tests.pictures import png_of
-from tests.service.api.v2.asking import DIGITS, INFER, LENGTH, error, infer, joined, outputs, tensor
+from tests.service.api.v2.infer_requests import DIGITS, INFER, LENGTH, error, infer, joined, outputs, tensor
 
 HEAD, IMAGE = tensor(DIGITS[:1], binary=True)
 REQUEST = json.dumps({"inputs": [tensor(DIGITS[:1])[0]]}).encode()
@@ -29,7 +29,7 @@ def body(content: bytes, *headers: tuple[str, str]) -> dict[str, Any]:
 GZIP, DEFLATE = ("Content-Encoding", "gzip"), ("Content-Encoding", "deflate")
 LARGE_PICTURE = base64.b64encode(png_of(2000, 1000)).decode()
 CASES: dict[str, tuple[dict[str, Any], int, str]] = {
-    # what: (the request, the status, part of what is said)
+    # case: (the request, the status, a part of the error)
     "nothing": (body(b""), 400, "body: is not JSON"),
     "no JSON": (body(b"seven"), 400, "body: is not JSON"),
     "deep nesting": (body(b"[" * 100_000), 400, "body: is not JSON: recursion limit"),
@@ -58,13 +58,17 @@ CASES: dict[str, tuple[dict[str, Any], int, str]] = {
         "1,000,000",
     ),
     "too long a body": (body(bytes(400_001)), 413, "body: at most 400,000 bytes"),
-    "a gzip bomb": (body(gzip.compress(BOMB), GZIP), 413, "at most 400,000 bytes when it is inflated"),
-    "a deflate bomb": (body(zlib.compress(BOMB), DEFLATE), 413, "at most 400,000 bytes when it is inflated"),
-    "a truncated stream": (body(gzip.compress(REQUEST)[:-9], GZIP), 400, "body: cannot be inflated"),
-    "something after a stream": (body(zlib.compress(REQUEST) + b"x", DEFLATE), 400, "something follows its end"),
-    "another coding than it says": (body(zlib.compress(REQUEST), GZIP), 400, "body: cannot be inflated"),
-    "not compressed": (body(REQUEST, DEFLATE), 400, "body: cannot be inflated"),
-    "raw deflate": (body(zlib.compress(REQUEST)[2:-4], DEFLATE), 400, "body: cannot be inflated"),
+    "a gzip bomb": (body(gzip.compress(BOMB), GZIP), 413, "at most 400,000 bytes after decompression"),
+    "a deflate bomb": (body(zlib.compress(BOMB), DEFLATE), 413, "at most 400,000 bytes after decompression"),
+    "a truncated stream": (body(gzip.compress(REQUEST)[:-9], GZIP), 400, "body: cannot be decompressed"),
+    "something after a stream": (
+        body(zlib.compress(REQUEST) + b"x", DEFLATE),
+        400,
+        "there are bytes after the end of the stream",
+    ),
+    "another coding than the declared one": (body(zlib.compress(REQUEST), GZIP), 400, "body: cannot be decompressed"),
+    "not compressed": (body(REQUEST, DEFLATE), 400, "body: cannot be decompressed"),
+    "raw deflate": (body(zlib.compress(REQUEST)[2:-4], DEFLATE), 400, "body: cannot be decompressed"),
     "an unknown coding": (body(REQUEST, ("Content-Encoding", "br")), 415, "must be one of gzip, deflate, identity"),
     "two codings": (body(gzip.compress(zlib.compress(REQUEST)), DEFLATE, GZIP), 415, "it is deflate, gzip"),
     "a length beyond the body": (
@@ -79,8 +83,12 @@ CASES: dict[str, tuple[dict[str, Any], int, str]] = {
     "two lengths": (body(SPLIT + IMAGE, (LENGTH, "0"), (LENGTH, str(len(SPLIT)))), 400, "must be a number of bytes"),
     "a length too short": (body(SPLIT + IMAGE, (LENGTH, str(len(SPLIT) - 1))), 400, "body: is not JSON"),
     "a length too long": (body(SPLIT + IMAGE, (LENGTH, str(len(SPLIT) + 1))), 400, "body: is not JSON"),
-    "fewer bytes than the JSON says": (body(SPLIT + IMAGE[1:], (LENGTH, str(len(SPLIT)))), 422, "binary_data_size"),
-    "more bytes than the JSON says": (body(SPLIT + IMAGE + b"7", (LENGTH, str(len(SPLIT)))), 422, "785 bytes"),
+    "fewer bytes than the JSON declares": (body(SPLIT + IMAGE[1:], (LENGTH, str(len(SPLIT)))), 422, "binary_data_size"),
+    "more bytes than the JSON declares": (
+        body(SPLIT + IMAGE + b"7", (LENGTH, str(len(SPLIT)))),
+        422,
+        "785, the number of bytes",
+    ),
     "bytes without a length": (body(SPLIT + IMAGE), 400, "body: is not JSON"),
     "no bytes at all": (body(SPLIT), 422, "binary_data_size"),
     "grey levels that are no images": (body(IMAGE[1:], (LENGTH, "0")), 422, "must be 784"),
@@ -89,20 +97,20 @@ CASES: dict[str, tuple[dict[str, Any], int, str]] = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_a_bad_body_is_refused_with_the_reason(client: httpx.Client, case: tuple[dict[str, Any], int, str]) -> None:
-    request, status, said = case
+    request, status, text = case
     answer = client.post(INFER, **request)
     assert answer.status_code == status, answer.text
-    assert said in error(answer)
+    assert text in error(answer)
 
 
-def test_the_service_answers_as_before_after_all_that(client: httpx.Client) -> None:
+def test_the_service_still_answers_after_all_bad_bodies(client: httpx.Client) -> None:
     for request, *_ in CASES.values():
         client.post(INFER, **request)
     assert outputs(infer(client, DIGITS[:1]))["digit"] == [7]
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "said"),
+    ("method", "path", "status", "text"),
     [
         ("GET", "/v2/nothing", 404, "Not Found"),
         ("GET", "/v2/models", 404, "Not Found"),
@@ -119,10 +127,12 @@ def test_the_service_answers_as_before_after_all_that(client: httpx.Client) -> N
         ("PUT", "/v2/repository/index", 405, "Method Not Allowed"),
     ],
 )
-def test_what_there_is_not_is_told_so(client: httpx.Client, method: str, path: str, status: int, said: str) -> None:
+def test_an_unknown_route_model_or_method_is_refused_with_the_reason(
+    client: httpx.Client, method: str, path: str, status: int, text: str
+) -> None:
     answer = client.request(method, path)
     assert answer.status_code == status
-    assert said in error(answer)
+    assert text in error(answer)
     assert ("allow" in answer.headers) is (status == 405)
 
 
@@ -182,9 +192,9 @@ def test_any_body_is_answered_or_refused(
     lies: bool,
 ) -> None:
     content = (coder(head + binary) + rest)[:cut]
-    told = length if lies else len(head)
+    declared = length if lies else len(head)
     headers = {"Content-Encoding": coding} if coding else {}
-    headers |= {} if told is None else {LENGTH: str(told)}
+    headers |= {} if declared is None else {LENGTH: str(declared)}
     answer = client.post(INFER, content=content, headers=headers)
     assert answer.status_code in {200, 400, 413, 415, 422}, answer.text
     if answer.status_code != 200:
@@ -193,7 +203,7 @@ def test_any_body_is_answered_or_refused(
 
 @pytest.mark.parametrize("path", ["index", "models/mlp/load", "models/mlp/unload"])
 @settings(max_examples=60, deadline=None)
-@given(content=anything.map(lambda told: json.dumps(told).encode()) | st.binary(max_size=50))
+@given(content=anything.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=50))
 def test_any_body_to_the_repository_is_answered_or_refused(client: httpx.Client, path: str, content: bytes) -> None:
     answer = client.post(f"/v2/repository/{path}", content=content)
     assert answer.status_code in {200, 400, 403, 422}, answer.text
@@ -201,7 +211,7 @@ def test_any_body_to_the_repository_is_answered_or_refused(client: httpx.Client,
         error(answer)
 
 
-def test_a_body_that_grows_too_long_is_refused_without_a_declared_length(client: httpx.Client) -> None:
+def test_a_body_without_a_declared_length_is_refused_when_it_exceeds_the_limit(client: httpx.Client) -> None:
     answer = client.post(INFER, content=(bytes(10_000) for _ in range(100)))
     assert answer.status_code == 413
     assert "body: at most 400,000 bytes" in error(answer)

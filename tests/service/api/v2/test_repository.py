@@ -1,4 +1,4 @@
-"""Loading and unloading, over a real socket, by Triton's client: it holds for all processes."""
+"""Loading and unloading by Triton's client, over a real socket. A change applies to all worker processes."""
 
 import json
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 from tests.artifacts import put
-from tests.service.api.v2.asking import DIGITS, error, tensor
+from tests.service.api.v2.infer_requests import DIGITS, error, tensor
 from tests.serving import Running, running
 from tests.waiting import HANG
 
 pytestmark = pytest.mark.system
 
 CONNECTIONS = 16
-"""Each may be answered by another process."""
+"""Number of connections of a check. Each connection may reach another worker process."""
 
 INFER = json.dumps({"inputs": [tensor(DIGITS[:1])[0]]})
 PREDICT = json.dumps({"images": [DIGITS[0].tolist()]})
@@ -28,7 +28,7 @@ PREDICT = json.dumps({"images": [DIGITS[0].tolist()]})
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder; each test takes models of its own."""
+    """A models folder. Each test uses models of its own."""
     folder = tmp_path_factory.mktemp("models")
     for name in ("default", "spare", "old", "sound"):
         put(folder, name, "1")
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def controlled(folder: Path) -> Iterator[Running]:
-    """A service of two processes whose callers may load and unload."""
+    """A service of two worker processes whose callers may load and unload models."""
     flags = ("--model-control", "--watch-seconds", "0", "--models", str(folder), "--model", "default")
     with running(*flags, ODENET_WORKERS="2") as service:
         yield service
@@ -53,16 +53,16 @@ def server(controlled: Running) -> Iterator[Any]:
 
 
 def answers(service: Running, method: str, path: str, body: str | None = None) -> list[tuple[int, Any]]:
-    """The statuses and contents of the answers over new connections."""
-    told = []
+    """The statuses and the contents of the answers over new connections."""
+    received = []
     for _ in range(CONNECTIONS):
         connection = HTTPConnection(urlsplit(service.url).netloc, timeout=HANG)
         headers = {} if body is None else {"Content-Type": "application/json"}
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
-        told.append((answer.status, json.loads(answer.read())))
+        received.append((answer.status, json.loads(answer.read())))
         connection.close()
-    return told
+    return received
 
 
 def statuses(service: Running, method: str, path: str, body: str | None = None) -> set[int]:
@@ -70,8 +70,8 @@ def statuses(service: Running, method: str, path: str, body: str | None = None) 
 
 
 def versions(service: Running, name: str) -> set[str]:
-    """The versions by which a model answers over new connections."""
-    return {told["model_version"] for _, told in answers(service, "POST", f"/v2/models/{name}/infer", INFER)}
+    """The versions of a model that answer over new connections."""
+    return {content["model_version"] for _, content in answers(service, "POST", f"/v2/models/{name}/infer", INFER)}
 
 
 def index(server: Any, name: str) -> dict[str, tuple[str, str]]:
@@ -80,7 +80,7 @@ def index(server: Any, name: str) -> dict[str, tuple[str, str]]:
     return {entry["version"]: (entry["state"], entry["reason"]) for entry in entries if entry["name"] == name}
 
 
-def test_what_is_unloaded_and_loaded_is_so_for_every_process(controlled: Running, server: Any) -> None:
+def test_unloading_and_loading_apply_to_every_process(controlled: Running, server: Any) -> None:
     for _ in range(2):
         server.unload_model("spare")
         assert statuses(controlled, "GET", "/v2/models/spare/ready") == {503}
@@ -95,7 +95,7 @@ def test_what_is_unloaded_and_loaded_is_so_for_every_process(controlled: Running
         assert index(server, "spare") == {"1": ("READY", "")}
 
 
-def test_what_is_as_it_is_asked_to_be_stays_so(controlled: Running, server: Any) -> None:
+def test_loading_and_unloading_twice_have_no_further_effect(controlled: Running, server: Any) -> None:
     server.load_model("spare")
     server.load_model("spare")
     assert versions(controlled, "spare") == {"1"}
@@ -119,7 +119,9 @@ def test_the_newest_export_is_served_without_a_restart(controlled: Running, serv
     assert statuses(controlled, "POST", "/v2/models/old/versions/1/infer", INFER) == {404}
 
 
-def test_a_version_that_is_damaged_leaves_the_one_before(controlled: Running, server: Any, folder: Path) -> None:
+def test_after_a_damaged_version_is_refused_the_previous_version_is_still_served(
+    controlled: Running, server: Any, folder: Path
+) -> None:
     damaged = put(folder, "sound", "2")
     (damaged / "head.onnx").write_bytes(b"no graph")
     with pytest.raises(InferenceServerException) as caught:
@@ -130,7 +132,7 @@ def test_a_version_that_is_damaged_leaves_the_one_before(controlled: Running, se
     assert versions(controlled, "sound") == {"1"}
 
 
-def test_while_the_default_model_is_unloaded_the_service_is_not_ready(controlled: Running, server: Any) -> None:
+def test_the_service_is_not_ready_while_the_default_model_is_unloaded(controlled: Running, server: Any) -> None:
     server.unload_model("default")
     assert server.is_server_live()
     assert answers(controlled, "GET", "/v2/health/ready") == [(503, {"ready": False})] * CONNECTIONS
@@ -142,7 +144,7 @@ def test_while_the_default_model_is_unloaded_the_service_is_not_ready(controlled
 
 
 @pytest.mark.parametrize("name", ["lenet", "..", ".", "deeper", "deeper/hidden", "x" * 5_000, "\0", ""])
-def test_only_models_of_the_folder_are_loaded(server: Any, name: str) -> None:
+def test_a_model_that_is_not_in_the_folder_is_refused(server: Any, name: str) -> None:
     for call in (server.load_model, server.unload_model):
         with pytest.raises(InferenceServerException) as caught:
             call(name)
@@ -150,7 +152,7 @@ def test_only_models_of_the_folder_are_loaded(server: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "told", "said"),
+    ("path", "document", "text"),
     [
         ("load", {"parameters": {"config": "{}"}}, "parameters.config: Extra inputs are not permitted"),
         ("load", {"parameters": {"file:1/model.onnx": ""}}, "parameters.file:1/model.onnx: Extra inputs"),
@@ -158,10 +160,10 @@ def test_only_models_of_the_folder_are_loaded(server: Any, name: str) -> None:
         ("load", [], "body: must be an object"),
     ],
 )
-def test_a_parameter_that_is_not_understood_is_refused(client: httpx.Client, path: str, told: Any, said: str) -> None:
-    answer = client.post(f"/v2/repository/models/mlp/{path}", content=json.dumps(told))
+def test_an_unknown_parameter_is_refused(client: httpx.Client, path: str, document: Any, text: str) -> None:
+    answer = client.post(f"/v2/repository/models/mlp/{path}", content=json.dumps(document))
     assert answer.status_code == 422
-    assert said in error(answer)
+    assert text in error(answer)
 
 
 def test_without_model_control_nothing_is_loaded_or_unloaded(client: httpx.Client) -> None:
@@ -172,7 +174,7 @@ def test_without_model_control_nothing_is_loaded_or_unloaded(client: httpx.Clien
             assert "the setting model_control allows it" in error(answer)
 
 
-def test_the_index_may_be_of_what_is_served_alone(controlled: Running, server: Any) -> None:
+def test_the_index_may_list_only_the_served_models(controlled: Running, server: Any) -> None:
     server.unload_model("spare")
     with controlled.client() as client:
         served = client.post("/v2/repository/index", content=b'{"ready": true}').json()

@@ -1,4 +1,4 @@
-"""Triton's own client, over a real socket, synchronous and asynchronous."""
+"""Triton's own clients, synchronous and asynchronous, work over a real socket."""
 
 import asyncio
 import base64
@@ -14,10 +14,10 @@ import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
 from tests.digits import encoded
-from tests.service.api.v2.asking import DIGITS, MODEL
+from tests.service.api.v2.infer_requests import DIGITS, MODEL
 from tests.serving import SHIPPED, Running
 
-# An answer that comes before the body has been sent leaves the asynchronous client's connection to the collector.
+# If an answer arrives before the body has been sent, the asynchronous client does not close its connection.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <function Connection.__del__:pytest.PytestUnraisableExceptionWarning"
 )
@@ -28,7 +28,7 @@ TIGHT = {"tolerance": 1e-4}
 
 
 class Asynchronous:
-    """The asynchronous client, called as the synchronous one is: each call opens a client, and closes it."""
+    """The asynchronous client with the interface of the synchronous client. Each call opens and closes a client."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -44,7 +44,7 @@ class Asynchronous:
 
 @pytest.fixture(scope="module", params=["synchronous", "asynchronous"])
 def server(service: Running, client: httpx.Client, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A client of Triton; the service listens by then."""
+    """One of Triton's clients. We first wait until the service listens."""
     address = service.url.removeprefix("http://")
     assert client.get("/v2/health/live").status_code == 200
     if request.param == "asynchronous":
@@ -55,7 +55,7 @@ def server(service: Running, client: httpx.Client, request: pytest.FixtureReques
 
 
 def given(datatype: str = "UINT8", *, binary: bool = True, rows: int = ROWS) -> list[triton.InferInput]:
-    """The first digits as an input."""
+    """An input with the first digits."""
     images = DIGITS[:rows]
     pictures = [encoded(image) for image in images]
     forms: dict[str, npt.NDArray[Any]] = {
@@ -75,24 +75,24 @@ def predicted(client: httpx.Client, **query: Any) -> list[dict[str, Any]]:
 
 
 def agree(answer: Any, predictions: list[dict[str, Any]]) -> None:
-    """See that all outputs are those of /predict."""
+    """Check that all outputs equal those of /predict."""
     columns = ("probabilities", "digit")
     for name in columns:
         np.testing.assert_array_equal(
             answer.as_numpy(name), np.array([each[name] for each in predictions], answer.as_numpy(name).dtype)
         )
     for name in ("nfe", "error_estimate", "rtol", "atol", "steps", "rejected", "degraded"):
-        told = answer.as_numpy(name)
-        np.testing.assert_array_equal(told, np.array([each["solver"][name] for each in predictions], told.dtype))
+        column = answer.as_numpy(name)
+        np.testing.assert_array_equal(column, np.array([each["solver"][name] for each in predictions], column.dtype))
     for name in ("method", "outcome"):
-        told = [text.decode() if isinstance(text, bytes) else text for text in answer.as_numpy(name)]
-        assert told == [each["solver"][name] for each in predictions]
+        texts = [text.decode() if isinstance(text, bytes) else text for text in answer.as_numpy(name)]
+        assert texts == [each["solver"][name] for each in predictions]
 
 
 @pytest.mark.parametrize("binary_output", [False, True], ids=["json answer", "binary answer"])
 @pytest.mark.parametrize("binary", [False, True], ids=["json", "binary"])
 @pytest.mark.parametrize("datatype", ["UINT8", "FP32", "BYTES"])
-def test_the_answer_is_that_of_predict(
+def test_the_answer_equals_that_of_predict(
     server: Any, client: httpx.Client, datatype: str, binary: bool, binary_output: bool
 ) -> None:
     names = [output["name"] for output in server.get_model_metadata(MODEL)["outputs"]]
@@ -103,22 +103,22 @@ def test_the_answer_is_that_of_predict(
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
 def test_bodies_may_be_compressed(server: Any, client: httpx.Client, algorithm: str) -> None:
-    """The answer is sent as it is, which a client that asks for a compressed one must take too."""
+    """The answer is not compressed. A client that requests a compressed answer must accept this."""
     compression = {"request_compression_algorithm": algorithm, "response_compression_algorithm": algorithm}
     for binary in (False, True):
         answer = server.infer(MODEL, given(binary=binary), parameters=TIGHT, **compression)
         agree(answer, predicted(client, **TIGHT))
 
 
-def test_what_the_client_has_arguments_for(server: Any) -> None:
+def test_all_arguments_of_the_client_are_accepted(server: Any) -> None:
     answer = server.infer(
         MODEL, given(), model_version=SHIPPED.name, request_id="seven", priority=1, timeout=60_000_000, parameters=TIGHT
     )
-    told = answer.get_response()
-    assert (told["id"], told["model_name"], told["model_version"]) == ("seven", MODEL, SHIPPED.name)
+    response = answer.get_response()
+    assert (response["id"], response["model_name"], response["model_version"]) == ("seven", MODEL, SHIPPED.name)
 
 
-def test_tolerance_buys_accuracy(server: Any) -> None:
+def test_a_tighter_tolerance_costs_more_evaluations_and_has_a_smaller_error(server: Any) -> None:
     answers = [server.infer(MODEL, given(), parameters={"tolerance": each}) for each in (1e-1, 1e-3, 1e-5)]
     spent = [int(answer.as_numpy("nfe").sum()) for answer in answers]
     errors = [float(answer.as_numpy("error_estimate").sum()) for answer in answers]
@@ -126,7 +126,7 @@ def test_tolerance_buys_accuracy(server: Any) -> None:
     assert errors == sorted(set(errors), reverse=True)
 
 
-def test_a_method_of_fixed_steps_has_no_estimate(server: Any) -> None:
+def test_a_fixed_step_method_has_no_error_estimate(server: Any) -> None:
     for binary in (False, True):
         outputs = [triton.InferRequestedOutput(name, binary_data=binary) for name in ("error_estimate", "rtol", "nfe")]
         answer = server.infer(MODEL, given(), outputs=outputs, parameters={"method": "rk4", "steps": 2})
@@ -136,7 +136,7 @@ def test_a_method_of_fixed_steps_has_no_estimate(server: Any) -> None:
 
 
 @pytest.mark.parametrize("binary", [False, True], ids=["json", "binary"])
-def test_a_classification_has_the_most_probable_classes(server: Any, binary: bool) -> None:
+def test_a_classification_returns_the_most_probable_classes(server: Any, binary: bool) -> None:
     outputs = [triton.InferRequestedOutput("probabilities", binary_data=binary, class_count=3)]
     answer = server.infer(MODEL, given(), outputs=outputs).as_numpy("probabilities")
     assert answer.shape == (ROWS, 3)
@@ -144,13 +144,13 @@ def test_a_classification_has_the_most_probable_classes(server: Any, binary: boo
     assert [text.split(":")[2] for text in texts] == ["7", "2", "1"]
 
 
-def test_several_may_ask_at_once(service: Running) -> None:
+def test_several_requests_may_run_at_once(service: Running) -> None:
     with triton.InferenceServerClient(service.url.removeprefix("http://"), concurrency=4) as client:
         waiting = [client.async_infer(MODEL, given(rows=rows)) for rows in (1, 2, 3, 1, 2, 3)]
         assert [len(each.get_result().as_numpy("digit")) for each in waiting] == [1, 2, 3, 1, 2, 3]
 
 
-def test_health(server: Any) -> None:
+def test_the_health_calls_work(server: Any) -> None:
     assert server.is_server_live() is True
     assert server.is_server_ready() is True
     assert server.is_model_ready(MODEL) is True
@@ -159,7 +159,7 @@ def test_health(server: Any) -> None:
     assert server.is_model_ready("lenet") is False
 
 
-def test_descriptions(server: Any) -> None:
+def test_the_metadata_calls_work(server: Any) -> None:
     assert server.get_server_metadata()["name"] == "odenet"
     metadata = server.get_model_metadata(MODEL)
     assert (metadata["name"], metadata["versions"]) == (MODEL, [SHIPPED.name])
@@ -170,11 +170,11 @@ def test_descriptions(server: Any) -> None:
     assert {(MODEL, "READY"), ("mlp", "READY")} <= index
 
 
-def test_statistics(server: Any) -> None:
+def test_the_statistics_calls_work(server: Any) -> None:
     def counted() -> dict[str, Any]:
-        (told,) = server.get_inference_statistics("mlp")["model_stats"]
-        assert isinstance(told, dict)
-        return told
+        (entry,) = server.get_inference_statistics("mlp")["model_stats"]
+        assert isinstance(entry, dict)
+        return entry
 
     server.infer("mlp", given())
     assert counted()["inference_count"] >= ROWS
@@ -183,7 +183,7 @@ def test_statistics(server: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "said"),
+    ("arguments", "status", "text"),
     [
         ({"model_name": "lenet"}, "404", "model: no such model is served"),
         ({"model_version": "9"}, "404", "version: no such version is served"),
@@ -193,14 +193,16 @@ def test_statistics(server: Any) -> None:
         ({"sequence_id": 5}, "422", "parameters.sequence_id: Extra inputs are not permitted"),
     ],
 )
-def test_a_refusal_is_an_exception_with_the_reason(server: Any, asked: dict[str, Any], status: str, said: str) -> None:
+def test_a_refused_request_raises_an_exception_with_the_reason(
+    server: Any, arguments: dict[str, Any], status: str, text: str
+) -> None:
     with pytest.raises(InferenceServerException) as caught:
-        server.infer(**{"model_name": MODEL, "inputs": given(), **asked})
+        server.infer(**{"model_name": MODEL, "inputs": given(), **arguments})
     assert caught.value.status() == status
-    assert said in caught.value.message()
+    assert text in caught.value.message()
 
 
-def test_what_is_not_allowed_is_an_exception_with_the_reason(server: Any) -> None:
+def test_a_forbidden_or_unknown_operation_raises_an_exception_with_the_reason(server: Any) -> None:
     for call in (server.load_model, server.unload_model):
         with pytest.raises(InferenceServerException, match="model: may not be loaded or unloaded"):
             call("mlp")

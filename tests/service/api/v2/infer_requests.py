@@ -1,4 +1,4 @@
-"""Requests for inference, written by hand."""
+"""Helpers that write requests for inference by hand, and read the answers."""
 
 import base64
 import gzip
@@ -37,41 +37,41 @@ ENCODINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "gzip in two members": ("gzip", in_two_members),
     "deflate": ("deflate", zlib.compress),
 }
-"""Codings of a body: the header, and what does it."""
+"""Codings of a body: the header Content-Encoding, and the function that compresses the body."""
 
 
 def joined(elements: list[bytes]) -> bytes:
-    """A tensor of BYTES in binary form: each element after its length."""
+    """A tensor of BYTES in binary form. The length of each element precedes the element."""
     return b"".join(struct.pack("<I", len(element)) + element for element in elements)
 
 
 def tensor(images: Pixels, datatype: str = "UINT8", *, binary: bool = False) -> tuple[dict[str, Any], bytes]:
-    """The input for images, in JSON, and the bytes that follow that."""
-    told: dict[str, Any] = {"name": "image", "datatype": datatype}
+    """The JSON of an input with images, and the bytes that follow the JSON."""
+    head: dict[str, Any] = {"name": "image", "datatype": datatype}
     data: list[Any]
     if datatype == "BYTES":
-        elements, told["shape"] = [encoded(image) for image in images], [len(images)]
+        elements, head["shape"] = [encoded(image) for image in images], [len(images)]
         data, content = [base64.b64encode(element).decode() for element in elements], joined(elements)
     else:
-        values, told["shape"] = images if datatype == "UINT8" else (images / 255).astype("<f4"), [*images.shape]
+        values, head["shape"] = images if datatype == "UINT8" else (images / 255).astype("<f4"), [*images.shape]
         data, content = values.ravel().tolist(), values.tobytes()
     if binary:
-        return told | {"parameters": {"binary_data_size": len(content)}}, content
-    return told | {"data": data}, b""
+        return head | {"parameters": {"binary_data_size": len(content)}}, content
+    return head | {"data": data}, b""
 
 
 def outcome(call: Callable[[], Result]) -> Result | RequestError:
-    """What a call returns, or the error of the request that it raises."""
+    """The result of a call, or the request error that it raises."""
     try:
         return call()
-    except RequestError as wrong:
-        return wrong
+    except RequestError as error:
+        return error
 
 
 def post(
     client: httpx.Client, head: Any, binary: bytes | None = None, encoding: str = "", **more: Any
 ) -> httpx.Response:
-    """The answer to a head in JSON, and to what follows that; compressed, if it is told how."""
+    """Post a head in JSON and the bytes that follow the JSON, compressed by an encoding, and return the answer."""
     content = head if isinstance(head, bytes) else json.dumps(head).encode()
     headers = {} if binary is None else {LENGTH: str(len(content))}
     coding, coded = ENCODINGS[encoding or "not compressed"]
@@ -88,27 +88,27 @@ def infer(
     binary: bool = False,
     encoding: str = "",
     path: str = INFER,
-    **told: Any,
+    **fields: Any,
 ) -> httpx.Response:
-    """The answer to images, with what else is told in the JSON."""
-    told_tensor, content = tensor(images, datatype, binary=binary)
-    return post(client, {"inputs": [told_tensor], **told}, content if binary else None, encoding, path=path)
+    """Post images with further fields of the JSON, and return the answer."""
+    head, content = tensor(images, datatype, binary=binary)
+    return post(client, {"inputs": [head], **fields}, content if binary else None, encoding, path=path)
 
 
 def outputs(answer: httpx.Response) -> dict[str, Any]:
-    """The data of each output of an answer in JSON."""
+    """The data of each output in a JSON answer."""
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/json"
     return {output["name"]: output["data"] for output in answer.json()["outputs"]}
 
 
 def error(answer: httpx.Response) -> str:
-    """What an answer says is wrong, if it has the protocol's form and gives nothing away."""
-    told = answer.json()
+    """The error of an answer. We check that the answer has the form of the protocol and reveals no internals."""
+    content = answer.json()
     assert answer.headers["content-type"] == "application/json"
-    assert set(told) == {"error"}
+    assert set(content) == {"error"}
     assert "Traceback" not in answer.text
     assert '.py"' not in answer.text
     assert len(answer.content) < 4_000
-    assert isinstance(told["error"], str)
-    return told["error"]
+    assert isinstance(content["error"], str)
+    return content["error"]
