@@ -71,7 +71,7 @@ def test_an_id_that_is_none_is_not_taken_over(client: httpx.Client, given_id: st
 def broken() -> FastAPI:
     """An app with a fault, answered and observed as the service is."""
     app = FastAPI()
-    errors.install(app, {}, problems.tell, lambda _: None)
+    errors.install(app, {}, problems.problem_response, lambda _: None)
 
     @app.get("/fault")
     async def fault() -> None:
