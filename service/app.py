@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 TITLE = "ODE-Net"
 VERSION = "0.1.0"
 DESCRIPTION = (
-    "Handwritten digits by a Neural ODE. The depth of the network is the solve of a differential equation, and each "
-    "request says how precisely: a tight `tolerance` is accurate, a loose one is fast. Networks that solve no "
-    "equation are served for comparison."
+    "A Neural ODE classifies handwritten digits. The depth of the network is the solution of a differential equation. "
+    "Each request sets how precisely the service solves the equation: a tight `tolerance` is accurate, a loose one is "
+    "fast. Networks without an equation are served for comparison."
 )
 
 
@@ -52,7 +52,7 @@ CORS: dict[str, Any] = {
     "allow_headers": ["authorization", "content-type", "inference-header-content-length", "x-request-id"],
     "expose_headers": ["inference-header-content-length", "retry-after", "server-timing", "x-request-id"],
 }
-"""What pages of the origins that are allowed may send, and see of an answer."""
+"""The methods and headers that pages of the allowed origins may send, and the headers of answers they may read."""
 
 NOT_TRACED: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
@@ -61,18 +61,18 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
     """Load the models and return the application that serves them.
 
     Args:
-        settings: of the service.
+        settings: the settings of the service.
         shared: the folder that all worker processes share; None for a process that serves alone.
 
     Raises:
-        ArtifactError: a model is corrupt, or the default one is missing.
-        ValueError: the backend, the device or an extra is not to be had, or the file of API keys is wrong.
+        ArtifactError: a model is corrupt, or the default model is missing.
+        ValueError: the backend, the device or an extra is not available, or the file of API keys is invalid.
     """
     metrics, tracing = Metrics(shared=shared is not None), _tracing(settings)
     keys = None if settings.api_key_file is None else Keys(settings.api_key_file)
     desired = None if shared is None else DesiredState.shared(shared)
     manager = ModelManager.open(settings, desired, metrics.served, metrics.failed_to_load)
-    metrics.holds(settings.queue_rows)
+    metrics.set_queue_capacity(settings.queue_rows)
     engine = Engine(settings.queue_rows, settings.threads, lambda iteration: metrics.changed(engine, iteration))
 
     def ended(request: EngineRequest) -> None:
@@ -111,7 +111,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
     app.openapi = lambda: documentation.document(app, keys=keys is not None)  # type: ignore[method-assign]
     build, tls = app.build_middleware_stack, settings.tls_certificate is not None
-    # Around all of the app, the answer to what went wrong in it included.
+    # These layers enclose the whole app, so that they also see the answers to its exceptions.
     app.build_middleware_stack = lambda: UnreadBody(  # type: ignore[method-assign]
         Telemetry(SecurityHeaders(build(), tls=tls), metrics)
     )
@@ -120,7 +120,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
 
 
 def _tracing(settings: Settings) -> "Tracing | None":
-    """What makes traces, where that is set."""
+    """The exporter of traces; None if the settings do not enable traces."""
     if not settings.traces:
         return None
     try:
@@ -134,9 +134,9 @@ def _tracing(settings: Settings) -> "Tracing | None":
 async def _lifespan(
     plane: DataPlane, engine: Engine, tracing: "Tracing | None", shared: Path | None, _app: FastAPI
 ) -> AsyncIterator[dict[str, DataPlane]]:
-    """From the start of the application to its end; the server finds the data plane in the state."""
+    """Run the engine from the start of the application to its end. The state holds the data plane for the server."""
     gc.collect()
-    gc.freeze()  # what is there now stays; to look through it for garbage again and again would hold everybody up
+    gc.freeze()  # all present objects stay; if the collector scanned them again and again, requests would wait for it
     async with engine.running(), watching(plane.models, plane.settings, shared):
         yield {"plane": plane}
     if tracing is not None:

@@ -1,4 +1,4 @@
-"""What can be wrong with a request. Knows nothing of HTTP."""
+"""The errors of requests. This module knows nothing about HTTP."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,20 +6,20 @@ from typing import Any
 from pydantic import ValidationError
 
 MOST_ERRORS = 10
-"""Errors of one request that are told."""
+"""Most errors that the answer to one request reports."""
 
 LONGEST_VALUE = 64
-"""Characters of a wrong value that are repeated."""
+"""Most characters of a wrong value that the answer repeats."""
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing that is wrong.
+    """An error of one field.
 
     Attributes:
-        field: where, the parts joined by dots.
-        message: what, with the limit that is broken.
-        value: what was given, where that can be said in short.
+        field: the path to the field, joined by dots.
+        message: the problem, with the limit.
+        value: the given value, shortened; None if it has no short form.
     """
 
     field: str
@@ -28,10 +28,10 @@ class FieldError:
 
 
 class RequestError(Exception):
-    """A request that cannot be served, with the reasons.
+    """A request cannot be served.
 
     Args:
-        errors: at least one.
+        errors: the reasons, at least one.
     """
 
     def __init__(self, *errors: FieldError) -> None:
@@ -40,35 +40,35 @@ class RequestError(Exception):
 
 
 class MalformedError(RequestError):
-    """The body is not of the form that its media type promises, or a picture cannot be decoded."""
+    """The body does not have the form of its media type, or a picture cannot be decoded."""
 
 
 class UnknownModelError(RequestError):
-    """No model has that name."""
+    """No model with this name and version is served."""
 
 
 class TooLargeError(RequestError):
-    """The body, a picture or the list of images is larger than it may be."""
+    """The body, a picture or the list of images is larger than its limit."""
 
 
 class UnsupportedMediaTypeError(RequestError):
-    """The body is of a media type that is not taken."""
+    """The media type of the body is not supported."""
 
 
 class UnauthenticatedError(RequestError):
-    """The request shows no API key that is in force."""
+    """The request has no valid API key."""
 
 
 class ForbiddenError(RequestError):
-    """The service's settings, or the API key's scopes, do not allow that."""
+    """The settings of the service or the scopes of the API key do not allow the request."""
 
 
 class BrokenModelError(RequestError):
-    """The version in the folder cannot be loaded; what was served still is."""
+    """The version in the folder cannot be loaded; the previous version is still served."""
 
 
 class StoppingError(RequestError):
-    """The service stops before the answer is computed."""
+    """The service stopped before the answer was computed."""
 
 
 class NotReadyError(RequestError):
@@ -79,8 +79,8 @@ class OverloadedError(RequestError):
     """The queue is full.
 
     Args:
-        errors: at least one.
-        retry_after: whole seconds after which to ask again.
+        errors: the reasons, at least one.
+        retry_after: whole seconds after which to retry.
     """
 
     def __init__(self, *errors: FieldError, retry_after: int) -> None:
@@ -89,47 +89,47 @@ class OverloadedError(RequestError):
 
 
 class RateLimitedError(OverloadedError):
-    """The API key is used more often than it may be."""
+    """The API key is used more often than its limit allows."""
 
 
 class DeadlineError(RequestError):
-    """There was no answer by the deadline of the request."""
+    """The deadline of the request passed before the answer."""
 
 
 class AbandonedError(Exception):
-    """Nobody waits for the answer any more."""
+    """The caller disconnected before the answer."""
 
 
 class ComputationError(Exception):
-    """A computation failed; the log says how."""
+    """A computation failed; the log has the reason."""
 
 
 class InvalidError(RequestError):
-    """A field has the wrong shape or type, is out of range, or does not go with another."""
+    """A field has the wrong shape or type, is out of range, or does not fit another field."""
 
 
 def field_errors(errors: list[Any]) -> list[FieldError]:
-    """Errors as pydantic lists them, as they are told."""
+    """Convert pydantic's errors, at most `MOST_ERRORS`."""
     return [
         FieldError(
             field=shortened(".".join(map(str, error["loc"]))) or "body",
             message=error["msg"].removeprefix("Value error, "),
-            value=_shown(error.get("input")),
+            value=_short_value(error.get("input")),
         )
         for error in errors[:MOST_ERRORS]
     ]
 
 
 def shortened(text: str) -> str:
-    """A text of the request, as far as an answer repeats it."""
+    """A text of the request, cut to the length that an answer repeats."""
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 def invalid(error: ValidationError) -> InvalidError:
-    """A validation error of pydantic as an error of the request."""
+    """Convert a validation error of pydantic to an error of the request."""
     return InvalidError(*field_errors(list(error.errors(include_url=False))))
 
 
-def _shown(value: Any) -> str | None:
-    """A wrong value in short; None for one that is itself made of fields."""
+def _short_value(value: Any) -> str | None:
+    """A wrong value as a short text; None for a list, an object or bytes, which have no short form."""
     return None if value is None or isinstance(value, dict | list | bytes) else shortened(str(value))

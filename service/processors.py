@@ -1,4 +1,4 @@
-"""The processors that this process may use: of the machine, and of the container's quota."""
+"""Counts the processors that this process may use, by its affinity and by the CPU quota of its container."""
 
 import os
 from pathlib import Path
@@ -9,13 +9,13 @@ CGROUPS = Path("/sys/fs/cgroup")
 def usable_processors(cgroups: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
     """How many processors this process may keep busy, at least 1.
 
-    That is the number that it may run on, or, if that is less, what the CPU quotas of its control groups come to,
-    rounded down: a thread more would be held back for part of each period.
+    The number is the smaller one of two: the processors on which the process may run, and the CPU quotas of its
+    control groups, rounded down. We round down because the system would throttle one more thread in each period.
 
     Args:
-        cgroups: where control groups are mounted (Linux, documentation of cgroup-v2, "cpu.max"; or of cgroup-v1,
-            "cpu.cfs_quota_us").
-        own: the file that names this process's group in each hierarchy.
+        cgroups: the folder where control groups are mounted (Linux, documentation of cgroup-v2, "cpu.max", or of
+            cgroup-v1, "cpu.cfs_quota_us").
+        own: the file that names the group of this process in each hierarchy.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [quota for group in _groups(cgroups, own) if (quota := _quota(group)) is not None]
@@ -23,7 +23,7 @@ def usable_processors(cgroups: Path = CGROUPS, own: Path = Path("/proc/self/cgro
 
 
 def _groups(cgroups: Path, own: Path) -> set[Path]:
-    """The folders of this process's groups and of all above them, whose quotas bound theirs."""
+    """The folders of the groups of this process and of all their parents, whose quotas also apply."""
     try:
         lines = own.read_text().splitlines()
     except OSError:
@@ -39,7 +39,7 @@ def _groups(cgroups: Path, own: Path) -> set[Path]:
 
 
 def _quota(group: Path) -> float | None:
-    """Processors that a group may keep busy; None where it has no limit of its own."""
+    """How many processors a group may keep busy; None if the group has no limit of its own."""
     try:
         if (group / "cpu.max").exists():
             quota, period = (group / "cpu.max").read_text().split()

@@ -1,5 +1,5 @@
-"""``python -m service predict``: the digits in files, as a service that runs says, or where none does this process.
+"""``python -m service predict`` prints the digits in files. A running service answers, or this process if none runs.
 
-In this process the application is asked as it would be over a socket, so that there is one protocol. What answers is
-imported only then: to ask a service takes neither FastAPI nor onnxruntime.
+Within this process, the command sends the application the same requests as over a socket, so there is one protocol. The
+application is imported only in this case: the command asks a running service without FastAPI and onnxruntime.
 """

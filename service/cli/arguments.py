@@ -1,4 +1,4 @@
-"""What the command line says."""
+"""The command line of ``python -m service predict``."""
 
 import os
 import re
@@ -13,34 +13,34 @@ from service.cli.output import line
 from service.errors import field_errors
 
 KEY = "ODE_KEY"
-"""The variable with the API key. It has not the prefix of settings, among which it would be refused."""
+"""The variable with the API key. It has no prefix of settings, because an unknown setting would be refused."""
 
 STDIN = "-"
 
 EPILOG = f"""\
-The API key, where the service wants one, is read from the environment variable {KEY}. A proxy is taken from
-HTTPS_PROXY and its like, and who is trusted beside the system's authorities from SSL_CERT_FILE, both only with --url.
+The environment variable {KEY} holds the API key, if the service needs one. With --url, the command also uses the
+proxy in HTTPS_PROXY and similar variables, and trusts the certificates in SSL_CERT_FILE besides those of the system.
 
 exit status:
-  0  every file is answered
+  0  the service answered every file
   2  wrong use: an argument, {KEY} or a setting
-  3  a file cannot be read, or is larger than the setting max_body_bytes; the others are asked for
-  4  the service refuses a file or what is asked of it (4xx); the others are asked for
-  5  the service is overloaded, stops, fails, or misses the deadline (429, 5xx); nothing more is asked
-  6  the service cannot be reached, or not be started in this process; nothing more is asked
-Where files end differently, the first that is not answered says. The reasons go to the error output.
+  3  a file cannot be read, or is larger than the setting max_body_bytes; the command goes on with the other files
+  4  the service refuses a file or an option (4xx); the command goes on with the other files
+  5  the service is overloaded, stops, fails, or misses the deadline (429, 5xx); the command stops
+  6  the service cannot be reached, or cannot be started in this process; the command stops
+If several files fail, the first failure sets the status. The reasons go to standard error.
 """
 
 
-class Asked(NamedTuple):
-    """What the command line says.
+class Arguments(NamedTuple):
+    """The arguments of the command, and the API key from the environment.
 
     Attributes:
-        files: their paths, or `STDIN`.
-        query: how to solve, and by which model.
-        url: of the service; None for that of the settings.
-        raw: whether to print answers as they come.
-        key: to show; None for none.
+        files: the paths of the files, or `STDIN`.
+        query: the fields of the request: how to solve, and by which model.
+        url: the URL of the service; None for the URL in the settings.
+        raw: whether to print the answers unchanged, as JSON.
+        key: the API key to send; None for no key.
     """
 
     files: list[str]
@@ -51,54 +51,62 @@ class Asked(NamedTuple):
 
 
 def parser() -> ArgumentParser:
-    """The command line. Not pydantic-settings', which takes a comma or a bracket in a file's name for a list's."""
-    told = ArgumentParser(
+    """The parser of the command line.
+
+    We do not use pydantic-settings here, because it reads a comma or a bracket in the name of a file as part of a list.
+    """
+    command_line = ArgumentParser(
         "python -m service predict",
-        description="Print the digits in files, by a service that runs or, where none does, in this process.",
+        description="Print the digits in files. A running service answers, or this process if no service runs.",
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    told.add_argument(
-        "files", nargs="+", metavar="FILE", help="a PNG, a JPEG, or 784 grey levels an image; - for the standard input"
+    command_line.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="a PNG, a JPEG, or raw images of 784 grey levels each; - for standard input",
     )
     for name, field in QueryFields.model_fields.items():
         flag = f"--{name.replace('_', '-')}"
         if field.annotation in (bool, bool | None):
-            told.add_argument(flag, action=BooleanOptionalAction, help=field.description)
+            command_line.add_argument(flag, action=BooleanOptionalAction, help=field.description)
         elif get_origin(field.annotation) is Literal:
-            told.add_argument(flag, choices=get_args(field.annotation), help=field.description)
+            command_line.add_argument(flag, choices=get_args(field.annotation), help=field.description)
         else:
-            told.add_argument(flag, metavar="VALUE", help=field.description)
-    told.add_argument("--url", type=_url, help="Of the service. Default: by the settings, http://127.0.0.1:8000.")
-    told.add_argument("--json", action="store_true", help="Print the answers as they come, a line for each file.")
-    return told
+            command_line.add_argument(flag, metavar="VALUE", help=field.description)
+    command_line.add_argument(
+        "--url", type=_url, help="The URL of the service. Default: the URL in the settings, http://127.0.0.1:8000."
+    )
+    command_line.add_argument("--json", action="store_true", help="Print the answers as JSON, one line for each file.")
+    return command_line
 
 
-def read(parser: ArgumentParser, arguments: Sequence[str]) -> Asked:
-    """What the arguments and the environment say; where that is wrong, say how and end as argparse does."""
-    told = parser.parse_args(arguments)
-    given = {name: getattr(told, name) for name in QueryFields.model_fields}
+def read(parser: ArgumentParser, arguments: Sequence[str]) -> Arguments:
+    """Read the arguments and the environment. If they are wrong, print the reason and exit as argparse does."""
+    parsed = parser.parse_args(arguments)
+    given = {name: getattr(parsed, name) for name in QueryFields.model_fields}
     try:
         query = QueryFields.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         parser.error("; ".join(map(line, field_errors(list(error.errors(include_url=False))))))
-    if query.trace and not told.json:
-        parser.error("--trace: the table does not show it; give --json too")
+    if query.trace and not parsed.json:
+        parser.error("--trace: the table does not show traces; add --json")
     key = os.environ.get(KEY, "").strip() or None
     if key is not None and not re.fullmatch(r"[!-~]+", key):
-        parser.error(f"{KEY}: must be an API key, which has no spaces and nothing but ASCII")
-    return Asked(told.files, query, told.url, told.json, key)
+        parser.error(f"{KEY}: must be an API key, which has only printable ASCII characters and no spaces")
+    return Arguments(parsed.files, query, parsed.url, parsed.json, key)
 
 
-def _url(told: str) -> str:
+def _url(text: str) -> str:
     """The URL of a service, without a slash at its end."""
-    if "@" in told:  # not repeated, as it may hold a key
-        raise ArgumentTypeError(f"must hold no user or password; an API key goes into the variable {KEY}")
+    if "@" in text:  # the message does not repeat the text, because it may hold a key
+        raise ArgumentTypeError(f"must not hold a user or a password; put the API key into the variable {KEY}")
     try:
-        url = HttpUrl(told)
+        url = HttpUrl(text)
     except ValidationError as error:
-        raise ArgumentTypeError(f"{error.errors()[0]['msg']}; not {told}") from None
+        raise ArgumentTypeError(f"{error.errors()[0]['msg']}; not {text}") from None
     if url.query is not None or url.fragment is not None:
-        raise ArgumentTypeError(f"must end with a host, a port or a path; not {told}")
+        raise ArgumentTypeError(f"must not have a query or a fragment; not {text}")
     return str(url).rstrip("/")

@@ -1,4 +1,4 @@
-"""The commands of ``python -m service`` about settings and keys."""
+"""The commands ``python -m service config`` and ``python -m service key``."""
 
 import json
 import sys
@@ -13,15 +13,15 @@ from service.settings import Settings
 
 
 class Config(Settings):
-    """Print the settings that would be served by, as JSON, and what follows from them; no secret is among it."""
+    """Print the settings with which the service would run, and what follows from them, as JSON without secrets."""
 
     model_config = SettingsConfigDict(cli_prog_name="python -m service config")
 
     def cli_cmd(self) -> None:
-        """Print them.
+        """Print the settings.
 
         Raises:
-            ValueError: the file of API keys is wrong.
+            ValueError: the file of API keys is invalid.
         """
         keys = () if self.api_key_file is None else read_keys(self.api_key_file)
         plan = {
@@ -35,26 +35,26 @@ class Config(Settings):
 
 
 class MakeKey(BaseModel):
-    """Make an API key: its entry for the file of keys goes to the output, the key itself to the error output, once."""
+    """Make an API key. Print its entry for the file of keys to standard output, and the key to standard error, once."""
 
     model_config = SettingsConfigDict(
         cli_prog_name="python -m service key", cli_kebab_case=True, use_attribute_docstrings=True
     )
 
     name: CliPositionalArg[Annotated[str, Key.model_fields["name"]]]
-    """Whose it is, in logs."""
+    """The name of the owner, for logs."""
 
     scopes: Annotated[list[Scope], Field(min_length=1)] = [Scope.predict]
-    """What it is for: predict, admin, metrics, parted by commas."""
+    """What the key allows: predict, admin, metrics, separated by commas."""
 
     requests_per_minute: int | None = Field(default=None, ge=1)
-    """How many requests it may make; as many as there is room for, if it is left out."""
+    """The most requests per minute. Without this flag there is no limit."""
 
     def cli_cmd(self) -> None:
-        """Make it."""
+        """Make the key."""
         secret, entry = make_key(self.name, frozenset(self.scopes), self.requests_per_minute)
         print(entry)  # noqa: T201
-        print(f"the key of {self.name}, which is kept nowhere: {secret}", file=sys.stderr)  # noqa: T201
+        print(f"the key of {self.name}, which is stored nowhere: {secret}", file=sys.stderr)  # noqa: T201
 
 
 COMMANDS: dict[str, type[BaseModel]] = {"config": Config, "key": MakeKey}

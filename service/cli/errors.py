@@ -1,25 +1,25 @@
-"""Why there is no answer, and how the command ends then."""
+"""The failures of the command, and its exit statuses."""
 
 from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """The status to end with, where it is neither 0 nor argparse's 2; from 128 on as a shell tells of signals."""
+    """The exit statuses besides 0 and argparse's 2. Statuses from 128 on stand for signals, as in a shell."""
 
     unreadable = 3
     refused = 4
     unavailable = 5
     unreachable = 6
     interrupted = 130
-    unread = 141
+    broken_pipe = 141
 
 
 class NoAnswerError(Exception):
-    """There is no answer.
+    """A file got no answer.
 
     Args:
-        status: to end with.
-        reason: for the user; in several lines, where there are several reasons.
+        status: the exit status.
+        reason: the reason for the user. Several reasons are on several lines.
     """
 
     def __init__(self, status: Exit, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""What is told of answers: the table, and what is wrong."""
+"""Formats answers as a table, and errors as text."""
 
 from typing import Any
 
@@ -18,11 +18,11 @@ COLUMNS = {
     "error estimate": ">",
     "ms": ">",
 }
-"""Of the table, and to which side each is set."""
+"""The columns of the table, and the side to which each is aligned."""
 
 
 def table(rows: list[list[str]]) -> str:
-    """The rows under their headings, aligned."""
+    """Format rows under their headings, with aligned columns."""
     lines = [list(COLUMNS), *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     sides = list(zip(COLUMNS.values(), widths, strict=True))
@@ -31,27 +31,27 @@ def table(rows: list[list[str]]) -> str:
     )
 
 
-def rows(name: str, response: httpx.Response) -> list[list[str]]:
-    """Of the table, a row for each image of a file.
+def table_rows(name: str, response: httpx.Response) -> list[list[str]]:
+    """The rows of the table for the images of a file.
 
     Raises:
-        NoAnswerError: that is no answer of the service.
+        NoAnswerError: the response does not have the form of this service's answers.
     """
     try:
-        told = response.json()
-        predictions, milliseconds = told["predictions"], told["timing_ms"]["total"]
+        answer = response.json()
+        predictions, milliseconds = answer["predictions"], answer["timing_ms"]["total"]
         names = [name] if len(predictions) == 1 else [f"{name}[{number}]" for number in range(len(predictions))]
         return [
             [name, *_cells(prediction), f"{milliseconds:.1f}"]
             for name, prediction in zip(names, predictions, strict=True)
         ]
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        reason = f"{response.url.copy_with(query=None)} answers, but not as this service does"
+        reason = f"{response.url.copy_with(query=None)} gives answers in another form than this service"
         raise NoAnswerError(Exit.unreachable, reason) from error
 
 
 def _cells(prediction: dict[str, Any]) -> list[str]:
-    """What the table says of an image between its name and the time that it took."""
+    """The cells of an image, without the name and the time."""
     digit, solver = prediction["digit"], prediction["solver"]
     cells = [f"{digit:d}", f"{prediction['probabilities'][digit]:.4f}"]
     if solver is None:
@@ -63,7 +63,7 @@ def _cells(prediction: dict[str, Any]) -> list[str]:
 
 
 def refusal(response: httpx.Response) -> NoAnswerError:
-    """Why a request was not answered: the status, when to ask again, and the fields of the problem details."""
+    """The error for a refused request: the status, when to ask again, and the fields of the problem details."""
     reason = f"{response.status_code} {response.reason_phrase}"
     if "retry-after" in response.headers:
         reason += f"; ask again in {response.headers['retry-after']} s"
@@ -71,19 +71,19 @@ def refusal(response: httpx.Response) -> NoAnswerError:
         problem = response.json()
         errors = [FieldError(each["field"], each["message"], each["value"]) for each in problem["errors"]]
         lines = [line(error) for error in errors] or [str(problem["detail"])]
-    except (ValueError, KeyError, TypeError):  # it is from a proxy, say, and the status must do
+    except (ValueError, KeyError, TypeError):  # the response is from a proxy, for example; we only have the status
         lines = []
-    told = "\n  ".join(map(printable, [reason, *lines]))
+    text = "\n  ".join(map(printable, [reason, *lines]))
     if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
-        return NoAnswerError(Exit.unavailable, told)
-    return NoAnswerError(Exit.refused if response.is_client_error else Exit.unreachable, told)
+        return NoAnswerError(Exit.unavailable, text)
+    return NoAnswerError(Exit.refused if response.is_client_error else Exit.unreachable, text)
 
 
 def line(error: FieldError) -> str:
-    """A thing that is wrong, with the value where it is told."""
+    """Format the error of a field as a line, with the value if there is one."""
     return f"{error.field}: {error.message}" + ("" if error.value is None else f"; not {error.value}")
 
 
 def printable(text: str) -> str:
-    """A text from elsewhere, with what a terminal would do something at, and what cannot be written, as escapes."""
+    """Escape the characters of a foreign text that would control the terminal or that cannot be printed."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

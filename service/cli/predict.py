@@ -1,4 +1,4 @@
-"""The command: asks for each file, and prints what is answered."""
+"""The command ``predict``: sends each file to a service, and prints the answers."""
 
 import asyncio
 import os
@@ -11,90 +11,90 @@ from pydantic import ValidationError
 
 from service import settings as environment
 from service.api.query import QueryFields
-from service.cli.arguments import STDIN, Asked, parser, read
+from service.cli.arguments import STDIN, Arguments, parser, read
 from service.cli.errors import Exit, NoAnswerError
-from service.cli.output import printable, refusal, rows, table
+from service.cli.output import printable, refusal, table, table_rows
 from service.cli.target import connected
 from service.settings import Settings
 
 BYTES = {"content-type": "application/octet-stream"}
-"""A picture among them the service knows by how it begins."""
+"""The headers of all requests. The service recognises a picture by the first bytes of its content."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Ask, and print what is answered.
+    """Run the command.
 
     Returns:
-        The status to end with.
+        The exit status.
     """
     command_line = parser()
-    asked = read(command_line, arguments)
+    parsed = read(command_line, arguments)
     try:
         settings = Settings()
     except ValidationError as error:
         command_line.error(f"settings: {environment.describe(error)}")
     try:
-        return asyncio.run(_answer(asked, settings))
+        return asyncio.run(_predict_all(parsed, settings))
     except NoAnswerError as error:
-        _complain(str(error))
+        _print_error(str(error))
         return error.status
-    except BrokenPipeError:  # whoever read the output has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
-        return Exit.unread
+    except BrokenPipeError:  # the reader of the output closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at the exit does not fail
+        return Exit.broken_pipe
     except KeyboardInterrupt:
         return Exit.interrupted
 
 
-async def _answer(asked: Asked, settings: Settings) -> int:
-    """Ask for each file; what is answered is printed even where something else is not."""
+async def _predict_all(arguments: Arguments, settings: Settings) -> int:
+    """Send each file to the service, and print the answers. If some files fail, print the answers to the others."""
     status, lines = 0, list[list[str]]()
-    async with connected(asked, settings) as service:
-        for file in asked.files:
+    async with connected(arguments, settings) as service:
+        for file in arguments.files:
             name = printable(file)
             try:
-                response = await _ask(service, _content(file, settings.max_body_bytes), asked.query)
-                lines += rows(name, response)
+                response = await _predict(service, _content(file, settings.max_body_bytes), arguments.query)
+                lines += table_rows(name, response)
             except NoAnswerError as error:
-                _complain(f"{name}: {error}")
+                _print_error(f"{name}: {error}")
                 status = status or error.status
                 if error.status >= Exit.unavailable:
                     break
             else:
-                if asked.raw:
+                if arguments.raw:
                     print(response.text, flush=True)  # noqa: T201
-    if lines and not asked.raw:
+    if lines and not arguments.raw:
         print(table(lines), flush=True)  # noqa: T201
     return status
 
 
-def _content(file: str, most: int) -> bytes:
-    """The bytes of a file.
+def _content(file: str, max_bytes: int) -> bytes:
+    """Read a file.
 
     Raises:
-        NoAnswerError: it cannot be read, or has more bytes than `most`.
+        NoAnswerError: the file cannot be read, or has too many bytes.
     """
     try:
         if file == STDIN:
-            content = sys.stdin.buffer.read(most + 1)
+            content = sys.stdin.buffer.read(max_bytes + 1)
         else:
             with Path(file).open("rb") as opened:
-                content = opened.read(most + 1)
+                content = opened.read(max_bytes + 1)
     except OSError as error:
         raise NoAnswerError(Exit.unreadable, f"cannot be read: {error.strerror}") from error
-    if len(content) > most:
-        raise NoAnswerError(Exit.unreadable, f"is larger than the setting max_body_bytes, {most:,} bytes")
+    if len(content) > max_bytes:
+        raise NoAnswerError(Exit.unreadable, f"is larger than the setting max_body_bytes, {max_bytes:,} bytes")
     return content
 
 
-async def _ask(service: httpx.AsyncClient, content: bytes, query: QueryFields) -> httpx.Response:
-    """The answer to the images of a file.
+async def _predict(service: httpx.AsyncClient, content: bytes, query: QueryFields) -> httpx.Response:
+    """Request the predictions for the images of a file.
 
     Raises:
-        NoAnswerError: there is none.
+        NoAnswerError: the service cannot be reached, or refuses the request.
     """
-    told = query.model_dump(exclude_unset=True)
+    params = query.model_dump(exclude_unset=True)
     try:
-        response = await service.post("/predict", content=content, params=told, headers=BYTES)
+        response = await service.post("/predict", content=content, params=params, headers=BYTES)
     except httpx.RequestError as error:
         reason = str(error) or type(error).__name__
         raise NoAnswerError(Exit.unreachable, f"{service.base_url} cannot be reached: {printable(reason)}") from error
@@ -103,5 +103,5 @@ async def _ask(service: httpx.AsyncClient, content: bytes, query: QueryFields) -
     return response
 
 
-def _complain(reason: str) -> None:
+def _print_error(reason: str) -> None:
     print(f"error: {reason}", file=sys.stderr)  # noqa: T201

@@ -1,4 +1,4 @@
-"""What is asked: a service, by its URL or by the settings, or an application of this process."""
+"""Connects the command to a service, by its URL or by the settings, or to an application in this process."""
 
 import socket
 import ssl
@@ -11,48 +11,48 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from models.artifact import ArtifactError, newest
-from service.cli.arguments import Asked
+from service.cli.arguments import Arguments
 from service.cli.errors import Exit, NoAnswerError
 from service.settings import Settings
 
 SECONDS = 60
-"""For which an answer is waited, beyond the deadline of the request."""
+"""How long we wait for an answer, in addition to the deadline of the request."""
 
 CONNECT_SECONDS = 5
 
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-"""Where a service is reached that listens on every address."""
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+"""The addresses at which we reach a service that listens on all addresses."""
 
 
 @asynccontextmanager
-async def connected(asked: Asked, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of what is to be asked.
+async def connected(arguments: Arguments, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the service, or of an application in this process if no service runs and no URL is given.
 
     Raises:
-        NoAnswerError: it cannot be started in this process, or the certificate of the settings cannot be read.
+        NoAnswerError: the application cannot be started, or the certificate in the settings cannot be read.
     """
-    own = settings.model_copy(update={"host": ANYWHERE.get(settings.host, settings.host)})
-    if asked.url is None and not _listens(own):
+    own = settings.model_copy(update={"host": LOOPBACK.get(settings.host, settings.host)})
+    if arguments.url is None and not _listens(own):
         print(f"nothing listens at {own.url}; answering in this process", file=sys.stderr)  # noqa: T201
-        async with _in_process(settings, asked.query.model) as client:
+        async with _in_process(settings, arguments.query.model) as client:
             yield client
         return
     try:
-        trusted = _trusted(own if asked.url is None else None)
+        trusted = _trusted(own if arguments.url is None else None)
     except OSError as error:
         raise NoAnswerError(Exit.unreachable, f"tls_certificate: {settings.tls_certificate}: {error}") from error
     async with httpx.AsyncClient(
-        base_url=asked.url or own.url,
-        headers={} if asked.key is None else {"authorization": f"Bearer {asked.key}"},
+        base_url=arguments.url or own.url,
+        headers={} if arguments.key is None else {"authorization": f"Bearer {arguments.key}"},
         verify=trusted,
-        timeout=httpx.Timeout(SECONDS + (asked.query.deadline_ms or 0) / 1e3, connect=CONNECT_SECONDS),
-        trust_env=asked.url is not None,
+        timeout=httpx.Timeout(SECONDS + (arguments.query.deadline_ms or 0) / 1e3, connect=CONNECT_SECONDS),
+        trust_env=arguments.url is not None,
     ) as client:
         yield client
 
 
 def _listens(settings: Settings) -> bool:
-    """Whether anything listens where the service of these settings would."""
+    """Whether anything listens at the address of the settings."""
     try:
         with socket.create_connection((settings.host, settings.port), CONNECT_SECONDS):
             return True
@@ -61,23 +61,23 @@ def _listens(settings: Settings) -> bool:
 
 
 def _trusted(settings: Settings | None) -> ssl.SSLContext:
-    """Whom to trust: for the service of these settings its very certificate, for any other whom the system trusts."""
+    """The trusted certificates: only the one in the settings, or those of the system without settings."""
     if settings is None or settings.tls_certificate is None:
         return ssl.create_default_context()
     trusted = ssl.create_default_context(cafile=settings.tls_certificate)
-    trusted.check_hostname = False  # the certificate is for those outside
-    trusted.verify_flags = ssl.VERIFY_X509_PARTIAL_CHAIN  # so that it need not be an authority's
+    trusted.check_hostname = False  # the certificate is for the name that other machines use
+    trusted.verify_flags = ssl.VERIFY_X509_PARTIAL_CHAIN  # the certificate need not be that of an authority
     return trusted
 
 
 @asynccontextmanager
 async def _in_process(settings: Settings, model: str | None) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an application of this process, which serves the model that is asked and wants no key.
+    """A client of an application in this process, which serves the requested model and needs no key.
 
     Raises:
-        NoAnswerError: the application cannot be made.
+        NoAnswerError: the application cannot be created.
     """
-    from service.app import create_app  # noqa: PLC0415 (it takes longer to import than a service to ask)
+    from service.app import create_app  # noqa: PLC0415 (the import takes longer than a request to a service)
 
     with _one_model(settings, model) as alone:
         try:
@@ -94,9 +94,9 @@ async def _in_process(settings: Settings, model: str | None) -> AsyncIterator[ht
 
 @contextmanager
 def _one_model(settings: Settings, name: str | None) -> Iterator[Settings]:
-    """The settings with a models folder of one model, as to load all that there are takes seconds.
+    """The settings with a models folder that holds only one model, because loading all models takes seconds.
 
-    Where there is no model of that name, they are as they were, for the application to say so.
+    If there is no model of this name, the settings are unchanged, and the application reports the error.
     """
     name = settings.model if name is None else name
     if name not in {folder.name for folder in settings.models.glob("*/") if newest(folder) is not None}:

@@ -51,7 +51,7 @@ class DataPlane:
         engine: computes the answers.
         background: threads that read long bodies and write long answers.
         settings: of the service, with its limits.
-        on_end: called with each engine request after it has ended. No caller waits for this call.
+        on_end: called with each engine request after it has ended; no caller waits for this call.
 
     Attributes:
         stopping: whether the process is about to end. Its server sets this and goes on accepting and answering.
@@ -128,13 +128,13 @@ class DataPlane:
             raise InvalidError(FieldError("trace", message, f"{len(images):,} images"))
         now = time.perf_counter()
         request = EngineRequest(model, images, plan, arrived_at, now, inference.priority, traced=inference.trace)
-        context.note(model=model.name, version=model.version, images=len(images))
+        context.add(model=model.name, version=model.version, images=len(images))
         try:
             await self._engine.answer(request, gone)
         finally:
             # On the next iteration of the event loop, so that the answer does not wait for this call.
             asyncio.get_running_loop().call_soon(self._on_end, request)
-        context.note(nfe=int(request.answer.nfe.sum()), degraded=sum(request.degraded))
+        context.add(nfe=int(request.answer.nfe.sum()), degraded=sum(request.degraded))
         return request
 
 

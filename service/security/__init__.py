@@ -1,1 +1,1 @@
-"""Who may ask for what, and how often; and what browsers are told of that."""
+"""API keys and their scopes, rate limits, TLS, and the security headers of answers."""

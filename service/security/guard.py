@@ -1,4 +1,4 @@
-"""Who may ask for what: the key that a request shows, its scopes, and how often it is used."""
+"""Checks the API key of each request: whether it is valid, has the needed scope, and is within its rate limit."""
 
 import base64
 import binascii
@@ -14,31 +14,31 @@ from service.security.rates import Rates
 from service.telemetry import context
 
 OPEN = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
-"""What needs no key: those who start and route to the service have none."""
+"""Paths that need no key, because the programs that start the service and the load balancers have none."""
 
 METRICS = "/metrics"
 CONTROL = "/v2/repository/models/"
-"""Whatever begins so changes what is served."""
+"""The start of all paths that change which models are served."""
 
 LONGEST_KEY = 512
-"""Characters."""
+"""Most characters of a key."""
 
 Answer = Callable[[str, RequestError], ASGIApp]
-"""Puts an error of a request to a path into the form of the path's protocol."""
+"""Makes the answer to a path and an error, in the form of the protocol of the path."""
 
 
 class Guard:
-    """Lets requests pass that show a key which is for what they ask, in the header Authorization.
+    """Passes on only requests whose header Authorization holds a valid key with the needed scope.
 
-    That is `Bearer KEY` (RFC 6750), or `Basic` with the key as the password of any user (RFC 7617), which browsers ask
-    for by themselves. They also send it by themselves, at the bidding of any page, and so it does for no more than to
-    look and to ask: what changes something needs the first form.
+    The header is `Bearer KEY` (RFC 6750), or `Basic` with the key as the password of any user (RFC 7617). Browsers
+    prompt for a `Basic` password. But browsers also send the password again with requests that any page makes. So
+    `Basic` is enough to read and to predict, and a request that changes something needs `Bearer`.
 
     Args:
-        app: what answers.
-        keys: that are in force.
-        rates: how often they are used.
-        answer: tells an error.
+        app: the application that answers.
+        keys: the valid keys.
+        rates: count the uses of the keys.
+        answer: makes the answer to an error.
     """
 
     def __init__(self, app: ASGIApp, keys: Keys, rates: Rates, answer: Answer) -> None:
@@ -58,36 +58,37 @@ class Guard:
         await app(scope, receive, send)
 
     def _check(self, path: str, authorization: str) -> None:
-        """See whether a request may pass.
+        """Check whether a request may pass.
 
         Raises:
-            UnauthenticatedError: it shows no key, or one that is not in force.
-            ForbiddenError: its key is for something else.
-            RateLimitedError: its key is used too often.
+            UnauthenticatedError: the request has no key, or its key is not valid.
+            ForbiddenError: the key lacks the needed scope.
+            RateLimitedError: the key is used too often.
         """
         scheme, secret = credentials(authorization)
         if not secret:
-            raise UnauthenticatedError(FieldError("authorization", "must be Bearer and an API key"))
+            raise UnauthenticatedError(FieldError("authorization", "must be Bearer followed by an API key"))
         key = self._keys.find(secret)
         if key is None:
-            raise UnauthenticatedError(FieldError("authorization", "holds no key that is in force"))
-        context.note(key=key.name)
-        self._permit(key, needed(path), scheme)
+            raise UnauthenticatedError(FieldError("authorization", "holds no valid API key"))
+        context.add(key=key.name)
+        self._check_scope(key, needed_scope(path), scheme)
         if seconds := self._rates.take(key):
-            message = f"{key.requests_per_minute:,} requests a minute are what the key {key.name} is for; "
+            message = f"key '{key.name}' is limited to {key.requests_per_minute:,} requests per minute; "
             message += f"ask again after {seconds} s"
             raise RateLimitedError(FieldError("authorization", message), retry_after=seconds)
 
-    def _permit(self, key: Key, scope: keys.Scope, scheme: str) -> None:
+    def _check_scope(self, key: Key, scope: keys.Scope, scheme: str) -> None:
         if scope not in key.scopes:
             listed = ", ".join(sorted(each.value for each in key.scopes))
-            message = f"needs the scope {scope.value}; the key {key.name} is for {listed}"
+            message = f"needs the scope {scope.value}; key '{key.name}' has {listed}"
             raise ForbiddenError(FieldError("authorization", message))
         if scope is keys.Scope.admin and scheme != "bearer":
-            raise ForbiddenError(FieldError("authorization", "must be Bearer here, as browsers send Basic unasked"))
+            message = "must be Bearer here, because any page can make a browser send Basic"
+            raise ForbiddenError(FieldError("authorization", message))
 
 
-def needed(path: str) -> keys.Scope:
+def needed_scope(path: str) -> keys.Scope:
     """The scope that a request to a path needs."""
     if path.startswith(CONTROL):
         return keys.Scope.admin
@@ -95,14 +96,14 @@ def needed(path: str) -> keys.Scope:
 
 
 def credentials(authorization: str) -> tuple[str, str]:
-    """The scheme, in small letters, and the key of a header Authorization; empty where there is none."""
-    scheme, _, told = authorization.partition(" ")
-    scheme, told = scheme.lower(), told.strip()
+    """The scheme, in lower case, and the key of a header Authorization; each is empty if it is missing."""
+    scheme, _, secret = authorization.partition(" ")
+    scheme, secret = scheme.lower(), secret.strip()
     if scheme == "basic":
         try:
-            told = base64.b64decode(told, validate=True).decode().partition(":")[2]
+            secret = base64.b64decode(secret, validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError):
-            told = ""
+            secret = ""
     elif scheme != "bearer":
         return "", ""
-    return scheme, told if len(told) <= LONGEST_KEY else ""
+    return scheme, secret if len(secret) <= LONGEST_KEY else ""

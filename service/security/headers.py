@@ -1,4 +1,4 @@
-"""What browsers are told about every answer."""
+"""Adds the security headers for browsers to every answer."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,35 +10,36 @@ ALWAYS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
-"""An answer is data: nothing in it is to be run, guessed at or framed. A page brings a policy of its own."""
+"""Answers are data, so browsers must not run them, guess their type, or show them in a frame. Our pages set policies
+of their own."""
 
 OVER_TLS = {"strict-transport-security": "max-age=31536000"}
 
 
 class SecurityHeaders:
-    """Adds them, where an answer has none of that name (OWASP, "HTTP Security Response Headers").
+    """Adds each security header that an answer does not have yet (OWASP, "HTTP Security Response Headers").
 
     Args:
-        app: what answers.
-        tls: whether it is asked over TLS.
+        app: the application that answers.
+        tls: whether the service uses TLS.
     """
 
     def __init__(self, app: ASGIApp, *, tls: bool) -> None:
         self._app = app
-        told = ALWAYS | (OVER_TLS if tls else {})
-        self._headers = [(name.encode(), value.encode()) for name, value in told.items()]
+        headers = ALWAYS | (OVER_TLS if tls else {})
+        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and the answer back."""
+        """Pass the request on and the answer back."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def telling(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message.get("headers", [])
                 own = {name for name, _ in headers}
                 message["headers"] = [*headers, *(each for each in self._headers if each[0] not in own)]
             await send(message)
 
-        await self._app(scope, receive, telling)
+        await self._app(scope, receive, send_with_headers)

@@ -1,7 +1,7 @@
-"""The API keys that an operator has given out: their file, and whose key a request shows.
+"""The API keys that an operator has issued: reads their file, finds the key of a request, and makes new keys.
 
-A key is 256 random bits, so its SHA-256 says nothing about it, and needs neither salt nor a slow hash: these are for
-what people think up. The file holds the hashes alone.
+The file holds only the SHA-256 hashes of the keys. A key has 256 random bits, so its hash reveals nothing about it. It
+needs neither a salt nor a slow hash, because these protect passwords that people choose.
 """
 
 import hmac
@@ -18,19 +18,19 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 LARGEST_FILE = 2**20
-"""Bytes."""
+"""Most bytes of the file."""
 
 PREFIX = "odenet_"
-"""By which scanners for leaked secrets, and people, know what it is."""
+"""The start of every key, by which people and scanners for leaked secrets recognise a key."""
 
 logger = logging.getLogger(__name__)
 
 
 class Scope(Enum):
-    """What a key is for."""
+    """What a key allows."""
 
     predict = "predict"
-    """To ask for answers, and to look at the models and the documentation."""
+    """To request predictions, and to read the models and the documentation."""
 
     admin = "admin"
     """To load and unload models."""
@@ -40,21 +40,21 @@ class Scope(Enum):
 
 
 class Key(BaseModel):
-    """An API key, as the file has it."""
+    """An entry of the file: an API key without its secret."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-    """Whose it is, in logs."""
+    """The name of the owner, for logs."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """The hash of the key."""
 
     scopes: Annotated[frozenset[Scope], Field(min_length=1)]
-    """What it is for."""
+    """What the key allows."""
 
     requests_per_minute: Annotated[int | None, Field(ge=1, le=10_000_000)] = None
-    """How many requests it may make, as many of them at once; as many as there is room for, where it is left out."""
+    """The most requests per minute, which may all come at once. Absent for no limit."""
 
 
 class KeyFile(BaseModel):
@@ -63,64 +63,65 @@ class KeyFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: tuple[Key, ...] = ()
-    """The keys, a table `[[key]]` each."""
+    """The keys, each as a table `[[key]]`."""
 
     @field_validator("key")
     @classmethod
-    def _each_is_one(cls, keys: tuple[Key, ...]) -> tuple[Key, ...]:
+    def _are_distinct(cls, keys: tuple[Key, ...]) -> tuple[Key, ...]:
         names = Counter(key.name for key in keys)
         if twice := [name for name, times in names.items() if times > 1]:
-            raise ValueError(f"the name {twice[0]} is there {names[twice[0]]} times")
+            raise ValueError(f"{names[twice[0]]} keys have the name {twice[0]}; each name may occur once")
         if len({key.sha256 for key in keys}) < len(keys):
-            raise ValueError("two have the same hash")
+            raise ValueError("two keys have the same hash")
         return keys
 
 
 class Keys:
-    """The keys of a file, which is read again once it has changed.
+    """The keys of a file. The file is read again after each change.
 
-    A file that has become wrong leaves the keys in force that it had before, and the log says so. An empty one revokes
-    them all.
+    If the changed file is invalid, the previous keys stay valid and the log has the error. An empty file revokes all
+    keys.
 
     Args:
-        path: of the file.
+        path: the path of the file.
 
     Raises:
-        ValueError: it cannot be read, or its content is wrong.
+        ValueError: the file cannot be read, or its content is invalid.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = _look(path)
+        self._version = _file_version(path)
         self._keys = read_keys(path)
 
     def __call__(self) -> tuple[Key, ...]:
-        """The keys that are in force."""
-        if (seen := _look(self._path)) != self._seen:
-            self._seen = seen
+        """The valid keys."""
+        if (version := _file_version(self._path)) != self._version:
+            self._version = version
             try:
                 self._keys = read_keys(self._path)
             except ValueError as error:
-                logger.error("the keys stay as they were: %s", error)  # noqa: TRY400 (the message says all)
+                logger.error("the API keys are unchanged: %s", error)  # noqa: TRY400 (the message has the reason)
             else:
-                logger.info("the keys are now those of %s", ", ".join(key.name for key in self._keys) or "nobody")
+                names = ", ".join(key.name for key in self._keys)
+                logger.info("read the API keys again; the valid keys are: %s", names or "none")
         return self._keys
 
     def find(self, secret: str) -> Key | None:
-        """Whose key that is; the time that it takes tells nothing of how much of a hash was right."""
-        shown = sha256(secret.encode()).hexdigest()
+        """The key with this secret; None if there is none. The duration does not reveal how much of a hash matched."""
+        digest = sha256(secret.encode()).hexdigest()
         found = None
         for key in self():
-            if hmac.compare_digest(key.sha256, shown):
+            if hmac.compare_digest(key.sha256, digest):
                 found = key
         return found
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
-    """The keys of a file.
+    """Read the keys of a file.
 
     Raises:
-        ValueError: it cannot be read, or its content is wrong; the message says how, and holds no hash.
+        ValueError: the file cannot be read, or its content is invalid. The message has the reason, and no hash.
     """
     try:
         with path.open("rb") as file:
@@ -128,21 +129,21 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     except OSError as error:
         raise ValueError(f"api_key_file: {path}: {error.strerror}") from error
     if len(content) > LARGEST_FILE:
-        raise ValueError(f"api_key_file: {path}: is larger than {LARGEST_FILE:,} bytes")
+        raise ValueError(f"api_key_file: {path}: the file is larger than {LARGEST_FILE:,} bytes")
     try:
         return KeyFile.model_validate(tomllib.loads(content.decode())).key
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise ValueError(f"api_key_file: {path}: {told}") from error
+        reasons = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ValueError(f"api_key_file: {path}: {reasons}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"api_key_file: {path}: {error}") from error
 
 
 def make_key(name: str, scopes: frozenset[Scope], requests_per_minute: int | None = None) -> tuple[str, str]:
-    """A new key.
+    """Make a new key.
 
     Returns:
-        The key, which is nowhere kept, and its entry for the file.
+        The key, which we store nowhere, and its entry for the file.
     """
     secret = f"{PREFIX}{secrets.token_urlsafe(32)}"
     key = Key(
@@ -158,10 +159,10 @@ def make_key(name: str, scopes: frozenset[Scope], requests_per_minute: int | Non
     return secret, "\n".join([*lines, ""])
 
 
-def _look(path: Path) -> tuple[int, ...] | None:
-    """What changes when the file does; None while it is not there."""
+def _file_version(path: Path) -> tuple[int, ...] | None:
+    """A value that changes when the file changes; None if the file does not exist."""
     try:
-        told: stat_result = path.stat()
+        status: stat_result = path.stat()
     except OSError:
         return None
-    return told.st_dev, told.st_ino, told.st_mtime_ns, told.st_size
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

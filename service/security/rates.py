@@ -1,4 +1,4 @@
-"""How often a key may be used: a token bucket for each, which all processes share."""
+"""Limits how often each key is used, by a token bucket for each key. All worker processes share the buckets."""
 
 import fcntl
 import math
@@ -16,14 +16,14 @@ from pyrate_limiter.abstracts.algorithm import Decision, State
 from service.security.keys import Key
 
 STATE = Struct("=q")
-"""The only number of a token bucket's state."""
+"""The format of a token bucket's state, which is one number."""
 
 
 class Rates:
-    """The token buckets of keys: as many tokens as requests a minute, which come back evenly over the minute.
+    """The token buckets of the keys. A bucket holds one minute's requests as tokens and refills evenly over a minute.
 
     Args:
-        folder: that the processes share; None for one that serves alone.
+        folder: the folder that the worker processes share; None for a process that serves alone.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -33,10 +33,10 @@ class Rates:
             self._folder.mkdir(exist_ok=True)
 
     def take(self, key: Key) -> int:
-        """Use a key once.
+        """Count one use of a key.
 
         Returns:
-            0, or where that is too often the whole seconds after which it is not.
+            0 if the use is allowed. Otherwise the whole seconds after which it will be allowed.
         """
         if key.requests_per_minute is None:
             return 0
@@ -51,17 +51,17 @@ class Rates:
 
 
 class SharedStore(StateStore):
-    """The state of a token bucket in a file, locked by whichever process uses it.
+    """The state of a token bucket in a file. The process that uses the state locks the file.
 
     Args:
-        path: of the file; made by the first.
+        path: the path of the file. The first use creates the file.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def check(self, algorithm: StateAlgorithm, rates: list[Rate], now: int, weight: int) -> Decision:
-        """Take tokens, if they are there."""
+        """Take tokens, if the bucket has enough of them."""
         with self._locked() as file:
             state, decision = algorithm.step(rates, _state(file, algorithm, rates), now, weight)
             if decision.allowed:
@@ -70,18 +70,18 @@ class SharedStore(StateStore):
         return decision
 
     def read(self, algorithm: StateAlgorithm, rates: list[Rate]) -> State:
-        """The state."""
+        """The current state."""
         with self._locked() as file:
             return _state(file, algorithm, rates)
 
     def reset(self) -> None:
-        """Have all tokens there."""
+        """Fill the bucket."""
         with self._locked() as file:
             file.truncate(0)
 
     @contextmanager
     def _locked(self) -> Iterator[FileIO]:
-        with FileIO(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:  # to close it unlocks it
+        with FileIO(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:  # closing the file unlocks it
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file
 

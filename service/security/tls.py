@@ -1,14 +1,14 @@
-"""The certificate that the service shows."""
+"""Checks the TLS certificate of the service."""
 
 import ssl
 from pathlib import Path
 
 
 def check_certificate(certificate: Path, key: Path) -> None:
-    """See whether a certificate and its private key are there, and belong together.
+    """Check that a certificate and its private key exist and belong together.
 
     Raises:
-        ValueError: they are or do not.
+        ValueError: one of the files cannot be read, or they do not belong together.
     """
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)

@@ -1,1 +1,1 @@
-"""What is told of the service's work: metrics, logs, traces."""
+"""Metrics, logs and traces of the service."""

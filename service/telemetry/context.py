@@ -1,20 +1,20 @@
-"""What is known of the request that is being answered, for whatever is logged meanwhile."""
+"""Collects facts about the current request, which are added to the log records."""
 
 from contextvars import ContextVar
 
-_known: ContextVar[dict[str, object]] = ContextVar("request")
+_facts: ContextVar[dict[str, object]] = ContextVar("request")
 
 
 def begin(request_id: str) -> None:
-    """Begin a request, in the task that answers it."""
-    _known.set({"request_id": request_id})
+    """Begin a request, in the task that answers the request."""
+    _facts.set({"request_id": request_id})
 
 
-def note(**facts: object) -> None:
-    """Add what has become known of the request."""
-    known().update(facts)
+def add(**facts: object) -> None:
+    """Add facts about the current request."""
+    current().update(facts)
 
 
-def known() -> dict[str, object]:
-    """What is known; nothing outside of a request."""
-    return _known.get({})
+def current() -> dict[str, object]:
+    """The facts about the current request; empty outside a request."""
+    return _facts.get({})

@@ -1,4 +1,4 @@
-"""Logs: a line a record, as text or as JSON, with the id of the request that they are about."""
+"""Configures the logs: one line for each record, as text or as JSON, with the id of the request."""
 
 import logging
 import sys
@@ -9,32 +9,32 @@ from pythonjsonlogger.json import JsonFormatter
 from service.telemetry import context
 
 JSON_FIELDS = "{levelname}{name}{message}{process}"
-SHOWN = "%(levelname)s: %(message)s"
+TEXT_FORMAT = "%(levelname)s: %(message)s"
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people, which ends with the id of the request."""
+    """Formats a record as a line for people. The line ends with the id of the request."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        told = super().format(record)
-        request_id = context.known().get("request_id")
-        return told if request_id is None else f"{told} [{request_id}]"
+        line = super().format(record)
+        request_id = context.current().get("request_id")
+        return line if request_id is None else f"{line} [{request_id}]"
 
 
 class RequestJsonFormatter(JsonFormatter):
-    """An object with all that is known of the request."""
+    """Formats a record as a JSON object with all facts about the request."""
 
     def add_fields(
         self, log_data: dict[str, object], record: logging.LogRecord, message_dict: dict[str, object]
     ) -> None:
-        """Fill the object in."""
+        """Fill in the object."""
         super().add_fields(log_data, record, message_dict)
-        log_data.update(context.known())
+        log_data.update(context.current())
 
 
 def configure(level: str, *, json: bool) -> None:
-    """Log from a level on to stderr, and nowhere else; uvicorn's loggers too."""
+    """Log records of a level or above to stderr and nowhere else. This includes the records of uvicorn."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         RequestJsonFormatter(
@@ -42,9 +42,9 @@ def configure(level: str, *, json: bool) -> None:
             style="{",
             timestamp="time",
             rename_fields={"levelname": "level"},
-            reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # which is uvicorn's
+            reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn adds color_message
         )
         if json
-        else TextFormatter(SHOWN)
+        else TextFormatter(TEXT_FORMAT)
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,4 +1,4 @@
-"""Metrics in Prometheus' form, right however many processes serve."""
+"""Metrics in the form of Prometheus. They are sums over all worker processes."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -31,15 +31,15 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a version of a model has done since the start, in all processes.
+    """The work of a version of a model since the start, in all worker processes.
 
     Attributes:
-        rows: images answered.
+        rows: the number of answered images.
         iterations: iterations of batches. In each iteration the rows of a batch attempt a step together.
-        answered: requests.
-        failed: requests that ended otherwise.
-        last_answered: when the last was, in seconds since 1970; 0 where none was.
-        seconds: of the requests answered, summed up by phase.
+        answered: the number of answered requests.
+        failed: the number of requests that ended without an answer.
+        last_answered: the time of the last answer, in seconds since 1970; 0 if there was no answer.
+        seconds: the sum of each phase over the answered requests.
     """
 
     rows: int
@@ -50,7 +50,7 @@ class Statistics:
     seconds: Phases
 
 
-class OfMethod(NamedTuple):
+class MethodMetrics(NamedTuple):
     """The metrics of a method of a model."""
 
     nfe: Histogram
@@ -58,18 +58,18 @@ class OfMethod(NamedTuple):
     rejected: Counter
 
 
-class OfModel(NamedTuple):
-    """The metrics of a model, found once: to look them up by their labels takes as long as to count."""
+class ModelMetrics(NamedTuple):
+    """The metrics of a model. We look them up by their labels only once, because that takes as long as counting."""
 
     ends: dict[End, Counter]
     rows: Counter
     last: Gauge
     degraded: Counter
     phases: list[Histogram]
-    method: Callable[[str], OfMethod]
+    method: Callable[[str], MethodMetrics]
 
     def answered(self, request: EngineRequest) -> None:
-        """Count a request that was answered."""
+        """Count an answered request."""
         self.rows.inc(len(request.images))
         self.last.set_to_current_time()
         for histogram, seconds in zip(self.phases, request.phases or (), strict=True):
@@ -90,11 +90,11 @@ class OfModel(NamedTuple):
 
 
 class Metrics:
-    """Counts what the service does; safe to use from several threads.
+    """Counts the work of the service. It is safe to use from several threads.
 
     Args:
-        shared: whether several processes serve, and share a folder with their counts: the one that prometheus_client
-            finds by the variable PROMETHEUS_MULTIPROC_DIR.
+        shared: whether several worker processes share a folder with their counts. prometheus_client finds the folder
+            by the variable PROMETHEUS_MULTIPROC_DIR.
     """
 
     def __init__(self, *, shared: bool = False) -> None:
@@ -122,20 +122,20 @@ class Metrics:
             for phase in Phases._fields
         ]
         self._inferences = counter("inferences", "Requests that reached a model, by how they ended.", [*model, "end"])
-        self._rows = counter("rows", "Images answered.", model)
-        self._nfe = histogram("solver_nfe", "Evaluations of f, an image.", [*model, "method"], EVALUATIONS)
+        self._rows = counter("rows", "Answered images.", model)
+        self._nfe = histogram("solver_nfe", "Evaluations of f for each image.", [*model, "method"], EVALUATIONS)
         self._steps = counter("solver_steps", "Steps attempted for answered images.", [*model, "method", "outcome"])
         self._requested_rtol = histogram("requested_rtol", "The rtol of requests that name one.", [], TOLERANCES)
         self._batch_rows = histogram("batch_rows", "Images that attempt a step together.", model, ROWS)
         self._inflight = gauge("rows_inflight", "Images in flight.", [])
-        self._queued = gauge("rows_queued", "Images that wait.", [])
-        self._room = gauge("queue_rows", "Images that may wait.", [])
+        self._queued = gauge("rows_queued", "Images in the queue.", [])
+        self._capacity = gauge("queue_rows", "Images that the queue holds at most.", [])
         self._shed = counter("shed", "Requests for inference that were refused.", ["reason"])
-        self._degraded = counter("degraded", "Images solved more loosely than was asked.", model)
-        self._cancelled = counter("cancelled", "Requests whose caller left before the answer.", ["stage"])
+        self._degraded = counter("degraded", "Images solved more loosely than requested.", model)
+        self._cancelled = counter("cancelled", "Requests whose caller disconnected before the answer.", ["stage"])
         self._missed = counter("deadline_missed", "Requests whose deadline passed before the answer.", [])
         self._loaded = gauge("models_loaded", "Processes that serve a version of a model.", model)
-        self._load_failures = counter("model_load_failures", "Attempts to load a version that failed.", ["model"])
+        self._load_failures = counter("model_load_failures", "Failed attempts to load a version.", ["model"])
         self._last = Gauge(
             "odenet_last_answer_timestamp_seconds",
             "When the last request for inference was answered.",
@@ -143,19 +143,19 @@ class Metrics:
             registry=registry,
             multiprocess_mode="max",
         )
-        self._of_models: WeakKeyDictionary[ServedModel, OfModel] = WeakKeyDictionary()
-        for reason in SHED_REASONS:  # what has not happened yet is told as 0
+        self._model_metrics: WeakKeyDictionary[ServedModel, ModelMetrics] = WeakKeyDictionary()
+        for reason in SHED_REASONS:  # so that a counter is reported as 0 before its first event
             self._shed.labels(reason)
         for stage in CANCELLED_STAGES:
             self._cancelled.labels(stage)
 
     def requested(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count an HTTP request that has been answered."""
-        told = method if method in METHODS else "other"
-        self._requests.labels(told, route, str(status)).observe(seconds)
+        """Count an answered HTTP request."""
+        label = method if method in METHODS else "other"
+        self._requests.labels(label, route, str(status)).observe(seconds)
 
     def refused(self, error: RequestError) -> None:
-        """Count a request that was refused, where that was for the sake of the service."""
+        """Count a refused request, if it was refused because the service is busy or stopping, or by a rate limit."""
         match error:
             case RateLimitedError():
                 self._shed.labels(SHED_REASONS[2]).inc()
@@ -165,7 +165,7 @@ class Metrics:
                 self._shed.labels(SHED_REASONS[1]).inc()
 
     def changed(self, engine: Engine, iteration: Iteration | None) -> None:
-        """Count a turn of the engine, if that is what has changed, and what is in flight and waits now."""
+        """Count an iteration of the engine, if there was one, and note how many images are in flight and queued."""
         if iteration is not None and iteration.rows:
             self._batch_rows.labels(iteration.model, iteration.version).observe(iteration.rows)
         self._inflight.set(engine.rows)
@@ -175,80 +175,80 @@ class Metrics:
         """Count a request for inference that has ended."""
         if request.end is None:
             return
-        if request.model not in self._of_models:
-            self._of_models[request.model] = self._of_model(request.model)
-        counted = self._of_models[request.model]
-        counted.ends[request.end].inc()
+        if request.model not in self._model_metrics:
+            self._model_metrics[request.model] = self._find_model_metrics(request.model)
+        metrics = self._model_metrics[request.model]
+        metrics.ends[request.end].inc()
         if request.plan.requested_rtol is not None:
             self._requested_rtol.observe(request.plan.requested_rtol)
         match request.end:
             case End.answered:
-                counted.answered(request)
+                metrics.answered(request)
             case End.cancelled:
                 self._cancelled.labels(CANCELLED_STAGES[request.started > 0]).inc()
             case End.expired:
                 self._missed.inc()
 
-    def holds(self, queue_rows: int) -> None:
-        """Note how many images may wait for this process."""
-        self._room.set(queue_rows)
+    def set_queue_capacity(self, queue_rows: int) -> None:
+        """Set how many images the queue of this process holds."""
+        self._capacity.set(queue_rows)
 
     def served(self, model: ServedModel, loaded: bool) -> None:
-        """Note that this process serves a model from now on, or no more."""
+        """Note that this process now serves a model, or no longer serves it."""
         self._loaded.labels(model.name, model.version).set(int(loaded))
         self._load_failures.labels(model.name)
-        self._degraded.labels(model.name, model.version)  # what has not happened yet is told as 0
+        self._degraded.labels(model.name, model.version)  # so that it is reported as 0 before its first event
         for end in End:
             self._inferences.labels(model.name, model.version, end.value)
 
     def failed_to_load(self, model: str) -> None:
-        """Count an attempt to load a version of a model."""
+        """Count a failed attempt to load a version of a model."""
         self._load_failures.labels(model).inc()
 
-    def _of_model(self, model: ServedModel) -> "OfModel":
+    def _find_model_metrics(self, model: ServedModel) -> "ModelMetrics":
         labels = model.name, model.version
 
-        def of_method(method: str) -> OfMethod:
+        def find_method_metrics(method: str) -> MethodMetrics:
             steps = (self._steps.labels(*labels, method, outcome) for outcome in STEP_OUTCOMES)
-            return OfMethod(self._nfe.labels(*labels, method), *steps)
+            return MethodMetrics(self._nfe.labels(*labels, method), *steps)
 
-        return OfModel(
+        return ModelMetrics(
             {end: self._inferences.labels(*labels, end.value) for end in End},
             self._rows.labels(*labels),
             self._last.labels(*labels),
             self._degraded.labels(*labels),
             [histogram.labels(*labels) for histogram in self._phases],
-            cache(of_method),
+            cache(find_method_metrics),
         )
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """All metrics, and the media type of the form that an Accept header prefers."""
+        """All metrics in the form that an Accept header prefers, and the media type of this form."""
         try:
             encode, media_type = choose_encoder(accept)
-        except (TypeError, ValueError):  # it names a version that is none
+        except (TypeError, ValueError):  # the header names a version that does not exist
             encode, media_type = choose_encoder("")
-        return encode(self._everywhere()), media_type
+        return encode(self._all_processes()), media_type
 
     def statistics(self, model: str, version: str) -> Statistics:
-        """What a version of a model has done."""
-        told: dict[str, float] = defaultdict(float)
-        for family in self._everywhere().collect():
+        """The statistics of a version of a model."""
+        sums: dict[str, float] = defaultdict(float)
+        for family in self._all_processes().collect():
             for sample in family.samples:
                 if (sample.labels.get("model"), sample.labels.get("version")) == (model, version):
-                    told[sample.name.removeprefix("odenet_")] += sample.value
+                    sums[sample.name.removeprefix("odenet_")] += sample.value
                     if sample.labels.get("end") == End.answered.value:
-                        told["answered"] += sample.value
+                        sums["answered"] += sample.value
         return Statistics(
-            rows=int(told["rows_total"]),
-            iterations=int(told["batch_rows_count"]),
-            answered=int(told["answered"]),
-            failed=int(told["inferences_total"] - told["answered"]),
-            last_answered=told["last_answer_timestamp_seconds"],
-            seconds=Phases(*(told[f"{phase}_seconds_sum"] for phase in Phases._fields)),
+            rows=int(sums["rows_total"]),
+            iterations=int(sums["batch_rows_count"]),
+            answered=int(sums["answered"]),
+            failed=int(sums["inferences_total"] - sums["answered"]),
+            last_answered=sums["last_answer_timestamp_seconds"],
+            seconds=Phases(*(sums[f"{phase}_seconds_sum"] for phase in Phases._fields)),
         )
 
-    def _everywhere(self) -> CollectorRegistry:
-        """The metrics of all processes."""
+    def _all_processes(self) -> CollectorRegistry:
+        """The metrics of all worker processes."""
         if not self._shared:
             return self.registry
         registry = CollectorRegistry()

@@ -1,7 +1,8 @@
-"""Traces by OpenTelemetry: a span for each request, and in it one for each phase of its inference.
+"""Traces by OpenTelemetry: a span for each request, and inside it a span for each phase of the inference.
 
-Needs the extra ``tracing``. Where the spans go is set by OpenTelemetry's own variables, such as
-OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_SERVICE_NAME (OpenTelemetry specification, "Environment Variables").
+This module needs the extra ``tracing``. OpenTelemetry's own environment variables, such as
+OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_SERVICE_NAME, set the destination of the spans (OpenTelemetry specification,
+"Environment Variables").
 """
 
 import time
@@ -16,14 +17,14 @@ from starlette.types import Scope
 
 from service.engine.request import EngineRequest, Phases
 from service.telemetry import context
-from service.telemetry.middleware import WATCHING
+from service.telemetry.middleware import MONITORING
 
 CLOSE_SECONDS = 1.0
-"""For which the end of the service waits for a collector."""
+"""Longest time that the service waits for a collector when it stops."""
 
 
 class Tracing:
-    """Makes spans, and exports them beside what goes on."""
+    """Makes spans and exports them in a thread of its own."""
 
     def __init__(self) -> None:
         named = Resource.create({SERVICE_NAME: "odenet"}).merge(OTELResourceDetector().detect())
@@ -33,22 +34,22 @@ class Tracing:
 
     @property
     def config(self) -> TelemetryConfig:
-        """For FastAPI, which makes the spans of requests, in the trace of the caller (W3C Trace Context)."""
+        """The configuration of FastAPI, which makes the spans of requests in the caller's trace (W3C Trace Context)."""
         return {
             "tracer_provider": self._provider,
             "operation_spans": False,
             "metrics": False,
             "logs": False,
-            "exclude": _looks_after,
+            "exclude": _is_monitoring,
         }
 
     def ended(self, request: EngineRequest) -> None:
-        """Make the spans of a request for inference that has ended, in the span that is current."""
+        """Make the spans of a request for inference that has ended, inside the current span."""
         if (phases := request.phases) is None:
             return
         at = time.time_ns() - int(1e9 * (time.perf_counter() - request.arrived_at))
         facts: dict[str, str | int] = {
-            "odenet.request_id": str(context.known().get("request_id")),
+            "odenet.request_id": str(context.current().get("request_id")),
             "odenet.model": request.model.name,
             "odenet.version": request.model.version,
             "odenet.images": len(request.images),
@@ -61,11 +62,11 @@ class Tracing:
             span.end(end_time=at)
 
     def close(self) -> None:
-        """Export what is left, as far as the collector takes it in time."""
-        closing = Thread(target=self._provider.shutdown, daemon=True)  # which nobody waits for at the end
+        """Export the remaining spans, as far as the collector accepts them in time."""
+        closing = Thread(target=self._provider.shutdown, daemon=True)  # a daemon, so that it does not delay the exit
         closing.start()
         closing.join(CLOSE_SECONDS)
 
 
-def _looks_after(scope: Scope) -> bool:
-    return str(scope["path"]).startswith(WATCHING)
+def _is_monitoring(scope: Scope) -> bool:
+    return str(scope["path"]).startswith(MONITORING)

@@ -36,7 +36,7 @@ curl() { command curl --silent --show-error --fail "$@"; }
 """
 """A failing command or an answer with an error status fails its block."""
 
-KEY = re.compile(r"which is kept nowhere: (\S+)")
+KEY = re.compile(r"which is stored nowhere: (\S+)")
 
 
 class Reader:

@@ -8,7 +8,7 @@ from tests.serving import EVERY_MODEL, Running, running
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[Running]:
-    """The service with all models that ship, and with small limits."""
+    """A service with all models that ship, and with small limits."""
     with running(
         "--max-images", "50", "--max-body-bytes", "400000", "--max-pixels", "1000000", models=EVERY_MODEL
     ) as service:

@@ -1,4 +1,4 @@
-"""How many processors this process may use, by files as Linux shows them."""
+"""How many processors this process may use, by the control group files of Linux."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ PLENTY = "6400000 100000"
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of eight processors."""
+    """A machine with eight processors."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
 
 
@@ -38,11 +38,11 @@ def write_v1(group: Path, quota: str, period: str) -> None:
     write(group / "cpu.cfs_period_us", period)
 
 
-def test_on_this_machine_there_is_one_at_least() -> None:
+def test_the_number_on_this_machine_is_at_least_one() -> None:
     assert 1 <= usable_processors() <= 8
 
 
-def test_without_control_groups_it_is_what_it_may_run_on(cgroups: Path) -> None:
+def test_without_control_groups_the_affinity_gives_the_number(cgroups: Path) -> None:
     assert usable_processors(cgroups, cgroups / "missing") == 8
     assert usable_processors(cgroups / "missing", cgroups / "missing") == 8
     assert usable(cgroups, "0::/") == 8
@@ -63,7 +63,7 @@ def test_without_control_groups_it_is_what_it_may_run_on(cgroups: Path) -> None:
         ("1 0", 8),
     ],
 )
-def test_version_2_has_a_quota_and_a_period_in_one_file(cgroups: Path, quota: str, processors: int) -> None:
+def test_cgroup_v2_has_the_quota_and_the_period_in_one_file(cgroups: Path, quota: str, processors: int) -> None:
     write(cgroups / "box" / "cpu.max", quota)
     assert usable(cgroups, "0::/box") == processors
 
@@ -71,7 +71,7 @@ def test_version_2_has_a_quota_and_a_period_in_one_file(cgroups: Path, quota: st
 def test_in_a_container_the_group_is_mounted_as_the_root(cgroups: Path) -> None:
     write(cgroups / "cpu.max", "300000 100000")
     assert usable(cgroups, "0::/") == 3
-    assert usable(cgroups, "0::/kubepods/pod1/container") == 3, "the path outside is not seen inside"
+    assert usable(cgroups, "0::/kubepods/pod1/container") == 3, "the path outside the container does not exist inside"
 
 
 @pytest.mark.parametrize(
@@ -86,27 +86,29 @@ def test_the_least_quota_of_nested_groups_counts(cgroups: Path, outer: str, inne
 
 @pytest.mark.parametrize(("quota", "processors"), [("200000", 2), ("150000", 1), ("10000", 1), ("-1", 8)])
 @pytest.mark.parametrize("own", ["4:cpu,cpuacct:/docker/box\n3:memory:/docker/box", "2:cpu:/docker/box\n0::/"])
-def test_version_1_has_a_file_for_each(cgroups: Path, own: str, quota: str, processors: int) -> None:
+def test_cgroup_v1_has_the_quota_and_the_period_in_two_files(
+    cgroups: Path, own: str, quota: str, processors: int
+) -> None:
     write_v1(cgroups / "cpu" / "docker" / "box", quota, "100000")
     assert usable(cgroups, own) == processors
 
 
-def test_version_1_in_a_container_is_mounted_as_the_root_too(cgroups: Path) -> None:
+def test_in_a_container_the_group_of_cgroup_v1_is_also_mounted_as_the_root(cgroups: Path) -> None:
     write_v1(cgroups / "cpu", "300000", "100000")
     assert usable(cgroups, "4:cpu,cpuacct:/docker/box") == 3
 
 
-def test_quotas_of_what_is_no_processor_do_not_count(cgroups: Path) -> None:
+def test_quotas_of_other_controllers_do_not_count(cgroups: Path) -> None:
     write_v1(cgroups / "cpu" / "other", "100000", "100000")
     assert usable(cgroups, "4:cpuset:/other\n3:memory:/other") == 8
 
 
-def test_a_quota_without_a_period_is_none(cgroups: Path) -> None:
+def test_a_quota_without_a_period_is_ignored(cgroups: Path) -> None:
     write(cgroups / "cpu" / "box" / "cpu.cfs_quota_us", "100000")
     assert usable(cgroups, "4:cpu:/box") == 8
 
 
-def test_there_are_never_more_than_it_may_run_on(cgroups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_is_never_above_the_affinity(cgroups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(cgroups / "cpu.max", "400000 100000")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5}, raising=False)
     assert usable(cgroups, "0::/") == 1

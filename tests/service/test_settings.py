@@ -1,4 +1,4 @@
-"""Where settings come from."""
+"""The sources of settings, and the values that are refused."""
 
 from pathlib import Path
 
@@ -17,12 +17,12 @@ def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_listens_on_loopback_unless_it_is_told_otherwise() -> None:
+def test_by_default_the_service_listens_on_loopback() -> None:
     settings = Settings()
     assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, "odenet-mnist")
 
 
-def test_flag_goes_before_environment_and_environment_before_file(
+def test_a_flag_overrides_the_environment_and_the_environment_overrides_the_file(
     somewhere_else: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (somewhere_else / ".env").write_text("ODENET_PORT=1\nODENET_THREADS=2\nODENET_MAX_IMAGES=3\nSOMEBODY_ELSES=4\n")
@@ -32,28 +32,28 @@ def test_flag_goes_before_environment_and_environment_before_file(
     assert (settings.port, settings.threads, settings.max_images) == (100, 20, 3)
 
 
-def test_a_misspelt_setting_in_the_file_is_named(somewhere_else: Path) -> None:
+def test_a_misspelt_setting_in_the_file_is_refused_with_its_name(somewhere_else: Path) -> None:
     (somewhere_else / ".env").write_text("ODENET_PROT=1\n")
     with pytest.raises(ValidationError, match="prot"):
         Settings()
 
 
-def test_a_misspelt_variable_is_refused_and_the_nearest_name_describe(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_variable_is_refused_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ODENET_QUEUE_ROW", "1")
     monkeypatch.setenv("SOMEBODY_ELSES", "2")
     with pytest.raises(ValidationError) as error:
         Settings()
-    assert describe(error.value) == "ODENET_QUEUE_ROW is no setting; the nearest is ODENET_QUEUE_ROWS"
+    assert describe(error.value) == "ODENET_QUEUE_ROW is not a setting; the nearest is ODENET_QUEUE_ROWS"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
-def test_on_loopback_nobody_need_show_a_key(host: str) -> None:
+def test_on_loopback_no_key_is_needed(host: str) -> None:
     assert Settings(host=host).api_key_file is None
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "2001:db8::1", "example.org", ""])  # noqa: S104
-def test_elsewhere_it_must_be_decided_who_may_ask(host: str, tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match=r"--api-key-file FILE, or by --no-auth"):
+def test_on_other_addresses_a_key_file_or_no_auth_must_be_set(host: str, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"--api-key-file FILE to require API keys, or --no-auth"):
         Settings(host=host)
     assert Settings(host=host, no_auth=True).host == host
     assert Settings(host=host, api_key_file=tmp_path).host == host
@@ -77,26 +77,28 @@ def test_elsewhere_it_must_be_decided_who_may_ask(host: str, tmp_path: Path) -> 
         ("GRACE_SECONDS", "-0.5"),
     ],
 )
-def test_a_value_out_of_range_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_a_value_out_of_range_is_refused_with_the_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
     monkeypatch.setenv(f"ODENET_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()
 
 
-def test_a_queue_that_a_whole_list_would_never_fit_is_refused() -> None:
+def test_a_queue_smaller_than_the_largest_request_is_refused() -> None:
     assert Settings(queue_rows=8, max_images=8).queue_rows == 8
-    with pytest.raises(ValidationError, match="max_images: 9 images of a request would never fit the queue"):
+    with pytest.raises(ValidationError, match="max_images: a request of 9 images would never fit the queue"):
         Settings(queue_rows=8, max_images=9)
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_has_a_description() -> None:
     assert all(field.description for field in Settings.model_fields.values())
 
 
-def test_the_models_folder_is_watched_but_with_cuda() -> None:
+def test_the_models_folder_is_watched_except_with_cuda() -> None:
     assert Settings().seconds_between_looks == 5
     assert Settings(watch_seconds=0).seconds_between_looks == 0
     assert Settings(device="cuda").seconds_between_looks == 0
-    for wanted in ({"watch_seconds": 1}, {"model_control": True}):
-        with pytest.raises(ValidationError, match=f"{next(iter(wanted))}: not with cuda"):
-            Settings.model_validate({"device": "cuda", **wanted})
+    for settings in ({"watch_seconds": 1}, {"model_control": True}):
+        with pytest.raises(ValidationError, match=f"{next(iter(settings))}: is not available with cuda"):
+            Settings.model_validate({"device": "cuda", **settings})

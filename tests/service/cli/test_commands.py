@@ -1,4 +1,4 @@
-"""The commands beside that which serves, as one types them."""
+"""The commands `config` and `key`, run from the command line."""
 
 import json
 import subprocess
@@ -25,24 +25,24 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_config_prints_what_would_be_served_by_and_no_hash(tmp_path: Path) -> None:
+def test_config_prints_the_settings_and_no_hash(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     made = run("key", "alice", "--scopes", "predict,metrics", "--requests-per-minute", "60")
     path.write_text(made.stdout)
     printed = run("config", "--api-key-file", str(path), "--host", "0.0.0.0", ODENET_PORT="81", ODENET_WORKERS="3")  # noqa: S104
     assert printed.returncode == 0, printed.stderr
-    told = json.loads(printed.stdout)
-    assert told["settings"].keys() == Settings.model_fields.keys()
-    assert told["settings"]["port"] == 81
-    assert told["set"] == ["api_key_file", "host", "port", "workers"]
-    assert told["plan"]["url"] == "http://0.0.0.0:81"
-    assert told["plan"]["processes"] == 3
-    (key,) = told["plan"]["keys"]
+    config = json.loads(printed.stdout)
+    assert config["settings"].keys() == Settings.model_fields.keys()
+    assert config["settings"]["port"] == 81
+    assert config["set"] == ["api_key_file", "host", "port", "workers"]
+    assert config["plan"]["url"] == "http://0.0.0.0:81"
+    assert config["plan"]["processes"] == 3
+    (key,) = config["plan"]["keys"]
     assert key == {"name": "alice", "scopes": key["scopes"], "requests_per_minute": 60}
     assert set(key["scopes"]) == {"predict", "metrics"}
 
 
-def test_a_key_is_told_once_and_its_file_holds_the_hash(tmp_path: Path) -> None:
+def test_a_new_key_is_printed_once_and_its_entry_holds_the_hash(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     made = run("key", "alice")
     assert made.returncode == 0
@@ -55,42 +55,50 @@ def test_a_key_is_told_once_and_its_file_holds_the_hash(tmp_path: Path) -> None:
 
 
 WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
-    # what: (flags, environment, what is said)
-    "a variable that is no setting": (
+    # case: (flags, environment, a part of the error)
+    "a variable that is not a setting": (
         [],
         {"ODENET_PROT": "1"},
-        "ODENET_PROT is no setting; the nearest is ODENET_PORT",
+        "ODENET_PROT is not a setting; the nearest is ODENET_PORT",
     ),
     "a value out of range": ([], {"ODENET_CLIENT_SECONDS": "0"}, "client_seconds: Input should be greater than 0"),
-    "a network without a decision": (["--host", "0.0.0.0"], {}, "--api-key-file FILE, or by --no-auth"),  # noqa: S104
-    "a name without a decision": (["--host", "example.org"], {}, "others may reach example.org"),
-    "both decisions": (["--no-auth", "--api-key-file", "x"], {}, "no_auth: says that anybody may ask"),
-    "a certificate without a key": (["--tls-certificate", "x"], {}, "tls_certificate, tls_key: one is of no use"),
+    "an address without a decision about access": (
+        ["--host", "0.0.0.0"],  # noqa: S104
+        {},
+        "--api-key-file FILE to require API keys, or --no-auth",
+    ),
+    "a name without a decision about access": (["--host", "example.org"], {}, "other machines may reach example.org"),
+    "both decisions about access": (
+        ["--no-auth", "--api-key-file", "x"],
+        {},
+        "no_auth: cannot be combined with api_key_file",
+    ),
+    "a certificate without a key": (["--tls-certificate", "x"], {}, "tls_certificate, tls_key: set both or neither"),
     "an origin that is a page": (["--cors-origins", "https://a.example/page"], {}, "not https://a.example/page"),
-    "a file of keys that is not there": (["--api-key-file", "/none"], {}, "api_key_file: /none: No such file"),
+    "a missing file of keys": (["--api-key-file", "/none"], {}, "api_key_file: /none: No such file"),
 }
 
 
-@pytest.mark.parametrize(("flags", "environment", "told"), WRONG.values(), ids=WRONG.keys())
-def test_what_is_wrong_is_said_in_a_line(flags: list[str], environment: dict[str, str], told: str) -> None:
+@pytest.mark.parametrize(("flags", "environment", "text"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_setting_is_refused_with_the_reason(flags: list[str], environment: dict[str, str], text: str) -> None:
     ended = run("config", *flags, **environment)
     assert ended.returncode != 0
-    assert told in ended.stderr
+    assert text in ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.stdout == ""
 
 
-def test_the_service_does_not_start_where_others_may_reach_it_and_nothing_is_decided() -> None:
+def test_on_a_public_address_the_service_does_not_start_without_a_decision_about_access() -> None:
     ended = run("--host", "0.0.0.0", "--port", "0")  # noqa: S104
     assert ended.returncode == 1
     assert ended.stderr == (
-        "error: settings: host: others may reach 0.0.0.0; "
-        "say who may ask by --api-key-file FILE, or by --no-auth that anybody may\n"
+        "error: settings: host: other machines may reach 0.0.0.0; "
+        "set --api-key-file FILE to require API keys, or --no-auth to let everybody use the service\n"
     )
 
 
 @pytest.mark.parametrize("flags", [["--name", "a b"], ["a/b"], ["alice", "--scopes", "root"], []])
-def test_no_key_is_made_of_what_is_wrong(flags: list[str]) -> None:
+def test_wrong_arguments_make_no_key(flags: list[str]) -> None:
     ended = run("key", *flags)
     assert ended.returncode != 0
     assert ended.stdout == ""

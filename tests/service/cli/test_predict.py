@@ -1,4 +1,4 @@
-"""``python -m service predict``, as one types it."""
+"""The command ``python -m service predict``."""
 
 import contextlib
 import io
@@ -28,24 +28,27 @@ pytestmark = pytest.mark.system
 
 SEVEN = ROOT / "docs" / "digits" / "seven.png"
 NOWHERE = "http://127.0.0.1:1"
-"""Where nothing listens: the port of tcpmux, which nobody has."""
+"""An address at which nothing listens: port 1 belongs to tcpmux, which machines do not run."""
 
 
 def run(
-    arguments: Iterable[str | Path], environment: dict[str, str], told: bytes = b"", python: Iterable[str] = ()
+    arguments: Iterable[str | Path],
+    environment: dict[str, str],
+    standard_input: bytes = b"",
+    python: Iterable[str] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command with arguments, in an environment, with a standard input, by a Python with flags.
+    """Run the command with arguments, an environment, a standard input, and flags for Python.
 
     A command that asks a service runs in this process, because a process of its own costs half a second.
     """
     words, flags = [*map(str, arguments)], [*python]
     if "--url" in words and not flags:
-        return run_here(words, environment, told)
+        return run_here(words, environment, standard_input)
     done = subprocess.run(
         [sys.executable, *flags, "-m", "service", "predict", *words],
         cwd=ROOT,
         env=environment,
-        input=told,
+        input=standard_input,
         capture_output=True,
         timeout=HANG,
         check=False,
@@ -82,19 +85,19 @@ def predict(*arguments: str | Path, **environment: str) -> subprocess.CompletedP
 
 
 def answers(done: subprocess.CompletedProcess[str]) -> list[list[dict[str, Any]]]:
-    """What `--json` prints, less what differs from time to time."""
+    """The predictions that `--json` prints. The rest of the output differs between runs."""
     assert done.returncode == 0, done.stderr
     return [json.loads(line)["predictions"] for line in done.stdout.splitlines()]
 
 
 def cells(done: subprocess.CompletedProcess[str]) -> list[list[str]]:
-    """The table; no cell of these tests has two spaces."""
+    """The cells of the table. No cell in these tests has spaces, except one heading."""
     return [line.split() for line in done.stdout.replace("error estimate", "error_estimate").splitlines()]
 
 
 @contextmanager
 def answering(status: int, body: bytes) -> Iterator[str]:
-    """A server that is no service of digits: it answers everything alike."""
+    """Another kind of server, which gives the same answer to every request."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -121,7 +124,7 @@ def port(service: Running) -> str:
     return str(httpx.URL(service.url).port)
 
 
-def test_the_table_says_what_the_service_answers(service: Running, client: httpx.Client) -> None:
+def test_the_table_shows_the_answer_of_the_service(service: Running, client: httpx.Client) -> None:
     done = predict(SEVEN, "--tolerance", "1e-3", "--url", service.url)
     assert (done.returncode, done.stderr) == (0, "")
     heading, row = cells(done)
@@ -143,20 +146,20 @@ def test_the_table_says_what_the_service_answers(service: Running, client: httpx
     assert float(row[-1]) > 0
 
 
-def test_a_trace_is_printed_as_it_comes_and_refused_for_the_table(service: Running) -> None:
+def test_a_trace_is_printed_with_json_and_refused_for_the_table(service: Running) -> None:
     done = predict(SEVEN, "--trace", "--json", "--url", service.url)
     assert answers(done)[0][0]["trace"]
     done = predict(SEVEN, "--trace", "--url", NOWHERE)
     assert done.returncode == 2
-    assert "--trace: the table does not show it; give --json too" in done.stderr
+    assert "--trace: the table does not show traces; add --json" in done.stderr
 
 
-def test_each_image_of_each_file_has_a_line_and_the_columns_are_aligned(service: Running, tmp_path: Path) -> None:
+def test_each_image_of_each_file_has_a_row_and_the_columns_are_aligned(service: Running, tmp_path: Path) -> None:
     images, labels = load_test_set()
     (tmp_path / "two.raw").write_bytes(images[1:3].tobytes())
     (tmp_path / "four.jpg").write_bytes(encoded(images[4], "JPEG", quality=95))
     files = (SEVEN, tmp_path / "two.raw", tmp_path / "four.jpg")
-    done = run((*files, "-", "--url", service.url), {}, told=seven().tobytes())
+    done = run((*files, "-", "--url", service.url), {}, standard_input=seven().tobytes())
     assert (done.returncode, done.stderr) == (0, "")
     names = [str(SEVEN), f"{tmp_path}/two.raw[0]", f"{tmp_path}/two.raw[1]", f"{tmp_path}/four.jpg", "-"]
     digits = [7, *map(int, labels[1:3]), int(labels[4]), 7]
@@ -177,18 +180,20 @@ def test_each_image_of_each_file_has_a_line_and_the_columns_are_aligned(service:
         "others": (["--deadline-ms", "60000", "--allow-degraded", "--priority", "high"], {"outcome": "converged"}),
     }.values(),
 )
-def test_options_are_the_fields_of_the_api(service: Running, options: list[str], expected: dict[str, Any]) -> None:
+def test_the_options_set_the_fields_of_the_request(
+    service: Running, options: list[str], expected: dict[str, Any]
+) -> None:
     ((answer,),) = answers(predict(SEVEN, "--json", "--url", service.url, *options))
     assert answer["solver"] | expected == answer["solver"]
 
 
-def test_what_the_api_does_not_tell_of_a_model_is_a_dash(service: Running) -> None:
+def test_the_solver_columns_of_a_model_without_an_ode_have_dashes(service: Running) -> None:
     done = predict(SEVEN, "--model", "mlp", "--url", service.url)
     assert done.returncode == 0
     assert cells(done)[1][3:8] == ["-"] * 5
 
 
-def test_without_a_service_this_process_gives_the_same_answers_and_says_so(service: Running, tmp_path: Path) -> None:
+def test_without_a_service_this_process_gives_the_same_answers_and_reports_it(service: Running, tmp_path: Path) -> None:
     keys = tmp_path / "keys.toml"
     keys.write_text(make_key("alice", frozenset({Scope.predict}), None)[1])
     (tmp_path / "many.raw").write_bytes(load_test_set()[0][:20].tobytes())
@@ -198,26 +203,26 @@ def test_without_a_service_this_process_gives_the_same_answers_and_says_so(servi
     assert answers(alone) == answers(predict(*arguments, ODENET_PORT=port(service)))
 
 
-def test_in_this_process_it_is_refused_as_by_a_service(tmp_path: Path) -> None:
+def test_this_process_refuses_a_request_like_a_service(tmp_path: Path) -> None:
     done = predict(SEVEN, "--model", "../odenet", ODENET_PORT="1")
     assert (done.returncode, done.stdout) == (4, "")
     assert "404 Not Found\n  model: " in done.stderr
 
 
-def test_without_a_service_and_without_models_there_is_a_reason(tmp_path: Path) -> None:
+def test_without_a_service_and_without_models_the_command_gives_the_reason(tmp_path: Path) -> None:
     done = predict(SEVEN, ODENET_PORT="1", ODENET_MODELS=str(tmp_path))
     assert (done.returncode, done.stdout) == (6, "")
     assert f"error: {tmp_path}/odenet-mnist: no such model" in done.stderr
 
 
-def test_where_a_url_is_given_nothing_else_answers() -> None:
+def test_with_a_url_only_the_service_at_the_url_answers() -> None:
     done = predict(SEVEN, SEVEN, "--url", NOWHERE)
     assert (done.returncode, done.stdout) == (6, "")
     assert done.stderr.startswith(f"error: {SEVEN}: {NOWHERE} cannot be reached: ")
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_service_on_all_addresses_is_found_on_loopback(tmp_path: Path) -> None:
+def test_a_service_on_all_addresses_is_reached_on_loopback(tmp_path: Path) -> None:
     everywhere = {"ODENET_HOST": "0.0.0.0", "ODENET_NO_AUTH": "true"}  # noqa: S104
     with running(**everywhere) as service:
         done = predict(SEVEN, ODENET_PORT=port(service), **everywhere)
@@ -234,17 +239,17 @@ def test_a_service_on_all_addresses_is_found_on_loopback(tmp_path: Path) -> None
         "no choice": (["x", "--priority", "urgent"], {}, "'high', 'normal', 'low'"),
         "no URL of a service": (["x", "--url", "ftp://x"], {}, "--url: URL scheme should be 'http' or 'https'; not"),
         "a port out of range": (["x", "--url", "http://x:99999"], {}, "--url: Input should be a valid URL"),
-        "a URL with a query": (["x", "--url", "http://x/?a=b"], {}, "must end with a host, a port or a path"),
+        "a URL with a query": (["x", "--url", "http://x/?a=b"], {}, "must not have a query or a fragment"),
         "a wrong setting": (["x"], {"ODENET_PORT": "-1"}, "settings: port: Input should be greater than or equal to 0"),
     }.values(),
 )
-def test_wrong_use_is_said_and_ends_with_2(arguments: list[str], environment: dict[str, str], reason: str) -> None:
+def test_wrong_use_is_reported_with_status_2(arguments: list[str], environment: dict[str, str], reason: str) -> None:
     done = predict(*arguments, **environment)
     assert (done.returncode, done.stdout) == (2, "")
     assert reason in done.stderr
 
 
-def test_a_key_is_repeated_nowhere() -> None:
+def test_no_error_repeats_a_key() -> None:
     for arguments, environment in (
         (["--url", "http://user:secret@127.0.0.1"], {}),
         (["--url", "http://:secret@127.0.0.1:99999"], {}),
@@ -257,7 +262,7 @@ def test_a_key_is_repeated_nowhere() -> None:
         assert "secret" not in done.stderr
 
 
-def test_files_that_cannot_be_read_are_told_and_the_others_answered(service: Running, tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_reported_and_the_others_are_answered(service: Running, tmp_path: Path) -> None:
     (tmp_path / "large.raw").write_bytes(bytes(2048))
     done = predict(
         tmp_path / "none",
@@ -276,7 +281,7 @@ def test_files_that_cannot_be_read_are_told_and_the_others_answered(service: Run
     assert [row[0] for row in cells(done)[1:]] == [str(SEVEN)]
 
 
-def test_what_the_service_refuses_is_told_by_its_fields_and_the_others_answered(
+def test_refused_files_are_reported_with_their_fields_and_the_others_are_answered(
     service: Running, tmp_path: Path
 ) -> None:
     (tmp_path / "short.raw").write_bytes(bytes(100))
@@ -285,7 +290,7 @@ def test_what_the_service_refuses_is_told_by_its_fields_and_the_others_answered(
     assert done.returncode == 4
     short, field, many, most, none = done.stderr.splitlines()
     assert short == f"error: {tmp_path}/short.raw: 422 Unprocessable Entity"
-    assert field.startswith("  body: must be images of 784 bytes each")
+    assert field.startswith("  body: must be raw images of 784 bytes each")
     assert field.endswith("; not 100 bytes")
     assert many.startswith(f"error: {tmp_path}/many.raw: 413 ")
     assert most == "  images: at most 50 in a request; not 51"
@@ -293,7 +298,7 @@ def test_what_the_service_refuses_is_told_by_its_fields_and_the_others_answered(
     assert [row[0] for row in cells(done)[1:]] == [str(SEVEN)]
 
 
-def test_the_key_of_the_environment_is_shown_and_where_it_is_used_too_often_nothing_more_is_asked(
+def test_the_key_of_the_environment_is_sent_and_the_command_stops_at_the_rate_limit(
     tmp_path: Path,
 ) -> None:
     secret, entry = make_key("alice", frozenset({Scope.predict}), 1)
@@ -317,11 +322,13 @@ def test_the_key_of_the_environment_is_shown_and_where_it_is_used_too_often_noth
         (404, b"[1]", 4, "404 Not Found"),
         (400, b'{"detail": "\\u001b[2J", "errors": []}', 4, "400 Bad Request\n  \\x1b[2J"),
         (301, b"", 6, "301 Moved Permanently"),
-        (200, b"<html>", 6, "answers, but not as this service does"),
-        (200, b'{"predictions": [{"digit": 12}], "timing_ms": {"total": 1}}', 6, "answers, but not as"),
+        (200, b"<html>", 6, "gives answers in another form than this service"),
+        (200, b'{"predictions": [{"digit": 12}], "timing_ms": {"total": 1}}', 6, "gives answers in another form than"),
     ],
 )
-def test_others_than_a_service_are_told_by_their_status(status: int, body: bytes, end: int, reason: str) -> None:
+def test_the_answer_of_another_server_is_reported_with_its_status(
+    status: int, body: bytes, end: int, reason: str
+) -> None:
     with answering(status, body) as url:
         done = predict(SEVEN, SEVEN, "--url", url)
     assert (done.returncode, done.stdout) == (end, "")
@@ -329,7 +336,7 @@ def test_others_than_a_service_are_told_by_their_status(status: int, body: bytes
     assert reason in done.stderr
 
 
-def test_over_tls_it_trusts_the_certificate_of_the_settings_or_whom_the_system_trusts(tmp_path: Path) -> None:
+def test_the_command_trusts_the_certificate_in_the_settings_or_those_of_the_system(tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     for name, host in (("ours", "127.0.0.1"), ("other", "odenet.example")):
@@ -364,7 +371,7 @@ def test_a_file_may_have_any_name(service: Running, tmp_path: Path) -> None:
     assert [row[:2] for row in cells(done)[1:]] == [[f"{tmp_path}/{name}", "7"] for name in shown]
 
 
-def test_a_reader_that_has_read_enough_is_no_error(service: Running) -> None:
+def test_a_closed_output_is_not_an_error(service: Running) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "service", "predict", SEVEN, "--json", "--url", service.url],
         cwd=ROOT,
@@ -379,13 +386,13 @@ def test_a_reader_that_has_read_enough_is_no_error(service: Running) -> None:
     assert process.returncode == 141
 
 
-def test_help_tells_the_fields_of_the_api_and_the_statuses() -> None:
-    told = predict("--help").stdout
-    assert all(f"--{name.replace('_', '-')}" in told for name in QueryFields.model_fields)
-    assert [line.split()[0] for line in told.partition("exit status:\n")[2].splitlines()[:-1]] == list("023456")
+def test_help_lists_the_fields_of_the_request_and_the_exit_statuses() -> None:
+    text = predict("--help").stdout
+    assert all(f"--{name.replace('_', '-')}" in text for name in QueryFields.model_fields)
+    assert [line.split()[0] for line in text.partition("exit status:\n")[2].splitlines()[:-1]] == list("023456")
 
 
-def test_a_service_is_asked_without_importing_one(service: Running) -> None:
+def test_a_running_service_is_asked_without_importing_the_application(service: Running) -> None:
     done = run([SEVEN, "--url", service.url], {}, python=["-X", "importtime"])
     assert done.returncode == 0
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}

@@ -1,4 +1,4 @@
-"""From what a request asks to the job that has its answer, knowing nothing of protocols."""
+"""The data plane plans a request, has it computed, and returns its answer. It knows nothing about protocols."""
 
 import asyncio
 import time
@@ -26,16 +26,16 @@ QUEUE_ROWS = 64
 TIGHT = SolverFields(method="dopri5", tolerance=1e-3)
 
 
-async def stays() -> None:
-    """Wait for the answer, however long that takes."""
+async def never_gone() -> None:
+    """Never return: the caller does not disconnect."""
     await asyncio.Event().wait()
 
 
-class Here:
-    """A data plane in this process.
+class LocalPlane:
+    """A data plane in this process, with its models and its engine.
 
     Attributes:
-        ended: the requests that did.
+        ended: the requests that have ended.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +48,7 @@ class Here:
         self.plane = DataPlane(self.models, self.engine, BackgroundThreads(1), settings, self.ended.append)
 
     def run(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        """What a call comes to while the engine runs."""
+        """The result of a call that is made while the engine runs."""
 
         async def running() -> Any:
             async with self.engine.running():
@@ -56,128 +56,129 @@ class Here:
 
         return asyncio.run(running())
 
-    async def ask(self, rows: int = 3, fields: SolverFields = TIGHT, **asked: Any) -> EngineRequest:
-        return await self.plane.answer(InferenceRequest(DIGITS[:rows], fields, **asked), time.perf_counter(), stays)
+    async def answer(self, rows: int = 3, fields: SolverFields = TIGHT, **options: Any) -> EngineRequest:
+        inference = InferenceRequest(DIGITS[:rows], fields, **options)
+        return await self.plane.answer(inference, time.perf_counter(), never_gone)
 
-    def job(self, rows: int = 3, fields: SolverFields = TIGHT, **asked: Any) -> EngineRequest:
-        """The job of a request that is alone."""
-        job: EngineRequest = self.run(lambda: self.ask(rows, fields, **asked))
-        return job
+    def answer_alone(self, rows: int = 3, fields: SolverFields = TIGHT, **options: Any) -> EngineRequest:
+        """The answered request, while the engine has no other requests."""
+        answered: EngineRequest = self.run(lambda: self.answer(rows, fields, **options))
+        return answered
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Here:
-    return Here(tmp_path_factory.mktemp("models"))
+def local(tmp_path_factory: pytest.TempPathFactory) -> LocalPlane:
+    return LocalPlane(tmp_path_factory.mktemp("models"))
 
 
-def test_a_job_has_its_answer(here: Here) -> None:
-    job = here.job()
-    assert (job.model.name, job.answer.digits.tolist()) == ("odenet-mnist", LABELS[:3].tolist())
-    job = here.job(model="mlp", version="1", fields=SolverFields())
-    assert (job.model.name, job.model.version, len(job.answer.digits)) == ("mlp", "1", 3)
+def test_a_request_gets_its_answer(local: LocalPlane) -> None:
+    answered = local.answer_alone()
+    assert (answered.model.name, answered.answer.digits.tolist()) == ("odenet-mnist", LABELS[:3].tolist())
+    answered = local.answer_alone(model="mlp", version="1", fields=SolverFields())
+    assert (answered.model.name, answered.model.version, len(answered.answer.digits)) == ("mlp", "1", 3)
 
 
-def test_an_answer_is_the_same_alone_and_beside_others(here: Here) -> None:
+def test_an_answer_is_the_same_alone_and_in_a_batch_with_others(local: LocalPlane) -> None:
     async def at_once() -> list[EngineRequest]:
-        return await asyncio.gather(*(here.ask(rows, fields) for fields in (TIGHT, loose) for rows in (1, 3, 9)))
+        return await asyncio.gather(*(local.answer(rows, fields) for fields in (TIGHT, loose) for rows in (1, 3, 9)))
 
     loose = SolverFields(method="heun2", tolerance=1)
-    for fields, requests in zip((TIGHT, loose), np.reshape(np.array(here.run(at_once), object), (2, 3)), strict=True):
-        alone = here.job(1, fields)
-        for job in requests:
-            np.testing.assert_array_equal(job.probabilities[0], alone.probabilities[0])
+    for fields, requests in zip((TIGHT, loose), np.reshape(np.array(local.run(at_once), object), (2, 3)), strict=True):
+        alone = local.answer_alone(1, fields)
+        for answered in requests:
+            np.testing.assert_array_equal(answered.probabilities[0], alone.probabilities[0])
 
 
-def test_what_is_asked_wrongly_never_begins(here: Here) -> None:
-    ended = len(here.ended)
-    for asked, error in (
+def test_an_invalid_request_never_reaches_the_engine(local: LocalPlane) -> None:
+    ended = len(local.ended)
+    for options, error in (
         ({"model": "lenet"}, UnknownModelError),
         ({"version": "9"}, UnknownModelError),
         ({"model": "mlp"}, InvalidError),
         ({"fields": SolverFields(method="rk4", tolerance=1)}, InvalidError),
     ):
         with pytest.raises(error):
-            here.job(**asked)
-    assert here.ended[ended:] == []
+            local.answer_alone(**options)
+    assert local.ended[ended:] == []
 
 
-def test_who_finds_no_room_is_told_so_before_and_when_it_asks(here: Here) -> None:
-    async def ask() -> None:
-        here.plane.check_room(QUEUE_ROWS, Priority.high)
+def test_without_room_both_the_check_and_the_request_are_refused(local: LocalPlane) -> None:
+    async def request() -> None:
+        local.plane.check_room(QUEUE_ROWS, Priority.high)
         with pytest.raises(OverloadedError):
-            here.plane.check_room(1, Priority.normal)
+            local.plane.check_room(1, Priority.normal)
         with pytest.raises(OverloadedError):
-            await here.ask(1)
-        assert len((await here.ask(1, priority=Priority.high)).images) == 1
+            await local.answer(1)
+        assert len((await local.answer(1, priority=Priority.high)).images) == 1
 
-    here.engine.admission.enter(QUEUE_ROWS, Priority.normal)
+    local.engine.admission.enter(QUEUE_ROWS, Priority.normal)
     try:
-        here.run(ask)
+        local.run(request)
     finally:
-        here.engine.admission.leave(QUEUE_ROWS, Priority.normal)
+        local.engine.admission.leave(QUEUE_ROWS, Priority.normal)
 
 
-def test_each_job_that_has_ended_is_told_after_its_answer(here: Here) -> None:
-    async def ask() -> EngineRequest:
-        job = await here.ask()
-        assert here.ended[ended:] == []
+def test_on_end_is_called_only_after_the_answer(local: LocalPlane) -> None:
+    async def request() -> EngineRequest:
+        answered = await local.answer()
+        assert local.ended[ended:] == []
         await asyncio.sleep(0)
-        assert here.ended[ended:] == [job]
-        return job
+        assert local.ended[ended:] == [answered]
+        return answered
 
-    ended = len(here.ended)
-    here.run(ask)
+    ended = len(local.ended)
+    local.run(request)
 
 
-def test_what_takes_long_is_called_beside_the_event_loop(here: Here) -> None:
+def test_a_background_call_runs_in_another_thread(local: LocalPlane) -> None:
     async def call() -> tuple[int, int]:
         return (
-            await here.plane.run(get_ident, in_background=False),
-            await here.plane.run(get_ident, in_background=True),
+            await local.plane.run(get_ident, in_background=False),
+            await local.plane.run(get_ident, in_background=True),
         )
 
-    within, beside = here.run(call)
-    assert within == get_ident()
-    assert beside != within
+    on_loop, in_background = local.run(call)
+    assert on_loop == get_ident()
+    assert in_background != on_loop
 
 
-def test_it_is_ready_while_the_engine_runs_and_the_default_model_is_served(here: Here) -> None:
-    async def look() -> list[bool]:
-        told = [await here.plane.ready()]
+def test_the_plane_is_ready_while_the_engine_runs_and_the_default_model_is_served(local: LocalPlane) -> None:
+    async def change_models() -> list[bool]:
+        ready = [await local.plane.ready()]
         for change, name in (
-            (here.models.unload, "mlp"),
-            (here.models.unload, "odenet-mnist"),
-            (here.models.load, "mlp"),
-            (here.models.load, "odenet-mnist"),
+            (local.models.unload, "mlp"),
+            (local.models.unload, "odenet-mnist"),
+            (local.models.load, "mlp"),
+            (local.models.load, "odenet-mnist"),
         ):
             await change(name)
-            told.append(await here.plane.ready())
-        return told
+            ready.append(await local.plane.ready())
+        return ready
 
-    assert here.run(look) == [True, True, False, False, True]
-    assert asyncio.run(here.plane.ready()) is False
-
-
-# How an answer was come by.
+    assert local.run(change_models) == [True, True, False, False, True]
+    assert asyncio.run(local.plane.ready()) is False
 
 
-def test_a_solve_is_told_by_columns_of_a_value_for_each_image(here: Here) -> None:
-    job = here.job()
-    told = solve_columns(job)
-    assert told["method"] == ["dopri5"] * 3
-    assert told["rtol"] == told["atol"] == [1e-3] * 3
-    assert told["nfe"] == job.answer.nfe.tolist()
-    assert told["error_estimate"] == job.answer.error_estimate.tolist()
-    assert told["outcome"] == ["converged"] * 3
-    assert told["degraded"] == [False] * 3
-    assert {len(column) for column in told.values()} == {3}
+# The columns that describe how each image was solved.
 
 
-def test_a_method_of_fixed_steps_has_no_tolerances_and_estimates_no_errors(here: Here) -> None:
-    told = solve_columns(here.job(2, SolverFields(method="midpoint", steps=4)))
-    assert told["rtol"] == told["atol"] == told["error_estimate"] == [None, None]
-    assert (told["nfe"], told["steps"]) == ([8, 8], [4, 4])
+def test_each_column_has_one_value_for_each_image(local: LocalPlane) -> None:
+    answered = local.answer_alone()
+    columns = solve_columns(answered)
+    assert columns["method"] == ["dopri5"] * 3
+    assert columns["rtol"] == columns["atol"] == [1e-3] * 3
+    assert columns["nfe"] == answered.answer.nfe.tolist()
+    assert columns["error_estimate"] == answered.answer.error_estimate.tolist()
+    assert columns["outcome"] == ["converged"] * 3
+    assert columns["degraded"] == [False] * 3
+    assert {len(column) for column in columns.values()} == {3}
 
 
-def test_of_a_model_without_an_ode_there_is_nothing_to_tell(here: Here) -> None:
-    assert solve_columns(here.job(model="mlp", fields=SolverFields())) == {}
+def test_a_fixed_step_method_has_no_tolerances_and_no_error_estimates(local: LocalPlane) -> None:
+    columns = solve_columns(local.answer_alone(2, SolverFields(method="midpoint", steps=4)))
+    assert columns["rtol"] == columns["atol"] == columns["error_estimate"] == [None, None]
+    assert (columns["nfe"], columns["steps"]) == ([8, 8], [4, 4])
+
+
+def test_a_model_without_an_ode_has_no_columns(local: LocalPlane) -> None:
+    assert solve_columns(local.answer_alone(model="mlp", fields=SolverFields())) == {}

@@ -1,4 +1,4 @@
-"""What browsers are told, with each kind of answer."""
+"""The security headers of each kind of answer."""
 
 import re
 from base64 import b64encode
@@ -10,19 +10,19 @@ import pytest
 from service.security.headers import ALWAYS
 from tests.serving import running
 
-ASKED = {
+REQUESTS = {
     "an answer": ("GET", "/models", 200),
     "a problem": ("POST", "/predict", 415),
     "an error of the other protocol": ("GET", "/v2/models/none", 404),
-    "nowhere": ("GET", "/nowhere", 404),
-    "a method that is none": ("DELETE", "/predict", 405),
+    "an unknown route": ("GET", "/nowhere", 404),
+    "a method that is not allowed": ("DELETE", "/predict", 405),
     "a file": ("GET", "/static-offline-docs/swagger-ui.css", 200),
     "the metrics": ("GET", "/metrics", 200),
 }
 
 
-@pytest.mark.parametrize(("method", "path", "status"), ASKED.values(), ids=ASKED.keys())
-def test_every_answer_says_what_may_be_done_with_it(client: httpx.Client, method: str, path: str, status: int) -> None:
+@pytest.mark.parametrize(("method", "path", "status"), REQUESTS.values(), ids=REQUESTS.keys())
+def test_every_answer_has_the_security_headers(client: httpx.Client, method: str, path: str, status: int) -> None:
     answer = client.request(method, path)
     assert answer.status_code == status
     assert {name: answer.headers.get(name) for name in ALWAYS} == ALWAYS
@@ -30,7 +30,7 @@ def test_every_answer_says_what_may_be_done_with_it(client: httpx.Client, method
     assert "server" not in answer.headers
 
 
-def test_the_page_of_the_documentation_may_run_its_own_script_alone(client: httpx.Client) -> None:
+def test_the_documentation_page_may_run_only_its_own_script(client: httpx.Client) -> None:
     page = client.get("/docs")
     policy = page.headers.get_list("content-security-policy")
     assert len(policy) == 1
@@ -45,12 +45,12 @@ PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-he
 
 
 @pytest.mark.system
-def test_pages_of_the_origins_that_are_set_may_ask() -> None:
+def test_pages_of_the_configured_origins_may_send_requests() -> None:
     ours, others = "https://a.example", "https://b.example"
     with running("--cors-origins", f"{ours}, http://localhost:3000") as service, service.client() as client:
         for origin, allowed in ((ours, True), (others, False)):
-            asked = client.options("/predict", headers={"origin": origin, **PREFLIGHT})
-            assert (asked.status_code == 200) == allowed
+            preflight = client.options("/predict", headers={"origin": origin, **PREFLIGHT})
+            assert (preflight.status_code == 200) == allowed
             answer = client.get("/models", headers={"origin": origin})
             assert answer.headers.get("access-control-allow-origin") == (origin if allowed else None)
             assert "access-control-allow-credentials" not in answer.headers
@@ -58,7 +58,7 @@ def test_pages_of_the_origins_that_are_set_may_ask() -> None:
         assert "x-request-id" in answer.headers["access-control-expose-headers"]
 
 
-def test_no_page_of_another_origin_may_unless_it_is_set(client: httpx.Client) -> None:
+def test_pages_of_other_origins_may_not_send_requests_by_default(client: httpx.Client) -> None:
     headers = {"origin": "https://a.example", **PREFLIGHT}
     assert client.options("/predict", headers=headers).status_code == 405
     assert "access-control-allow-origin" not in client.get("/models", headers=headers).headers

@@ -1,4 +1,4 @@
-"""How often a key may be used, by one process and by several."""
+"""How often a key may be used, in one process and in several."""
 
 import multiprocessing
 import time
@@ -19,39 +19,39 @@ def rates(request: pytest.FixtureRequest, tmp_path: Path) -> Rates:
     return Rates(tmp_path if request.param == "shared" else None)
 
 
-def test_as_many_as_a_minute_has_may_come_at_once(rates: Rates) -> None:
+def test_the_requests_of_a_minute_may_come_at_once(rates: Rates) -> None:
     waits = [rates.take(key(3)) for _ in range(5)]
     assert waits[:3] == [0, 0, 0]
-    assert all(1 <= wait <= 20 for wait in waits[3:]), "a third of a minute brings the next"
+    assert all(1 <= wait <= 20 for wait in waits[3:]), "the next token comes after a third of a minute"
 
 
-def test_what_is_refused_costs_nothing(rates: Rates) -> None:
-    """However often it is asked, the wait does not grow."""
+def test_a_refused_request_uses_no_token(rates: Rates) -> None:
+    """The wait does not grow with further requests."""
     assert rates.take(key(1)) == 0
     assert all(1 <= rates.take(key(1)) <= 60 for _ in range(100))
 
 
-def test_they_come_back_evenly(rates: Rates) -> None:
-    limit = 1200  # one each 50 ms
+def test_tokens_come_back_evenly(rates: Rates) -> None:
+    limit = 1200  # one token every 50 ms
     while not rates.take(key(limit)):
         pass
     given_up = time.monotonic() + 30
     while rates.take(key(limit)):
-        assert time.monotonic() < given_up, "none comes back"
+        assert time.monotonic() < given_up, "no token comes back"
     assert rates.take(key(limit)) in {0, 1}
 
 
-def test_keys_do_not_count_for_each_other(rates: Rates) -> None:
+def test_each_key_has_a_bucket_of_its_own(rates: Rates) -> None:
     assert rates.take(key(1)) == 0
     assert rates.take(key(1)) > 0
     assert rates.take(key(1, "bob")) == 0
 
 
-def test_a_key_without_a_rate_is_never_used_too_often(rates: Rates) -> None:
+def test_a_key_without_a_rate_is_not_limited(rates: Rates) -> None:
     assert not any(rates.take(key(None)) for _ in range(10_000))
 
 
-def test_a_rate_that_is_changed_holds_at_once(rates: Rates) -> None:
+def test_a_changed_rate_applies_at_once(rates: Rates) -> None:
     assert rates.take(key(1)) == 0
     assert rates.take(key(1)) > 30
     assert rates.take(key(1000)) <= 1
@@ -61,12 +61,12 @@ LIMIT = 50
 
 
 def count(folder: Path) -> int:
-    """How often a process may use the key."""
+    """How many uses of the key a process is allowed."""
     rates = Rates(folder)
     return sum(rates.take(key(LIMIT)) == 0 for _ in range(3 * LIMIT))
 
 
-def test_processes_share_what_a_key_may(tmp_path: Path) -> None:
+def test_processes_share_the_rate_of_a_key(tmp_path: Path) -> None:
     (tmp_path / "rates").mkdir()
     started = time.monotonic()
     with multiprocessing.get_context("spawn").Pool(3) as pool:

@@ -1,4 +1,4 @@
-"""The service over TLS, with a certificate made for the test."""
+"""The service over TLS, with a certificate that the test makes."""
 
 import ssl
 from pathlib import Path
@@ -30,7 +30,9 @@ def certificate(authority: trustme.CA, tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_it_is_served_over_tls_alone(authority: trustme.CA, certificate: tuple[Path, Path], workers: str) -> None:
+def test_with_a_certificate_the_service_answers_only_over_tls(
+    authority: trustme.CA, certificate: tuple[Path, Path], workers: str
+) -> None:
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
     flags = ["--tls-certificate", str(certificate[0]), "--tls-key", str(certificate[1])]
@@ -48,13 +50,15 @@ def test_it_is_served_over_tls_alone(authority: trustme.CA, certificate: tuple[P
             httpx.get(f"{service.url}/health/live".replace("https", "http"), trust_env=False)
 
 
-def test_what_is_no_certificate_is_refused_by_its_name(certificate: tuple[Path, Path], tmp_path: Path) -> None:
-    shown, key = certificate
-    check_certificate(shown, key)
+def test_an_invalid_certificate_or_key_is_refused_with_the_settings(
+    certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    valid, key = certificate
+    check_certificate(valid, key)
     other = tmp_path / "other.pem"
     trustme.CA().issue_cert("127.0.0.1").private_key_pem.write_to_path(other)
     wrong = {"none.pem": "No such file", "other.pem": "mismatch", "certificate.pem": "tls_key"}
-    for name, told in wrong.items():
+    for name, text in wrong.items():
         with pytest.raises(ValueError, match="tls_certificate, tls_key") as error:
-            check_certificate(shown, tmp_path / name)
-        assert told.lower() in str(error.value).lower()
+            check_certificate(valid, tmp_path / name)
+        assert text.lower() in str(error.value).lower()

@@ -1,4 +1,4 @@
-"""What the metrics say is what the answers said, however many processes gave them."""
+"""The metrics agree with the answers, with one worker process and with several."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ Sample = tuple[str, frozenset[tuple[str, str]]]
 
 
 class Scrape:
-    """The metrics at some time."""
+    """The metrics at one moment."""
 
     def __init__(self, text: str) -> None:
         self.values: dict[Sample, float] = {
@@ -37,10 +37,12 @@ class Scrape:
         }
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum over all label values but those that are given."""
-        told = labels.items()
+        """The sum of a metric over all samples with the given labels."""
+        given = labels.items()
         return sum(
-            value for (each, others), value in self.values.items() if each == f"odenet_{name}" and told <= others
+            value
+            for (sample, sample_labels), value in self.values.items()
+            if sample == f"odenet_{name}" and given <= sample_labels
         )
 
 
@@ -62,16 +64,16 @@ def infer(client: httpx.Client, model: str, rows: int, **parameters: object) -> 
 
 
 def solve_columns(answers: list[httpx.Response]) -> list[dict[str, Any]]:
-    """How each image was solved, in the answers to `predict`."""
+    """How each image was solved, from the answers of `predict`."""
     predictions = [each for answer in answers if answer.status_code == 200 for each in answer.json()["predictions"]]
     return [each["solver"] for each in predictions]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_known_run_adds_up(workers: int) -> None:
+def test_the_metrics_of_a_known_run_equal_the_sums_of_its_answers(workers: int) -> None:
     with running(models=TWO_MODELS, ODENET_WORKERS=str(workers)) as service:
         answers, inferred = [], []
-        for number in range(12):  # each by a connection of its own, and so by any of the processes
+        for number in range(12):  # a new connection each time, which any of the processes may accept
             with service.client() as client:
                 answers.append(predict(client, 3, tolerance=1e-3, method="dopri5"))
                 answers.append(predict(client, 1, method="rk4", steps=2))
@@ -81,7 +83,7 @@ def test_a_known_run_adds_up(workers: int) -> None:
                 inferred.append(infer(client, f"none-{number}", 1))
         with service.client() as client:
             until(lambda: scrape(client).total("request_duration_seconds_count", method="POST") == 72)
-            told = scrape(client)
+            final = scrape(client)
             stats = client.get("/v2/models/mlp/stats").json()["model_stats"][0]
 
     def outputs(name: str) -> list[int]:
@@ -95,49 +97,49 @@ def test_a_known_run_adds_up(workers: int) -> None:
         ("/v2/models/{name}/infer", "404"): 12,
     }
     for (route, status), count in requests.items():
-        assert told.total("request_duration_seconds_count", route=route, status=status) == count
-    assert told.total("inferences_total", end="answered") == told.total("inferences_total") == 48
-    assert told.total("rows_total", model="odenet-mnist", version=SHIPPED.name) == 12 * (3 + 1 + 2)
-    assert told.total("rows_total", model="mlp") == 12 * 4
-    each = solve_columns(answers)
-    assert told.total("solver_nfe_sum") == sum(solve["nfe"] for solve in each) + sum(outputs("nfe"))
-    assert told.total("solver_nfe_count", method="dopri5") == 36
-    assert told.total("solver_nfe_sum", method="rk4") == 12 * 8
-    steps = sum(solve["steps"] for solve in each) + sum(outputs("steps"))
-    assert told.total("solver_steps_total") == steps
-    rejected = sum(solve["rejected"] for solve in each) + sum(outputs("rejected"))
-    assert told.total("solver_steps_total", outcome="rejected") == rejected
-    assert told.total("batch_rows_sum", model="odenet-mnist") == steps, "rows that attempt a step together"
-    assert told.total("requested_rtol_count") == 24
-    assert told.total("requested_rtol_sum") == pytest.approx(12 * (1e-3 + 1e-2))
+        assert final.total("request_duration_seconds_count", route=route, status=status) == count
+    assert final.total("inferences_total", end="answered") == final.total("inferences_total") == 48
+    assert final.total("rows_total", model="odenet-mnist", version=SHIPPED.name) == 12 * (3 + 1 + 2)
+    assert final.total("rows_total", model="mlp") == 12 * 4
+    solves = solve_columns(answers)
+    assert final.total("solver_nfe_sum") == sum(solve["nfe"] for solve in solves) + sum(outputs("nfe"))
+    assert final.total("solver_nfe_count", method="dopri5") == 36
+    assert final.total("solver_nfe_sum", method="rk4") == 12 * 8
+    steps = sum(solve["steps"] for solve in solves) + sum(outputs("steps"))
+    assert final.total("solver_steps_total") == steps
+    rejected = sum(solve["rejected"] for solve in solves) + sum(outputs("rejected"))
+    assert final.total("solver_steps_total", outcome="rejected") == rejected
+    assert final.total("batch_rows_sum", model="odenet-mnist") == steps, "rows that attempt a step together"
+    assert final.total("requested_rtol_count") == 24
+    assert final.total("requested_rtol_sum") == pytest.approx(12 * (1e-3 + 1e-2))
     for phase in ("decode", "queue", "stem", "solve", "head"):
-        assert told.total(f"{phase}_seconds_count") == 48
+        assert final.total(f"{phase}_seconds_count") == 48
     spent = sum(answer.json()["timing_ms"]["solve"] for answer in answers if answer.status_code == 200)
-    assert told.total("solve_seconds_sum") > spent / 1e3
-    assert told.total("models_loaded", model="odenet-mnist") == workers
-    assert told.total("rows_inflight") == told.total("rows_queued") == 0
+    assert final.total("solve_seconds_sum") > spent / 1e3
+    assert final.total("models_loaded", model="odenet-mnist") == workers
+    assert final.total("rows_inflight") == final.total("rows_queued") == 0
     assert (stats["inference_count"], stats["inference_stats"]["success"]["count"]) == (48, 12)
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "1.x.0", "abc", ""])
-def test_whatever_form_is_asked_for_the_metrics_are_told(client: httpx.Client, version: str) -> None:
+def test_every_requested_version_of_the_format_gets_the_metrics(client: httpx.Client, version: str) -> None:
     answer = client.get("/metrics", headers={"accept": f"application/openmetrics-text;version={version}"})
     assert answer.status_code == 200
     assert "odenet_models_loaded" in answer.text
 
 
-# More than can be computed.
+# More requests than the service can compute.
 
 
 @pytest.fixture(scope="module")
 def crowded() -> Iterator[Running]:
-    """A service whose queue is short."""
+    """A service with a short queue."""
     with running("--queue-rows", "16", "--max-images", "16", models=TWO_MODELS) as service:
         yield service
 
 
-def test_what_is_refused_degraded_and_late_is_counted_under_load(crowded: Running) -> None:
-    """Requests are sent, and the metrics scraped, until each of these has happened."""
+def test_refused_degraded_and_late_requests_are_counted_under_load(crowded: Running) -> None:
+    """We send requests and scrape the metrics until each kind of request has occurred."""
     answers: list[httpx.Response] = []
     scrapes: list[Scrape] = []
     with crowded.client() as client, ThreadPoolExecutor(8) as pool:
@@ -147,28 +149,28 @@ def test_what_is_refused_degraded_and_late_is_counted_under_load(crowded: Runnin
 
         given_up = time.monotonic() + HANG
         while not (happened(429) and happened(504) and any(solve["degraded"] for solve in solve_columns(answers))):
-            assert time.monotonic() < given_up, "it does not happen"
-            asked = [pool.submit(predict, client, 12, tolerance=1e-5, allow_degraded=True) for _ in range(6)]
-            asked += [pool.submit(predict, client, 2, tolerance=1e-5, deadline_ms=1) for _ in range(2)]
-            while not all(answer.done() for answer in asked):
+            assert time.monotonic() < given_up, "one kind of request does not occur"
+            submitted = [pool.submit(predict, client, 12, tolerance=1e-5, allow_degraded=True) for _ in range(6)]
+            submitted += [pool.submit(predict, client, 2, tolerance=1e-5, deadline_ms=1) for _ in range(2)]
+            while not all(answer.done() for answer in submitted):
                 scrapes.append(scrape(client))
-            answers += [answer.result() for answer in asked]
-        told = scrape(client)
+            answers += [answer.result() for answer in submitted]
+        final = scrape(client)
     counts = Counter(answer.status_code for answer in answers)
     assert set(counts) == {200, 429, 504}
-    assert told.total("shed_total", reason="queue_full") == counts[429]
-    assert told.total("deadline_missed_total") == counts[504]
-    assert told.total("inferences_total", end="expired") == counts[504]
-    assert told.total("inferences_total", end="answered") == counts[200]
-    assert told.total("degraded_total") == sum(solve["degraded"] for solve in solve_columns(answers))
-    assert told.total("solver_nfe_sum") == sum(solve["nfe"] for solve in solve_columns(answers))
+    assert final.total("shed_total", reason="queue_full") == counts[429]
+    assert final.total("deadline_missed_total") == counts[504]
+    assert final.total("inferences_total", end="expired") == counts[504]
+    assert final.total("inferences_total", end="answered") == counts[200]
+    assert final.total("degraded_total") == sum(solve["degraded"] for solve in solve_columns(answers))
+    assert final.total("solver_nfe_sum") == sum(solve["nfe"] for solve in solve_columns(answers))
     assert max(each.total("rows_inflight") for each in scrapes) > 0
     for name in ("rows_total", "solver_nfe_count", "request_duration_seconds_count", "batch_rows_count"):
-        values = [each.total(name) for each in (*scrapes, told)]
+        values = [each.total(name) for each in (*scrapes, final)]
         assert values == sorted(values), f"{name} goes back"
 
 
-def test_a_caller_that_leaves_is_counted_by_how_far_it_came(crowded: Running) -> None:
+def test_a_disconnect_is_counted_by_the_stage_of_the_request(crowded: Running) -> None:
     head = f"POST /predict?method=heun2&tolerance=1e-6 HTTP/1.1\r\nhost: here\r\ncontent-length: {784 * 16}\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in PIXELS.items())
     address = httpx.URL(crowded.url)
@@ -181,16 +183,17 @@ def test_a_caller_that_leaves_is_counted_by_how_far_it_came(crowded: Running) ->
         assert scrape(client).total("request_duration_seconds_count", status="499") == 1
 
 
-# Processes come and go.
+# Worker processes that end.
 
 
 def children(process: int) -> list[int]:
-    told = Path("/proc", str(process), "task", str(process), "children").read_text().split()
-    commands = {int(child): Path("/proc", child, "cmdline").read_bytes() for child in told}
+    """The worker processes of a supervisor."""
+    ids = Path("/proc", str(process), "task", str(process), "children").read_text().split()
+    commands = {int(child): Path("/proc", child, "cmdline").read_bytes() for child in ids}
     return [child for child, command in commands.items() if b"spawn_main" in command]
 
 
-def test_what_a_process_has_done_is_counted_after_its_end() -> None:
+def test_the_counts_of_a_worker_process_remain_after_its_end() -> None:
     with running(ODENET_WORKERS="2") as service:
         for _ in range(8):
             with service.client() as client:
@@ -206,7 +209,7 @@ def test_what_a_process_has_done_is_counted_after_its_end() -> None:
             until(lambda: scrape(client).total("rows_total") == 18)
 
 
-def test_nothing_is_left_behind(tmp_path: Path) -> None:
+def test_the_service_removes_its_shared_folder(tmp_path: Path) -> None:
     with running(ODENET_WORKERS="2", TMPDIR=str(tmp_path)):
         assert [each.name for each in tmp_path.glob("odenet-*/*")]
     assert not list(tmp_path.glob("odenet-*"))

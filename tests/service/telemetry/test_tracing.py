@@ -1,4 +1,4 @@
-"""A request leaves spans with a collector that speaks OTLP over HTTP."""
+"""The service exports the spans of requests to a collector by OTLP over HTTP."""
 
 import itertools
 import signal
@@ -29,7 +29,7 @@ PHASES = ["decode", "queue", "stem", "solve", "head"]
 
 @dataclass
 class Collector:
-    """What was exported to an address."""
+    """The services and the spans that were exported to a URL."""
 
     url: str
     services: set[str] = field(default_factory=set)
@@ -62,7 +62,7 @@ def collecting() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def collected() -> Iterator[tuple[Collector, float]]:
-    """What is left of some requests when the service has ended, and how many nanoseconds one of them took."""
+    """The spans of some requests after the service has ended, and the duration of the traced request in ns."""
     with collecting() as collector:
         with (
             running("--traces", models=TWO_MODELS, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url) as service,
@@ -79,7 +79,7 @@ def collected() -> Iterator[tuple[Collector, float]]:
         yield collector, took
 
 
-def told(span: Span) -> dict[str, object]:
+def attributes_of(span: Span) -> dict[str, object]:
     return {each.key: getattr(each.value, each.value.WhichOneof("value") or "") for each in span.attributes}
 
 
@@ -89,13 +89,13 @@ def test_a_request_is_a_span_in_the_trace_of_its_caller(collected: tuple[Collect
     assert span.trace_id.hex() == TRACE
     assert span.name == "POST /predict"
     assert span.kind == Span.SPAN_KIND_SERVER
-    attributes = told(span)
+    attributes = attributes_of(span)
     assert attributes["http.route"] == "/predict"
     assert attributes["http.response.status_code"] == 200
     assert collector.services == {"odenet"}
 
 
-def test_the_phases_are_spans_in_it_one_after_another(collected: tuple[Collector, float]) -> None:
+def test_the_phases_are_consecutive_spans_inside_the_request(collected: tuple[Collector, float]) -> None:
     collector, took = collected
     (request,) = [each for each in collector.spans if each.parent_span_id.hex() == CALLER]
     phases = [each for each in collector.spans if each.parent_span_id == request.span_id]
@@ -103,23 +103,23 @@ def test_the_phases_are_spans_in_it_one_after_another(collected: tuple[Collector
     for phase, following in itertools.pairwise(phases):
         assert phase.start_time_unix_nano <= phase.end_time_unix_nano == following.start_time_unix_nano
     assert sum(phase.end_time_unix_nano - phase.start_time_unix_nano for phase in phases) < took
-    attributes = told(phases[3])
+    attributes = attributes_of(phases[3])
     assert (attributes["odenet.model"], attributes["odenet.images"]) == ("odenet-mnist", 3)
     assert attributes["odenet.request_id"] == "traced"
     assert isinstance(attributes["odenet.nfe"], int)
     assert attributes["odenet.nfe"] > 3
 
 
-def test_what_is_refused_has_no_phases_and_what_only_looks_after_the_service_no_span(
+def test_a_refused_request_has_no_phases_and_a_monitoring_request_has_no_span(
     collected: tuple[Collector, float],
 ) -> None:
     collector, _ = collected
     roots = [each for each in collector.spans if not each.parent_span_id]
-    assert [(each.name, told(each)["http.response.status_code"]) for each in roots] == [("POST /predict", 422)]
+    assert [(each.name, attributes_of(each)["http.response.status_code"]) for each in roots] == [("POST /predict", 422)]
     assert len(collector.spans) == 2 + len(PHASES)
 
 
-def test_a_collector_that_is_not_there_is_no_matter_of_the_callers() -> None:
+def test_without_a_collector_requests_are_answered() -> None:
     with (
         running(
             "--traces", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_EXPORTER_OTLP_TIMEOUT="1"
@@ -130,7 +130,7 @@ def test_a_collector_that_is_not_there_is_no_matter_of_the_callers() -> None:
     assert any("Application shutdown complete" in line for line in service.log)
 
 
-def test_a_collector_that_does_not_answer_keeps_no_service_from_ending() -> None:
+def test_a_collector_that_does_not_answer_does_not_delay_the_end_of_the_service() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with (
@@ -139,10 +139,12 @@ def test_a_collector_that_does_not_answer_keeps_no_service_from_ending() -> None
         ):
             assert client.post("/predict", content=DIGITS[0].tobytes(), headers=PIXELS).status_code == 200
             service.process.send_signal(signal.SIGTERM)
-            assert service.process.wait(timeout=HANG) in {0, -signal.SIGTERM}, "it would wait for an hour"
+            assert service.process.wait(timeout=HANG) in {0, -signal.SIGTERM}, (
+                "the service does not wait for the collector's timeout of an hour"
+            )
 
 
-def test_without_the_extra_the_service_says_what_is_missing(tmp_path: Path) -> None:
+def test_without_the_extra_tracing_the_service_names_it_and_does_not_start(tmp_path: Path) -> None:
     missing = tmp_path / "opentelemetry" / "sdk" / "__init__.py"
     missing.parent.mkdir(parents=True)
     missing.write_text("raise ImportError('it is not there')")
