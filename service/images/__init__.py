@@ -1,1 +1,1 @@
-"""From pictures and grey levels, as people send them, to digits in MNIST's form."""
+"""Converts pictures and grey levels to digits in MNIST's form."""

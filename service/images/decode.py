@@ -1,4 +1,4 @@
-"""From the bytes of a PNG or JPEG to a digit in MNIST's form."""
+"""Decodes a PNG or JPEG and converts it to a digit in MNIST's form."""
 
 import io
 
@@ -21,10 +21,10 @@ MOST_SCANS = 100  # of a progressive JPEG; each scan takes as long as the pictur
 
 
 def decode(content: bytes, max_pixels: int) -> Digit:
-    """Decode a PNG or JPEG and bring it to MNIST's form. It is safe to call this from many threads.
+    """Decode a PNG or JPEG and convert it to MNIST's form. It is safe to call this from many threads.
 
     Args:
-        content: of the file.
+        content: the bytes of the file.
         max_pixels: the most pixels that are decoded. The size in the header is checked before anything is decoded.
 
     Returns:
@@ -45,7 +45,7 @@ def decode(content: bytes, max_pixels: int) -> Digit:
         # We call the readers themselves: Image.open has a pixel limit of its own and tries other formats.
         with reader(io.BytesIO(content)) as picture:
             _check_size(*picture.size, max_pixels)
-            # A JPEG is decoded at an eighth, a quarter or half of its size, if that leaves enough pixels for us.
+            # A JPEG is decoded at an eighth, a quarter or half of its size, if the result has enough pixels for us.
             picture.draft(picture.mode, (2 * WORKING, 2 * WORKING))
             picture.load()
             ImageOps.exif_transpose(picture, in_place=True)
@@ -65,7 +65,7 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def _opaque(picture: Image.Image) -> Image.Image:
-    """The first frame of a loaded picture in 8 bits, grey or RGB, on a paper where it is transparent."""
+    """The first frame of a loaded picture in 8 bits, grey or RGB. Transparent parts are replaced by paper."""
     if picture.mode == "I;16":  # Pillow would clip 16 bits to 8. This rounds, so that 257 * level becomes level.
         return Image.fromarray(((np.asarray(picture, np.uint32) + 128) // 257).astype(np.uint8))
     colours = "L" if picture.mode in GREYS else "RGB"

@@ -1,8 +1,8 @@
-"""Why a picture is refused; each message is for whoever sent the picture."""
+"""The reasons for which a picture is refused. The messages are for the sender of the picture."""
 
 
 class PictureError(Exception):
-    """A picture that is refused."""
+    """A picture is refused."""
 
 
 class UndecodablePictureError(PictureError):
@@ -18,7 +18,7 @@ class NoDigitError(PictureError):
 
 
 class BlankPictureError(NoDigitError):
-    """There is no ink on the picture."""
+    """The picture has no ink."""
 
     def __init__(self, lowest: int, highest: int) -> None:
         levels = f"its levels go from {lowest} to {highest}, of 0 to 255"
@@ -26,7 +26,7 @@ class BlankPictureError(NoDigitError):
 
 
 class SeveralDigitsError(NoDigitError):
-    """There are several marks on the picture, each of which could be a digit."""
+    """The picture has several marks, and each of them could be a digit."""
 
     def __init__(self, marks: int) -> None:
         super().__init__(
@@ -38,8 +38,8 @@ class RowError(PictureError):
     """One of several images certainly does not show one digit.
 
     Args:
-        row: of the image.
-        error: why it is refused.
+        row: the row of the image.
+        error: the reason.
     """
 
     def __init__(self, row: int, error: NoDigitError) -> None:

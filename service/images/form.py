@@ -1,4 +1,4 @@
-"""Which pictures of 28x28 are in MNIST's form already, by their looks."""
+"""Recognises the pictures of 28x28 pixels that are already in MNIST's form."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,25 +8,26 @@ from models.form import BOX, SIDE
 
 Flags = npt.NDArray[np.bool_]
 
-# What MNIST's 60,000 training images are like. tests/service/images/test_form.py measures that all of them are inside.
-PAPER = 16  # levels: what is not above that is paper
-INK = 32  # levels: what is above that is ink
-STRONGEST = 250  # of an image's levels, at least; MNIST has 254 and 255
-SHARE = 0.55  # of the pixels that are paper, at least; MNIST has 0.553
-AT_BORDER = 5  # pixels of the 112 along the border that are not paper, at most; MNIST has 5
-LONGER = (18, BOX)  # pixels: the longer side of the ink's box; MNIST has 18 to 20
-CENTRE = (13.45, 14.55)  # of mass, from the middle of the first pixel, both ways; MNIST has 13.480 to 14.500
+# Limits that hold for all of MNIST's 60,000 training images. tests/service/images/test_form.py checks the limits.
+PAPER = 16  # a pixel is paper up to this level
+INK = 32  # a pixel is ink above this level
+STRONGEST = 250  # the least value of an image's highest level; MNIST has 254 and 255
+SHARE = 0.55  # the least part of the pixels that is paper; MNIST has 0.553
+AT_BORDER = 5  # the most pixels that are not paper among the 112 along the border; MNIST has 5
+LONGER = (18, BOX)  # the range of the longer side of the ink's box, in pixels; MNIST has 18 to 20
+# The range of the centre of mass, from the middle of the first pixel, in both directions; MNIST has 13.480 to 14.500.
+CENTRE = (13.45, 14.55)
 
 PIXELS = SIDE * SIDE
 EDGE = np.ones((SIDE, SIDE), bool)
 EDGE[1:-1, 1:-1] = False
-PLACES = np.stack([np.ones(PIXELS), *np.indices((SIDE, SIDE)).reshape(2, PIXELS)], axis=1).astype(np.float32)
-"""What the levels are multiplied by for their sum and their moments. All products and sums are whole numbers below
-2^24, so that they are exact in float32 and do not depend on the order of the summation, nor on the batch."""
+MOMENTS = np.stack([np.ones(PIXELS), *np.indices((SIDE, SIDE)).reshape(2, PIXELS)], axis=1).astype(np.float32)
+"""The matrix that turns levels into their sum and their moments. All products and sums are whole numbers below 2^24.
+So they are exact in float32, and depend neither on the order of the summation nor on the batch."""
 
 
 def in_form(images: Images) -> Flags:
-    """Which images are in MNIST's form: full contrast, flat paper, the ink's size and its centre of mass.
+    """Which images are in MNIST's form, by their contrast, their paper, and the size and centre of mass of the ink.
 
     Args:
         images: uint8 ``[rows, 28, 28]``.
@@ -35,7 +36,7 @@ def in_form(images: Images) -> Flags:
         bool ``[rows]``.
     """
     flat = images.reshape(-1, PIXELS)
-    total, down, right = (flat.astype(np.float32) @ PLACES).T
+    total, down, right = (flat.astype(np.float32) @ MOMENTS).T
     inked = flat > INK
     square = inked.reshape(-1, SIDE, SIDE)
     longer = np.maximum(_extent(np.any(square, axis=2)), _extent(np.any(square, axis=1)))
@@ -53,7 +54,7 @@ def in_form(images: Images) -> Flags:
 
 
 def _extent(flags: Flags) -> npt.NDArray[np.int_]:
-    """From the first to the last of the flags of each row, both counted; at least the length where there is none."""
+    """The number of places from the first to the last flag of each row; at least the row's length without flags."""
     length = flags.shape[1]
     extent: npt.NDArray[np.int_] = length - flags.argmax(axis=1) - flags[:, ::-1].argmax(axis=1)
     return extent

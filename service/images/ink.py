@@ -1,4 +1,4 @@
-"""Where the ink is in a picture, and how much: by pens of any colour, under uneven light, on a paper on a table."""
+"""Finds the ink in a picture: of a pen of any colour, under uneven light, on a paper that may lie on a table."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,16 +10,16 @@ from service.images.paper import Pixels, from_smooth_paper, from_uneven_paper
 from service.images.sharpen import sharpened
 from service.images.strokes import Ink, Strokes, box_of, strokes_of
 
-WORKING = 256  # a picture whose longer side is twice that or more is reduced first
-COARSEST = 80  # a picture whose noise is averaged by reducing it keeps that many pixels on its longer side
-FINE = 40  # ink whose longer side is shorter than that in a reduced picture is looked at again in the picture itself
-AROUND = 0.5  # what is looked at again extends beyond the ink's box by this part of its longer side
-FADED = 0.2  # the box of the ink is that of the pixels that have more ink than this
-OPPOSITE = 0.6  # the less probable polarity is believed only if its ink is so much less doubtful
+WORKING = 256  # pixels: a picture is reduced first if its longer side is at least twice as long
+COARSEST = 80  # pixels: the least longer side of a picture that is reduced to average its noise
+FINE = 40  # pixels: if the ink's longer side in a reduced picture is shorter, the ink is found again in the original
+AROUND = 0.5  # the second search extends beyond the ink's box by this part of the box's longer side
+FADED = 0.2  # the box of the ink encloses the pixels with more ink than this
+OPPOSITE = 0.6  # the less probable polarity is chosen only if its ink has less doubt by this factor
 
 
 def find_ink(picture: npt.NDArray[np.uint8]) -> Ink | None:
-    """How much ink each pixel has, 0..1, cropped to the ink's box; None where there is none.
+    """How much ink each pixel has, 0..1, cropped to the ink's box; None if there is no ink.
 
     Args:
         picture: uint8 ``[height, width]`` or ``[height, width, channels]``.
@@ -55,12 +55,12 @@ def _trimmed(ink: Ink) -> Ink:
 
 
 def _reduced(picture: npt.NDArray[np.uint8], factor: int) -> Pixels:
-    """The picture averaged over squares of a side, with channels."""
+    """The picture averaged over squares with this side, with a dimension for the channels."""
     return np.atleast_3d(np.asarray(Image.fromarray(picture).reduce(factor)) if factor > 1 else picture)
 
 
 def _likeliest(levels: Pixels) -> Strokes | None:
-    """The ink on the paper that explains a picture best: a smooth one, or an uneven one with dark or light ink."""
+    """The most likely ink, on the paper that explains the picture best: smooth, or uneven with dark or light ink."""
     smooth = strokes_of(from_smooth_paper(levels))
     if smooth is not None and smooth.is_clear:
         return smooth
@@ -76,6 +76,9 @@ def _likeliest(levels: Pixels) -> Strokes | None:
 
 
 def _is_mostly_light(channel: npt.NDArray[np.uint8]) -> bool:
-    """Whether the level that is farthest from the median is darker than it; in logarithms, as light multiplies."""
+    """Whether the level farthest from the median is darker than the median.
+
+    We compare logarithms, because light multiplies the levels.
+    """
     low, paper, high = np.log(np.array([channel.min(), np.median(channel), channel.max()]) + 16.0)
     return bool(paper - low > high - paper)

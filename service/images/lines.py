@@ -1,4 +1,4 @@
-"""Frames, the lines of cells and grids: straight lines that are no part of a digit."""
+"""Removes straight lines that do not belong to a digit: frames, and the lines of cells and grids."""
 
 from typing import NamedTuple
 
@@ -8,13 +8,13 @@ import numpy.typing as npt
 from service.images.paper import slid
 from service.images.pieces import Mask, Pieces, pieces_of
 
-LONG = 0.85  # a line covers at least this part of the region's side along which it runs
+LONG = 0.85  # a line covers at least this part of the region's side that is parallel to the line
 STEEP = 0.06  # the tangent of the greatest angle between a line and the sides of the picture
-THIN = 0.05  # a line is thinner than this part of the region's side across which it runs
-COLUMNS = 64  # of a mask, at most, on which lines are looked for
+THIN = 0.05  # a line is thinner than this part of the region's side that is perpendicular to the line
+COLUMNS = 64  # the most columns of a mask in which lines are searched
 BAND = 0.08  # the sides of a frame are within this part of its height and width
-REST = 0.15  # what is left of lines where others cross them is less than this part of the digit's area
-AROUND = 2  # pixels around a frame, so that a stroke that ends on it is told from a side of the picture
+REST = 0.15  # a remainder of lines, at their crossings, has less than this part of the digit's area
+AROUND = 2  # pixels around a frame, which distinguish a stroke that ends on the frame from a side of the picture
 INSIDE = 0.3  # a digit in a frame is at least this part of the frame's height
 AMONG = 0.12  # a digit among lines that go across the picture is at least this part of the picture's height
 
@@ -25,9 +25,9 @@ class Cleared(NamedTuple):
     """A mask without lines.
 
     Attributes:
-        pieces: what is left of it.
-        lines: that were taken away.
-        others: what is neither a line nor left.
+        pieces: the pieces that remain.
+        lines: the pixels of the removed lines.
+        others: the pixels of the mask that belong neither to a line nor to the remaining pieces.
     """
 
     pieces: Pieces
@@ -36,11 +36,11 @@ class Cleared(NamedTuple):
 
 
 def without_lines(pieces: Pieces) -> Cleared | None:
-    """Take away frames and the lines of cells and grids; None where there are none.
+    """Remove frames and the lines of cells and grids; None if there are no such lines.
 
-    Lines are looked for where a piece reaches from one side of the picture to the opposite one, or has a straight line
-    along each side of its box. They are taken away only if ink is left inside, which touches no side of the picture:
-    the top of a seven that was cut out along its box is as straight.
+    We search for lines if a piece reaches from one side of the picture to the opposite side, or has a straight line
+    along each side of its box. We remove the lines only if ink remains inside that touches no side of the picture. A
+    seven that was cut out along its box also has a straight line at its top, and must keep it.
     """
     large = pieces.largest(np.ones(len(pieces.areas), bool))
     height, width = pieces.mask.shape
@@ -57,7 +57,7 @@ def without_lines(pieces: Pieces) -> Cleared | None:
 
 
 def _is_frame(mask: Mask, in_view: npt.NDArray[np.bool_]) -> bool:
-    """Whether there is ink along each side of a mask; but for one side at most that is out of view."""
+    """Whether there is ink along each side of a mask. One side at most may be out of view."""
     deep, wide = (max(1, round(BAND * side)) for side in mask.shape)
     bands = mask[:deep], mask[-deep:], mask[:, :wide].T, mask[:, -wide:].T
     lined = [float(band.any(axis=0).mean()) >= LONG for band in bands]
@@ -65,7 +65,13 @@ def _is_frame(mask: Mask, in_view: npt.NDArray[np.bool_]) -> bool:
 
 
 def _cleared(pieces: Pieces, region: Region, least: float) -> Cleared | None:
-    """A mask without the lines in a region, if what is left in it is as high as a digit there."""
+    """A mask without the lines in a region, if the remaining ink in the region is as high as a digit there.
+
+    Args:
+        pieces: the pieces of the mask.
+        region: the rows and columns of the region.
+        least: the least height of a digit, as a part of the region's height.
+    """
     part = pieces.mask[region]
     across, down = _lines(part), _lines(part.T).T
     lines = across | down
@@ -90,9 +96,9 @@ def _cleared(pieces: Pieces, region: Region, least: float) -> Cleared | None:
 
 
 def _lines(mask: Mask) -> Mask:
-    """The pixels of a mask that belong to lines from its left to its right.
+    """The pixels of a mask that belong to lines from the left to the right.
 
-    The mask is sheared by a few angles. Where it has a line at such an angle, the line becomes a row that is full.
+    We shear the mask by a few angles. A line at one of these angles becomes a full row.
     """
     height, width = mask.shape
     thick = mask.copy()
@@ -109,22 +115,22 @@ def _lines(mask: Mask) -> Mask:
     best = int(np.argmax([np.square(np.square(cover)).sum() for cover in covers]))
     full = _thin_runs(covers[best] >= LONG, max(3, round(THIN * height)) + 2)
     shift = np.rint((best - most) * (2 * np.arange(width) / width - 1)).astype(np.int_)
-    place = np.arange(height)[:, np.newaxis] - shift
-    lines: Mask = mask & full[np.clip(place, 0, height - 1)] & (place >= 0) & (place < height)
+    row = np.arange(height)[:, np.newaxis] - shift
+    lines: Mask = mask & full[np.clip(row, 0, height - 1)] & (row >= 0) & (row < height)
     return lines
 
 
-def _thin_runs(rows: Mask, most: int) -> Mask:
-    """Those of the flags that are in runs of at most so many."""
-    edges = np.flatnonzero(np.diff(rows.astype(np.int8), prepend=0, append=0))
-    thin = np.zeros_like(rows)
+def _thin_runs(flags: Mask, most: int) -> Mask:
+    """The flags that belong to runs of at most `most` flags."""
+    edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
+    thin = np.zeros_like(flags)
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         thin[start:end] = end - start <= most
     return thin
 
 
 def _closed(mask: Mask, axis: int, part: float) -> npt.NDArray[np.bool_]:
-    """A mask whose gaps along an axis are filled, if they are narrower than a part of its side."""
+    """A mask whose gaps along an axis are filled, if they are narrower than a part of the side along this axis."""
     width = max(3, round(part * mask.shape[axis])) + 2
     reach = [(0, 0), (0, 0)]
     reach[axis] = (width - 1, width - 1)

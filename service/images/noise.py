@@ -1,20 +1,20 @@
-"""The noise of a picture: how much there is, and less of it."""
+"""Measures and reduces the noise of a picture."""
 
 import numpy as np
 import numpy.typing as npt
 
 from service.images.paper import Pixels
 
-SPECKS = 0.015  # a picture of which this part is single pixels unlike their neighbours has salt and pepper
+SPECKS = 0.015  # a picture has salt and pepper if this part of its pixels are single pixels unlike their neighbours
 STANDS_OUT = 0.2  # a speck differs by more than this part of the picture's range of levels
 NOISY = 0.05  # noise whose standard deviation is more than this part of the picture's range of levels is averaged
 
 
 def without_specks(levels: Pixels) -> Pixels:
-    """Remove salt and pepper: single pixels that are lighter or darker than all their neighbours but one.
+    """Remove salt and pepper: single pixels that are lighter or darker than all their neighbours except one.
 
     The pixels of a stroke have two neighbours of their own level, so they stay, however thin the stroke is (a
-    rank-conditioned median filter: Hardie and Barner 1994). A picture with few such pixels is returned as it is.
+    rank-conditioned median filter: Hardie and Barner 1994). A picture with few such pixels is returned unchanged.
 
     Args:
         levels: uint8 ``[height, width, channels]``.
@@ -52,7 +52,7 @@ def _second_of_neighbours(levels: Pixels) -> tuple[Pixels, Pixels]:
 def is_noisy(levels: Pixels) -> bool:
     """Whether the noise of single pixels is a large part of the picture's range of levels.
 
-    The noise is estimated by the median of what a pixel differs by from the mean of its two neighbours.
+    The estimate is the median difference between a pixel and the mean of its neighbours to the left and to the right.
 
     Args:
         levels: uint8 ``[height, width, channels]``.
@@ -63,14 +63,14 @@ def is_noisy(levels: Pixels) -> bool:
 
 
 def _from_neighbours(levels: Pixels) -> npt.NDArray[np.int16]:
-    """Twice what each pixel differs by from the mean of its neighbours to the left and to the right."""
+    """Twice the difference between each pixel and the mean of its neighbours to the left and to the right."""
     wide = levels.astype(np.int16)
     away: npt.NDArray[np.int16] = np.abs(2 * wide[:, 1:-1] - wide[:, :-2] - wide[:, 2:])
     return away
 
 
 def smoothed(levels: Pixels) -> Pixels:
-    """The picture, averaged over squares of 3 by 3 with the weights 1, 2, 1 along each side."""
+    """The picture averaged over squares of 3 by 3 pixels, with the weights 1, 2, 1 along each side."""
     padded = np.pad(levels, ((1, 1), (1, 1), (0, 0)), mode="edge").astype(np.uint16)
     rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
     mean: Pixels = ((rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:] + 8) // 16).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""From pictures and grey levels of any kind to digits in MNIST's form."""
+"""Converts pictures and grey levels of any kind to digits in MNIST's form."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,13 @@ Picture = npt.NDArray[np.uint8]  # [height, width] or [height, width, 3]
 
 
 def to_mnist(picture: Picture) -> Digit:
-    """Bring a picture to MNIST's form: size, place, polarity and contrast.
+    """Convert a picture to MNIST's form: size, position, polarity and contrast.
 
-    A picture of 28x28 that is in MNIST's form, or is the negative of one that is, keeps its levels.
+    A picture of 28x28 pixels keeps its levels if the picture or its negative is in MNIST's form.
 
     Args:
-        picture: uint8, grey ``[height, width]`` or in colours ``[height, width, 3]``, of any size, with dark ink on
-            light paper or light ink on dark paper.
+        picture: uint8, grey ``[height, width]`` or coloured ``[height, width, 3]``, of any size, with dark ink on light
+            paper or light ink on dark paper.
 
     Returns:
         uint8 ``[28, 28]``, white ink on black.
@@ -41,13 +41,13 @@ def to_mnist(picture: Picture) -> Digit:
 
 
 def rows_to_mnist(images: Images) -> Images:
-    """Bring images of 28x28 to MNIST's form, as `to_mnist` does with each of them.
+    """Convert images of 28x28 pixels to MNIST's form, each as `to_mnist` does.
 
     Args:
         images: uint8 ``[rows, 28, 28]``.
 
     Returns:
-        uint8 ``[rows, 28, 28]``; the same array where all of them are in MNIST's form.
+        uint8 ``[rows, 28, 28]``; the same array if all images are in MNIST's form.
 
     Raises:
         RowError: an image shows no digit.
@@ -55,10 +55,10 @@ def rows_to_mnist(images: Images) -> Images:
     wrong = np.flatnonzero(~in_form(images))
     if len(wrong) == 0:
         return images
-    brought = images.copy()
+    converted = images.copy()
     for row in wrong.tolist():
         try:
-            brought[row] = to_mnist(images[row])
+            converted[row] = to_mnist(images[row])
         except NoDigitError as error:
             raise RowError(row, error) from error
-    return brought
+    return converted

@@ -1,4 +1,4 @@
-"""How far each pixel stands out from its paper."""
+"""Estimates the paper of a picture, and how much each pixel differs from the paper."""
 
 from typing import TypeVar
 
@@ -10,22 +10,22 @@ Levels = npt.NDArray[np.float32]  # [height, width, channels], signed difference
 
 Level = TypeVar("Level", np.uint8, np.bool_)
 
-WIDEST = 3  # strokes are narrower than this part of the longer side; what is wider is light, shadow or table
-RING = 8  # the border ring, where paper is expected first, is this part of the longer side wide
-SAMPLES = 40  # rows and columns at most of the points to which the paper is fitted
-ROUNDS = 8  # of the robust fit
-DARKEST = 16  # levels that are added to a paper's before light is taken for a factor: cameras have noise
+WIDEST = 3  # a stroke is narrower than the longer side divided by this; anything wider is light, shadow or table
+RING = 8  # the border ring, where we expect paper first, is as wide as the longer side divided by this
+SAMPLES = 40  # the paper is fitted to the points of a grid with at most this many rows and columns
+ROUNDS = 8  # rounds of the robust fit
+DARKEST = 16  # levels that are added before light is treated as a factor, because cameras have noise
 FLAT = 1.0  # levels: a border that varies less was drawn by a program, and its paper has one level
-REJECTED = 4.7  # standard deviations from which on a point has no weight in the fit (Tukey's biweight)
+REJECTED = 4.7  # standard deviations from which a point has no weight in the fit (Tukey's biweight)
 
 
 def from_smooth_paper(levels: Pixels) -> Levels:
-    """The paper's level less each pixel's, where the paper is smooth.
+    """The level of the paper minus the level of each pixel, for a smooth paper.
 
-    The paper is a quadratic surface: a lamp and a lens make no more of an even paper. It is fitted by iteratively
-    reweighted least squares with Tukey's biweight (Holland and Welsch 1977, *Robust regression using iteratively
-    reweighted least-squares*), first to the ring along the border and then to all of the picture, so that ink, which
-    is far from the surface, does not count.
+    The paper is modelled as a quadratic surface, because a lamp and a lens make an even paper look like one. We fit the
+    surface by iteratively reweighted least squares with Tukey's biweight (Holland and Welsch 1977, *Robust regression
+    using iteratively reweighted least-squares*), first to the ring along the border and then to the whole picture. The
+    weights ignore ink, because ink is far from the surface.
 
     Args:
         levels: uint8 ``[height, width, channels]``.
@@ -85,10 +85,10 @@ def _refitted(
 def from_uneven_paper(levels: Pixels) -> Levels:
     """How much darker each pixel is than the paper around it: the black top-hat transform.
 
-    It is the closing by a square that is wider than any stroke, less the picture. A closing fills what is narrower
-    than the square and leaves what is wider, with its edges, as it is (Serra 1982, *Image Analysis and Mathematical
-    Morphology*). Beyond the border the picture goes on with its outermost pixels, so that a table of which only a
-    strip is in view counts as wide.
+    The transform is the closing by a square that is wider than any stroke, minus the picture. A closing fills dark
+    parts that are narrower than the square, and leaves wider parts and their edges unchanged (Serra 1982, *Image
+    Analysis and Mathematical Morphology*). Beyond the border, the picture continues with its outermost pixels. So a
+    table counts as wide even if only a strip of it is in view.
 
     Args:
         levels: uint8 ``[height, width, channels]``.
@@ -107,7 +107,7 @@ def from_uneven_paper(levels: Pixels) -> Levels:
 
 
 def slid(levels: npt.NDArray[Level], width: int, axis: int, extreme: np.ufunc) -> npt.NDArray[Level]:
-    """The extreme over each window of a width along an axis; it doubles the window, so that it takes few passes."""
+    """The extreme over each window of a width along an axis. We double the window in each pass, to need few passes."""
     levels, done = np.moveaxis(levels, axis, 0), 1
     while done < width:
         shift = min(done, width - done)

@@ -1,4 +1,4 @@
-"""The connected pieces of a mask: where they are, and which of them are the digit."""
+"""Finds the connected pieces of a mask, and decides which of them are the digit."""
 
 from typing import NamedTuple
 
@@ -10,28 +10,29 @@ from service.images.paper import slid
 Mask = npt.NDArray[np.bool_]  # [height, width]
 Numbers = npt.NDArray[np.int_]  # one number for each run of a mask, or for each piece
 
-PIECE = 0.08  # a piece of ink that has less than this part of the largest one's area is a speck
-FEW = 8  # pieces that are looked at one by one
-NEAR = 0.5  # a piece of ink that is farther away than this part of the largest one's longer side is no part of it ...
-SMALL = 0.3  # ... if its area is less than this part of the largest one's
-INNER = 0.25  # a piece that touches no side is the digit's main one from this part of the largest one's area on
-ALIKE = 0.3  # marks are of about the same size if none has less than this part of the largest one's area
-AS_HIGH = 0.6  # and none is less high than this part of the highest one
-WIDER = 1.3  # a row of marks is wider than one digit if it is wider than that times its height
-MOST_MARKS = 6  # more of them can be the dots of a dotted pen
-FAT = 0.5  # no stroke is as thick as this part of the longer side of its piece
+PIECE = 0.08  # a piece with less than this part of the largest piece's area is a speck
+FEW = 8  # the most pieces that are examined one by one
+NEAR = 0.5  # a piece is near another if their distance is at most this part of the other's longer side
+SMALL = 0.3  # a piece that is not near belongs to the digit from this part of the main piece's area on
+INNER = 0.25  # a piece that touches no side is the main piece of the digit from this part of the largest area on
+ALIKE = 0.3  # marks are of about the same size if each has at least this part of the largest mark's area ...
+AS_HIGH = 0.6  # ... and each has at least this part of the greatest height
+WIDER = 1.3  # a row of marks is wider than one digit if its width is more than its height times this
+MOST_MARKS = 6  # more marks can be the dots of a dotted pen
+FAT = 0.5  # a stroke is thinner than this part of the longer side of its piece
 
 
 class Pieces(NamedTuple):
     """The connected pieces of a mask; pixels that touch at a corner are connected.
 
     Attributes:
-        mask: of which they are.
-        starts: where each run of pixels along a row starts, as an index into the mask with one column more.
-        ends: where it ends.
-        numbers: of the piece that each run belongs to.
-        areas: of each piece, in pixels.
-        boxes: of each piece: first row, row after the last, first column, column after the last; ``[pieces, 4]``.
+        mask: the mask with the pieces.
+        starts: the start of each run of pixels along a row, as an index into the flattened mask with one more column.
+        ends: the end of each run, as such an index.
+        numbers: the number of the piece to which each run belongs.
+        areas: the area of each piece, in pixels.
+        boxes: the box of each piece: first row, row after the last, first column, column after the last;
+            ``[pieces, 4]``.
     """
 
     mask: Mask
@@ -42,13 +43,13 @@ class Pieces(NamedTuple):
     boxes: Numbers
 
     def chosen(self, which: Mask) -> Mask:
-        """The mask of some of the pieces, of which ``which`` has a flag for each piece."""
+        """The mask of some of the pieces. ``which`` has a flag for each piece."""
         mask = np.zeros_like(self.mask)
         mask[self.mask] = np.repeat(which[self.numbers], self.ends - self.starts)
         return mask
 
     def largest(self, which: Mask) -> Numbers:
-        """The numbers of the largest of some of the pieces; specks are left out, and all but a few."""
+        """The numbers of the largest among some of the pieces, a few at most, without specks."""
         areas = self.areas * which
         numbers = np.argsort(-areas, kind="stable")[:FEW]
         largest: Numbers = numbers[areas[numbers] >= PIECE * self.areas.max()]
@@ -118,7 +119,7 @@ def pieces_of(mask: Mask) -> Pieces:
 
 
 def _joined(starts: Numbers, ends: Numbers, stride: int) -> Numbers:
-    """For each run, the lowest index of a run that is connected with it."""
+    """For each run, the lowest index of the runs that are connected with it."""
     first, last = np.searchsorted(ends, starts + stride), np.searchsorted(starts, ends + stride, "right")
     touching = np.maximum(last - first, 0)
     upper = np.repeat(np.arange(len(starts)), touching)
@@ -135,10 +136,10 @@ def _joined(starts: Numbers, ends: Numbers, stride: int) -> Numbers:
 
 
 def digit_among(pieces: Pieces) -> Mask:
-    """Which pieces are the digit: the largest one, and those that are not much smaller or are near it.
+    """Which pieces are the digit: the main piece, and the pieces that are near it or not much smaller.
 
-    A line from one side of the picture to the opposite one is left out, as the margin of a notebook is. A digit that
-    was cut out along its box reaches as far, but then the rest of it touches a side too.
+    We leave out a line from one side of the picture to the opposite side, such as the margin of a notebook. A digit
+    that was cut out along its box reaches as far, but then its other pieces touch a side too.
     """
     areas = pieces.areas
     large = areas >= PIECE * areas.max()
@@ -167,10 +168,10 @@ def fat_at_side(pieces: Pieces) -> bool:
 
 
 def several_digits(pieces: Pieces, digit: Mask) -> int:
-    """How many digits there certainly are, side by side or far apart; 1 where it is not certain.
+    """How many digits there certainly are, side by side or far apart; 1 if the number is uncertain.
 
-    The strokes of one digit can be apart, as the bar of a five or the halves of a broken zero. So marks count only if
-    they are about as high as each other, and together are wider than any digit or farther apart than they are long.
+    The strokes of one digit can be apart, such as the bar of a five or the halves of a broken zero. So marks count as
+    digits only if they have about the same height, and are together wider than any digit or farther apart than long.
     """
     comparable = digit & (pieces.areas >= ALIKE * pieces.areas[digit].max())
     boxes = pieces.boxes[comparable]
@@ -179,11 +180,11 @@ def several_digits(pieces: Pieces, digit: Mask) -> int:
     top, bottom, left, right = boxes[np.argsort(boxes[:, 2])].T
     height, longer = bottom - top, np.maximum(bottom - top, right - left)
     whole = bottom.max() - top.min()
-    beside = left[1:] - np.maximum.accumulate(right)[:-1]
+    sideways = left[1:] - np.maximum.accumulate(right)[:-1]
     side_by_side = (
-        (beside > 0).all() and (height >= AS_HIGH * whole).all() and right.max() - left.min() >= WIDER * whole
+        (sideways > 0).all() and (height >= AS_HIGH * whole).all() and right.max() - left.min() >= WIDER * whole
     )
-    below = np.maximum(top[1:] - bottom[:-1], top[:-1] - bottom[1:])
-    apart = np.maximum(beside, below)
+    vertically = np.maximum(top[1:] - bottom[:-1], top[:-1] - bottom[1:])
+    apart = np.maximum(sideways, vertically)
     far = (apart >= longer.max()).all() and longer.min() >= AS_HIGH * longer.max()
     return len(boxes) if side_by_side or far else 1

@@ -1,4 +1,4 @@
-"""Sharper edges for ink that is out of focus or shaken."""
+"""Sharpens the edges of ink in a picture that is out of focus or was shaken."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,26 +6,25 @@ from PIL import Image
 
 Ink = npt.NDArray[np.float32]  # [height, width], 0..1
 
-SIDE = 48  # pixels: a longer ink is reduced to that before it is sharpened
-QUARTERS = (
-    1.0  # standard deviations from a quarter to three quarters of an edge: 1.35 for one edge, less for a stroke's two
-)
-SHARP = 0.045  # of the longer side: edges whose blur is less than that are about as sharp as those of MNIST's digits
+SIDE = 48  # pixels: ink with a longer side is reduced to this side before it is sharpened
+# The standard deviations from a quarter to three quarters of an edge: 1.35 for one edge, less for the two of a stroke.
+QUARTERS = 1.0
+SHARP = 0.045  # edges with a blur below this part of the longer side are about as sharp as those of MNIST's digits
 BLURRED = 0.25  # edges are sharpened if their blur is more than this part of the stroke's width
-ROUNDS = 15  # of the deconvolution; more of them would make noise into strokes
+ROUNDS = 15  # rounds of the deconvolution; more rounds would turn noise into strokes
 
 
 def sharpened(ink: Ink) -> Ink:
     """Undo the blur of ink, if its edges are much softer than its strokes are wide.
 
-    It is the deconvolution by Richardson (1972, *Bayesian-based iterative method of image restoration*) and Lucy
-    (1974), with a normal distribution that is as wide as the ink's edges are soft.
+    We use the deconvolution by Richardson (1972, *Bayesian-based iterative method of image restoration*) and Lucy
+    (1974). The blur is a normal distribution whose width is estimated from the softness of the ink's edges.
 
     Args:
-        ink: float32 ``[height, width]``, 0 for paper and about 1 for full ink, with all of its soft edge.
+        ink: float32 ``[height, width]``, 0 for paper and about 1 for full ink, with the whole soft edge.
 
     Returns:
-        The same ink where it is sharp; otherwise with a longer side of at most 48 pixels.
+        The same ink if it is sharp. Otherwise sharpened ink with a longer side of at most 48 pixels.
     """
     longer = max(ink.shape)
     if longer > SIDE:
@@ -50,7 +49,7 @@ def _blur_and_stroke(ink: Ink) -> tuple[float, float]:
     """The standard deviation of the edges' blur, and the mean width of the strokes, in pixels."""
     mask = np.pad(ink > 0.5, 1)
     edges = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
-    length = max(1.0, edges * np.pi / 4)  # of the outline: a line in any direction crosses so many more pixel sides
+    length = max(1.0, edges * np.pi / 4)  # length of the outline: a line crosses 4/pi pixel sides per pixel on average
     soft = np.count_nonzero(ink > 0.25) - np.count_nonzero(ink > 0.75)
     return soft / length / QUARTERS, 2 * np.count_nonzero(mask) / length
 

@@ -1,4 +1,4 @@
-"""The ink of a picture, from how far each pixel stands out from the paper."""
+"""Finds the ink of a picture from the contrast of each pixel with the paper."""
 
 from typing import NamedTuple
 
@@ -11,36 +11,36 @@ from service.images.pieces import Mask, Pieces, digit_among, fat_at_side, pieces
 
 Ink = npt.NDArray[np.float32]  # [height, width]
 
-SAMPLE = 10_000  # pixels of the paper from which its noise is estimated
-FAINTEST = 3  # levels: ink has at least that contrast, because less can be rounding
-CERTAIN = 5  # ink has at least so many standard deviations of the paper as contrast
-CLEAR = 9  # if ink has fewer standard deviations of the paper than that, one piece must be most of it
-SCATTERED = 0.4  # ink is at least this part of all that is as dark: textured paper is dark in many places
-DUST = 0.025  # ink whose pieces have less than this part of the picture's longer side is dust on blank paper ...
-DOTS = 6  # ... unless there are so many pieces, as a dotted pen makes
-MARGIN = 10  # the soft edge of the ink is within this part of its box's longer side
-HALO = 0.2  # the paper beyond the soft edge has less than this part of the ink's contrast: shadows fade out slowly
-GRAIN = 0.1  # this part of the ink's contrast is taken for grain of the paper ...
-GRAINS = 3  # ... or so many standard deviations of the paper, if they are more ...
+SAMPLE = 10_000  # the noise of the paper is estimated from about this many pixels
+FAINTEST = 3  # levels: the least contrast of ink; a lower contrast can come from rounding
+CERTAIN = 5  # the least contrast of ink, in standard deviations of the paper
+CLEAR = 9  # below this contrast, in standard deviations of the paper, one piece must be most of the ink
+SCATTERED = 0.4  # ink is at least this part of all equally dark pixels, because textured paper is dark in many places
+DUST = 0.025  # ink is dust on blank paper if its pieces are below this part of the picture's longer side ...
+DOTS = 6  # ... unless there are at least this many pieces, because a dotted pen makes many
+MARGIN = 10  # the soft edge of the ink is as wide as its box's longer side divided by this
+HALO = 0.2  # the paper beyond the soft edge has less than this part of the ink's contrast; shadows fade out slowly
+GRAIN = 0.1  # this part of the ink's contrast counts as grain of the paper ...
+GRAINS = 3  # ... or this many standard deviations of the paper, if they are more ...
 COARSE = 0.4  # ... but no more than this part
-FAINT = 40  # levels: ink of less contrast is believed only on an even paper
+FAINT = 40  # levels: ink of less contrast is accepted only on an even paper
 EVEN = 0.06  # a paper is even if its mean deviation is less than this part of the ink's contrast
 COVERED = 0.6  # ink covers less than this part of the picture
 BORDER = 0.2  # ink covers less than this part of the picture's border ...
 NARROW = 8  # pixels: a picture with a shorter side is all border
-CUT_OUT = 0.5  # ... or less than this part, if it reaches all sides, as a digit does that was cut out along its box
+CUT_OUT = 0.5  # ... or less than this part if it reaches all sides, like a digit that was cut out along its box
 
 
 class Strokes(NamedTuple):
     """Ink that was found.
 
     Attributes:
-        ink: how much of it each pixel has, 0..1, cropped to its box.
-        box: rows and columns of the picture.
+        ink: how much ink each pixel has, 0..1, cropped to the box of the ink.
+        box: the rows and columns of the ink in the picture.
         full: the contrast of full ink, in levels.
-        unevenness: the mean deviation of the paper around it, as a part of the ink's contrast.
-        likely: whether it is where ink is, and not along the border as tables and shadows are.
-        marks: how many digits there are, if that is certain, and otherwise 1.
+        unevenness: the mean deviation of the paper around the ink, as a part of the ink's contrast.
+        likely: whether the ink is in a likely place; tables and shadows are along the border.
+        marks: how many digits there are if the number is certain, and otherwise 1.
     """
 
     ink: Ink
@@ -52,7 +52,7 @@ class Strokes(NamedTuple):
 
     @property
     def is_clear(self) -> bool:
-        """Whether it is likely and on an even paper."""
+        """Whether the ink is likely and on an even paper."""
         return self.likely and self.unevenness < EVEN
 
     @property
@@ -62,14 +62,14 @@ class Strokes(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """What is as dark as ink.
+    """The pixels that are as dark as ink.
 
     Attributes:
-        pieces: of it, without frames and other lines.
+        pieces: the pieces of these pixels, without frames and other lines.
         digit: which of the pieces are the digit.
-        mask: of the digit.
-        lines: that were taken away.
-        others: what is neither a line nor the digit.
+        mask: the mask of the digit.
+        lines: the pixels of the removed lines.
+        others: the dark pixels that belong neither to a line nor to the digit.
     """
 
     pieces: Pieces
@@ -80,13 +80,13 @@ class Marks(NamedTuple):
 
 
 def strokes_of(contrast: Levels) -> Strokes | None:
-    """The ink of a picture; None where there is none.
+    """The ink of a picture; None if there is no ink.
 
-    Full ink is the median over the pixels that have more than half of the greatest contrast, so that a few stray
-    pixels do not set it. Pixels with more than half of that are as dark as ink.
+    The contrast of full ink is the median over the pixels with more than half of the greatest contrast, so that a few
+    stray pixels do not determine it. Pixels with more than half of the full contrast are as dark as ink.
 
     Args:
-        contrast: float32 ``[height, width, channels]``, how much each pixel differs from the paper, in levels. Ink can
+        contrast: float32 ``[height, width, channels]``, the difference of each pixel from the paper, in levels. Ink can
             be positive or negative.
     """
     plain = _in_ink_colour(contrast)
@@ -102,9 +102,9 @@ def strokes_of(contrast: Levels) -> Strokes | None:
 
 
 def _in_ink_colour(contrast: Levels) -> Ink:
-    """The contrast as one number a pixel, positive for ink.
+    """The contrast as one number for each pixel, positive for ink.
 
-    The channels are weighed by the ink's own colour, which is the direction in which the picture stands out most.
+    The weights of the channels are the ink's own colour, which is the direction of the greatest contrast.
     """
     strength = np.square(contrast).sum(axis=2)
     colour = contrast[strength >= strength.max() / 4].mean(axis=0)
@@ -124,7 +124,7 @@ def _paper(plain: Ink) -> tuple[float, float]:
 
 
 def _marks(dark: Mask) -> Marks:
-    """The digit among what is as dark as ink."""
+    """Find the digit among the pixels that are as dark as ink."""
     pieces, lines, others = pieces_of(dark), np.zeros_like(dark), np.zeros_like(dark)
     if cleared := without_lines(pieces):
         pieces, lines, others = cleared
@@ -134,10 +134,10 @@ def _marks(dark: Mask) -> Marks:
 
 
 def _is_blank(marks: Marks, *, one_piece: bool) -> bool:
-    """Whether what is as dark as ink is no ink: texture or dust.
+    """Whether the pixels that are as dark as ink are not ink, but texture or dust.
 
     Args:
-        marks: what is as dark as ink.
+        marks: the pixels that are as dark as ink.
         one_piece: whether the contrast is so weak that one piece must be most of the ink.
     """
     areas = marks.pieces.areas
@@ -148,7 +148,7 @@ def _is_blank(marks: Marks, *, one_piece: bool) -> bool:
 
 
 def _strokes(plain: Ink, full: float, spread: float, marks: Marks) -> Strokes | None:
-    """The ink of marks; None where the paper around it is not as paper is."""
+    """The ink of marks; None if the surroundings do not look like paper."""
     mask, pieces = marks.mask, marks.pieces
     soft = max(1, max(side.stop - side.start for side in box_of(mask)) // MARGIN)
     hidden = marks.lines | marks.others
@@ -171,13 +171,13 @@ def _strokes(plain: Ink, full: float, spread: float, marks: Marks) -> Strokes | 
 
 
 def box_of(mask: Mask) -> tuple[slice, slice]:
-    """The rows and columns that a mask takes."""
+    """The rows and columns of the smallest box around a mask."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _grown(mask: Mask, by: int) -> Mask:
-    """A mask and the pixels within a distance of it, along the rows and the columns."""
+    """A mask together with the pixels within a distance of it, along the rows and the columns."""
     width, padded = 2 * by + 1, np.pad(mask, by)
     for axis in (0, 1):
         padded = slid(padded, width, axis, np.maximum)

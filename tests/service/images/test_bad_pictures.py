@@ -1,4 +1,4 @@
-"""Pictures that cannot be taken are refused, whatever is in them, and nothing else happens."""
+"""Bad pictures are refused with an error of ours, whatever their content."""
 
 import struct
 import zlib
@@ -30,12 +30,12 @@ from tests.pictures import (
     png_of,
 )
 
-# what is refused
+# Pictures that are refused.
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (10_000, 10_000), (4_097, 4_096), (1, MAX_PIXELS + 1)])
 def test_too_many_pixels_are_refused_by_the_header(size: tuple[int, int]) -> None:
-    width, height = size  # there are no pixels to decode, so decoding would say damaged
+    width, height = size  # the file has no pixels, so decoding would fail with "damaged"
     with pytest.raises(PictureTooLargeError) as caught:
         decode(png_of(width, height), MAX_PIXELS)
     pixels = f"{width:,} x {height:,} = {width * height:,} pixels"
@@ -63,7 +63,7 @@ def test_other_formats_are_refused(form: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG", b"not a picture", b"<svg/>", PNG[1:]])
-def test_what_is_no_picture_is_refused(content: bytes) -> None:
+def test_content_that_is_not_a_picture_is_refused(content: bytes) -> None:
     with pytest.raises(UndecodablePictureError, match="only PNG and JPEG"):
         decode(content, MAX_PIXELS)
 
@@ -84,27 +84,27 @@ def test_what_is_no_picture_is_refused(content: bytes) -> None:
     ],
     ids=["magic", "jpeg magic", "empty", "no data", "cut", "crc", "cut jpeg", "text bomb", "struct", "exif"],
 )
-def test_damage_is_told_without_internals(content: bytes) -> None:
+def test_a_damaged_picture_is_refused_without_internals(content: bytes) -> None:
     with pytest.raises(UndecodablePictureError, match=r"^the (PNG|JPEG) is damaged and cannot be decoded$"):
         decode(content, MAX_PIXELS)
 
 
-# Pillow's warnings, costs that its pixels do not tell, and the state that threads share
+# Pillow's warnings, costs that do not depend on the pixels, and the state that threads share.
 
 
-def warned_about() -> bytes:
-    """A PNG of which Pillow warns that it is no valid animation."""
+def invalid_animation() -> bytes:
+    """A PNG for which Pillow warns that it is not a valid animation."""
     rows = b"".join(b"\0" + row.tobytes() for row in SEVEN)
     return png_of(28, 28, chunk(b"acTL", bytes(8)), pixels=zlib.compress(rows))
 
 
-def test_a_picture_that_pillow_warns_of_is_decoded() -> None:
+def test_a_picture_with_a_warning_of_pillow_is_decoded() -> None:
     with pytest.warns(UserWarning, match="Invalid APNG"):
-        assert np.array_equal(decode(warned_about(), MAX_PIXELS), SEVEN)
+        assert np.array_equal(decode(invalid_animation(), MAX_PIXELS), SEVEN)
 
 
 def test_a_jpeg_of_very_many_scans_is_refused() -> None:
-    """Each takes as long as the picture is large, and next to no bytes."""
+    """A scan has only a few bytes, but its time grows with the size of the picture."""
     content = encoded(SEVEN, "JPEG", progressive=True, quality=95)
     scan = content[content.rindex(b"\xff\xda") : -2]
     assert outcome(content) is not None
@@ -114,8 +114,8 @@ def test_a_jpeg_of_very_many_scans_is_refused() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Invalid APNG")
-def test_threads_get_the_same_and_leave_the_shared_state_alone() -> None:
-    contents = [warned_about(), *(encoded(digit) for digit in DIGITS[:20]), b"GIF89a", png_of(9_000, 9_000)] * 20
+def test_threads_get_the_same_results_and_do_not_change_shared_state() -> None:
+    contents = [invalid_animation(), *(encoded(digit) for digit in DIGITS[:20]), b"GIF89a", png_of(9_000, 9_000)] * 20
     before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
     expected = [outcome_of(content) for content in contents]
     with ThreadPoolExecutor(8) as pool:
@@ -130,7 +130,7 @@ def outcome_of(content: bytes) -> bytes | str:
         return str(error)
 
 
-# properties
+# Properties.
 
 
 @given(st.one_of(st.binary(max_size=200), st.binary(max_size=200).map(lambda body: PNG + body)))
@@ -154,7 +154,7 @@ VALID = [
 ]
 
 
-def test_the_pictures_to_be_damaged_are_valid() -> None:
+def test_the_pictures_of_these_tests_are_valid_before_they_are_damaged() -> None:
     assert all(outcome(content) is not None for content in VALID)
 
 
@@ -185,8 +185,8 @@ def test_any_chunk_gives_a_digit_or_a_picture_error(content: bytes, name: int, b
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=40)
 
 
-def formed(picture: Pixels) -> Pixels | None:
-    """The digit, or None where the picture shows none."""
+def digit_of(picture: Pixels) -> Pixels | None:
+    """The digit, or None if the picture shows no digit."""
     try:
         answer = to_mnist(picture)
     except NoDigitError:
@@ -197,14 +197,14 @@ def formed(picture: Pixels) -> Pixels | None:
 
 def same(one: Pixels, other: Pixels) -> bool:
     """Whether two pictures become the same digit, or are both refused."""
-    first, second = formed(one), formed(other)
+    first, second = digit_of(one), digit_of(other)
     return first is second if first is None or second is None else np.array_equal(first, second)
 
 
 @given(hnp.arrays(np.uint8, SHAPES))
 @settings(deadline=None, max_examples=300, derandomize=True)
 def test_any_array_becomes_a_digit_or_is_refused(grey: Pixels) -> None:
-    answer = formed(grey)
+    answer = digit_of(grey)
     assert answer is None or answer.max() >= 250
 
 
@@ -217,7 +217,7 @@ def test_any_array_becomes_a_digit_or_is_refused(grey: Pixels) -> None:
 def test_shifting_a_drawing_on_its_canvas_changes_nothing(
     drawing: Pixels, one: tuple[int, int], other: tuple[int, int]
 ) -> None:
-    """Two pixels or more from the border: what a pixel away from the border shows faintly may be read otherwise."""
+    """The drawing is at least two pixels from the border, because faint ink next to the border may be lost."""
     canvases = []
     for top, left in (one, other):
         canvas = np.zeros((60, 64), np.uint8)
@@ -228,7 +228,7 @@ def test_shifting_a_drawing_on_its_canvas_changes_nothing(
 
 @given(hnp.arrays(np.uint8, (20, 30)), st.integers(6, 20))
 @settings(deadline=None, max_examples=100, derandomize=True)
-def test_black_on_white_and_white_on_black_are_the_same(drawing: Pixels, margin: int) -> None:
-    """Where most of the picture is paper."""
+def test_a_picture_and_its_negative_give_the_same_digit(drawing: Pixels, margin: int) -> None:
+    """This holds if most of the picture is paper."""
     canvas = np.pad(drawing, margin)
     assert same(canvas, 255 - canvas)

@@ -1,4 +1,4 @@
-"""Pictures of every kind and size become digits of MNIST's form."""
+"""Pictures of every kind and size become digits in MNIST's form."""
 
 import io
 
@@ -21,17 +21,17 @@ from tests.pictures import (
     on_paper,
 )
 
-# MNIST's own pictures
+# MNIST's own pictures.
 
 
 @pytest.mark.parametrize("digit", range(10))
-def test_mnist_comes_back_bit_for_bit(digit: int) -> None:
+def test_mnists_pictures_are_unchanged(digit: int) -> None:
     for picture in DIGITS[digit == LABELS][:20]:
         assert np.array_equal(decode(encoded(picture), MAX_PIXELS), picture)
         assert np.array_equal(decode(encoded(255 - picture), MAX_PIXELS), picture)
 
 
-def test_all_of_the_test_pictures_are_in_mnists_form_already() -> None:
+def test_all_pictures_of_the_test_set_are_in_mnists_form() -> None:
     assert all(np.array_equal(to_mnist(picture), picture) for picture in DIGITS)
 
 
@@ -48,7 +48,7 @@ def test_enlarged_digits_off_centre_come_back_close_to_the_original(form: str, i
     assert min(correlations) > 0.7
 
 
-def test_the_longer_side_is_20_and_the_centre_of_mass_at_the_centre() -> None:
+def test_the_longer_side_is_20_and_the_centre_of_mass_is_in_the_middle() -> None:
     for digit in DIGITS[:100]:
         answer = to_mnist(on_paper(digit, 20, 300)).astype(float)
         rows, columns = np.flatnonzero(answer.any(axis=1)), np.flatnonzero(answer.any(axis=0))
@@ -75,7 +75,7 @@ def test_specks_do_not_move_the_digit() -> None:
 
 
 @pytest.mark.parametrize("across", [False, True])
-def test_a_notebooks_margin_line_is_no_part_of_the_digit(across: bool) -> None:
+def test_the_margin_line_of_a_notebook_is_left_out(across: bool) -> None:
     correlations = []
     for digit in DIGITS[:20]:
         clean = on_paper(digit, 100, 200)
@@ -83,11 +83,11 @@ def test_a_notebooks_margin_line_is_no_part_of_the_digit(across: bool) -> None:
         (lined if across else lined.T)[60:64] = 40
         correlations.append(correlation(to_mnist(lined), to_mnist(clean)))
     assert np.mean(correlations) > 0.97
-    assert min(correlations) > 0.8  # where the digit lies a pixel beside
+    assert min(correlations) > 0.8  # the lowest value is for a digit that is shifted by a pixel
 
 
 def test_a_digit_that_is_cut_out_along_its_box_keeps_all_its_strokes() -> None:
-    """A five whose upper stroke is apart; the other one goes from top to bottom."""
+    """The digit is a five. Its upper stroke is separate, and its other stroke goes from the top to the bottom."""
     canvas = np.zeros((100, 70), np.uint8)
     canvas[:, 10:22] = canvas[45:57, 10:60] = canvas[57:, 50:60] = canvas[88:, :60] = 255
     apart = canvas.copy()
@@ -104,10 +104,10 @@ def test_the_aspect_ratio_is_kept() -> None:
     assert np.array_equal(to_mnist(canvas), expected)
 
 
-# what pictures are made of
+# Modes and features of pictures.
 
 
-def test_ink_on_transparent_shows_whether_black_or_white() -> None:
+def test_black_and_white_ink_on_a_transparent_background_are_visible() -> None:
     alpha = Image.fromarray(SEVEN)
     for level in (0, 255):
         picture = Image.merge("LA", (Image.new("L", (28, 28), level), alpha))
@@ -115,7 +115,7 @@ def test_ink_on_transparent_shows_whether_black_or_white() -> None:
             assert np.array_equal(decode(encoded(picture.convert(mode)), MAX_PIXELS), SEVEN)
 
 
-def test_ink_of_many_shades_on_transparent_is_not_taken_for_paper() -> None:
+def test_ink_of_many_shades_on_a_transparent_background_is_not_paper() -> None:
     shades = np.tile(np.linspace(0, 80, 28), (28, 1)).round().astype(np.uint8)
     for ink in (shades, 255 - shades):
         picture = Image.merge("LA", (Image.fromarray(ink), Image.fromarray(SEVEN)))
@@ -171,8 +171,8 @@ def test_palette_and_colour_are_turned_to_grey() -> None:
 
 
 @pytest.mark.parametrize("paper", [(250, 225, 60), (250, 160, 60), (200, 40, 50)])
-def test_a_blue_pen_on_coloured_paper_is_seen_as_a_black_one_on_white(paper: tuple[int, int, int]) -> None:
-    """Though it is lighter than the paper in one of the colours."""
+def test_a_blue_pen_on_coloured_paper_gives_the_same_digit_as_black_on_white(paper: tuple[int, int, int]) -> None:
+    """The pen is lighter than the paper in one of the channels."""
     for digit in DIGITS[:10]:
         scene = on_paper(digit, 100, 150, paper=255, ink=0)
         cover = 1 - scene[..., np.newaxis] / 255
@@ -206,12 +206,12 @@ def test_the_first_picture_of_a_multi_picture_jpeg_is_taken() -> None:
     assert correlation(decode(content, MAX_PIXELS), SEVEN) > 0.99
 
 
-# odd sizes
+# Blank pictures and unusual sizes.
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (28, 28), (300, 200)])
 @pytest.mark.parametrize("level", [0, 1, 128, 254, 255])
-def test_a_blank_picture_is_told_as_such(shape: tuple[int, int], level: int) -> None:
+def test_a_blank_picture_is_refused_with_its_levels(shape: tuple[int, int], level: int) -> None:
     blank = np.full(shape, level, np.uint8)
     with pytest.raises(BlankPictureError, match="shows no ink"):
         decode(encoded(blank), MAX_PIXELS)
@@ -219,7 +219,7 @@ def test_a_blank_picture_is_told_as_such(shape: tuple[int, int], level: int) -> 
         to_mnist(blank)
 
 
-def test_nearly_blank_is_blank() -> None:
+def test_a_nearly_blank_picture_is_blank() -> None:
     faint = np.random.default_rng(0).integers(200, 210, (100, 100)).astype(np.uint8)
     with pytest.raises(BlankPictureError):
         to_mnist(faint)
@@ -232,7 +232,7 @@ def test_a_picture_without_pixels_is_blank(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("level", [0, 90])
-def test_a_speck_of_dust_on_blank_paper_is_no_ink(level: int) -> None:
+def test_a_speck_of_dust_on_blank_paper_is_not_ink(level: int) -> None:
     dusty = np.full((480, 640), 230, np.uint8)
     dusty[300:306, 200:206] = level
     for picture in (dusty, 255 - dusty):
@@ -249,7 +249,7 @@ def test_one_pixel_of_ink_in_a_small_picture_fills_the_box() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 20_000), (20_000, 1), (3, 20_000)])
-def test_a_huge_aspect_ratio_is_a_line(shape: tuple[int, int]) -> None:
+def test_a_line_with_a_huge_aspect_ratio_becomes_a_line(shape: tuple[int, int]) -> None:
     line = np.zeros(shape, np.uint8)
     longer = int(np.argmax(shape))
     ink = [slice(None), slice(None)]
@@ -261,7 +261,7 @@ def test_a_huge_aspect_ratio_is_a_line(shape: tuple[int, int]) -> None:
     assert extent[1 - longer] == 1
 
 
-def test_ink_that_lies_far_from_its_centre_of_mass_stays_inside() -> None:
+def test_ink_far_from_its_centre_of_mass_stays_inside_the_image() -> None:
     canvas = np.zeros((200, 200), np.uint8)
     canvas[50:150, 50:52] = 255
     canvas[140:150, 50:150] = 255

@@ -1,4 +1,4 @@
-"""Which pictures of 28x28 are in MNIST's form by their looks: MNIST's own are, and what people make is not."""
+"""The check for MNIST's form accepts all of MNIST's images and refuses changed ones."""
 
 import gzip
 
@@ -14,7 +14,7 @@ from tests.pictures import DIGITS, SEVEN, Pixels
 
 @pytest.fixture(scope="module")
 def training() -> Pixels:
-    """MNIST's training images, on which the bands were measured."""
+    """MNIST's training images, from which the limits were measured."""
     content = gzip.decompress((MNIST / "train-images-idx3-ubyte.gz").read_bytes())
     return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)
 
@@ -43,16 +43,16 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_changed_is_not_in_form(change: str) -> None:
+def test_a_changed_image_is_not_in_form(change: str) -> None:
     assert not in_form(CHANGES[change][np.newaxis])[0]
 
 
 def test_only_the_rows_that_are_not_in_form_are_changed() -> None:
     rows = np.stack([DIGITS[0], 255 - DIGITS[1], np.roll(DIGITS[2], 3, axis=1), DIGITS[3]])
-    brought = rows_to_mnist(rows)
+    converted = rows_to_mnist(rows)
     for row in range(4):
-        assert np.array_equal(brought[row], to_mnist(rows[row]))
-    assert np.array_equal(brought[[0, 1, 3]], DIGITS[[0, 1, 3]])
+        assert np.array_equal(converted[row], to_mnist(rows[row]))
+    assert np.array_equal(converted[[0, 1, 3]], DIGITS[[0, 1, 3]])
 
 
 def test_rows_in_form_are_not_copied() -> None:
@@ -61,7 +61,7 @@ def test_rows_in_form_are_not_copied() -> None:
 
 
 @pytest.mark.parametrize(("scale", "highest"), [(1, 1), (0, 0)])
-def test_a_row_without_ink_is_named_with_its_levels(scale: int, highest: int) -> None:
+def test_a_row_without_ink_is_refused_with_its_levels(scale: int, highest: int) -> None:
     rows = np.stack([SEVEN, (SEVEN > 127).astype(np.uint8) * np.uint8(scale)])
     with pytest.raises(RowError, match=f"its levels go from 0 to {highest}, of 0 to 255") as caught:
         rows_to_mnist(rows)

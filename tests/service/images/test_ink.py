@@ -1,4 +1,4 @@
-"""Soft, faint, small, framed and touching digits become clean ones; what is several digits is refused as such."""
+"""Soft, faint, small, framed and touching digits become clean digits. A picture with several digits is refused."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ TWO: list[Line] = [[(105, 100), (115, 45), (160, 25), (195, 60), (180, 110), (10
 
 
 def drawn(lines: list[Line], size: tuple[int, int] = (280, 280), paper: int = 217, ink: int = 93) -> Pixels:
-    """Lines by a round pen on a paper."""
+    """Lines that a round pen draws on a paper."""
     canvas = Image.new("L", size, paper)
     draw = ImageDraw.Draw(canvas)
     for line in lines:
@@ -38,7 +38,7 @@ def noisy(picture: Pixels, deviation: float) -> Pixels:
 
 
 def alike(one: Pixels, other: Pixels) -> float:
-    """The correlation of two digits, one of them moved by up to a pixel: the centre of mass is rounded to pixels."""
+    """The best correlation of two digits over shifts by up to a pixel, because the centre of mass is rounded."""
     return max(correlation(np.roll(one, (down, right), (0, 1)), other) for down in (-1, 0, 1) for right in (-1, 0, 1))
 
 
@@ -60,16 +60,16 @@ def test_a_foot_on_the_edge_of_the_picture_stays() -> None:
 
 
 @pytest.mark.parametrize("radius", [4, 8, 12])
-def test_soft_digits_are_read(radius: float) -> None:
+def test_soft_digits_are_found(radius: float) -> None:
     assert alike(to_mnist(noisy(blurred(drawn(TWO), radius), 1)), CLEAN) > 0.7
 
 
 @pytest.mark.parametrize("contrast", [5, 10, 24, 60])
-def test_faint_digits_are_read(contrast: int) -> None:
+def test_faint_digits_are_found(contrast: int) -> None:
     assert alike(to_mnist(drawn(TWO, paper=200, ink=200 - contrast)), CLEAN) > 0.97
 
 
-def test_a_faint_digit_is_read_through_noise() -> None:
+def test_a_faint_digit_is_found_in_noise() -> None:
     assert alike(to_mnist(noisy(drawn(TWO, paper=200, ink=185), 3)), CLEAN) > 0.9
 
 
@@ -123,7 +123,7 @@ def test_frames_cells_and_grids_are_left_out(lines: Callable[[ImageDraw.ImageDra
 SEVEN: list[Line] = [[(60, 30), (200, 30), (120, 250)]]
 
 
-def test_the_bar_of_a_seven_that_was_cut_out_is_no_frame() -> None:
+def test_the_bar_of_a_seven_that_was_cut_out_is_not_a_frame() -> None:
     whole = drawn(SEVEN)
     assert alike(to_mnist(whole[22:259, 52:209]), to_mnist(whole)) > 0.98
 
@@ -153,7 +153,7 @@ def test_one_digit_of_several_strokes_is_not_refused(name: str) -> None:
     assert to_mnist(drawn(STROKES_APART[name])).any()
 
 
-def test_none_of_mnists_digits_is_refused_off_centre() -> None:
+def test_mnists_digits_are_not_refused_off_centre() -> None:
     for digit in DIGITS[:300]:
         assert alike(to_mnist(np.roll(digit, 1, axis=0)), digit) > 0.6
 
@@ -175,12 +175,12 @@ def test_blank_paper_is_refused(name: str) -> None:
         to_mnist(BLANKS[name])
 
 
-# properties
+# Properties.
 
 
 @given(st.integers(0, 99), st.integers(60, 400), st.integers(0, 60), st.integers(0, 60))
 @settings(deadline=None, max_examples=40)
-def test_size_and_place_change_little(row: int, side: int, top: int, left: int) -> None:
+def test_the_size_and_the_position_change_the_digit_little(row: int, side: int, top: int, left: int) -> None:
     large = np.asarray(Image.fromarray(DIGITS[row]).resize((side, side), Image.Resampling.BICUBIC))
     scene = np.zeros((480, 480), np.uint8)
     scene[top : top + side, left : left + side] = large

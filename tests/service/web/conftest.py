@@ -11,7 +11,7 @@ from tests.serving import Running
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium; started for each module anew, as an event loop runs beside the tests for as long as it does."""
+    """Chromium. Each module starts its own, because an event loop runs in the test process as long as Chromium does."""
     path = find()
     if path is None:
         if os.environ.get("CI") == "true":
@@ -25,6 +25,6 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, service: Running) -> Iterator[Page]:
-    """The page in a window of a desktop, in which nothing goes wrong."""
+    """The page in the window of a desktop. A test fails if anything goes wrong in the page."""
     with visiting(browser, service.url, viewport={"width": 1280, "height": 900}) as page:
         yield page

@@ -1,4 +1,4 @@
-"""The page for those who see it otherwise, or do not: axe, the keyboard, every width, no motion."""
+"""The page is accessible: by the rules of axe, by keyboard, at every width, in both colour schemes, without motion."""
 
 import re
 from typing import Any
@@ -10,18 +10,18 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browsing import visiting
 from tests.serving import Running
 
-NEARLY_CERTAIN = re.compile(r"^0 . (> )?99\.99%$")  # hardly any label is longer
+NEARLY_CERTAIN = re.compile(r"^0 . (> )?99\.99%$")  # one of the longest labels
 WIDTHS = {"small phone": 320, "phone": 360, "tablet": 768, "desktop": 1280, "wide": 2200}
 CHARTS = ("steps", "logits", "tradeoff")
 
-SPILT = """(id) => {
+OUTSIDE = """(id) => {
     const within = document.querySelector(`#${id}-chart svg`).getBoundingClientRect();
     const places = [...document.querySelectorAll(`#${id}-chart text`)].map((text) => text.getBoundingClientRect());
     const sideways = ({ left, right }) => left < within.left - 1 || right > within.right + 1;
     const upwards = ({ top, bottom }) => top < within.top - 2 || bottom > within.bottom + 2;
     return places.filter((place) => sideways(place) || upwards(place)).length;
 }"""
-"""How many labels of a chart go over its edge."""
+"""The number of labels that extend beyond the edge of a chart."""
 
 in_light_and_dark = pytest.mark.parametrize("scheme", ["light", "dark"])
 at_every_width = pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
@@ -29,8 +29,8 @@ at_every_width = pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.ke
 
 @in_light_and_dark
 @pytest.mark.parametrize("width", [WIDTHS["phone"], WIDTHS["desktop"]], ids=["phone", "desktop"])
-def test_axe_finds_nothing(browser: Browser, service: Running, scheme: Any, width: int) -> None:
-    """The policy is set aside for this alone: axe is run in the page by way of eval."""
+def test_axe_finds_no_violation(browser: Browser, service: Running, scheme: Any, width: int) -> None:
+    """We bypass the content security policy only here, because axe runs in the page by eval."""
     options: dict[str, Any] = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}, "bypass_csp": True}
     with visiting(browser, service.url, expected="400", **options) as page:
         page.get_by_role("button", name="Compare").click()
@@ -46,7 +46,7 @@ def test_axe_finds_nothing(browser: Browser, service: Running, scheme: Any, widt
 
 
 def focused(page: Page) -> str:
-    """What has the focus: its id, or else its name."""
+    """The element with the focus: its id, or else its name or its text."""
     name = page.evaluate(
         """() => {
             const at = document.activeElement;
@@ -57,7 +57,7 @@ def focused(page: Page) -> str:
     return name
 
 
-def test_all_is_reached_by_the_tab_key_in_the_order_of_the_page(page: Page) -> None:
+def test_the_tab_key_reaches_all_controls_in_the_order_of_the_page(page: Page) -> None:
     names = list[str]()
     page.locator("body").focus()
     for _ in range(25):
@@ -81,7 +81,7 @@ def test_all_is_reached_by_the_tab_key_in_the_order_of_the_page(page: Page) -> N
     assert [name for name in dict.fromkeys(names) if name in expected] == expected
 
 
-def test_the_focus_is_seen(page: Page) -> None:
+def test_the_focus_is_visible(page: Page) -> None:
     for key in range(8):
         page.keyboard.press("Tab")
         shown = page.evaluate(
@@ -95,19 +95,19 @@ def test_the_focus_is_seen(page: Page) -> None:
 
 
 @at_every_width
-def test_nothing_is_wider_than_the_window(browser: Browser, service: Running, width: int) -> None:
+def test_no_content_is_wider_than_the_window(browser: Browser, service: Running, width: int) -> None:
     with visiting(browser, service.url, viewport={"width": width, "height": 760}) as page:
         page.get_by_role("button", name="Compare").click()
         expect(page.locator("#compare-note")).to_contain_text("answers differ")
         assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
-        assert [page.evaluate(SPILT, chart) for chart in CHARTS] == [0, 0, 0]
+        assert [page.evaluate(OUTSIDE, chart) for chart in CHARTS] == [0, 0, 0]
         page.get_by_role("radio", name="Digit 0", exact=True).check()
         page.locator("#slider").press("End")
         expect(page.locator("#logits-chart .first text")).to_have_text(NEARLY_CERTAIN)
-        assert [page.evaluate(SPILT, chart) for chart in CHARTS] == [0, 0, 0]
+        assert [page.evaluate(OUTSIDE, chart) for chart in CHARTS] == [0, 0, 0]
 
 
-def test_on_a_phone_the_slider_is_at_hand_from_the_first(browser: Browser, service: Running) -> None:
+def test_on_a_phone_the_slider_is_always_in_view(browser: Browser, service: Running) -> None:
     with visiting(browser, service.url, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True) as page:
         for part in ("#ink", "#slider", "#brief"):
             expect(page.locator(part)).to_be_in_viewport(ratio=1)
@@ -116,13 +116,13 @@ def test_on_a_phone_the_slider_is_at_hand_from_the_first(browser: Browser, servi
 
 
 @in_light_and_dark
-def test_the_colours_are_those_that_one_prefers(browser: Browser, service: Running, scheme: Any) -> None:
+def test_the_colours_follow_the_preferred_scheme(browser: Browser, service: Running, scheme: Any) -> None:
     with visiting(browser, service.url, color_scheme=scheme) as page:
         paper = page.evaluate("() => getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number)")
         assert (sum(paper) > 3 * 128) == (scheme == "light")
 
 
-def test_who_prefers_no_motion_gets_none(browser: Browser, service: Running) -> None:
+def test_with_reduced_motion_preferred_there_are_no_transitions(browser: Browser, service: Running) -> None:
     with visiting(browser, service.url, reduced_motion="reduce") as page:
         moving = page.evaluate("() => getComputedStyle(document.querySelector('.track i')).transitionDuration")
         assert moving == "0s"

@@ -53,8 +53,8 @@ def nearest_on_the_page() -> Iterator[Nearest]:
         requests.close()
 
 
-def test_helpers() -> None:
-    """The tests of the page's pure functions pass: each ``*.test.js`` beside this file."""
+def test_the_javascript_tests_of_the_pure_functions_pass() -> None:
+    """We run each ``*.test.js`` in the folder of this file."""
     files = sorted(HERE.glob("*.test.js"))
     assert files
     run = subprocess.run([NODE, "--test", *files], capture_output=True, text=True, timeout=HANG, check=False)

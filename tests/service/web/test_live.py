@@ -1,4 +1,4 @@
-"""What is asked, and which answer is shown, where questions follow each other faster than the service answers."""
+"""Which requests the page sends, and which answers it shows, when changes come faster than answers."""
 
 from playwright.sync_api import Page, expect
 
@@ -13,26 +13,26 @@ MOVED = """() => {
         slider.dispatchEvent(new InputEvent("input", { bubbles: true }));
     }
 }"""
-"""The slider, dragged from end to end between two turns of the event loop."""
+"""Drag the slider from end to end within one iteration of the event loop."""
 
 SHOWN = """() => {
     const truth = document.getElementById("truth");
     window.shown = [];
     new MutationObserver(() => window.shown.push(truth.textContent)).observe(truth, { childList: true });
 }"""
-"""Note each label that an answer is shown beside."""
+"""Record each label that is shown next to an answer."""
 
 
-def test_of_a_burst_of_changes_the_last_alone_is_asked(page: Page) -> None:
-    asked = list[str]()
-    page.on("request", lambda request: asked.append(request.url))
+def test_a_burst_of_changes_sends_only_the_last_one(page: Page) -> None:
+    requested = list[str]()
+    page.on("request", lambda request: requested.append(request.url))
     page.evaluate(MOVED)
     expect(page.locator("#by")).to_have_text("dopri5 at 10⁻⁶")
-    assert ["tolerance=0.000001" in url for url in asked if "/predict" in url] == [True]
+    assert ["tolerance=0.000001" in url for url in requested if "/predict" in url] == [True]
 
 
-def test_what_is_asked_is_answered_before_the_newest_that_waits(page: Page) -> None:
-    """Over a slow connection the answers come as fast as it lets them, and not once the slider rests."""
+def test_a_sent_request_is_answered_before_the_newest_waiting_change_is_sent(page: Page) -> None:
+    """So the page shows answers over a slow connection while the slider moves, and not only after it stops."""
     held, slider = Held(page, PREDICT), page.locator("#slider")
     slider.press("Home")
     held.wait_until(1)
@@ -46,7 +46,7 @@ def test_what_is_asked_is_answered_before_the_newest_that_waits(page: Page) -> N
     assert held.count == 2
 
 
-def test_the_answer_to_a_picture_that_is_gone_is_dropped(page: Page) -> None:
+def test_the_answer_to_a_replaced_picture_is_dropped(page: Page) -> None:
     page.evaluate(SHOWN)
     held, truth = Held(page, PREDICT), page.locator("#truth")
     page.get_by_role("radio", name="Digit 3", exact=True).check()
@@ -63,7 +63,7 @@ def test_the_answer_to_a_picture_that_is_gone_is_dropped(page: Page) -> None:
     assert page.evaluate("() => window.shown") == ["right: labelled 4", "right: labelled 5"]
 
 
-def test_of_a_stroke_that_grows_each_moment_is_answered(page: Page) -> None:
+def test_a_stroke_gets_answers_while_it_grows(page: Page) -> None:
     page.get_by_role("button", name="Clear").click()
     box = page.locator("#ink").bounding_box()
     assert box is not None

@@ -1,4 +1,4 @@
-"""What people do with the page, in a real browser on the real service."""
+"""People use the page, in a real browser and with a real service."""
 
 import json
 import re
@@ -32,7 +32,7 @@ INKED_COLUMNS = """() => {
     const columns = Array.from({ length: width }, (_, x) => x);
     return columns.filter((x) => columns.some((y) => data[4 * (y * width + x) + 3]));
 }"""
-"""Which columns of the drawing area have ink."""
+"""The columns of the drawing area that have ink."""
 
 
 def nfe(page: Page) -> int:
@@ -45,7 +45,7 @@ def give(page: Page, content: bytes, name: str = "picture.png", media_type: str 
 
 
 def drop(page: Page, content: bytes, event: str = "drop") -> None:
-    """Drop, or paste, a PNG."""
+    """Drop or paste a PNG."""
     page.evaluate(
         """([bytes, event]) => {
             const given = new DataTransfer();
@@ -59,7 +59,7 @@ def drop(page: Page, content: bytes, event: str = "drop") -> None:
 
 
 def set_slider(page: Page, key: str, times: int = 1) -> None:
-    """By keyboard."""
+    """Move the slider by keyboard."""
     page.locator("#slider").focus()
     for _ in range(times):
         page.keyboard.press(key)
@@ -69,7 +69,7 @@ def set_slider(page: Page, key: str, times: int = 1) -> None:
 
 
 @pytest.mark.parametrize(("strokes", "digit"), [(ONE, "1"), (SEVEN, "7"), (FOUR, "4")], ids=["1", "7", "4"])
-def test_a_digit_that_is_drawn_by_mouse_is_recognised(page: Page, strokes: Strokes, digit: str) -> None:
+def test_a_digit_drawn_by_mouse_is_recognised(page: Page, strokes: Strokes, digit: str) -> None:
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#digit")).to_have_text(NOTHING)
     draw(page, strokes)
@@ -77,7 +77,7 @@ def test_a_digit_that_is_drawn_by_mouse_is_recognised(page: Page, strokes: Strok
     expect(page.locator("#truth")).to_have_text("\u00a0")
 
 
-def test_a_letter_is_told_to_be_perhaps_no_digit(page: Page) -> None:
+def test_a_letter_is_reported_as_perhaps_no_digit(page: Page) -> None:
     draw(page, W)
     expect(page.locator("#truth")).to_have_text("perhaps no digit")
     expect(page.locator("#status")).to_have_text(re.compile(r"^\d, .+ certain, perhaps no digit, \d+ evaluations$"))
@@ -89,7 +89,7 @@ def test_a_letter_is_told_to_be_perhaps_no_digit(page: Page) -> None:
 
 @contextmanager
 def touching(browser: Browser, service: Running) -> Iterator[tuple[Page, Touch]]:
-    """The page on a phone, its drawing area empty, and fingers for it: ``_0`` is where the first one is, and so on."""
+    """The page on a phone with an empty drawing area, and a function that moves fingers: ``_0`` is the first finger."""
     phone: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
     with visiting(browser, service.url, **phone) as page:
         page.get_by_role("button", name="Clear").tap()
@@ -107,7 +107,7 @@ def touching(browser: Browser, service: Running) -> Iterator[tuple[Page, Touch]]
         yield page, touch
 
 
-def test_a_digit_that_is_drawn_by_finger_is_recognised(browser: Browser, service: Running) -> None:
+def test_a_digit_drawn_by_finger_is_recognised(browser: Browser, service: Running) -> None:
     with touching(browser, service) as (page, touch):
         touch("touchStart", _0=(0.5, 0.15))
         for step in range(1, 11):
@@ -116,8 +116,8 @@ def test_a_digit_that_is_drawn_by_finger_is_recognised(browser: Browser, service
         expect(page.locator("#digit")).to_have_text("1")
 
 
-def test_a_second_finger_or_a_palm_leaves_the_stroke_alone(browser: Browser, service: Running) -> None:
-    """It comes down, wanders and goes while the first one draws."""
+def test_a_second_finger_or_a_palm_does_not_change_the_stroke(browser: Browser, service: Running) -> None:
+    """The second finger touches, moves and leaves while the first finger draws."""
     with touching(browser, service) as (page, touch):
         touch("touchStart", _0=(0.5, 0.15))
         touch("touchMove", _0=(0.5, 0.3))
@@ -129,10 +129,10 @@ def test_a_second_finger_or_a_palm_leaves_the_stroke_alone(browser: Browser, ser
         touch("touchEnd")
         expect(page.locator("#digit")).to_have_text("1")
         columns = page.evaluate(INKED_COLUMNS)
-    assert 0 < len(columns) < 60, "of 560: a stroke downwards, and nothing else"
+    assert 0 < len(columns) < 60, "of 560 columns, only those of a vertical stroke have ink"
 
 
-def test_the_answer_comes_while_one_draws(page: Page) -> None:
+def test_the_answer_appears_while_a_digit_is_drawn(page: Page) -> None:
     page.get_by_role("button", name="Clear").click()
     box = page.locator("#ink").bounding_box()
     assert box is not None
@@ -144,7 +144,7 @@ def test_the_answer_comes_while_one_draws(page: Page) -> None:
     page.mouse.up()
 
 
-def test_undo_and_clear_go_back(page: Page) -> None:
+def test_undo_takes_back_strokes_and_a_clear(page: Page) -> None:
     page.get_by_role("button", name="Clear").click()
     undo, clear = page.get_by_role("button", name="Undo"), page.get_by_role("button", name="Clear")
     draw(page, FOUR[:1])
@@ -162,10 +162,10 @@ def test_undo_and_clear_go_back(page: Page) -> None:
     expect(page.locator("#digit")).to_have_text("4")
 
 
-# Pick, drop, paste, choose.
+# Pick a digit; drop, paste or choose a picture.
 
 
-def test_what_is_picked_is_what_is_on_the_pad(page: Page) -> None:
+def test_the_picked_digit_is_the_one_on_the_drawing_area(page: Page) -> None:
     three, four = (page.get_by_role("radio", name=f"Digit {digit}", exact=True) for digit in (3, 4))
     three.check()
     four.check()
@@ -186,7 +186,7 @@ def test_a_digit_may_be_picked_by_keyboard(page: Page) -> None:
     expect(page.locator("#status")).to_have_text(re.compile(r"^4, .+ certain, \d+ evaluations$"))
 
 
-def test_the_digits_to_pick_are_what_they_are_called_and_the_plain_ones_are_read_so(page: Page) -> None:
+def test_each_digit_to_pick_has_its_label_and_is_recognised(page: Page) -> None:
     for label in range(10):
         page.get_by_role("radio", name=f"Digit {label}", exact=True).check()
         expect(page.locator("#truth")).to_have_text(f"right: labelled {label}")
@@ -199,21 +199,21 @@ def test_a_picture_may_be_dropped_or_pasted(page: Page, event: str) -> None:
     expect(page.locator("#samples input:checked")).to_have_count(0)
 
 
-def test_a_picture_may_be_chosen_and_one_that_the_service_would_not_take_is_made_over(page: Page) -> None:
-    """It takes a million pixels here, and PNG and JPEG alone."""
+def test_a_chosen_picture_that_the_service_would_refuse_is_converted(page: Page) -> None:
+    """This service accepts only PNG and JPEG, with at most a million pixels."""
     large = encoded(255 - seven().repeat(60, 0).repeat(60, 1), "WEBP")
     give(page, large, "picture.webp", "image/webp")
     expect(page.locator("#digit")).to_have_text("7")
 
 
-def test_a_small_file_of_many_pixels_is_made_over_as_well(page: Page) -> None:
+def test_a_small_file_with_many_pixels_is_converted_too(page: Page) -> None:
     large = encoded(255 - seven().repeat(60, 0).repeat(60, 1))
     assert len(large) < 100_000
     give(page, large)
     expect(page.locator("#digit")).to_have_text("7")
 
 
-def test_what_the_network_sees_is_shown(page: Page) -> None:
+def test_the_page_shows_the_image_that_the_network_sees(page: Page) -> None:
     image = load_test_set()[0][4]
     give(page, encoded(image))
     expect(page.locator("#digit")).to_have_text("4")
@@ -226,12 +226,12 @@ def test_what_the_network_sees_is_shown(page: Page) -> None:
     assert shown == image.ravel().tolist()
 
 
-# Choose how precisely.
+# Choose how precisely to solve.
 
 
-def test_the_slider_changes_what_it_costs_and_here_the_answer(page: Page) -> None:
-    told = json.loads((STATIC / "digits.json").read_text())
-    label = told["labels"][told["begin"]]
+def test_the_slider_changes_the_cost_and_for_this_digit_the_answer(page: Page) -> None:
+    digits = json.loads((STATIC / "digits.json").read_text())
+    label = digits["labels"][digits["begin"]]
     expect(page.locator("#truth")).to_have_text(f"wrong: labelled {label}")
     set_slider(page, "Home")
     expect(page.locator("#nfe")).to_have_text("2")
@@ -267,7 +267,7 @@ def test_a_fixed_step_method_takes_the_steps_of_the_slider(page: Page) -> None:
     expect(page.locator("#error")).to_have_text("none")
 
 
-def test_a_deadline_buys_a_tolerance(page: Page) -> None:
+def test_a_deadline_sets_the_tolerance(page: Page) -> None:
     page.get_by_role("radio", name="Deadline").check()
     set_slider(page, "End")
     expect(page.locator("#setting")).to_have_text("320 ms")
@@ -276,13 +276,13 @@ def test_a_deadline_buys_a_tolerance(page: Page) -> None:
     expect(page.locator("#by")).to_have_text(re.compile(r"^bosh3 at "))
 
 
-def test_another_model_may_be_asked(page: Page) -> None:
+def test_another_model_may_be_chosen(page: Page) -> None:
     page.get_by_label("Model").select_option("rknet")
     expect(page.locator("#tradeoff-lead")).to_contain_text("as measured for rknet")
     expect(page.locator("#curl")).to_contain_text('"model":"rknet"')
 
 
-def test_the_model_that_is_chosen_last_stays_whichever_is_told_of_last(page: Page) -> None:
+def test_the_last_chosen_model_stays_even_if_the_details_of_another_arrive_later(page: Page) -> None:
     held = Held(page, "**/models/rknet")
     page.get_by_label("Model").select_option("rknet")
     held.wait_until(1)
@@ -295,7 +295,7 @@ def test_the_model_that_is_chosen_last_stays_whichever_is_told_of_last(page: Pag
     expect(page.locator("#curl")).to_contain_text('"model":"odenet-mnist"')
 
 
-# The pictures of the solve.
+# The charts of the solve.
 
 
 def test_the_solve_is_drawn_with_its_accepted_and_rejected_steps(page: Page) -> None:
@@ -303,9 +303,9 @@ def test_the_solve_is_drawn_with_its_accepted_and_rejected_steps(page: Page) -> 
     set_slider(page, "End")
     expect(page.locator("#by")).to_have_text("dopri5 at 10⁻⁶")
     accepted = int(page.locator("#steps").inner_text())
-    told = re.search(r"and (\d+) rejected", page.locator("#rejected").inner_text())
-    assert told is not None, "this digit has some at this tolerance"
-    rejected = int(told[1])
+    match = re.search(r"and (\d+) rejected", page.locator("#rejected").inner_text())
+    assert match is not None, "this digit has rejected steps at this tolerance"
+    rejected = int(match[1])
     name = page.locator("#steps-chart svg").get_attribute("aria-label") or ""
     assert f"{accepted} accepted steps, {rejected} rejected" in name
     for kind, count in ((":not(.rejected)", accepted), (".rejected", rejected)):
@@ -313,7 +313,7 @@ def test_the_solve_is_drawn_with_its_accepted_and_rejected_steps(page: Page) -> 
         assert path.count("M") == count
 
 
-def test_the_logits_are_drawn_along_the_depth_with_the_winner_before_the_others(page: Page) -> None:
+def test_the_logits_are_drawn_along_the_depth_with_the_winner_in_front(page: Page) -> None:
     page.get_by_role("radio", name="Digit 5", exact=True).check()
     set_slider(page, "ArrowRight", 12)
     expect(page.locator("#by")).to_contain_text(" at 10⁻³")
@@ -325,7 +325,7 @@ def test_the_logits_are_drawn_along_the_depth_with_the_winner_before_the_others(
     expect(page.locator("#logits-chart svg")).to_have_attribute("aria-label", re.compile(r"5 at t = 1"))
 
 
-def test_the_trade_off_has_the_present_setting_in_it(page: Page, client: httpx.Client) -> None:
+def test_the_trade_off_chart_marks_the_current_setting(page: Page, client: httpx.Client) -> None:
     points = client.get("/models/odenet-mnist").json()["profile"]["points"]
     measured = [point for point in points if point["logit_deviation"] > 0]
     expect(page.locator("#tradeoff-chart .curve circle")).to_have_count(len(measured))
@@ -343,30 +343,38 @@ def test_the_trade_off_has_the_present_setting_in_it(page: Page, client: httpx.C
 # Compare.
 
 
-def test_settings_and_networks_are_compared_and_what_differs_is_marked(page: Page) -> None:
-    loose = page.locator("#digit").inner_text()  # the page begins by heun2 at 1
+def test_settings_and_networks_are_compared_and_different_answers_are_marked(page: Page) -> None:
+    loose = page.locator("#digit").inner_text()  # the page begins with heun2 at tolerance 1
     page.get_by_role("button", name="Compare").click()
     expect(page.locator("#compare-note")).to_have_text(
         re.compile(r"[1-9] of 9 answers differs? from the tightest solve's, \d\.")
     )
     tight = page.locator("#compare-note").inner_text().rstrip(".")[-1]
     rows = page.locator("#compare-table tbody tr")
-    told = {row.locator("th").inner_text(): row for row in rows.all()}
-    assert {"euler, 1 step", "heun2 at 1", "dopri5 at 10⁻⁵", "mlp, fixed depth", "resnet, fixed depth"} <= told.keys()
-    for row in told.values():
+    compared = {row.locator("th").inner_text(): row for row in rows.all()}
+    assert {
+        "euler, 1 step",
+        "heun2 at 1",
+        "dopri5 at 10⁻⁵",
+        "mlp, fixed depth",
+        "resnet, fixed depth",
+    } <= compared.keys()
+    for row in compared.values():
         answer = row.locator(".given").inner_text()
         assert answer in {tight, f"≠ {answer[-1]}"}
         assert ("differs" in (row.get_attribute("class") or "")) == (answer != tight)
-    assert told["heun2 at 1"].locator(".given").inner_text() == f"≠ {loose}"
+    assert compared["heun2 at 1"].locator(".given").inner_text() == f"≠ {loose}"
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#compare-table")).to_be_hidden()
 
 
-# Ask the same from a program.
+# Send the same request from a program.
 
 
 @pytest.mark.parametrize("language", ["curl", "python"])
-def test_what_is_copied_runs_and_gets_the_answer_of_the_page(browser: Browser, service: Running, language: str) -> None:
+def test_the_copied_program_runs_and_gets_the_answer_of_the_page(
+    browser: Browser, service: Running, language: str
+) -> None:
     with visiting(browser, service.url, permissions=["clipboard-read", "clipboard-write"]) as page:
         set_slider(page, "End")
         expect(page.locator("#by")).to_have_text("dopri5 at 10⁻⁶")

@@ -1,4 +1,4 @@
-"""What the page says when something is wrong, and that it goes on by itself."""
+"""The page reports problems, and continues by itself when they are over."""
 
 import re
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ TRIES = 100
 
 @contextmanager
 def busy(url: str, callers: int, images: int) -> Iterator[None]:
-    """Let callers ask for long solves, again and again."""
+    """Keep the service busy: callers request long solves again and again."""
     content, over = load_test_set()[0][:images].tobytes(), Event()
 
     def call() -> None:
@@ -49,11 +49,11 @@ def busy(url: str, callers: int, images: int) -> Iterator[None]:
 
 
 def give(page: Page, content: bytes) -> None:
-    """Choose a file that is called a PNG."""
+    """Choose a file with the name and the media type of a PNG."""
     page.locator("#file").set_input_files({"name": "picture.png", "mimeType": "image/png", "buffer": content})
 
 
-def test_a_file_that_is_no_picture(browser: Browser, service: Running) -> None:
+def test_a_file_that_is_not_a_picture_is_reported(browser: Browser, service: Running) -> None:
     with visiting(browser, service.url, expected="400") as page:
         give(page, b"a letter, not a digit")
         expect(page.locator("#notice")).to_contain_text("That picture cannot be read")
@@ -64,15 +64,15 @@ def test_a_file_that_is_no_picture(browser: Browser, service: Running) -> None:
         expect(page.locator("#digit")).to_have_text("2")
 
 
-def test_a_picture_that_is_too_large(browser: Browser, service: Running) -> None:
-    """And that the page cannot scale down, as the browser does not read it."""
+def test_a_picture_that_is_too_large_is_reported(browser: Browser, service: Running) -> None:
+    """The page cannot scale this picture down, because the browser cannot decode it."""
     with visiting(browser, service.url, expected="413") as page:
         give(page, png_of(2000, 2000))
         expect(page.locator("#notice")).to_contain_text("That picture is too large")
         expect(page.locator("#notice")).to_contain_text("at most 1,000,000")
 
 
-def test_a_picture_that_is_blank(browser: Browser, service: Running) -> None:
+def test_a_blank_picture_is_reported(browser: Browser, service: Running) -> None:
     with visiting(browser, service.url, expected="422") as page:
         give(page, encoded(np.full((200, 200), 230, np.uint8)))
         expect(page.locator("#notice")).to_have_text(
@@ -82,10 +82,10 @@ def test_a_picture_that_is_blank(browser: Browser, service: Running) -> None:
         expect(page.locator("#digit")).to_have_text("\N{EN DASH}")
 
 
-def test_a_field_that_is_out_of_range(browser: Browser, service: Running) -> None:
-    """The page itself keeps within the limits; so its modules are asked."""
+def test_a_field_out_of_range_is_reported(browser: Browser, service: Running) -> None:
+    """The controls of the page keep within the limits, so we call the modules of the page."""
     with visiting(browser, service.url, expected="422") as page:
-        told = page.evaluate(
+        message = page.evaluate(
             """async () => {
                 const base = document.querySelector("script").src.replace("app.js", "");
                 const [api, messages] = await Promise.all([import(base + "api.js"), import(base + "messages.js")]);
@@ -93,11 +93,11 @@ def test_a_field_that_is_out_of_range(browser: Browser, service: Running) -> Non
                 return api.predict(picture, { tolerance: 1000 }).catch(messages.kindly);
             }"""
         )
-    assert told == "The service refuses this setting: tolerance: Input should be less than or equal to 10."
+    assert message == "The service refuses this setting: tolerance: Input should be less than or equal to 10."
 
 
 def test_a_browser_with_a_key_is_answered(browser: Browser, tmp_path: Path) -> None:
-    """It asks its user for one by itself, and sends it along with all that the page asks."""
+    """The browser prompts its user for a key, and sends the key with all requests of the page."""
     secret, entry = make_key("page", frozenset({Scope.predict}))
     path = tmp_path / "keys.toml"
     path.write_text(entry)
@@ -109,7 +109,7 @@ def test_a_browser_with_a_key_is_answered(browser: Browser, tmp_path: Path) -> N
             expect(page.locator("#digit")).to_have_text("3")
 
 
-def test_a_busy_service_is_asked_again_by_itself(browser: Browser) -> None:
+def test_the_page_asks_a_busy_service_again(browser: Browser) -> None:
     with (
         running("--queue-rows", "1", "--max-images", "1", models=TWO_MODELS) as service,
         visiting(browser, service.url, expected="429") as page,
@@ -128,7 +128,7 @@ def test_a_busy_service_is_asked_again_by_itself(browser: Browser) -> None:
         expect(page.locator("#digit")).to_have_text("6")
 
 
-def test_a_deadline_that_passes(browser: Browser, service: Running) -> None:
+def test_a_passed_deadline_is_reported(browser: Browser, service: Running) -> None:
     with (
         visiting(browser, service.url, expected="504") as page,
         busy(service.url, callers=3, images=12),
@@ -144,7 +144,7 @@ def test_a_deadline_that_passes(browser: Browser, service: Running) -> None:
         expect(page.locator("#answer")).to_have_class(re.compile("stale"))
 
 
-def test_a_service_that_goes_and_comes_back(browser: Browser) -> None:
+def test_the_page_continues_when_the_service_comes_back(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
         service = first.enter_context(running(models=TWO_MODELS))
         page = then.enter_context(visiting(browser, service.url, expected="net::ERR_"))
@@ -157,7 +157,7 @@ def test_a_service_that_goes_and_comes_back(browser: Browser) -> None:
         expect(page.locator("#digit")).to_have_text("8")
 
 
-def test_a_model_that_is_chosen_while_the_service_is_away_is_turned_to_when_it_is_back(browser: Browser) -> None:
+def test_a_model_chosen_while_the_service_is_away_is_loaded_when_it_is_back(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
         service = first.enter_context(running(models=("odenet-mnist", "rknet")))
         page = then.enter_context(visiting(browser, service.url, expected="net::ERR_"))
@@ -171,7 +171,7 @@ def test_a_model_that_is_chosen_while_the_service_is_away_is_turned_to_when_it_i
         expect(page.locator("#tradeoff-chart svg")).to_have_attribute("aria-label", re.compile("^By "))
 
 
-def test_a_comparison_that_fails_is_told_of_beside_it_and_begun_again(browser: Browser) -> None:
+def test_a_failed_comparison_is_reported_and_repeated(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
         service = first.enter_context(running(models=TWO_MODELS))
         page = then.enter_context(visiting(browser, service.url, expected="net::ERR_"))
@@ -185,15 +185,15 @@ def test_a_comparison_that_fails_is_told_of_beside_it_and_begun_again(browser: B
         expect(table).to_be_visible()
 
 
-def test_an_answer_that_is_not_the_service_s_is_told_as_such(browser: Browser, service: Running) -> None:
-    """As of a proxy that has its users sign in first."""
+def test_an_answer_of_another_server_is_reported(browser: Browser, service: Running) -> None:
+    """For example, a proxy may ask its users to sign in first."""
     with visiting(browser, service.url) as page:
         page.route("**/predict?*", lambda route: route.fulfill(content_type="text/html", body="<p>Sign in</p>"))
         page.locator("#slider").press("End")
         expect(page.locator("#notice")).to_have_text("The service failed to answer: its answer is not JSON")
 
 
-def test_a_service_that_goes_is_missed_without_being_asked(browser: Browser) -> None:
+def test_the_page_notices_without_a_request_that_the_service_is_gone(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
         service = first.enter_context(running(models=TWO_MODELS))
         page = then.enter_context(visiting(browser, service.url, expected="net::ERR_"))
