@@ -134,7 +134,7 @@ def test_a_process_is_replaced_whatever_has_become_of_the_folder(models: Path) -
         until(lambda: len(workers(service)) == 4)
         assert asked(service) == 200
         assert httpx.get(f"{service.url}/models", trust_env=False).json()[0]["version"] == "1"
-    assert "mlp version 2 is passed over" in "".join(service.log)
+    assert "mlp version 2 is skipped" in "".join(service.log)
 
 
 def test_a_hangup_ends_a_service_of_one_process_in_good_order(models: Path) -> None:

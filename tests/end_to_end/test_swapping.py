@@ -155,7 +155,7 @@ def test_a_spoilt_version_is_refused_and_the_one_before_goes_on(serving: Serve, 
         callers.answered(2)
         assert callers.versions() == {"1"}
         for version in range(2, 2 + len(SPOILT)):  # told once, though looked at again and again
-            assert said(service, f"ERROR: digits version {version} cannot be loaded, and version 1 goes on") == 1
+            assert said(service, f"ERROR: digits version {version} cannot be loaded; version 1 is still served") == 1
         assert metric(service, "odenet_model_load_failures_total") == len(SPOILT)
         greatest = str(1 + len(SPOILT))
         shutil.rmtree(models / "digits" / greatest)
