@@ -124,7 +124,7 @@ class DataPlane:
             model = await self.models.get(model, inference.version)
         plan = model.plan(inference.fields, self.settings.floor)
         if inference.trace and len(images) > MOST_TRACED:
-            message = f"tells of at most {MOST_TRACED} images in a request"
+            message = f"at most {MOST_TRACED} images in a request may be traced"
             raise InvalidError(FieldError("trace", message, f"{len(images):,} images"))
         now = time.perf_counter()
         request = EngineRequest(model, images, plan, arrived_at, now, inference.priority, traced=inference.trace)
