@@ -184,15 +184,15 @@ def test_the_appearance_is_changed_after_the_map(images: Tensor) -> None:
 
 def test_an_elastic_map_moves_near_points_together_and_distant_points_independently() -> None:
     amount = only(elastic=1.0)
-    at_left, beside, at_right = (
+    left, near_left, right = (
         centres(augment(spot.expand(500, -1, -1), amount, generator()))[:, 0] - x
         for spot, x in ((blob(-7, 0, 1), -7), (blob(-6, 0, 1), -6), (blob(7, 0, 1), 7))
     )
-    near = float(torch.corrcoef(torch.stack([at_left, beside]))[0, 1])
-    far = float(torch.corrcoef(torch.stack([at_left, at_right]))[0, 1])
-    assert 0.3 < at_left.std() < 1.5
-    assert near > 0.8
-    assert abs(far) < 0.3
+    of_neighbours = float(torch.corrcoef(torch.stack([left, near_left]))[0, 1])
+    of_distant = float(torch.corrcoef(torch.stack([left, right]))[0, 1])
+    assert 0.3 < left.std() < 1.5
+    assert of_neighbours > 0.8
+    assert abs(of_distant) < 0.3
 
 
 @pytest.mark.parametrize(
