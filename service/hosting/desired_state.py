@@ -1,4 +1,4 @@
-"""Which models are to be served: what the processes that serve at one address agree on."""
+"""The desired state: which models should be served. All worker processes of the service share it."""
 
 import mmap
 import os
@@ -11,11 +11,12 @@ AT_ONCE, UNLOADED = "at once", "unloaded"
 
 
 class DesiredVersion(NamedTuple):
-    """That a version of a model is to be served, and no other of it.
+    """The version of a model that should be served.
 
     Attributes:
-        version: of the model.
-        at_once: whether who asks for the model waits for it; else the version before answers until it is loaded.
+        version: the version.
+        at_once: whether requests for the model wait until the version is loaded. Otherwise the previous version answers
+            them in the meantime.
     """
 
     version: str
@@ -23,95 +24,95 @@ class DesiredVersion(NamedTuple):
 
 
 class DesiredState:
-    """What is to be served, what callers have unloaded, and which versions were refused.
+    """The versions that should be served, the models that callers have unloaded, and the versions that were refused.
 
-    Beside that lies a token that changes whenever what is to be served has, and that costs next to nothing to look at.
-    Nothing is locked: an entry is replaced whole, and the token is set anew after that.
+    A token changes after every change of the versions, and costs next to nothing to look at. There are no locks: each
+    entry is replaced as a whole, and the token is set after the entry.
 
     Args:
-        orders: by the models' names.
-        refused: why, by name and version.
-        token: of so many bytes.
+        entries: for each model's name, its version, or that it is unloaded.
+        refused: for each name and version, the reason for the refusal.
+        token: `TOKEN_BYTES` bytes.
     """
 
     def __init__(
-        self, orders: MutableMapping[str, str], refused: MutableMapping[str, str], token: bytearray | mmap.mmap
+        self, entries: MutableMapping[str, str], refused: MutableMapping[str, str], token: bytearray | mmap.mmap
     ) -> None:
-        self._orders = orders
+        self._entries = entries
         self._refused = refused
         self._token = token
 
     @classmethod
     def alone(cls) -> Self:
-        """The desired of a process that serves alone."""
+        """The desired state of a process that serves alone."""
         return cls({}, {}, bytearray(TOKEN_BYTES))
 
     @classmethod
     def shared(cls, folder: Path) -> Self:
-        """The desired of all processes that are given the same folder; made by the first."""
+        """The desired state of all processes that use the same folder. The first process makes the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "token"
         if not path.exists():
             path.write_bytes(bytes(TOKEN_BYTES))
         with path.open("r+b") as file:
             token = mmap.mmap(file.fileno(), TOKEN_BYTES)
-        return cls(Files(folder / "models"), Files(folder / "refused"), token)
+        return cls(TextFiles(folder / "models"), TextFiles(folder / "refused"), token)
 
     @property
     def token(self) -> bytes:
-        """Another after every change of what is to be served."""
+        """Changes after every change of the versions that should be served."""
         return bytes(self._token[:])
 
     def read(self) -> dict[str, DesiredVersion]:
-        """What is to be served, by the models' names."""
-        told = {name: text.partition(" ") for name, text in _items(self._orders) if text != UNLOADED}
-        return {name: DesiredVersion(version, how == AT_ONCE) for name, (version, _, how) in told.items()}
+        """The versions that should be served, by the models' names."""
+        parts = {name: text.partition(" ") for name, text in _items(self._entries) if text != UNLOADED}
+        return {name: DesiredVersion(version, when == AT_ONCE) for name, (version, _, when) in parts.items()}
 
     @property
     def unloaded(self) -> set[str]:
         """The models that callers have unloaded."""
-        return {name for name, text in _items(self._orders) if text == UNLOADED}
+        return {name for name, text in _items(self._entries) if text == UNLOADED}
 
     def put(self, name: str, version: str, *, at_once: bool = False) -> None:
-        """Have a version served, and no other of the model."""
-        self._orders[name] = f"{version} {AT_ONCE}" if at_once else version
-        self._change()
+        """Ask for a version of a model, in place of its other versions."""
+        self._entries[name] = f"{version} {AT_ONCE}" if at_once else version
+        self._change_token()
 
     def unload(self, name: str) -> None:
-        """Have a model served no more, until a caller loads it."""
-        self._orders[name] = UNLOADED
-        self._change()
+        """Ask that a model is not served until a caller loads it."""
+        self._entries[name] = UNLOADED
+        self._change_token()
 
     @property
     def refusals(self) -> dict[tuple[str, str], str]:
-        """Why versions were refused, by name and version."""
+        """The reasons why versions were refused, by name and version."""
         keyed = ((key.rpartition("@"), reason) for key, reason in _items(self._refused))
         return {(name, version): reason for (name, _, version), reason in keyed}
 
     def refuse(self, name: str, version: str, reason: str) -> None:
-        """Note why a version cannot be served."""
+        """Record why a version cannot be served."""
         self._refused[f"{name}@{version}"] = reason
 
-    def forgive(self, name: str, version: str) -> None:
+    def clear_refusal(self, name: str, version: str) -> None:
         """Forget that a version was refused."""
         self._refused.pop(f"{name}@{version}", None)
 
-    def _change(self) -> None:
+    def _change_token(self) -> None:
         self._token[:] = os.urandom(TOKEN_BYTES)
 
 
 def _items(texts: MutableMapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The items, less those that another process removes meanwhile."""
+    """The items, without those that another process removes in the meantime."""
     for name in texts:
         if (text := texts.get(name)) is not None:
             yield name, text
 
 
-class Files(MutableMapping[str, str]):
-    """Texts by names, each a file that is replaced whole.
+class TextFiles(MutableMapping[str, str]):
+    """Texts by name, each in a file that is replaced as a whole.
 
     Args:
-        folder: made if it is not there.
+        folder: the folder of the files; it is made if it does not exist.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Looks at the models folder, again and again, for versions that have come or gone."""
+"""The folder watcher: looks at the models folder regularly for versions that have appeared or disappeared."""
 
 import asyncio
 import fcntl
@@ -15,123 +15,125 @@ from service.hosting.manager import ModelManager
 from service.settings import Settings
 
 FOLLOW_SECONDS = 0.25
-"""After which a process does at the latest what another has seen."""
+"""Longest time until a process makes a change that another process has made."""
 
 Version = tuple[str, str]
-"""A model's name, and a version of it."""
+"""The name of a model, and one of its versions."""
 
 Signature = tuple[tuple[str, int, int, int], ...]
-"""Of a folder: of each file its name, length, time and inode, so that it is another after any change."""
+"""For each file of a folder: name, size, modification time and inode. It differs after any change."""
 
 logger = logging.getLogger(__name__)
 
 
-class Watch:
-    """Has of each model the greatest version served that lies in the folder and can be loaded.
+class FolderWatcher:
+    """Keeps the greatest version of each model served that is in the folder and can be loaded.
 
-    A version is looked at closely once two looks have found it the same, so that one that is still being copied is
-    left alone; one that was refused, once it has changed. One that is served is not looked at again, and goes on from
-    memory when it is removed: an earlier version takes over if there is one, as it would at the next start.
+    A version is tried once two looks have found the same signature, so that a version that is still being copied is
+    left alone. A version that was refused is tried again once its signature has changed.
+
+    A served version is not looked at again. When it is removed from the folder, it is served from memory, unless the
+    folder has an earlier version: this version takes over, as it would at the next start.
 
     Args:
-        repository: which loads and swaps.
+        manager: loads and swaps the models.
         folder: the models folder.
-        seconds: between two looks.
-        lock: a file that the process holds a lock on which looks for all of them; None for a process that serves alone.
+        seconds: time between two looks.
+        lock: a file that is locked by the process that looks for all processes; None for a process that serves alone.
     """
 
-    def __init__(self, repository: ModelManager, folder: Path, seconds: float, lock: Path | None = None) -> None:
-        self._repository = repository
+    def __init__(self, manager: ModelManager, folder: Path, seconds: float, lock: Path | None = None) -> None:
+        self._manager = manager
         self._folder = folder
         self._seconds = seconds
         self._lock = lock
-        self._held: IO[str] | None = None
+        self._locked: IO[str] | None = None
         self._seen: dict[Version, Signature] = {}
         self._refused: dict[Version, Signature] = {}
-        self._complaint = ""
+        self._logged_error = ""
 
     async def run(self) -> None:
-        """Look until this is cancelled."""
+        """Look again and again until the task is cancelled."""
         due = time.monotonic() + self._seconds
         try:
             while True:
                 await asyncio.sleep(min(FOLLOW_SECONDS, self._seconds))
                 if time.monotonic() < due:
-                    await self._safely(self._repository.catch_up())
+                    await self._safely(self._manager.synchronise())
                 else:
                     due = time.monotonic() + self._seconds
-                    await self._safely(self._turn())
+                    await self._safely(self._retry_and_look())
         finally:
-            if self._held is not None:
-                self._held.close()
+            if self._locked is not None:
+                self._locked.close()
 
-    async def _turn(self) -> None:
-        """Try again what has failed, and look."""
-        await self._repository.catch_up(again=True)
+    async def _retry_and_look(self) -> None:
+        """Try again what has failed, and look at the folder if no other process does."""
+        await self._manager.synchronise(retry=True)
         if self._looks_for_all():
             await self.look()
-        self._complaint = ""
+        self._logged_error = ""
 
-    async def _safely(self, what: Coroutine[None, None, None]) -> None:
-        """Have something done; whatever goes wrong, the next look may fare better."""
+    async def _safely(self, work: Coroutine[None, None, None]) -> None:
+        """Await work. Its error is logged once, and the next look tries again."""
         try:
-            await what
+            await work
         except Exception as error:
-            if str(error) != self._complaint:
+            if str(error) != self._logged_error:
                 logger.exception("the models folder %s cannot be looked at", self._folder)
-            self._complaint = str(error)
+            self._logged_error = str(error)
 
     async def look(self) -> None:
-        """Look once, and have served what has come."""
-        before, self._seen = self._seen, await asyncio.to_thread(_look, self._folder)
+        """Look at the folder once, and serve the versions that have appeared."""
+        before, self._seen = self._seen, await asyncio.to_thread(_signatures, self._folder)
         for gone in self._refused.keys() - self._seen.keys():
             del self._refused[gone]
-            self._repository.forgive(*gone)
-        unloaded = self._repository.unloaded
+            self._manager.clear_refusal(*gone)
+        unloaded = self._manager.unloaded
         for name in sorted({name for name, _ in self._seen} - unloaded):
             for version in self._candidates(name):
                 signature = self._seen[name, version]
                 if signature == before.get((name, version)) and signature != self._refused.get((name, version)):
                     try:
-                        await self._repository.take(name, version)
+                        await self._manager.adopt(name, version)
                         break
-                    except ArtifactError:  # which the repository has told of
+                    except ArtifactError:  # the manager has logged it
                         self._refused[name, version] = signature
 
     def _candidates(self, name: str) -> list[str]:
-        """The versions to be served rather than the one that is, the greatest first."""
-        lying = sorted((version for each, version in self._seen if each == name), key=int, reverse=True)
-        served = self._repository.versions.get(name)
-        return lying[: lying.index(served)] if served in lying else lying
+        """The versions to serve in preference to the served version, the greatest first."""
+        present = sorted((version for each, version in self._seen if each == name), key=int, reverse=True)
+        served = self._manager.versions.get(name)
+        return present[: present.index(served)] if served in present else present
 
     def _looks_for_all(self) -> bool:
-        """Whether this process is the one that looks; if none does, it is from now on, until it ends."""
-        if self._lock is None or self._held is not None:
+        """Whether this process looks for all processes. It takes this on, until it ends, if no other process does."""
+        if self._lock is None or self._locked is not None:
             return True
-        held = self._lock.open("w")
+        locked = self._lock.open("w")
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            held.close()
+            locked.close()
             return False
-        self._held = held
+        self._locked = locked
         return True
 
 
 @asynccontextmanager
-async def watching(repository: ModelManager, settings: Settings, shared: Path | None) -> AsyncIterator[None]:
-    """Watch the models folder meanwhile, if the settings say so.
+async def watching(manager: ModelManager, settings: Settings, shared: Path | None) -> AsyncIterator[None]:
+    """Watch the models folder for the time of the block, if the settings say so.
 
     Args:
-        repository: which loads and swaps.
+        manager: loads and swaps the models.
         settings: of the service.
-        shared: the folder that all processes share; None for a process that serves alone.
+        shared: the folder that all worker processes share; None for a process that serves alone.
     """
     if not (seconds := settings.seconds_between_looks):
         yield
         return
-    watch = Watch(repository, settings.models, seconds, None if shared is None else shared / "watch")
-    task = asyncio.create_task(watch.run())
+    watcher = FolderWatcher(manager, settings.models, seconds, None if shared is None else shared / "watch")
+    task = asyncio.create_task(watcher.run())
     try:
         yield
     finally:
@@ -139,8 +141,8 @@ async def watching(repository: ModelManager, settings: Settings, shared: Path | 
         await asyncio.wait({task})
 
 
-def _look(folder: Path) -> dict[Version, Signature]:
-    """What lies in the models folder."""
+def _signatures(folder: Path) -> dict[Version, Signature]:
+    """The signatures of all versions in the models folder."""
     return {
         (name.name, version.name): signature
         for name in sorted(folder.glob("*/"))
@@ -150,7 +152,7 @@ def _look(folder: Path) -> dict[Version, Signature]:
 
 
 def _signature(folder: Path) -> Signature | None:
-    """The signature of a folder; None where it goes away meanwhile."""
+    """The signature of a folder; None if the folder disappears in the meantime."""
     try:
         stats = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
     except FileNotFoundError:

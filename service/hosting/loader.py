@@ -1,4 +1,4 @@
-"""From the folder of a version to a model that is ready to be served: read, checked, warmed."""
+"""The loader: from the folder of a version to a model that is read, checked, warm and ready to answer."""
 
 import asyncio
 import os
@@ -19,16 +19,17 @@ from service.engine.model import ServedModel
 from service.settings import Settings
 
 NICENESS = 10
-"""Of the thread that loads (Linux, sched(7)): of a processor that another thread wants it has a tenth. With less it
-would keep Python's lock for long, now and then, while it waits for a processor; with none, callers wait for it."""
+"""Niceness of the loading thread (Linux, sched(7)): it gets a tenth of a processor that another thread wants. With a
+higher niceness it would sometimes hold Python's lock for long while it waits for a processor; with none, it would slow
+down the requests."""
 
-KNOWN = np.zeros((2, 28, 28), np.uint8)
-"""What a model must have an answer to before it is served: nothing, and a stroke."""
-KNOWN[1, 4:24, 13:15] = 255
+PROBES = np.zeros((2, 28, 28), np.uint8)
+"""Images that a model must answer before it is served: an empty image, and a vertical stroke."""
+PROBES[1, 4:24, 13:15] = 255
 
 
 class Loader:
-    """Loads one model after another beside those that are served, in a thread that stands back for theirs.
+    """Loads models one after another, in a thread that gives way to the threads that serve.
 
     Args:
         settings: of the service.
@@ -36,35 +37,36 @@ class Loader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._thread = ThreadPoolExecutor(1, "loader", _stand_back)
+        self._thread = ThreadPoolExecutor(1, "loader", _lower_priority)
 
     async def load(self, name: str, version: str) -> ServedModel:
-        """The model in the folder of a version, ready to be served.
+        """Load a version of a model.
 
         Raises:
-            ArtifactError: it cannot be; the message says why, with paths within the models folder.
+            ArtifactError: the version cannot be served; the message gives the reason, with paths relative to the models
+                folder.
         """
         loop, models = asyncio.get_running_loop(), self._settings.models
         try:
             return await loop.run_in_executor(self._thread, load, models / name / version, self._settings)
-        except Exception as error:
-            # Whatever is wrong with a new model is no fault of those that are served.
+        except Exception as error:  # whatever is wrong with a new model, the served models must go on
             reason = str(error).replace(f"{models}{os.sep}", "")
-            told = reason if isinstance(error, ArtifactError) else f"{name}/{version}: {reason}"
-            raise ArtifactError(told) from error
+            raise ArtifactError(
+                reason if isinstance(error, ArtifactError) else f"{name}/{version}: {reason}"
+            ) from error
 
 
-def _stand_back() -> None:
+def _lower_priority() -> None:
     """Let all other threads go first."""
-    if sys.platform == "linux":  # elsewhere it would be the whole process
+    if sys.platform == "linux":  # on other systems, the call would apply to the whole process
         os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
 
 
 def read(folder: Path) -> Artifact:
-    """The artifact in the folder of a version.
+    """Read the artifact in the folder of a version.
 
     Raises:
-        ArtifactError: it is corrupt, or lies in the folder of another.
+        ArtifactError: the artifact is corrupt, or its manifest names another model or version than the folder.
     """
     artifact = artifacts.read(folder)
     manifest = artifact.manifest
@@ -76,11 +78,11 @@ def read(folder: Path) -> Artifact:
 
 
 def load(folder: Path, settings: Settings) -> ServedModel:
-    """The model in the folder of a version, ready to be served.
+    """Load the version in a folder.
 
     Raises:
-        ArtifactError: it is corrupt, or has no sane answer to what every model must.
-        ValueError: the backend or the device is not to be had.
+        ArtifactError: the artifact is corrupt, or its answers to the probes are not sane.
+        ValueError: the backend or the device is not available.
     """
     artifact = read(folder)
     backend = make_backend(artifact, settings)
@@ -89,11 +91,11 @@ def load(folder: Path, settings: Settings) -> ServedModel:
 
 
 def make_backend(artifact: Artifact, settings: Settings) -> Backend:
-    """What runs an artifact.
+    """Make the backend that runs an artifact.
 
     Raises:
         ArtifactError: a graph cannot be loaded.
-        ValueError: the backend or the device is not to be had.
+        ValueError: the backend or the device is not available.
     """
     if settings.backend == "onnxruntime":
         return OnnxBackend(artifact.folder, artifact.manifest.methods, settings.device)
@@ -103,18 +105,18 @@ def make_backend(artifact: Artifact, settings: Settings) -> Backend:
         from models.backends.torch import TorchBackend, load_network  # noqa: PLC0415
     except ImportError as error:
         raise ValueError(f"backend torch: it is not installed ({error})") from error
-    torch.set_num_threads(1)  # each of the engine's threads computes by itself
+    torch.set_num_threads(1)  # each thread of the engine computes by itself
     return TorchBackend(load_network(artifact), settings.device)
 
 
 def check_answers(artifact: Artifact, backend: Backend) -> None:
-    """Solve what every model must have an answer to, once by each method, so that each graph has run.
+    """Solve the probes once by each method, so that each graph has run.
 
-    Right or wrong cannot be told of a model that nobody knows yet, but whether its parts fit each other and their
-    numbers are numbers.
+    The check cannot tell right answers from wrong answers, because nothing is known about a new model. It tells whether
+    the parts of the model fit each other and whether the answers are finite numbers.
 
     Raises:
-        ArtifactError: a graph fails, or an answer is of the wrong shape or no finite number.
+        ArtifactError: a graph fails, or an answer has the wrong shape or is not finite.
     """
     profile, classes = artifact.profile, len(artifact.manifest.classes)
     solvers: list[SolverSettings | None] = [None]
@@ -123,11 +125,11 @@ def check_answers(artifact: Artifact, backend: Backend) -> None:
     for solver in solvers:
         by = "" if solver is None else f" by {solver.method}"
         try:
-            answer = classify(backend, KNOWN, solver)
-        except Exception as error:  # the exceptions of the backends have no base of their own
+            answer = classify(backend, PROBES, solver)
+        except Exception as error:  # the exceptions of the backends have no common base class
             raise ArtifactError(f"{artifact.folder}: an answer{by} fails ({error})") from error
-        if answer.logits.shape != (len(KNOWN), classes):
+        if answer.logits.shape != (len(PROBES), classes):
             shape = " by ".join(map(str, answer.logits.shape))
-            raise ArtifactError(f"{artifact.folder}: an answer{by} is {shape}, not {len(KNOWN)} by {classes}")
+            raise ArtifactError(f"{artifact.folder}: an answer{by} is {shape}, not {len(PROBES)} by {classes}")
         if not np.isfinite(answer.logits).all() or (answer.outcome == Outcome.non_finite).any():
             raise ArtifactError(f"{artifact.folder}: an answer{by} is no finite number")

@@ -1,4 +1,4 @@
-"""The models folder, and what of it is served: from the start on, as callers load and unload, and as versions come."""
+"""The model manager: loads, swaps and unloads the models of this process, at the start and while it serves."""
 
 import asyncio
 import logging
@@ -7,25 +7,32 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from models import artifact as artifacts
-from models.artifact import Artifact, ArtifactError
+from models.artifact import ArtifactError
 from service.engine.model import ServedModel
 from service.errors import BrokenModelError, FieldError, ForbiddenError, UnknownModelError, shortened
 from service.hosting.desired_state import DesiredState, DesiredVersion
-from service.hosting.loader import Loader, load, make_backend, read
+from service.hosting.folder import model_folders, newest_readable
+from service.hosting.loader import Loader, load
 from service.hosting.registry import Registry
 from service.settings import Settings
+
+OnChange = Callable[[ServedModel, bool], object]
+"""Called with a model, and whether it is served from now on."""
+
+OnFailure = Callable[[str], object]
+"""Called with the name of a model of which a version could not be loaded."""
 
 logger = logging.getLogger(__name__)
 
 
-class Entry(NamedTuple):
-    """A version of a model in the folder.
+class FolderEntry(NamedTuple):
+    """A version of a model in the models folder.
 
     Attributes:
-        name: of the model.
-        version: of it.
-        ready: whether it is served.
-        reason: why it is not; empty if it is.
+        name: the name of the model.
+        version: the version.
+        ready: whether the version is served.
+        reason: why the version is not served; empty if it is served.
     """
 
     name: str
@@ -35,21 +42,22 @@ class Entry(NamedTuple):
 
 
 class ModelManager:
-    """Loads and unloads models, in this process and in all that share its desired.
+    """Serves the desired versions, in this process and in all processes that share the desired state.
 
-    A model is swapped for another version of it within one turn of the event loop, once that is read, checked and
-    warm; requests that have begun are answered by the version before.
+    A new version replaces the old version between two requests, after the new version is read, checked and warm.
+    Requests that started on the old version finish on it.
 
-    Whoever asks for a model after a caller has changed what is served gets it as it is by then, and waits where this
-    process has yet to load it; nobody waits for a model that another asks for, or for a version that came by itself.
+    After a caller has loaded or unloaded a model, every request for this model gets the result. If this process has not
+    loaded the model yet, the request waits. No request waits for another model, or for a version that appeared in the
+    folder by itself.
 
     Args:
         settings: of the service.
-        registry: what this process serves at first.
-        desired: which says what all serve.
-        seen: its token, of when this process served what it says.
-        on_change: called with a model, and whether it is served from now on.
-        on_failure: called with the name of a model of which a version could not be loaded.
+        registry: the models that this process serves at first.
+        desired: the versions that all processes should serve.
+        token: the token of the desired state that the registry corresponds to.
+        on_change: called with each model that is served from now on, or no longer.
+        on_failure: called when a version could not be loaded.
     """
 
     def __init__(
@@ -57,21 +65,22 @@ class ModelManager:
         settings: Settings,
         registry: Registry,
         desired: DesiredState,
-        seen: bytes,
-        on_change: Callable[[ServedModel, bool], object],
-        on_failure: Callable[[str], object],
+        token: bytes,
+        on_change: OnChange,
+        on_failure: OnFailure,
     ) -> None:
         self._settings = settings
         self._registry = registry
-        self._roster = desired
+        self._desired = desired
         self._on_change = on_change
         self._on_failure = on_failure
         self._loader = Loader(settings)
-        self._seen, self._told = seen, b""
-        self._orders: dict[str, DesiredVersion] = {}
-        self._failed: dict[tuple[str, str], str] = {}
+        self._token = token  # of the desired state that this process has reached
+        self._read_token = b""  # of the desired state that was read into `_wanted`
+        self._wanted: dict[str, DesiredVersion] = {}
+        self._failures: dict[tuple[str, str], str] = {}
         self._changing = asyncio.Lock()
-        self._following: asyncio.Task[None] | None = None
+        self._synchronising: asyncio.Task[None] | None = None
         for model in registry:
             on_change(model, True)
 
@@ -80,47 +89,40 @@ class ModelManager:
         cls,
         settings: Settings,
         desired: DesiredState | None = None,
-        on_change: Callable[[ServedModel, bool], object] = lambda _model, _served: None,
-        on_failure: Callable[[str], object] = lambda _name: None,
+        on_change: OnChange = lambda _model, _served: None,
+        on_failure: OnFailure = lambda _name: None,
     ) -> Self:
-        """Load, check and warm what the desired lists; without one, of every name the greatest version.
+        """Load the desired versions; without a desired state, the greatest version of each model.
 
-        What cannot be loaded is passed over for the greatest version that can, or left out, and tried again while
-        serving: a process that takes the place of another starts whatever has become of the folder meanwhile.
+        A version that cannot be loaded is replaced by the greatest version that can, and tried again later. So a worker
+        process that replaces another one starts, whatever has happened to the folder in the meantime.
 
         Raises:
             ArtifactError: no version of the default model can be loaded.
-            ValueError: the backend or the device is not to be had.
+            ValueError: the backend or the device is not available.
         """
         if desired is None:
             desired = DesiredState.alone()
-            for artifact in newest(settings):
+            for artifact in newest_readable(settings):
                 desired.put(artifact.manifest.name, artifact.manifest.version)
-        registry, seen, failed = Registry([], settings.model), desired.token, dict[tuple[str, str], str]()
-        for name, order in desired.read().items():
-            others = [folder.name for folder in reversed(artifacts.versions(settings.models / name))]
-            for version in dict.fromkeys([order.version, *others]):
-                try:
-                    registry.put(load(settings.models / name / version, settings))
-                except ArtifactError as error:
-                    failed[name, version] = str(error)
-                    logger.error("%s version %s is passed over: %s", name, version, error)  # noqa: TRY400
-                else:
-                    logger.info("serving %s version %s by %s", name, version, settings.backend)
-                    break
-            if name == settings.model and name not in registry.versions:
-                raise ArtifactError(failed[name, order.version])
-        repository = cls(settings, registry, desired, seen, on_change, on_failure)
-        repository._failed |= failed
-        return repository
+        registry, token, failures = Registry([], settings.model), desired.token, dict[tuple[str, str], str]()
+        for name, wanted in desired.read().items():
+            model = _first_loadable(name, wanted.version, settings, failures)
+            if model is not None:
+                registry.put(model)
+            elif name == settings.model:
+                raise ArtifactError(failures[name, wanted.version])
+        manager = cls(settings, registry, desired, token, on_change, on_failure)
+        manager._failures |= failures
+        return manager
 
     def __iter__(self) -> Iterator[ServedModel]:
-        """The models that this process serves, by their names."""
+        """The models that this process serves, sorted by name."""
         return iter(self._registry)
 
     @property
     def default(self) -> ServedModel | None:
-        """The model that answers a request that names none; None while it is not served."""
+        """The model for requests that name no model; None while it is not served."""
         return self._registry.default
 
     @property
@@ -131,25 +133,29 @@ class ModelManager:
     @property
     def unloaded(self) -> set[str]:
         """The models that callers have unloaded."""
-        return self._roster.unloaded
+        return self._desired.unloaded
 
     async def get(self, name: str | None, version: str | None = None) -> ServedModel:
-        """The model of a name, or the default one.
+        """Find a model that is served.
+
+        Args:
+            name: the name of the model; None for the default model.
+            version: the version; None for the version that is served.
 
         Raises:
-            UnknownModelError: no model of that name, or not that version of it, is served.
+            UnknownModelError: no model of this name is served, or another version of it is.
         """
-        if self._roster.token != self._seen:
+        if self._desired.token != self._token:
             await self.wait_until_current(self._settings.model if name is None else name)
         return self._registry.get(name, version)
 
     async def load(self, name: str) -> None:
-        """Serve the greatest version of a model in the folder, and no other of it, as a caller wants.
+        """Serve the greatest version of a model in the folder, because a caller asks for it.
 
         Raises:
-            ForbiddenError: callers may not.
-            UnknownModelError: there is no such model in the folder.
-            BrokenModelError: it cannot be loaded; what was served still is.
+            ForbiddenError: the settings do not let callers load models.
+            UnknownModelError: the folder has no such model.
+            BrokenModelError: the version cannot be loaded. The version that was served still is.
         """
         folder = artifacts.newest(self._folder(name))
         if folder is None:
@@ -160,135 +166,135 @@ class ModelManager:
             except ArtifactError as error:
                 raise BrokenModelError(FieldError("model", f"cannot be loaded: {error}")) from error
 
-    async def take(self, name: str, version: str) -> None:
-        """Serve a version that has come into the folder, unless a caller has unloaded the model.
+    async def unload(self, name: str) -> None:
+        """Stop serving a model, because a caller asks for it. Requests that have started are still answered.
 
         Raises:
-            ArtifactError: it cannot be served; what was served still is.
+            ForbiddenError: the settings do not let callers unload models.
+            UnknownModelError: the folder has no such model.
+        """
+        self._folder(name)
+        self._desired.unload(name)
+        async with self._changing:
+            self._remove(name)
+
+    async def adopt(self, name: str, version: str) -> None:
+        """Serve a version that has appeared in the folder, unless a caller has unloaded the model.
+
+        Raises:
+            ArtifactError: the version cannot be served. The version that was served still is.
         """
         async with self._changing:
             if name not in self.unloaded:
                 await self._swap(name, version, at_once=False)
 
-    def forgive(self, name: str, version: str) -> None:
-        """Forget that a version was refused, as it is there no more."""
-        self._roster.forgive(name, version)
+    def clear_refusal(self, name: str, version: str) -> None:
+        """Forget that a version was refused, because it is no longer in the folder."""
+        self._desired.clear_refusal(name, version)
 
-    async def unload(self, name: str) -> None:
-        """Serve a model no more, as a caller wants; what is being computed is answered still.
-
-        Raises:
-            ForbiddenError: callers may not.
-            UnknownModelError: there is no such model in the folder.
-        """
-        self._folder(name)
-        self._roster.unload(name)
-        async with self._changing:
-            self._remove(name)
-
-    async def index(self) -> list[Entry]:
-        """All that lies in the folder, and what is served and lies there no more."""
+    async def index(self) -> list[FolderEntry]:
+        """All versions in the folder, and all served versions that are no longer in the folder."""
         await self.wait_until_current()
-        served, refusals = self._registry.versions, self._roster.refusals
-        folders = [version for folder in _folders(self._settings) for version in artifacts.versions(folder)]
-        lying = {(folder.parent.name, folder.name) for folder in folders}
+        served, refusals = self._registry.versions, self._desired.refusals
+        folders = [version for folder in model_folders(self._settings.models) for version in artifacts.versions(folder)]
+        present = {(folder.parent.name, folder.name) for folder in folders}
         entries = []
-        for name, version in sorted(lying | served.items(), key=lambda each: (each[0], int(each[1]))):
+        for name, version in sorted(present | served.items(), key=lambda each: (each[0], int(each[1]))):
             ready = served.get(name) == version
             reason = "not loaded" if name not in served else f"version {served[name]} is served"
             if (name, version) in refusals:
                 reason = f"refused: {refusals[name, version]}"
-            entries.append(Entry(name, version, ready, "" if ready else reason))
+            entries.append(FolderEntry(name, version, ready, "" if ready else reason))
         return entries
 
     def knows(self, name: str, version: str | None = None) -> bool:
-        """Whether a model, or a version of it, lies in the folder, served or not."""
-        folder = next((folder for folder in _folders(self._settings) if folder.name == name), None)
+        """Whether a model, or a version of it, is in the folder, served or not."""
+        folder = next((folder for folder in model_folders(self._settings.models) if folder.name == name), None)
         if folder is None or version is None:
             return folder is not None
         return any(each.name == version for each in artifacts.versions(folder))
 
     async def wait_until_current(self, *names: str) -> None:
-        """Return when what callers have changed by way of other processes is so here too.
+        """Return once this process has made the changes that callers have asked of any process.
 
         Args:
-            names: of the models that matter; none for all.
+            names: the models that matter; none for all models.
         """
-        while (token := self._roster.token) != self._seen:
-            if token != self._told:  # read once a change, not once a request
-                self._orders, self._told = self._roster.read(), token
-            following = self._follow()
-            if not any(self._is_due(name) for name in names or self._orders.keys() | self.versions.keys()):
+        while (token := self._desired.token) != self._token:
+            if token != self._read_token:  # read once per change, and not once per request
+                self._wanted, self._read_token = self._desired.read(), token
+            synchronising = self._start_synchronising()
+            if not any(self._is_due(name) for name in names or self._wanted.keys() | self.versions.keys()):
                 return
-            await asyncio.shield(following)
+            await asyncio.shield(synchronising)
 
-    async def catch_up(self, *, again: bool = False) -> None:
-        """Do what other processes have done.
+    async def synchronise(self, *, retry: bool = False) -> None:
+        """Make the changes that other processes have made.
 
         Args:
-            again: whether to try what has failed once more.
+            retry: whether to try the versions again that could not be loaded.
         """
-        if again and self._failed:
-            self._seen = b""
-        if self._roster.token != self._seen:
-            await asyncio.shield(self._follow())
+        if retry and self._failures:
+            self._token = b""
+        if self._desired.token != self._token:
+            await asyncio.shield(self._start_synchronising())
 
-    def _follow(self) -> asyncio.Task[None]:
-        """Begin to do what other processes have done, if that has not begun."""
-        if self._following is None or self._following.done():
-            self._following = asyncio.create_task(self._agree())
-        return self._following
+    def _start_synchronising(self) -> asyncio.Task[None]:
+        """The task that makes the changes of other processes; it starts unless it is running."""
+        if self._synchronising is None or self._synchronising.done():
+            self._synchronising = asyncio.create_task(self._synchronise())
+        return self._synchronising
 
     def _is_due(self, name: str) -> bool:
-        """Whether a model is to be served, or not to be, in another way than it is, and who asks for it waits."""
-        order, served = self._orders.get(name), self._registry.versions.get(name)
-        if order is None:
+        """Whether requests for a model must wait, because this process has yet to load or unload it."""
+        wanted, served = self._wanted.get(name), self._registry.versions.get(name)
+        if wanted is None:
             return served is not None
-        return order.version != served and (
-            (order.at_once or served is None) and (name, order.version) not in self._failed
+        return wanted.version != served and (
+            (wanted.at_once or served is None) and (name, wanted.version) not in self._failures
         )
 
-    async def _agree(self) -> None:
+    async def _synchronise(self) -> None:
         async with self._changing:
-            token = self._roster.token  # first, so that what changes meanwhile is seen the next time
-            orders = self._roster.read()
-            for name in self.versions.keys() - orders.keys():
+            token = self._desired.token  # before the entries, so that a change in the meantime is noticed next time
+            wanted = self._desired.read()
+            for name in self.versions.keys() - wanted.keys():
                 self._remove(name)
-            for name, order in orders.items():
-                if order.version == self.versions.get(name):
+            for name, each in wanted.items():
+                if each.version == self.versions.get(name):
                     continue
                 try:
-                    self._put(await self._loader.load(name, order.version))
+                    self._put(await self._loader.load(name, each.version))
                 except ArtifactError as error:
-                    self._fail(name, order.version, str(error))
-            self._seen = token
+                    self._record_failure(name, each.version, str(error))
+            self._token = token
 
     async def _swap(self, name: str, version: str, *, at_once: bool) -> None:
-        """Serve a version, and no other of the model, and have the other processes do so."""
+        """Serve a version of a model in place of the others, and make the other processes do the same."""
         if self.versions.get(name) != version:
             try:
                 model = await self._loader.load(name, version)
             except ArtifactError as error:
-                self._roster.refuse(name, version, str(error))
-                self._fail(name, version, str(error))
+                self._desired.refuse(name, version, str(error))
+                self._record_failure(name, version, str(error))
                 raise
             if not at_once and name in self.unloaded:
                 return
             self._put(model)
-        self._roster.put(name, version, at_once=at_once)
-        self._roster.forgive(name, version)
+        self._desired.put(name, version, at_once=at_once)
+        self._desired.clear_refusal(name, version)
 
-    def _fail(self, name: str, version: str, reason: str) -> None:
-        """Tell that a version cannot be loaded, but not again what has just been told."""
-        if self._failed.get((name, version)) != reason:
+    def _record_failure(self, name: str, version: str, reason: str) -> None:
+        """Log that a version cannot be loaded, unless the log has just said so, and count it."""
+        if self._failures.get((name, version)) != reason:
             served = self.versions.get(name)
-            goes_on = "the model is not served" if served is None else f"version {served} goes on"
-            logger.error("%s version %s cannot be loaded, and %s: %s", name, version, goes_on, reason)
-        self._failed[name, version] = reason
+            rest = "the model is not served" if served is None else f"version {served} is still served"
+            logger.error("%s version %s cannot be loaded; %s: %s", name, version, rest, reason)
+        self._failures[name, version] = reason
         self._on_failure(name)
 
     def _folder(self, name: str) -> Path:
-        """The folder of a model that callers may load and unload; no other path comes from them."""
+        """The folder of a model that callers may load and unload. Callers can choose no other path."""
         if not self._settings.model_control:
             raise ForbiddenError(
                 FieldError("model", "may not be loaded or unloaded; the setting model_control allows it")
@@ -300,7 +306,7 @@ class ModelManager:
     def _put(self, model: ServedModel) -> None:
         self._remove(model.name)
         self._registry.put(model)
-        self._failed = {key: reason for key, reason in self._failed.items() if key[0] != model.name}
+        self._failures = {key: reason for key, reason in self._failures.items() if key[0] != model.name}
         self._on_change(model, True)
         logger.info("serving %s version %s by %s", model.name, model.version, self._settings.backend)
 
@@ -311,50 +317,21 @@ class ModelManager:
             self._on_change(removed, False)
 
 
-def newest(settings: Settings) -> list[Artifact]:
-    """Of each name in the folder the greatest version whose files are as they should be; the default model among them.
-
-    Raises:
-        ArtifactError: the default model is missing.
-    """
-    found = [artifact for folder in _folders(settings) if (artifact := _newest(artifacts.versions(folder)))]
-    if settings.model not in {artifact.manifest.name for artifact in found}:
-        raise ArtifactError(
-            f"{settings.models / settings.model}: no such model that can be read, and it is to be the default"
-        )
-    return found
-
-
-def _newest(versions: list[Path]) -> Artifact | None:
-    """The last of some versions whose files are as they should be; of those after it, the log says what is not."""
-    for folder in reversed(versions):
+def _first_loadable(
+    name: str, wanted: str, settings: Settings, failures: dict[tuple[str, str], str]
+) -> ServedModel | None:
+    """The wanted version of a model, or the greatest version that can be loaded. Failures are logged and recorded."""
+    others = [folder.name for folder in reversed(artifacts.versions(settings.models / name))]
+    for version in dict.fromkeys([wanted, *others]):
         try:
-            return read(folder)
+            model = load(settings.models / name / version, settings)
         except ArtifactError as error:
-            logger.error("%s version %s is passed over: %s", folder.parent.name, folder.name, error)  # noqa: TRY400
+            failures[name, version] = str(error)
+            logger.error("%s version %s is skipped: %s", name, version, error)  # noqa: TRY400
+        else:
+            logger.info("serving %s version %s by %s", name, version, settings.backend)
+            return model
     return None
-
-
-def check(settings: Settings) -> dict[str, str]:
-    """See whether the models could be loaded, as far as is quickly seen, for a process that will not serve itself.
-
-    Returns:
-        The versions that are to be served, by the models' names.
-
-    Raises:
-        ArtifactError: the default model is missing or corrupt.
-        ValueError: the backend or the device is not to be had.
-    """
-    found = newest(settings)
-    for artifact in found:
-        if artifact.manifest.name == settings.model:
-            make_backend(artifact, settings)
-    return {artifact.manifest.name: artifact.manifest.version for artifact in found}
-
-
-def _folders(settings: Settings) -> list[Path]:
-    """The folders of the models, by their names."""
-    return [folder for folder in sorted(settings.models.glob("*/")) if artifacts.newest(folder) is not None]
 
 
 def _unknown(name: str) -> UnknownModelError:

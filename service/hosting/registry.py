@@ -7,11 +7,11 @@ from service.errors import FieldError, UnknownModelError, shortened
 
 
 class Registry:
-    """Of each name one version at most.
+    """The served models by name, one version of each.
 
     Args:
         served: the models at first.
-        default: the name of the model that answers a request that names none.
+        default: the name of the model for requests that name no model.
     """
 
     def __init__(self, served: Iterable[ServedModel], default: str) -> None:
@@ -23,19 +23,23 @@ class Registry:
 
     @property
     def default(self) -> ServedModel | None:
-        """The model that answers a request that names none; None while it is not served."""
+        """The model for requests that name no model; None while it is not served."""
         return self._by_name.get(self._default)
 
     @property
     def versions(self) -> dict[str, str]:
-        """The version of each model, by its name."""
+        """The served version of each model, by the model's name."""
         return {model.name: model.version for model in self}
 
     def get(self, name: str | None, version: str | None = None) -> ServedModel:
-        """The model of a name, or the default one.
+        """Find a model.
+
+        Args:
+            name: the name of the model; None for the default model.
+            version: the version; None for the version that is served.
 
         Raises:
-            UnknownModelError: no model of that name, or not that version of it, is served.
+            UnknownModelError: no model of this name is served, or another version of it is.
         """
         name = self._default if name is None else name
         model = self._by_name.get(name)
@@ -43,14 +47,14 @@ class Registry:
             message = f"no such model is served; there are {', '.join(self.versions)}"
             raise UnknownModelError(FieldError("model", message, shortened(name)))
         if version not in {None, model.version}:
-            message = f"no such version is served; of {name} it is {model.version}"
+            message = f"no such version is served; {name} is served in version {model.version}"
             raise UnknownModelError(FieldError("version", message, shortened(str(version))))
         return model
 
     def put(self, model: ServedModel) -> None:
-        """Serve a model, instead of that of its name."""
+        """Serve a model in place of the present model of its name."""
         self._by_name[model.name] = model
 
     def pop(self, name: str) -> ServedModel | None:
-        """Serve a model no more; it is returned, if it was served."""
+        """Stop serving a model; return it if it was served."""
         return self._by_name.pop(name, None)

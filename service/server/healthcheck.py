@@ -1,6 +1,6 @@
-"""``python -m service.server.healthcheck``: whether the service of this container is ready.
+"""``python -m service.server.healthcheck``: exit status 0 if the service of this container is ready.
 
-It is asked again and again, so it imports nothing that takes long.
+A container engine runs this program every few seconds, so it imports nothing that takes long.
 """
 
 import os
@@ -13,12 +13,12 @@ SECONDS = 2
 
 
 def ready(port: int, *, tls: bool) -> bool:
-    """Whether the service at this machine's port says so."""
-    trusting = ssl.create_default_context()
-    trusting.check_hostname = False  # the certificate is for those outside
-    trusting.verify_mode = ssl.CERT_NONE
+    """Whether the service at a port of this machine says that it is ready."""
+    context = ssl.create_default_context()
+    context.check_hostname = False  # the certificate is for the callers outside, who use another host name
+    context.verify_mode = ssl.CERT_NONE
     connection = (
-        HTTPSConnection("127.0.0.1", port, timeout=SECONDS, context=trusting)
+        HTTPSConnection("127.0.0.1", port, timeout=SECONDS, context=context)
         if tls
         else HTTPConnection("127.0.0.1", port, timeout=SECONDS)
     )
@@ -31,6 +31,6 @@ def ready(port: int, *, tls: bool) -> bool:
 
 
 if __name__ == "__main__":
-    # An empty variable is none, as for the service's settings.
+    # An empty variable counts as missing, as in the service's settings.
     port, certificate = os.environ.get("ODENET_PORT") or "8000", os.environ.get("ODENET_TLS_CERTIFICATE")
     sys.exit(not ready(int(port), tls=bool(certificate)))

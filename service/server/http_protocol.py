@@ -1,4 +1,4 @@
-"""Connections whose clients may not keep the service waiting, nor have it keep what is no body."""
+"""The HTTP protocol of a connection: uvicorn's, with limits on slow clients and on bytes outside of bodies."""
 
 import asyncio
 from asyncio import TimerHandle
@@ -10,57 +10,60 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 MOST_OVERHEAD = 64 * 1024
-"""Bytes of a request that are no body: its first line, its header, and what stands between the chunks of its body."""
+"""Most bytes of a request outside of its body: the request line, the header, and the lines between the chunks."""
 
 
 class ServerConfig(uvicorn.Config):
-    """What uvicorn serves by, and how long it waits for a client.
+    """uvicorn's configuration, with a time limit for clients.
 
     Args:
-        app: what answers, or where that is to be imported from.
-        client_seconds: within which a client must have sent a request, and have taken some more of an answer.
-        kwargs: as `uvicorn.Config` has them.
+        app: the application, or the name to import it from.
+        client_seconds: time in which a client must send a whole request, and must take more of an answer.
+        kwargs: the arguments of `uvicorn.Config`.
     """
 
     def __init__(self, app: Any, *, client_seconds: float, **kwargs: Any) -> None:
-        super().__init__(app, http=Connection, ws="none", **kwargs)
+        super().__init__(app, http=HttpConnection, ws="none", **kwargs)
         self.client_seconds = client_seconds
 
 
-class Connection(HttpToolsProtocol):
-    """Cuts a client off that is too slow: uvicorn itself waits forever, but for the next request.
+class HttpConnection(HttpToolsProtocol):
+    """Closes the connection of a client that is too slow. uvicorn itself limits only the time between two requests.
 
-    A client has a time to send a request, from when it has connected, or from the first byte after an answer; and as
-    long, again and again, to take some of an answer that it does not keep up with.
+    The time for a request starts when the client connects, or with the first byte after an answer. A client that does
+    not keep up with an answer has the same time, again and again, to take more of it.
     """
 
     config: ServerConfig
-    _sending: TimerHandle | None = None
-    _taking: TimerHandle | None = None
-    _answered: RequestResponseCycle | None = None
+    _request_timer: TimerHandle | None = None
+    _answer_timer: TimerHandle | None = None
+    _answering: RequestResponseCycle | None = None
     _overhead = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for a request."""
+        """Wait for the first request."""
         super().connection_made(transport)
         self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing."""
-        self._stop(self._sending)
-        self._stop(self._taking)
-        if self._answered is not None:  # uvicorn tells the request that was read last, which may wait behind it
-            self._answered.disconnected = True
-            self._answered.message_event.set()
+        """Stop waiting, and tell the request that is being answered.
+
+        uvicorn itself tells only the request that it has read last. This request may still wait behind another.
+        """
+        self._stop(self._request_timer)
+        self._stop(self._answer_timer)
+        if self._answering is not None:
+            self._disconnect(self._answering)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on."""
+        """Read more of a request, and limit the bytes outside of its body."""
         self._await_request()
         self._overhead += len(data)
         super().data_received(data)
         if self._overhead > MOST_OVERHEAD:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"At most {MOST_OVERHEAD:,} bytes are no body.")
+            message = f"The limit is {MOST_OVERHEAD:,} bytes outside of the body."
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
 
     def on_message_begin(self) -> None:
         """Wait for the rest of a request."""
@@ -68,80 +71,90 @@ class Connection(HttpToolsProtocol):
         self._await_request()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a body."""
+        """Take a part of a body, which does not count as overhead."""
         self._overhead -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Have a request whole."""
+        """Stop waiting for a request that is complete."""
         super().on_message_complete()
         self._overhead = 0
-        self._stop(self._sending)
-        self._sending = None
+        self._stop(self._request_timer)
+        self._request_timer = None
 
     def on_response_complete(self) -> None:
         """Wait for the next request, unless it has begun."""
         super().on_response_complete()
-        if self._sending is not None:
+        if self._request_timer is not None:
             self._unset_keepalive_if_required()
-        self._see_off()
+        self._limit_last_write()
 
     def pause_writing(self) -> None:
-        """Wait for the client to take what was written."""
+        """Wait for the client to take more of the answer."""
         super().pause_writing()
-        self._taking = self.loop.call_later(self.config.client_seconds, self.transport.abort)
+        self._answer_timer = self.loop.call_later(self.config.client_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Go on, as it has."""
+        """Go on, because the client has taken more of the answer."""
         super().resume_writing()
-        self._stop(self._taking)
-        self._see_off()
+        self._stop(self._answer_timer)
+        self._limit_last_write()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close a connection that idles, even where its client has not taken the last answer."""
+        """Close an idle connection, even if its client has not taken the whole last answer."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         super().timeout_keep_alive_handler()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._answered = cycle
+        self._answering = cycle
         super()._start_asgi_task(cycle, app)
 
     def _await_request(self) -> None:
-        if self._sending is None:
-            self._sending = self.loop.call_later(self.config.client_seconds, self._cut_off)
+        """Start the timer of the request, unless it is running."""
+        if self._request_timer is None:
+            self._request_timer = self.loop.call_later(self.config.client_seconds, self._time_out)
 
-    def _cut_off(self) -> None:
-        """Give a request up that is not whole yet."""
-        message = f"The request was not whole after {self.config.client_seconds:g} s."
+    def _time_out(self) -> None:
+        """Give up a request that is not complete in time."""
+        message = f"The request was not complete after {self.config.client_seconds:g} s."
         self._refuse(HTTPStatus.REQUEST_TIMEOUT, message)
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
-        """Close the connection for what the client does, and say why, where it waits for an answer to that."""
+        """Refuse a request and close the connection.
+
+        The client gets the reason, unless the answer has begun. If an earlier request is still being answered, its
+        answer is the last on the connection, and the refused request gets none.
+        """
         if self.transport.is_closing():
             return
-        answered = self._answered
-        if answered is not None and not answered.more_body and not answered.response_complete:
-            answered.keep_alive = False  # the request before, whose answer is the last
+        cycle = self._answering
+        if cycle is not None and not cycle.more_body and not cycle.response_complete:
+            cycle.keep_alive = False
             self.pipeline.clear()
             self.flow.pause_reading()
             return
-        begun = answered is not None and answered.more_body and answered.response_started
-        if not begun:
+        answer_has_begun = cycle is not None and cycle.more_body and cycle.response_started
+        if not answer_has_begun:
             lines = ["content-type: text/plain; charset=utf-8", f"content-length: {len(message)}", "connection: close"]
             head = "".join(f"{line}\r\n" for line in lines)
             self.transport.write(STATUS_LINE[status] + f"{head}\r\n{message}".encode())
-        if answered is not None:
-            answered.disconnected = True
-            answered.message_event.set()
+        if cycle is not None:
+            self._disconnect(cycle)
         self.transport.close()
-        self._see_off()
+        self._limit_last_write()
 
-    def _see_off(self) -> None:
-        """Wait no longer for a client that does not take the last of what a closing connection has for it."""
+    def _limit_last_write(self) -> None:
+        """Limit the time in which a client takes the last bytes of a closing connection."""
         if self.transport.is_closing() and self.transport.get_write_buffer_size():
-            self._stop(self._taking)
-            self._taking = self.loop.call_later(self.config.client_seconds, self.transport.abort)
+            self._stop(self._answer_timer)
+            self._answer_timer = self.loop.call_later(self.config.client_seconds, self.transport.abort)
+
+    @staticmethod
+    def _disconnect(cycle: RequestResponseCycle) -> None:
+        """Tell the task of a request that its caller has disconnected."""
+        cycle.disconnected = True
+        cycle.message_event.set()
 
     @staticmethod
     def _stop(timer: TimerHandle | None) -> None:

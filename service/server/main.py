@@ -1,4 +1,4 @@
-"""Load the models, then listen."""
+"""The start of the service: read the settings, then serve in this process or in several worker processes."""
 
 import logging
 import sys
@@ -11,10 +11,10 @@ from uvicorn.config import STARTUP_FAILURE
 
 from models.artifact import ArtifactError
 from service.hosting.desired_state import DesiredState
-from service.hosting.manager import check
+from service.hosting.folder import check_models
 from service.processors import usable_processors
 from service.security.tls import check_certificate
-from service.server.graceful import Server
+from service.server.graceful import GracefulServer
 from service.server.http_protocol import ServerConfig
 from service.server.shared_folder import shared_folder, sharing
 from service.server.supervisor import serve
@@ -22,42 +22,44 @@ from service.settings import Settings, read_command_line
 from service.telemetry import logs
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI  # a supervisor serves nothing, and starts faster without it
+    from fastapi import FastAPI  # the supervisor serves nothing, and starts faster without
+
+APPLICATION = "service.server.main:application"
 
 logger = logging.getLogger("service")
 
 
 def read_settings() -> Settings:
-    """The settings of the service."""
+    """Read the settings of the service, and configure its logs."""
     settings = read_command_line(Settings, sys.argv[1:])
     logs.configure(settings.log_level, json=settings.log_format == "json")
     return settings
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Say in a line why the service cannot start, and end.
+def reporting_failures() -> Iterator[None]:
+    """Report in a line why the service cannot start, and end the process.
 
-    The status is uvicorn's own for what would fail again, so that it does not start a worker anew.
+    The exit status is uvicorn's own for a failure that would repeat, so that the supervisor starts no other worker.
     """
     try:
         yield
     except (ArtifactError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 (a log line would be for those who run it already)
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 (logs are for the operators of a running service)
         sys.exit(STARTUP_FAILURE)
 
 
 def application() -> "FastAPI":
     """The application, in the process that serves it."""
-    from service.app import create_app  # noqa: PLC0415 (a supervisor serves nothing, and starts faster without)
+    from service.app import create_app  # noqa: PLC0415 (the supervisor serves nothing, and starts faster without)
 
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # for odd metadata of somebody's picture
-    with told():
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # pictures of callers may have odd metadata
+    with reporting_failures():
         return create_app(read_settings(), shared_folder())
 
 
 def main() -> None:
-    """Start the service: in this process, or in several of its children."""
+    """Start the service: in this process, or in several worker processes."""
     settings = read_settings()
     logger.info(
         "plan: processors usable %d, worker processes %d, threads of each engine %d, images queued for each at most %d",
@@ -67,14 +69,30 @@ def main() -> None:
         settings.queue_rows,
     )
     if settings.tls_certificate is not None and settings.tls_key is not None:
-        with told():
+        with reporting_failures():
             check_certificate(settings.tls_certificate, settings.tls_key)
-    listening: dict[str, Any] = {
+    if settings.processes == 1:
+        server = GracefulServer(ServerConfig(APPLICATION, **_options(settings)), settings.grace_seconds)
+        server.run()
+        if not server.started:
+            sys.exit(STARTUP_FAILURE)
+        return
+    with reporting_failures(), sharing() as folder:
+        desired = DesiredState.shared(folder)
+        for name, version in check_models(settings).items():
+            desired.put(name, version)
+        serve(ServerConfig(APPLICATION, workers=settings.processes, **_options(settings)), settings.grace_seconds)
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """The arguments of `ServerConfig`, apart from the application and the workers."""
+    return {
+        "factory": True,
         "host": settings.host,
         "port": settings.port,
         "log_level": settings.log_level,
         "log_config": None,
-        "access_log": False,  # service.telemetry tells of each request
+        "access_log": False,  # service.telemetry logs each request
         "server_header": False,
         "timeout_graceful_shutdown": settings.shutdown_seconds,
         "timeout_keep_alive": settings.keep_alive_seconds,
@@ -82,15 +100,3 @@ def main() -> None:
         "ssl_certfile": settings.tls_certificate,
         "ssl_keyfile": settings.tls_key,
     }
-    app = "service.server.main:application"
-    if settings.processes == 1:
-        server = Server(ServerConfig(app, factory=True, **listening), settings.grace_seconds)
-        server.run()
-        if not server.started:
-            sys.exit(STARTUP_FAILURE)
-        return
-    with told(), sharing() as folder:
-        desired = DesiredState.shared(folder)
-        for name, version in check(settings).items():
-            desired.put(name, version)
-        serve(ServerConfig(app, factory=True, workers=settings.processes, **listening), settings.grace_seconds)

@@ -1,4 +1,4 @@
-"""Several processes that serve at one address."""
+"""The supervisor: several worker processes that serve at one address."""
 
 import logging
 import os
@@ -15,39 +15,39 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
-from service.server.graceful import SIGNALLED, Server
+from service.server.graceful import SIGNALLED, GracefulServer
 
 LONGEST_START = 120.0
-"""Seconds in which a process that is to replace another must have loaded the models."""
+"""Seconds in which a worker that replaces another must have loaded the models."""
 
 LONGEST_DELAY = 60.0
-"""Seconds between two attempts to start a process that ends again and again."""
+"""Longest time, in seconds, between two attempts to start a worker that ends again and again."""
 
 STEADY_SECONDS = 60.0
-"""For how long a process must have served for its end not to be one more of a series."""
+"""Seconds that a worker must have served for its end to count as the first of a series."""
 
 MARGIN_SECONDS = 5.0
-"""That a process may take to end beyond its time of grace and that to shut down."""
+"""Seconds that a worker may take to end, beyond its grace time and its time to shut down."""
 
 logger = logging.getLogger("uvicorn.error")
 
 
 class Worker(Process):
-    """A process that serves, as its parent sees it and as it runs."""
+    """A worker process, as the supervisor sees it and as it runs."""
 
-    def __init__(self, config: uvicorn.Config, listening: socket.socket, grace_seconds: float) -> None:
-        super().__init__(config, [listening])
+    def __init__(self, config: uvicorn.Config, listener: socket.socket, grace_seconds: float) -> None:
+        super().__init__(config, [listener])
         self._grace_seconds = grace_seconds
 
     @property
-    def server(self) -> Server:
-        """The server, in the process."""
-        if not isinstance(self._server, Server):
-            self._server = Server(self.config, self._grace_seconds, supervised=True)
+    def server(self) -> GracefulServer:
+        """The server, inside the worker process."""
+        if not isinstance(self._server, GracefulServer):
+            self._server = GracefulServer(self.config, self._grace_seconds, supervised=True)
         return self._server
 
     def start(self) -> None:
-        """Start the process, in which SIGINT waits until there is a handler of it."""
+        """Start the process. In the process, SIGINT is blocked until it has a handler."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             super().start()
@@ -55,16 +55,16 @@ class Worker(Process):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def serves(self, patience: float) -> bool:
-        """Whether it is there and has started, by its answer within so many seconds."""
+        """Whether the process lives and answers within some seconds that it has started."""
         return self.process.is_alive() and self.is_ready(patience)
 
-    def tell(self, sig: int) -> None:
-        """Send a signal, if the process is still there to get it."""
+    def send(self, sig: int) -> None:
+        """Send a signal, if the process still lives."""
         if self.exitcode is None and self.process.pid is not None:
             os.kill(self.process.pid, sig)
 
     def end(self, within: float) -> None:
-        """Wait for it to end, and end it where that takes longer than so many seconds."""
+        """Wait some seconds for the process to end, then kill it."""
         self.process.join(within)
         if self.exitcode is None:
             logger.error("Worker process [%s] does not end, and is killed", self.pid)
@@ -73,228 +73,230 @@ class Worker(Process):
 
 
 @dataclass
-class Place:
-    """Where one process serves, and after it the next.
+class WorkerSlot:
+    """A place for one worker at a time.
 
     Attributes:
-        listening: its socket; None while nobody is to come here.
-        worker: the process; None while none is.
-        ready_since: when it was first seen to serve.
-        ends: how many have ended one after another without having served for long.
-        again_at: when to start the next.
+        listener: the listening socket of the worker; None while the slot accepts no connections.
+        worker: the worker; None while the slot is empty.
+        ready_since: when the worker was first seen to serve.
+        ends: the number of workers in a row that have ended without serving for long.
+        retry_at: when to start the next worker.
     """
 
-    listening: socket.socket | None
+    listener: socket.socket | None
     worker: Worker | None = None
     ready_since: float | None = None
     ends: int = 0
-    again_at: float = 0.0
+    retry_at: float = 0.0
 
 
-class Processes(Multiprocess):
-    """uvicorn's supervisor of worker processes, which gives a socket to each.
+class Supervisor(Multiprocess):
+    """uvicorn's supervisor of worker processes, with a listening socket for each worker.
 
-    Where all accept connections from one socket, whoever wakes up first takes most of them, and its callers wait for
-    each other while the others idle. Over several sockets at one address the kernel spreads connections evenly
-    (Linux, socket(7), SO_REUSEPORT). The parent keeps each socket open, so that connections which wait at that of a
-    process that was killed are served by the next.
+    With one shared socket, the worker that wakes up first accepts most connections, and their requests wait for each
+    other while other workers are idle. With several sockets at one address, the kernel spreads connections evenly
+    (Linux, socket(7), SO_REUSEPORT). The supervisor keeps each socket open, so that the next worker accepts the
+    connections that waited for a killed worker.
 
-    A process that ends by itself is replaced: at once, or after a while where it ends again and again. Meanwhile its
-    socket is closed, and connections go to the others. Where a process fails to start while no other serves, the
-    service ends.
+    A worker that ends by itself is replaced: at once, or after a delay if workers end again and again. During the
+    delay the socket of the slot is closed, and connections go to the other workers. If a worker fails to start and no
+    other worker serves, the service ends.
 
     Args:
-        config: of uvicorn.
-        sockets: one for each process.
-        grace_seconds: that a process goes on accepting for after SIGTERM.
+        config: uvicorn's configuration.
+        listeners: a listening socket for each worker.
+        grace_seconds: time for which a worker goes on accepting connections after SIGTERM.
     """
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], grace_seconds: float) -> None:
-        super().__init__(config, sockets)
+    def __init__(self, config: uvicorn.Config, listeners: list[socket.socket], grace_seconds: float) -> None:
+        super().__init__(config, listeners)
         self._grace_seconds = grace_seconds
-        self._address: tuple[str, int] = sockets[0].getsockname()[:2]
-        self._places = [Place(own) for own in sockets]
-        self._ended_by: int | None = None
+        self._address: tuple[str, int] = listeners[0].getsockname()[:2]
+        self._slots = [WorkerSlot(listener) for listener in listeners]
+        self._stopped_by: int | None = None
         self._starting = False
         self.failed = False
         for sig in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sig, self._end)
+            signal.signal(sig, self._handle_signal)
 
     def init_processes(self) -> None:
-        """Start the processes."""
-        for place in self._places:
-            self._start(place)
+        """Start the workers."""
+        for slot in self._slots:
+            self._start(slot)
 
     def keep_subprocess_alive(self) -> None:
-        """Start processes anew that have died."""
-        for place in self._places:
-            if not self.should_exit.is_set() and self._ended_by is None:
-                self._tend(place)
+        """Replace the workers that have ended."""
+        for slot in self._slots:
+            if not self.should_exit.is_set() and self._stopped_by is None:
+                self._check(slot)
 
     def restart_all(self) -> None:
-        """Replace each process by another, which serves before it ends."""
-        for place in self._places:
-            before, since = place.worker, place.ready_since
-            if self._ended_by is not None:
+        """Replace the workers one after another. Each new worker serves before the old worker ends."""
+        for slot in self._slots:
+            if self._stopped_by is not None:
                 return
-            if before is None or place.listening is None:
-                continue
-            self._start(place)
-            if (
-                self._ended_by is not None
-                or place.worker is None
-                or not place.worker.wait_until_ready(LONGEST_START, self.should_exit)
-            ):
-                if place.worker is not None:
-                    self._bury(place.worker)
-                place.worker, place.ready_since = before, since
-                if self._ended_by is None:
-                    logger.error("A new worker process does not start; [%s] and those after it stay", before.pid)
+            if slot.worker is not None and slot.listener is not None and not self._restart(slot, slot.worker):
                 return
-            before.tell(signal.SIGTERM)
-            before.end(self._longest_end)
-            self._bury(before)
+
+    def _restart(self, slot: WorkerSlot, old: Worker) -> bool:
+        """Replace a worker. If the new worker does not start, keep the old one and return False."""
+        old_ready_since = slot.ready_since
+        self._start(slot)
+        new = slot.worker
+        if self._stopped_by is None and new is not None and new.wait_until_ready(LONGEST_START, self.should_exit):
+            old.send(signal.SIGTERM)
+            old.end(self._longest_end)
+            self._clean_up(old)
+            return True
+        if new is not None:
+            self._clean_up(new)
+        slot.worker, slot.ready_since = old, old_ready_since
+        if self._stopped_by is None:
+            logger.error("A new worker process does not start; [%s] and those after it stay", old.pid)
+        return False
 
     def terminate_all(self) -> None:
-        """Tell all processes to end; one that was told already ends no sooner."""
-        for place in self._places:
-            if place.worker is not None:
-                place.worker.tell(self._ended_by or signal.SIGTERM)
-        self._close()
+        """Tell all workers to end. A worker that was told before ends no sooner."""
+        for slot in self._slots:
+            if slot.worker is not None:
+                slot.worker.send(self._stopped_by or signal.SIGTERM)
+        self._close_listeners()
 
     def join_all(self) -> None:
-        """Wait until all processes have ended."""
+        """Wait until all workers have ended."""
         until = time.monotonic() + self._longest_end
-        for place in self._places:
-            if place.worker is not None:
-                place.worker.end(max(0.0, until - time.monotonic()))
+        for slot in self._slots:
+            if slot.worker is not None:
+                slot.worker.end(max(0.0, until - time.monotonic()))
 
     def handle_int(self) -> None:
-        """End."""
+        """End the supervisor."""
         self.should_exit.set()
 
     handle_term = handle_int
 
     def handle_ttin(self) -> None:
-        """Start no further process: it would have no socket."""
+        """Do not start another worker: it would have no socket."""
 
     def handle_ttou(self) -> None:
-        """Stop no process: its socket would stay, and nobody accept from it."""
+        """Do not stop a worker: its socket would stay open, and nothing would accept its connections."""
 
     @property
     def _longest_end(self) -> float:
+        """Seconds in which a worker must have ended."""
         return self._grace_seconds + (self.config.timeout_graceful_shutdown or 0) + MARGIN_SECONDS
 
-    def _end(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (signal gives it)
-        """Pass a signal on at once; the second ends all at once."""
-        if self._ended_by is not None:
-            for place in self._places:
-                if place.worker is not None:
-                    place.worker.process.kill()
+    def _handle_signal(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (signal passes the frame)
+        """Pass a signal on to the workers at once; at a second signal, kill all workers."""
+        if self._stopped_by is not None:
+            for slot in self._slots:
+                if slot.worker is not None:
+                    slot.worker.process.kill()
             raise SystemExit(SIGNALLED + sig)
-        self._ended_by = sig
+        self._stopped_by = sig
         self.signal_queue.append(sig)
         logger.info("Stopping by %s", signal.Signals(sig).name)
-        if not self._starting:  # else that comes first
+        if not self._starting:  # a start must finish first
             self.terminate_all()
 
-    def _start(self, place: Place) -> None:
-        """Start a process at a place."""
+    def _start(self, slot: WorkerSlot) -> None:
+        """Start a worker in a slot."""
         self._starting = True
         try:
-            if place.listening is None:
-                place.listening = _bound(*self._address, shared=True)
-            place.worker, place.ready_since = Worker(self.config, place.listening, self._grace_seconds), None
-            place.worker.start()
+            if slot.listener is None:
+                slot.listener = _bind(*self._address, shared=True)
+            slot.worker, slot.ready_since = Worker(self.config, slot.listener, self._grace_seconds), None
+            slot.worker.start()
         finally:
             self._starting = False
 
-    def _tend(self, place: Place) -> None:
-        """See that a process serves, or will."""
-        worker, patience = place.worker, float(self.config.timeout_worker_healthcheck)
+    def _check(self, slot: WorkerSlot) -> None:
+        """Check the worker of a slot, and replace it if it has ended."""
+        worker, patience = slot.worker, float(self.config.timeout_worker_healthcheck)
         if worker is None:
-            if time.monotonic() >= place.again_at:
-                self._try_to_start(place)
+            if time.monotonic() >= slot.retry_at:
+                self._try_to_start(slot)
             return
         if worker.serves(patience):
-            place.ready_since = place.ready_since or time.monotonic()
-        elif not worker.is_alive(patience) and self._ended_by is None:
-            self._bury(worker)
-            place.worker = None
-            others = [other.worker for other in self._places if other.worker is not None]
+            slot.ready_since = slot.ready_since or time.monotonic()
+        elif not worker.is_alive(patience) and self._stopped_by is None:
+            self._clean_up(worker)
+            slot.worker = None
+            others = [other.worker for other in self._slots if other.worker is not None]
             if worker.exitcode == STARTUP_FAILURE and not any(other.serves(patience) for other in others):
                 logger.error("Worker process [%s] failed to start", worker.pid)
                 self.failed = True
                 self.should_exit.set()
             else:
-                self._replace(place, worker)
+                self._replace(slot, worker)
 
-    def _replace(self, place: Place, worker: Worker) -> None:
-        """Have another process started, now or later."""
-        steady = place.ready_since is not None and time.monotonic() - place.ready_since > STEADY_SECONDS
-        place.ends = 1 if steady else place.ends + 1
-        delay = min(2.0 ** (place.ends - 2), LONGEST_DELAY) if place.ends > 1 else 0.0
+    def _replace(self, slot: WorkerSlot, worker: Worker) -> None:
+        """Start another worker, at once or after a delay."""
+        steady = slot.ready_since is not None and time.monotonic() - slot.ready_since > STEADY_SECONDS
+        slot.ends = 1 if steady else slot.ends + 1
+        delay = min(2.0 ** (slot.ends - 2), LONGEST_DELAY) if slot.ends > 1 else 0.0
         when = f"in {delay:g} s" if delay else "now"
-        logger.error("Worker process [%s] %s; another is started %s", worker.pid, _how(worker.exitcode), when)
-        place.ready_since, place.again_at = None, time.monotonic() + delay
+        logger.error("Worker process [%s] %s; another is started %s", worker.pid, _describe(worker.exitcode), when)
+        slot.ready_since, slot.retry_at = None, time.monotonic() + delay
         if not delay:
-            self._try_to_start(place)
-        elif place.listening is not None:
-            place.listening.close()
-            place.listening = None
+            self._try_to_start(slot)
+        elif slot.listener is not None:
+            slot.listener.close()
+            slot.listener = None
 
-    def _try_to_start(self, place: Place) -> None:
-        """Start a process at a place, or later if the machine does not let one start now."""
+    def _try_to_start(self, slot: WorkerSlot) -> None:
+        """Start a worker in a slot; if the machine cannot start a process now, try again later."""
         try:
-            self._start(place)
+            self._start(slot)
         except OSError as error:
-            logger.warning("No worker process can be started, and is again in %g s: %s", LONGEST_DELAY, error)
-            place.worker, place.again_at = None, time.monotonic() + LONGEST_DELAY
+            logger.warning("No worker process can be started; the next attempt is in %g s: %s", LONGEST_DELAY, error)
+            slot.worker, slot.retry_at = None, time.monotonic() + LONGEST_DELAY
 
-    def _bury(self, worker: Worker) -> None:
-        """Have what a process was serving counted no more, which is gone or to be killed; what it did still is."""
+    def _clean_up(self, worker: Worker) -> None:
+        """Kill a worker if it still lives, and remove its gauges from the metrics. Its counters stay."""
         worker.kill()
         worker.process.join()
         mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
-    def _close(self) -> None:
-        """Close the sockets here, so that connections are refused once the processes have closed them."""
-        for place in self._places:
-            if place.listening is not None:
-                place.listening.close()
+    def _close_listeners(self) -> None:
+        """Close the sockets in the supervisor. Connections are refused once the workers have closed them too."""
+        for slot in self._slots:
+            if slot.listener is not None:
+                slot.listener.close()
 
 
-def _how(exitcode: int | None) -> str:
-    """How a process ended."""
+def _describe(exitcode: int | None) -> str:
+    """How a worker ended."""
     if exitcode is not None and exitcode < 0:
         return f"was killed by {signal.Signals(-exitcode).name}"
     return f"ended with status {exitcode}"
 
 
 def serve(config: uvicorn.Config, grace_seconds: float) -> None:
-    """Serve by as many processes as the configuration has workers, until a signal ends it.
+    """Serve by as many workers as the configuration says, until a signal ends the service.
 
     Raises:
-        OSError: the address cannot be listened on.
-        SystemExit: a process fails to start while no other serves; or a second signal ends all at once.
+        OSError: another process listens at the address, or the address is not available.
+        SystemExit: a worker failed to start and no other worker serves; or a second signal has killed all workers.
     """
-    with _bound(config.host, config.port, shared=False) as alone:  # which fails where anybody listens already
+    with _bind(config.host, config.port, shared=False) as alone:  # fails if another process listens at the address
         port: int = alone.getsockname()[1]
-    sockets = [_bound(config.host, port, shared=True) for _ in range(config.workers)]
+    listeners = [_bind(config.host, port, shared=True) for _ in range(config.workers)]
     host = f"[{config.host}]" if ":" in config.host else config.host
     scheme = "https" if config.is_ssl else "http"
     logger.info("Uvicorn running on %s://%s:%d (Press CTRL+C to quit)", scheme, host, port)
-    processes = Processes(config, sockets, grace_seconds)
-    processes.run()
-    if processes.failed:
+    supervisor = Supervisor(config, listeners, grace_seconds)
+    supervisor.run()
+    if supervisor.failed:
         sys.exit(STARTUP_FAILURE)
 
 
-def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
-    """A socket at an address, which others may share with it or not."""
+def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
+    """Bind a socket to an address, which other sockets may share or not."""
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     if bound.family == socket.AF_INET6:
-        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as asyncio has it for a process alone
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as asyncio does for a single process
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
     bound.bind((host, port))
     bound.set_inheritable(True)

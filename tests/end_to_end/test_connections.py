@@ -61,7 +61,7 @@ BREAKABLE = """
 import sys
 import uvicorn
 from service.app import create_app
-from service.server.graceful import Server
+from service.server.graceful import GracefulServer
 from service.settings import Settings
 from service.telemetry import logs
 
@@ -72,7 +72,7 @@ app = create_app(Settings(model="mlp", models=sys.argv[1]))
 async def take_a_thread_of_the_engine_down():
     app.state.engine._threads[0]._calls.put(sys.exit)
 
-Server(uvicorn.Config(app, port=0, log_config=None), 0).run()
+GracefulServer(uvicorn.Config(app, port=0, log_config=None), 0).run()
 """
 
 

@@ -134,7 +134,7 @@ def test_a_worker_is_replaced_even_if_a_newer_version_is_damaged(models: Path) -
         until(lambda: len(workers(service)) == 4)
         assert asked(service) == 200
         assert httpx.get(f"{service.url}/models", trust_env=False).json()[0]["version"] == "1"
-    assert "mlp version 2 is passed over" in "".join(service.log)
+    assert "mlp version 2 is skipped" in "".join(service.log)
 
 
 def test_sighup_stops_a_service_of_one_process_cleanly(models: Path) -> None:

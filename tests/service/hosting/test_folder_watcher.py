@@ -1,4 +1,4 @@
-"""Of several processes one looks at the models folder; when it ends, another does."""
+"""The folder watcher: which versions it serves, and which process looks."""
 
 import asyncio
 import shutil
@@ -8,7 +8,7 @@ import pytest
 
 from models.artifact import ArtifactError
 from service.hosting.desired_state import DesiredState
-from service.hosting.folder_watcher import Watch
+from service.hosting.folder_watcher import FolderWatcher
 from service.hosting.manager import ModelManager
 from service.settings import Settings
 from tests.artifacts import MLP, put
@@ -17,17 +17,17 @@ from tests.waiting import until_others
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a model, and with a desired that lists it."""
+    """A folder with a model, and with a desired state that lists it."""
     put(tmp_path / "models", "one", "1", MLP)
     DesiredState.shared(tmp_path / "shared").put("one", "1")
     return tmp_path
 
 
-def process(folder: Path) -> tuple[ModelManager, Watch]:
-    """What a process serves, and what looks for it."""
+def process(folder: Path) -> tuple[ModelManager, FolderWatcher]:
+    """The model manager of a process, and its folder watcher."""
     models = folder / "models"
-    repository = ModelManager.open(Settings(models=models, model="one"), DesiredState.shared(folder / "shared"))
-    return repository, Watch(repository, models, 0.02, folder / "shared" / "watch")
+    manager = ModelManager.open(Settings(models=models, model="one"), DesiredState.shared(folder / "shared"))
+    return manager, FolderWatcher(manager, models, 0.02, folder / "shared" / "watch")
 
 
 async def end(task: "asyncio.Task[None]") -> None:
@@ -35,7 +35,7 @@ async def end(task: "asyncio.Task[None]") -> None:
     await asyncio.wait({task})
 
 
-def test_when_the_process_that_looks_ends_another_does(folder: Path) -> None:
+def test_another_process_looks_when_the_looking_process_ends(folder: Path) -> None:
     (one, first), (two, second) = process(folder), process(folder)
 
     async def run() -> None:
@@ -53,31 +53,31 @@ def test_when_the_process_that_looks_ends_another_does(folder: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_version_is_taken_once_two_looks_have_found_it_the_same(folder: Path) -> None:
-    repository, watch = process(folder)
+def test_a_version_is_served_once_two_looks_have_found_it_unchanged(folder: Path) -> None:
+    manager, watcher = process(folder)
 
     async def run() -> None:
-        await watch.look()
+        await watcher.look()
         new = put(folder / "models", "one", "2", MLP)
-        await watch.look()
-        (new / "more").touch()  # it is still being copied
-        await watch.look()
-        assert repository.versions == {"one": "1"}
-        await watch.look()
-        assert repository.versions == {"one": "2"}
+        await watcher.look()
+        (new / "more").touch()  # the version is still being copied
+        await watcher.look()
+        assert manager.versions == {"one": "1"}
+        await watcher.look()
+        assert manager.versions == {"one": "2"}
 
     asyncio.run(run())
 
 
-def test_a_refused_version_is_tried_again_when_it_has_changed_and_forgotten_when_it_is_gone(folder: Path) -> None:
+def test_a_refused_version_is_tried_again_after_a_change_and_forgotten_when_it_is_removed(folder: Path) -> None:
     failures = list[str]()
     models, desired = folder / "models", DesiredState.shared(folder / "shared")
-    repository = ModelManager.open(Settings(models=models, model="one"), desired, on_failure=failures.append)
-    watch = Watch(repository, models, 1)
+    manager = ModelManager.open(Settings(models=models, model="one"), desired, on_failure=failures.append)
+    watcher = FolderWatcher(manager, models, 1)
 
     async def look(times: int) -> None:
         for _ in range(times):
-            await watch.look()
+            await watcher.look()
 
     async def run() -> None:
         new = put(models, "one", "2", MLP)
@@ -91,22 +91,22 @@ def test_a_refused_version_is_tried_again_when_it_has_changed_and_forgotten_when
         shutil.rmtree(new)
         await look(1)
         assert desired.refusals == {}
-        assert repository.versions == {"one": "1"}
+        assert manager.versions == {"one": "1"}
 
     asyncio.run(run())
 
 
-def test_a_version_below_one_that_is_refused_is_taken(folder: Path) -> None:
-    repository, watch = process(folder)
+def test_the_version_before_a_refused_version_is_served(folder: Path) -> None:
+    manager, watcher = process(folder)
 
     async def run() -> None:
         put(folder / "models", "one", "2", MLP)
         (put(folder / "models", "one", "3", MLP) / "weights.safetensors").unlink()
         for _ in range(3):
-            await watch.look()
-        assert repository.versions == {"one": "2"}
+            await watcher.look()
+        assert manager.versions == {"one": "2"}
         with pytest.raises(ArtifactError, match=r"one/3/weights\.safetensors: listed in manifest\.json"):
-            await repository.take("one", "3")
-        assert repository.versions == {"one": "2"}
+            await manager.adopt("one", "3")
+        assert manager.versions == {"one": "2"}
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""What a model must show before it is served, and how it is loaded beside those that are."""
+"""The checks that a model must pass before it is served, and the thread that loads it."""
 
 import asyncio
 import os
@@ -17,25 +17,25 @@ from tests.artifacts import MLP, put
 from tests.serving import SHIPPED
 
 
-def test_a_model_that_ships_has_sane_answers() -> None:
+def test_a_shipped_model_has_sane_answers() -> None:
     check_answers(artifacts.read(SHIPPED), OnnxBackend(SHIPPED, METHODS))
 
 
-def test_an_artifact_is_not_served_by_the_graphs_of_another() -> None:
+def test_an_artifact_with_the_graphs_of_another_model_is_refused() -> None:
     with pytest.raises(ArtifactError, match=r"an answer by \w+ fails"):
         check_answers(artifacts.read(SHIPPED), OnnxBackend(MLP, []))
 
 
-def test_an_answer_for_other_classes_is_refused() -> None:
+def test_an_answer_with_another_number_of_classes_is_refused() -> None:
     artifact = artifacts.read(MLP)
     fewer = artifact.manifest.model_copy(update={"classes": artifact.manifest.classes[:9]})
     with pytest.raises(ArtifactError, match="an answer is 2 by 10, not 2 by 9"):
         check_answers(artifacts.Artifact(artifact.folder, fewer, None, ""), OnnxBackend(MLP, []))
 
 
-def test_the_thread_that_loads_stands_back_for_all_others(tmp_path: Path) -> None:
+def test_the_loading_thread_gives_way_to_all_others(tmp_path: Path) -> None:
     put(tmp_path, "one", "1", MLP)
-    loader = Loader(Settings(models=tmp_path, model="one"))  # kept, as its thread ends with it
+    loader = Loader(Settings(models=tmp_path, model="one"))  # kept in a variable, because its thread ends with it
     model = asyncio.run(loader.load("one", "1"))
     assert (model.name, model.version) == ("one", "1")
     own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())

@@ -1,4 +1,4 @@
-"""Which artifacts of a folder are served, which are refused, and how processes follow each other."""
+"""The model manager: which versions it serves and refuses, and how processes follow each other."""
 
 import asyncio
 import json
@@ -23,10 +23,10 @@ def load(folder: Path, model: str) -> ModelManager:
     return ModelManager.open(Settings(models=folder, model=model))
 
 
-def test_of_each_name_the_greatest_version_is_served(tmp_path: Path) -> None:
+def test_the_greatest_version_of_each_model_is_served(tmp_path: Path) -> None:
     for name, version in (("one", "2"), ("one", "10"), ("two", "1")):
         put(tmp_path, name, version)
-    (tmp_path / "one" / ".11.partial").mkdir()  # an export that has not ended
+    (tmp_path / "one" / ".11.partial").mkdir()  # an export that is still running
     (tmp_path / "README").touch()
     models = load(tmp_path, "two")
     assert [(model.name, model.version) for model in models] == [("one", "10"), ("two", "1")]
@@ -36,20 +36,20 @@ def test_of_each_name_the_greatest_version_is_served(tmp_path: Path) -> None:
     assert asyncio.run(models.get(None)) is models.default
 
 
-def test_an_unknown_name_is_told_with_those_that_are_known(tmp_path: Path) -> None:
+def test_an_unknown_name_is_refused_with_the_known_names(tmp_path: Path) -> None:
     put(tmp_path, "one", "1")
     with pytest.raises(UnknownModelError, match="one"):
         asyncio.run(load(tmp_path, "one").get("two"))
 
 
-def test_a_default_that_is_missing_is_refused(tmp_path: Path) -> None:
+def test_a_missing_default_model_is_refused(tmp_path: Path) -> None:
     put(tmp_path, "one", "1")
     with pytest.raises(ArtifactError, match="two"):
         load(tmp_path, "two")
 
 
-def test_what_cannot_be_loaded_is_passed_over_and_tried_again_but_for_the_default(tmp_path: Path) -> None:
-    """As for a process that takes the place of another, after the folder has changed."""
+def test_a_version_that_cannot_be_loaded_is_skipped_and_tried_again_unless_the_default_has_none(tmp_path: Path) -> None:
+    """A worker process replaces another one after the folder has changed."""
     for name, version in (("one", "1"), ("one", "2"), ("two", "1"), ("three", "1")):
         put(tmp_path, name, version, MLP)
     desired = DesiredState.alone()
@@ -63,13 +63,13 @@ def test_what_cannot_be_loaded_is_passed_over_and_tried_again_but_for_the_defaul
     models = ModelManager.open(settings, desired)
     assert models.versions == {"one": "1", "three": "1"}
     altered.write_text(card)
-    asyncio.run(models.catch_up(again=True))
+    asyncio.run(models.synchronise(retry=True))
     assert models.versions == {"one": "2", "three": "1"}
     with pytest.raises(ArtifactError, match="two/1"):
         ModelManager.open(Settings(models=tmp_path, model="two"), desired)
 
 
-def test_a_folder_that_holds_no_whole_version_yet_keeps_nobody_from_starting(tmp_path: Path) -> None:
+def test_a_model_without_a_complete_version_does_not_prevent_the_start(tmp_path: Path) -> None:
     put(tmp_path, "one", "1", MLP)
     (tmp_path / "two" / "1").mkdir(parents=True)
     assert load(tmp_path, "one").versions == {"one": "1"}
@@ -92,7 +92,7 @@ def test_a_graph_that_onnxruntime_cannot_load_is_named(tmp_path: Path) -> None:
         load(tmp_path, "one")
 
 
-def test_at_the_start_an_altered_version_is_passed_over_for_the_one_before(
+def test_at_the_start_an_altered_version_is_skipped_for_the_one_before(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(tmp_path, "one", "1", MLP)
@@ -100,7 +100,7 @@ def test_at_the_start_an_altered_version_is_passed_over_for_the_one_before(
     (tmp_path / "one" / "3").mkdir()
     assert [(model.name, model.version) for model in load(tmp_path, "one")] == [("one", "1")]
     for version, reason in (("3", "manifest.json: cannot be read"), ("2", "head.onnx: listed in manifest.json")):
-        assert f"one version {version} is passed over" in caplog.text
+        assert f"one version {version} is skipped" in caplog.text
         assert reason in caplog.text
 
 
@@ -108,23 +108,23 @@ def test_at_the_start_an_altered_version_is_passed_over_for_the_one_before(
 
 
 class Process:
-    """A process that serves, as far as its models go.
+    """The models of a worker process.
 
     Attributes:
-        changes: what it told of: names, versions, and whether they are served.
+        changes: the reported changes: name, version, and whether it is served from now on.
     """
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.changes: list[tuple[str, str, bool]] = []
         desired = DesiredState.shared(folder / "shared")
-        told = Settings(models=folder / "models", model="default", **{"model_control": True, **settings})
-        self.models = ModelManager.open(told, desired, self._changed)
+        own = Settings(models=folder / "models", model="default", **{"model_control": True, **settings})
+        self.models = ModelManager.open(own, desired, self._changed)
 
     def _changed(self, model: ServedModel, served: bool) -> None:
         self.changes.append((model.name, model.version, served))
 
     async def serves(self, name: str) -> str | None:
-        """The version of a model that a request gets; None if it gets none."""
+        """The version of a model that answers a request; None if no version does."""
         try:
             return (await self.models.get(name)).version
         except UnknownModelError:
@@ -133,7 +133,7 @@ class Process:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with models, and with a desired that lists two of them."""
+    """A folder with models, and with a desired state that lists two of them."""
     desired = DesiredState.shared(tmp_path / "shared")
     for name in ("default", "other"):
         put(tmp_path / "models", name, "1", MLP)
@@ -141,14 +141,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_process_serves_what_the_roster_lists(folder: Path) -> None:
+def test_a_process_serves_the_desired_versions(folder: Path) -> None:
     put(folder / "models", "default", "2", MLP)
     put(folder / "models", "fresh", "1", MLP)
     process = Process(folder)
     assert process.changes == [("default", "1", True), ("other", "1", True)]
 
 
-def test_what_one_process_changes_another_has_changed_when_it_is_next_asked(folder: Path) -> None:
+def test_a_change_in_one_process_is_visible_to_the_next_request_in_another(folder: Path) -> None:
     async def run() -> None:
         await one.models.unload("other")
         assert await two.serves("other") is None
@@ -165,7 +165,7 @@ def test_what_one_process_changes_another_has_changed_when_it_is_next_asked(fold
     assert one.changes == two.changes == [*changes, ("other", "1", False), ("other", "2", True)]
 
 
-def test_nobody_waits_for_a_model_that_another_asks_for(folder: Path) -> None:
+def test_no_request_waits_for_a_model_that_another_request_needs(folder: Path) -> None:
     async def run() -> None:
         await one.models.load("fresh")
         waiting = asyncio.create_task(two.serves("fresh"))
@@ -179,11 +179,11 @@ def test_nobody_waits_for_a_model_that_another_asks_for(folder: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_change_during_another_is_seen_at_once(folder: Path) -> None:
+def test_a_change_during_a_load_is_visible_at_once(folder: Path) -> None:
     async def run() -> None:
         await one.models.load("fresh")
         loading = asyncio.create_task(two.serves("fresh"))
-        for _ in range(10):  # until it has read the desired, and loads
+        for _ in range(10):  # until it has read the desired state and is loading
             await asyncio.sleep(0)
         await one.models.unload("other")
         assert not loading.done()
@@ -195,7 +195,7 @@ def test_a_change_during_another_is_seen_at_once(folder: Path) -> None:
     asyncio.run(run())
 
 
-def test_the_index_is_of_what_other_processes_serve_too(folder: Path) -> None:
+def test_the_index_shows_the_changes_of_other_processes(folder: Path) -> None:
     async def run() -> None:
         await one.models.unload("other")
         assert [tuple(entry) for entry in await two.models.index()] == [
@@ -207,7 +207,7 @@ def test_the_index_is_of_what_other_processes_serve_too(folder: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_version_that_cannot_be_loaded_leaves_the_one_before(folder: Path) -> None:
+def test_the_old_version_is_served_if_the_new_one_cannot_be_loaded(folder: Path) -> None:
     async def run() -> None:
         with pytest.raises(BrokenModelError, match=r"model: cannot be loaded: other/2/head\.onnx: "):
             await one.models.load("other")
@@ -220,7 +220,9 @@ def test_a_version_that_cannot_be_loaded_leaves_the_one_before(folder: Path) -> 
     assert one.changes == [("default", "1", True), ("other", "1", True)]
 
 
-def test_a_process_that_cannot_follow_goes_on_with_what_it_has(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_process_that_cannot_load_the_new_version_keeps_the_old_one(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def run() -> None:
         await one.models.load("other")
         (new / "head.onnx").write_bytes(b"no graph")
@@ -233,10 +235,10 @@ def test_a_process_that_cannot_follow_goes_on_with_what_it_has(folder: Path, cap
     new = put(folder / "models", "other", "2", MLP)
     one, two = Process(folder), Process(folder)
     asyncio.run(run())
-    assert "other version 2 cannot be loaded, and version 1 goes on" in caplog.text
+    assert "other version 2 cannot be loaded; version 1 is still served" in caplog.text
 
 
-def test_a_process_that_serves_alone_loads_and_unloads_too(folder: Path) -> None:
+def test_a_process_that_serves_alone_loads_and_unloads(folder: Path) -> None:
     async def run() -> None:
         await models.unload("other")
         with pytest.raises(UnknownModelError, match="there are default"):
@@ -253,14 +255,14 @@ def test_a_process_that_serves_alone_loads_and_unloads_too(folder: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["fresh", "..", "", "other/1", "default\0"])
-def test_what_is_not_in_the_folder_is_unknown(folder: Path, name: str) -> None:
+def test_a_name_that_is_not_in_the_folder_is_unknown(folder: Path, name: str) -> None:
     process = Process(folder)
     for change in (process.models.load, process.models.unload):
         with pytest.raises(UnknownModelError, match="no such model in the folder"):
             asyncio.run(change(name))
 
 
-def test_without_model_control_nothing_changes(folder: Path) -> None:
+def test_without_model_control_callers_cannot_change_anything(folder: Path) -> None:
     process = Process(folder, model_control=False)
     for change in (process.models.load, process.models.unload):
         with pytest.raises(ForbiddenError, match="model_control"):

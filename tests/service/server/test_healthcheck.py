@@ -1,4 +1,4 @@
-"""What tells a container's engine whether the service is ready."""
+"""The program that tells a container engine whether the service is ready."""
 
 import subprocess
 import sys
@@ -13,34 +13,34 @@ from tests.serving import ROOT, running
 pytestmark = pytest.mark.system
 
 
-def probe(**environment: str) -> int:
+def healthcheck(**environment: str) -> int:
     return subprocess.run(
         [sys.executable, "-m", "service.server.healthcheck"], cwd=ROOT, env=environment, check=False
     ).returncode
 
 
-def test_it_succeeds_while_the_service_is_ready() -> None:
+def test_the_health_check_succeeds_while_the_service_is_ready() -> None:
     with running() as service:
         port = str(httpx.URL(service.url).port)
-        assert probe(ODENET_PORT=port) == 0
-        assert probe(ODENET_PORT=port, ODENET_TLS_CERTIFICATE="") == 0, "an empty variable is none"
-        assert probe(ODENET_PORT=port, ODENET_TLS_CERTIFICATE="certificate.pem") == 1
-    assert probe(ODENET_PORT=port) == 1
+        assert healthcheck(ODENET_PORT=port) == 0
+        assert healthcheck(ODENET_PORT=port, ODENET_TLS_CERTIFICATE="") == 0, "an empty variable counts as missing"
+        assert healthcheck(ODENET_PORT=port, ODENET_TLS_CERTIFICATE="certificate.pem") == 1
+    assert healthcheck(ODENET_PORT=port) == 1
 
 
-def test_it_asks_over_tls_where_that_is_served(tmp_path: Path) -> None:
+def test_the_health_check_uses_tls_if_the_service_does(tmp_path: Path) -> None:
     issued = trustme.CA().issue_cert("odenet.example")
     issued.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
     issued.private_key_pem.write_to_path(tmp_path / "key.pem")
     flags = ["--tls-certificate", str(tmp_path / "certificate.pem"), "--tls-key", str(tmp_path / "key.pem")]
     with running(*flags) as service:
         port = str(httpx.URL(service.url).port)
-        assert probe(ODENET_PORT=port, ODENET_TLS_CERTIFICATE=flags[1]) == 0
-        assert probe(ODENET_PORT=port) == 1
+        assert healthcheck(ODENET_PORT=port, ODENET_TLS_CERTIFICATE=flags[1]) == 0
+        assert healthcheck(ODENET_PORT=port) == 1
 
 
-def test_it_starts_without_what_the_service_needs() -> None:
-    told = subprocess.run(
+def test_the_health_check_imports_no_dependency_of_the_service() -> None:
+    report = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "service.server.healthcheck"],
         cwd=ROOT,
         env={},
@@ -48,6 +48,6 @@ def test_it_starts_without_what_the_service_needs() -> None:
         text=True,
         check=False,
     ).stderr
-    imported = {line.rpartition("|")[2].strip() for line in told.splitlines()}
+    imported = {line.rpartition("|")[2].strip() for line in report.splitlines()}
     assert "http.client" in imported
     assert not imported & {"pydantic", "fastapi", "numpy", "onnxruntime"}

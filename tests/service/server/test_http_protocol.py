@@ -1,4 +1,4 @@
-"""Clients that are slow, or send what is no body: the real service, which has little patience here."""
+"""Slow clients, and clients that send too many bytes outside of a body: the real service, with short time limits."""
 
 import json
 import socket
@@ -38,14 +38,14 @@ def connected(service: Running, **options: int) -> Iterator[socket.socket]:
 
 
 def rest(connection: socket.socket) -> bytes:
-    """What still comes until the service closes the connection."""
-    told = b""
+    """The bytes that arrive until the service closes the connection."""
+    received = b""
     try:
         while more := connection.recv(65536):
-            told += more
-    except ConnectionResetError:  # it was closed before it had read all
+            received += more
+    except ConnectionResetError:  # the service closed the connection before it had read all bytes
         pass
-    return told
+    return received
 
 
 BEGINNINGS = {
@@ -60,50 +60,50 @@ BEGINNINGS = {
 }
 
 
-@pytest.mark.parametrize("begun", BEGINNINGS.values(), ids=BEGINNINGS.keys())
-def test_a_request_that_is_not_whole_in_time_is_given_up(hasty: Running, begun: bytes) -> None:
+@pytest.mark.parametrize("beginning", BEGINNINGS.values(), ids=BEGINNINGS.keys())
+def test_a_request_that_is_not_complete_in_time_is_refused(hasty: Running, beginning: bytes) -> None:
     with connected(hasty) as connection:
-        connection.sendall(begun)
+        connection.sendall(beginning)
         head, _, body = rest(connection).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 ")
     assert b"connection: close" in head
-    assert body == b"The request was not whole after 1 s."
+    assert body == b"The request was not complete after 1 s."
 
 
-def test_sending_a_byte_now_and_then_wins_no_time(hasty: Running) -> None:
+def test_sending_a_byte_now_and_then_does_not_extend_the_time(hasty: Running) -> None:
     with connected(hasty) as connection:
         started = time.monotonic()
         connection.settimeout(0.05)
-        told = b""
+        answer = b""
         for byte in LINE * 1000:
-            assert time.monotonic() < started + HANG, "it is never given up"
+            assert time.monotonic() < started + HANG, f"the connection was not closed within {HANG} s"
             try:
                 connection.sendall(bytes([byte]))
-                if told := connection.recv(1000):
+                if answer := connection.recv(1000):
                     break
             except TimeoutError:
                 continue
-    assert told.startswith(b"HTTP/1.1 408 ")
+    assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_connection_that_idles_after_an_answer_is_closed(hasty: Running) -> None:
+def test_an_idle_connection_is_closed_after_an_answer(hasty: Running) -> None:
     with connected(hasty) as connection:
         connection.sendall(DIGIT)
-        told = rest(connection)
-    assert told.startswith(b"HTTP/1.1 200 ")
-    assert told.count(b"HTTP/1.1") == 1
+        received = rest(connection)
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.count(b"HTTP/1.1") == 1
 
 
-def test_a_request_that_is_begun_after_an_answer_has_as_long(hasty: Running) -> None:
+def test_a_request_that_begins_after_an_answer_has_the_same_time(hasty: Running) -> None:
     with connected(hasty) as connection:
         connection.sendall(DIGIT + LINE)
-        told = rest(connection)
-    assert told.startswith(b"HTTP/1.1 200 ")
-    assert b"HTTP/1.1 408 " in told
+        received = rest(connection)
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 408 " in received
 
 
-def test_an_answer_that_is_being_computed_is_given_all_the_same(hasty: Running) -> None:
-    """It takes longer than the next request, of which but the beginning comes, is waited for."""
+def test_an_answer_is_sent_although_the_next_request_is_incomplete(hasty: Running) -> None:
+    """The computation takes longer than the time limit of the next request, of which only the beginning arrives."""
     images = load_test_set()[0][:64]
     line = b"POST /predict?method=heun2&tolerance=1e-6 HTTP/1.1\r\nhost: here\r\n"
     header = f"content-type: application/octet-stream\r\ncontent-length: {images.nbytes}\r\n\r\n".encode()
@@ -111,26 +111,26 @@ def test_an_answer_that_is_being_computed_is_given_all_the_same(hasty: Running) 
         connection.sendall(line + header + images.tobytes() + LINE)
         head, _, body = rest(connection).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")
-    told = json.loads(body)
-    assert len(told["predictions"]) == 64
-    assert told["timing_ms"]["total"] > 1000, "that was no test of anything"
+    answer = json.loads(body)
+    assert len(answer["predictions"]) == 64
+    assert answer["timing_ms"]["total"] > 1000, "the answer took longer than the time limit"
 
 
-def test_who_does_not_take_an_answer_is_cut_off(hasty: Running) -> None:
-    """A file of the documentation, again and again, which no buffer of the kernel holds."""
+def test_a_client_that_does_not_take_its_answer_is_disconnected(hasty: Running) -> None:
+    """A file of the documentation, requested several times, is too long for the buffers of the kernel."""
     ask = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: here\r\n\r\n"
     with connected(hasty, SO_RCVBUF=4096) as connection:
         connection.sendall(ask * 8)
         given_up = time.monotonic() + HANG
-        with httpx.Client(base_url=hasty.url) as other:  # which is served meanwhile
+        with httpx.Client(base_url=hasty.url) as other:  # the service goes on serving other clients
             while open_sockets(hasty) > 1:
-                assert time.monotonic() < given_up, "it is never cut off"
+                assert time.monotonic() < given_up, f"the client was not disconnected within {HANG} s"
                 assert other.get("/health/live").status_code == 200
                 time.sleep(0.05)
 
 
 def open_sockets(service: Running) -> int:
-    """The connections that the service holds to clients (proc_pid_net(5)), that of the asker among them."""
+    """The number of connections between the service and its clients (proc_pid_net(5)), this client's among them."""
     port = f":{httpx.URL(service.url).port:04X}"
     with open(f"/proc/{service.process.pid}/net/tcp") as table:  # noqa: PTH123 (Path has no lines)
         rows = [line.split() for line in table][1:]
@@ -150,22 +150,22 @@ OVERHEADS = {
 
 
 @pytest.mark.parametrize("parts", OVERHEADS.values(), ids=OVERHEADS.keys())
-def test_what_is_no_body_is_bounded(service: Running, parts: list[bytes]) -> None:
+def test_bytes_outside_of_a_body_are_limited(service: Running, parts: list[bytes]) -> None:
     with connected(service) as connection:
         try:
             for part in parts:
                 connection.sendall(part)
         except (BrokenPipeError, ConnectionResetError):
-            return  # it was closed before all was sent, and the answer with it
-        told = rest(connection)
-    assert told == b"" or told.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+            return  # the service closed the connection before the client had sent all bytes, and so without an answer
+        received = rest(connection)
+    assert received == b"" or received.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
 
 
-def test_a_long_body_is_not_taken_for_overhead(service: Running) -> None:
-    """In chunks too, each of which has a line of its own."""
+def test_a_long_body_does_not_count_as_overhead(service: Running) -> None:
+    """Neither does a body in chunks, each of which has a line of its own."""
     images = load_test_set()[0][:50]
     content = images.tobytes()
-    assert len(content) < 400_000, "what this service takes"
+    assert len(content) < 400_000, "the limit of this service"
 
     def chunks() -> Iterator[bytes]:
         for at in range(0, len(content), 100):
