@@ -33,24 +33,25 @@ class SolverFields(BaseModel):
         str | None,
         Field(
             description=f"Adaptive: {', '.join(ADAPTIVE)}. With a fixed number of steps: {', '.join(FIXED)}. "
-            "Default: with a tolerance, that of the fewest evaluations at it; without, the model's.",
+            "Default with a tolerance: the method that needs the fewest evaluations. Default without a tolerance: the "
+            "model's default method.",
             json_schema_extra={"enum": [*ADAPTIVE, *FIXED]},
         ),
     ] = None
     tolerance: Annotated[
         Tolerance | None,
-        Field(description="Sets both rtol and atol of an adaptive method: tight is accurate, loose is fast."),
+        Field(description="Sets both rtol and atol of an adaptive method. Tight is accurate, loose is fast."),
     ] = None
-    rtol: Annotated[Tolerance | None, Field(description="Relative tolerance; alone it sets atol too.")] = None
-    atol: Annotated[Tolerance | None, Field(description="Absolute tolerance; alone it sets rtol too.")] = None
+    rtol: Annotated[Tolerance | None, Field(description="Relative tolerance. Without atol, it sets atol too.")] = None
+    atol: Annotated[Tolerance | None, Field(description="Absolute tolerance. Without rtol, it sets rtol too.")] = None
     steps: Annotated[Steps | None, Field(description="The number of equal steps of a fixed-step method.")] = None
     max_nfe: Annotated[
         int | None,
         Field(
             ge=1,
             le=LARGEST_NFE,
-            description="The most evaluations of f for an image. Where they are about to be spent, the last step goes "
-            "all the way to t = 1, and the outcome is max_nfe.",
+            description="The most evaluations of f for an image. When only one step is left, this step goes all the "
+            "way to t = 1, and the outcome is max_nfe.",
         ),
     ] = None
     deadline_ms: Annotated[
@@ -59,16 +60,16 @@ class SolverFields(BaseModel):
             ge=1,
             le=600_000,
             allow_inf_nan=False,
-            description="Milliseconds within which to answer. Without a tolerance it buys one: the tightest that is "
-            "expected to fit. Where it is about to be missed, the last step goes all the way to t = 1, and the "
-            "outcome is deadline; where even that is too late, the answer is 504.",
+            description="Milliseconds in which the service must answer. Without a tolerance, the service chooses the "
+            "tightest tolerance that is expected to fit. Shortly before the deadline, the last step goes all the way "
+            "to t = 1, and the outcome is deadline. If even this step is too late, the answer is 504.",
         ),
     ] = None
     allow_degraded: Annotated[
         bool | None,
         Field(
-            description="Whether a busy service may solve more loosely than is asked. Default: where neither a "
-            "tolerance nor a number of steps is asked."
+            description="Whether a busy service may solve more loosely than requested. Default: true if the request "
+            "gives neither a tolerance nor a number of steps."
         ),
     ] = None
 
@@ -217,7 +218,7 @@ def _requested_settings(fields: SolverFields, artifact: Artifact) -> SolverSetti
     least = METHODS[solver.method].least_evaluations
     if fields.max_nfe is not None and fields.max_nfe < least:
         raise InvalidError(
-            FieldError("max_nfe", f"{solver.method} takes {least} evaluations at least", str(fields.max_nfe))
+            FieldError("max_nfe", f"a step of {solver.method} takes at least {least} evaluations", str(fields.max_nfe))
         )
     return solver
 
@@ -226,14 +227,14 @@ def _known(method: str | None, artifact: Artifact) -> str:
     """The method, if the model has it."""
     manifest = artifact.manifest
     if method not in manifest.methods:
-        message = f"no such method; {manifest.name} has {', '.join(manifest.methods)}"
+        message = f"{manifest.name} has no such method; it has {', '.join(manifest.methods)}"
         raise InvalidError(FieldError("method", message, shortened(str(method))))
     return method
 
 
 def _refuse_all(fields: SolverFields, name: str) -> None:
     """Refuse the fields that only a model with an ODE accepts."""
-    message = f"{name} solves no ODE; it takes no solver fields"
+    message = f"{name} solves no ODE and accepts no solver fields"
     given = fields.model_dump(exclude={"deadline_ms", "allow_degraded"}, exclude_none=True)
     if given:
         raise InvalidError(*(FieldError(field, message, str(value)) for field, value in given.items()))
@@ -241,12 +242,12 @@ def _refuse_all(fields: SolverFields, name: str) -> None:
 
 def _adaptive(fields: SolverFields, default: SolverSettings) -> SolverSettings:
     if fields.steps is not None:
-        message = f"{default.method} is adaptive and chooses its steps; steps goes with {', '.join(FIXED)}"
+        message = f"{default.method} is adaptive and chooses its own steps; only {', '.join(FIXED)} accept steps"
         raise InvalidError(FieldError("steps", message, str(fields.steps)))
     if fields.tolerance is not None:
         for field in ("rtol", "atol"):
             if (value := getattr(fields, field)) is not None:
-                message = "tolerance sets both rtol and atol; give it or them"
+                message = "tolerance sets both rtol and atol; give either tolerance, or rtol and atol"
                 raise InvalidError(FieldError(field, message, f"{value:g}"))
         return SolverSettings.adaptive(default.method, fields.tolerance)
     return SolverSettings(
@@ -259,6 +260,6 @@ def _adaptive(fields: SolverFields, default: SolverSettings) -> SolverSettings:
 def _fixed(fields: SolverFields, default: SolverSettings) -> SolverSettings:
     for field in ("tolerance", "rtol", "atol"):
         if (value := getattr(fields, field)) is not None:
-            message = f"{default.method} takes a fixed number of steps; a tolerance goes with {', '.join(ADAPTIVE)}"
+            message = f"{default.method} takes a fixed number of steps; only {', '.join(ADAPTIVE)} accept a tolerance"
             raise InvalidError(FieldError(field, message, f"{value:g}"))
     return SolverSettings(method=default.method, steps=default.steps if fields.steps is None else fields.steps)

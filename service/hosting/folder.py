@@ -26,7 +26,7 @@ def newest_readable(settings: Settings) -> list[Artifact]:
     found = [artifact for each in versions if (artifact := _newest_readable(each))]
     if settings.model not in {artifact.manifest.name for artifact in found}:
         raise ArtifactError(
-            f"{settings.models / settings.model}: no such model that can be read, and it is to be the default"
+            f"{settings.models / settings.model}: no such model that can be read, and it should be the default model"
         )
     return found
 

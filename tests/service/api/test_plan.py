@@ -58,7 +58,7 @@ def test_a_max_nfe_below_one_step_is_refused_with_the_least_value(
     assert solvers(predict(client, method=method, max_nfe=least))[0]["nfe"] == least
     error = problem(predict(client, method=method, max_nfe=least - 1), 422)
     assert (error["field"], error["value"]) == ("max_nfe", str(least - 1))
-    assert f"{method} takes {least} evaluations at least" in error["message"]
+    assert f"a step of {method} takes at least {least} evaluations" in error["message"]
 
 
 def test_a_deadline_sets_the_tolerance_and_the_answer_has_it(client: httpx.Client) -> None:

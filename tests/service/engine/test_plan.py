@@ -138,7 +138,7 @@ def test_a_limit_below_one_step_is_refused_by_name(model: ServedModel, method: s
     for more in ({}, {"deadline_ms": 5}):
         assert plan_of(model, method=method, max_nfe=least, **more).max_nfe == least
         if least > 1:
-            with pytest.raises(InvalidError, match=f"{method} takes {least} evaluations at least") as refused:
+            with pytest.raises(InvalidError, match=f"a step of {method} takes at least {least} evaluations") as refused:
                 plan_of(model, method=method, max_nfe=least - 1, **more)
             assert [(error.field, error.value) for error in refused.value.errors] == [("max_nfe", str(least - 1))]
 
