@@ -22,7 +22,9 @@ from service.settings import Settings, read_command_line
 from service.telemetry import logs
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI  # a supervisor serves nothing, and starts faster without it
+    from fastapi import FastAPI  # the supervisor serves nothing, and starts faster without
+
+APPLICATION = "service.server.main:application"
 
 APPLICATION = "service.server.main:application"
 
