@@ -16,7 +16,7 @@ def sources(package: str) -> list[Path]:
 
 
 def imported(path: Path) -> Iterator[tuple[str, ...]]:
-    """What a file imports anywhere, inside functions too: the parts of each name."""
+    """The imports of a file, also inside functions, each as the parts of its name."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (tuple(alias.name.split(".")) for alias in node.names)
