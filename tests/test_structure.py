@@ -34,7 +34,7 @@ def test_imports_between_packages_have_no_cycle() -> None:
 
 
 def test_imports_between_rooms_of_the_service_have_no_cycle() -> None:
-    """A room is a subpackage of the service, or a single module beside the subpackages."""
+    """A room is a subpackage of the service, or a single module next to the subpackages."""
     graph: dict[str, set[str]] = {}
     for path in sources("service"):
         room = path.relative_to(ROOT / "service").parts[0].removesuffix(".py")

@@ -248,7 +248,7 @@ def test_a_tensor_of_the_wrong_shape_is_refused(field: str, value: Any) -> None:
     assert len(str(error)) < 1_000
 
 
-def test_of_a_field_that_is_given_twice_the_last_value_counts() -> None:
+def test_the_last_value_of_a_repeated_field_counts() -> None:
     content = b'{"id": "a", "inputs": [], "id": "b", %s' % HEAD[1:]
     request = read_json(content, InferRequest)
     assert (request.id, [tensor.name for tensor in request.inputs]) == ("b", ["image"])
