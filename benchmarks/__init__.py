@@ -1,1 +1,1 @@
-"""Measurements of what the project claims. Each program prints a table and draws a figure."""
+"""Measurements that support the claims of the documentation. Each program prints a table and draws a figure."""

@@ -158,7 +158,7 @@ def findings(points: list[Point], epochs: list[float]) -> Iterator[tuple[str, st
         yield "c. backward NFE over forward NFE, the median", "about 0.5", spread
     yield "c. gradients that failed", "0", f"{failed} of {len(points)}"
     if epochs:
-        yield "d. NFE of the last epoch over that of the first", "above 1", f"{epochs[-1] / epochs[0]:.2f}"
+        yield "d. NFE of the last epoch over NFE of the first", "above 1", f"{epochs[-1] / epochs[0]:.2f}"
 
 
 def draw(points: list[Point], epochs: list[float], path: Path) -> None:

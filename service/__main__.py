@@ -1,11 +1,11 @@
-"""``python -m service``: serve, or do what another command says."""
+"""``python -m service`` serves, or runs another command."""
 
 import signal
 import sys
 
 
 def main() -> None:
-    """Do what the command line says, with no more imported than that needs: what serves takes long to import."""
+    """Run the given command. We import only the modules that it needs, because the server takes long to import."""
     match sys.argv[1:]:
         case ["predict", *arguments]:
             from service.cli import predict  # noqa: PLC0415
@@ -17,7 +17,8 @@ def main() -> None:
 
             read_command_line(COMMANDS[name], arguments)
         case _:
-            for sig in (signal.SIGINT, signal.SIGTERM):  # until there is more to end; in a container none has a default
+            # Without a handler, the first process of a container would ignore these signals while it imports.
+            for sig in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(sig, lambda *_: sys.exit(0))
             from service.server import main as server  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Models folders for tests, of copies of the artifacts that ship: put there whole, in parts, or broken."""
+"""Copies of the shipped artifacts in models folders for tests: complete, incomplete or damaged."""
 
 import json
 import shutil
@@ -9,14 +9,14 @@ from models.artifact import newest, sha256
 from tests.serving import FITTED, SHIPPED
 
 MLP = newest(FITTED / "mlp") or FITTED
-"""The artifact that ships which is loaded the fastest."""
+"""The shipped artifact that loads the fastest."""
 
 FAST = newest(FITTED / "odenet-mnist-fast") or FITTED
-"""One that solves an ODE, and is not served by default."""
+"""A shipped artifact with an ODE that is not the default model."""
 
 
 def make(folder: Path, name: str, version: str, source: Path = SHIPPED) -> Path:
-    """A copy of an artifact that ships, under another name and version, out of sight."""
+    """Copy a shipped artifact, under another name and version, into a hidden folder next to the version folders."""
     target = folder / name / f".{version}.partial"
     shutil.copytree(source, target)
     change(target, name=name, version=version)
@@ -36,14 +36,14 @@ def put(
     source: Path = SHIPPED,
     spoil: Callable[[Path], object] = lambda _: None,
 ) -> Path:
-    """Such a copy, spoilt perhaps, in sight: renamed, as `python -m training export` does it."""
+    """Add a version to a models folder like `python -m training export`, by a rename; `spoil` may damage it before."""
     made = make(folder, name, version, source)
     spoil(made)
     return made.rename(folder / name / version)
 
 
 def rewrite(file: str, content: bytes) -> Callable[[Path], object]:
-    """Replace a file, and have the manifest agree with it."""
+    """A function that replaces a file of an artifact and writes the new checksum into the manifest."""
 
     def spoil(folder: Path) -> None:
         (folder / file).write_bytes(content)

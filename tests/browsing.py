@@ -1,4 +1,4 @@
-"""The service's page in a real browser, watched for what goes wrong in it."""
+"""The service's page in a real browser. A test fails if the page reports an error."""
 
 import re
 from collections.abc import Iterator
@@ -13,36 +13,36 @@ PATIENCE = 1000 * PAGE
 """Milliseconds after which a test gives up."""
 
 GLANCE = 20
-"""Milliseconds between two looks at what has no event to wait for."""
+"""Milliseconds between two checks of a state that has no event to wait for."""
 
 MACHINE = "ERR_NETWORK_CHANGED"
-"""What Chromium ends its connections by, if an interface of the machine comes or goes meanwhile."""
+"""The error with which Chromium ends its connections if a network interface of the machine appears or disappears."""
 
 TRIES = 5
 ANY_DIGIT = re.compile(r"^\d$")
 
 Strokes = list[list[tuple[float, float]]]
-"""Lines by their corners, each in parts of the width and the height of the drawing area."""
+"""The corners of each line, in fractions of the width and the height of the drawing area."""
 
 expect.set_options(timeout=PATIENCE)
 
 
 class Visit:
-    """A page, and what went wrong in it.
+    """A page, and its errors.
 
     Attributes:
-        page: that was opened.
-        troubles: errors and warnings of the console, violations of the policy among them, and uncaught exceptions.
-        cut: whether the machine has cut a connection since it was last opened.
+        page: the page.
+        troubles: errors and warnings of the console, including violations of the policy, and uncaught exceptions.
+        cut: whether the machine has cut a connection since the page was last opened.
     """
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.troubles: list[str] = []
         self.cut = False
-        page.on("console", self._told)
+        page.on("console", self._on_message)
         page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        page.on("requestfailed", self._failed)
+        page.on("requestfailed", self._on_failure)
 
     def open(self, url: str) -> None:
         """Open the service's page, and wait for its first answer, which comes after everything else that it loads."""
@@ -55,16 +55,16 @@ class Visit:
                 break
         expect(self.page.locator("#digit")).to_have_text(ANY_DIGIT)
 
-    def _told(self, message: ConsoleMessage) -> None:
+    def _on_message(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"} and MACHINE not in message.text:
             self.troubles.append(message.text)
 
-    def _failed(self, request: Request) -> None:
+    def _on_failure(self, request: Request) -> None:
         self.cut = self.cut or MACHINE in str(request.failure)
 
 
 class Held:
-    """The requests of a page that match a pattern: counted, and kept from the service until they are let go."""
+    """Holds back the requests of a page that match a pattern, until a test releases them."""
 
     def __init__(self, page: Page, pattern: str) -> None:
         self._page = page
@@ -73,19 +73,19 @@ class Held:
 
     @property
     def count(self) -> int:
-        """Of those that were made."""
+        """How many requests the page has made."""
         return len(self._held)
 
     def wait_until(self, count: int) -> None:
-        """Wait until as many were made."""
+        """Wait until the page has made this many requests."""
         for _ in range(PATIENCE // GLANCE):
             if self.count >= count:
                 return
             self._page.wait_for_timeout(GLANCE)
-        raise AssertionError(f"{self.count} of {count} were made")
+        raise AssertionError(f"the page made {self.count} of {count} requests")
 
     def release(self, number: int) -> None:
-        """Let one go; the first is 0."""
+        """Send a request to the service; the first request is 0."""
         self._held[number].continue_()
 
     def _hold(self, route: Route) -> None:
@@ -94,7 +94,7 @@ class Held:
 
 @contextmanager
 def visiting(browser: Browser, url: str, expected: str = "nothing", **options: Any) -> Iterator[Page]:
-    """The page, opened; in the end nothing has gone wrong in it but what is expected."""
+    """Open the page. At the end of the block, check that the page had no errors except the expected ones."""
     context = browser.new_context(**options)
     context.set_default_timeout(PATIENCE)
     try:

@@ -1,4 +1,4 @@
-"""Real parts, made once: the digits, a few of them as a dataset, and a small artifact that the real export wrote."""
+"""Fixtures that are made once: the digits, a small dataset, and a small artifact that the real export wrote."""
 
 import signal
 from pathlib import Path
@@ -97,22 +97,24 @@ def few_digits(mnist: Dataset) -> Dataset:
 
 @pytest.fixture(scope="session")
 def source(few_digits: Dataset) -> Source:
-    """A network as it is before any fit, to export; on the few digits."""
+    """A network before any fit, with the few digits, to be exported."""
     return unfitted("odenet-mnist", few_digits)
 
 
 def unfitted(recipe: str, dataset: Dataset) -> Source:
-    """The network of a recipe as it is before any fit."""
-    torch.manual_seed(2)  # a seed whose network gives several digits, and other ones where it is solved loosely
-    told = read_recipe(RECIPES / f"{recipe}.toml").model_copy(update={"precision": "float32"})
-    normalisation = dataset.normalisation._replace(levels=told.levels)
-    config = RunConfig(recipe=told, seed=7, dataset=dataset.name, normalisation=normalisation, device="cpu", torch="-")
-    return Source(NETWORKS[told.network](normalisation), config, METRICS_LINE, dataset)
+    """The network of a recipe before any fit, with a dataset."""
+    torch.manual_seed(2)  # with this seed, the network gives several digits, and other digits in a loose solve
+    fit_recipe = read_recipe(RECIPES / f"{recipe}.toml").model_copy(update={"precision": "float32"})
+    normalisation = dataset.normalisation._replace(levels=fit_recipe.levels)
+    config = RunConfig(
+        recipe=fit_recipe, seed=7, dataset=dataset.name, normalisation=normalisation, device="cpu", torch="-"
+    )
+    return Source(NETWORKS[fit_recipe.network](normalisation), config, METRICS_LINE, dataset)
 
 
 @pytest.fixture(scope="session")
 def export_reports() -> list[str | ProfilePoint]:
-    """What the export of `artifact` reported, once that has been made."""
+    """The reports of the export that made `artifact`; empty before the export."""
     return []
 
 
@@ -120,39 +122,39 @@ def export_reports() -> list[str | ProfilePoint]:
 def artifact(
     source: Source, export_reports: list[str | ProfilePoint], tmp_path_factory: pytest.TempPathFactory
 ) -> Artifact:
-    """That network, exported and opened; not to be changed."""
+    """The network of `source`, exported and opened. Tests must not change it."""
     return export(source, tmp_path_factory.mktemp("models"), "small", "3", export_reports.append, solvers=PROFILED)
 
 
 @pytest.fixture(scope="session")
 def profile(artifact: Artifact) -> Profile:
-    """Its measured trade-off."""
+    """The measured trade-off of `artifact`."""
     assert artifact.profile is not None
     return artifact.profile
 
 
 @pytest.fixture(scope="session")
 def default_solver(artifact: Artifact) -> SolverSettings:
-    """Its default solver."""
+    """The default solver of `artifact`."""
     assert artifact.manifest.default_solver is not None
     return artifact.manifest.default_solver
 
 
 @pytest.fixture(scope="session")
 def mlp_artifact(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """A network without an ODE, exported and opened; not to be changed."""
+    """A network without an ODE, exported and opened. Tests must not change it."""
     return export(unfitted("mlp", few_digits), tmp_path_factory.mktemp("models"), "discrete", "1", lambda _: None)
 
 
 @pytest.fixture(scope="session")
 def torch_backend(artifact: Artifact) -> TorchBackend:
-    """Its network, run by torch."""
+    """The network of `artifact`, run by torch."""
     return TorchBackend(load_network(artifact))
 
 
 @pytest.fixture
 def artifact_copy(artifact: Artifact, tmp_path: Path) -> Path:
-    """The folder of a copy of the artifact, to be changed at will."""
+    """The folder of a copy of `artifact`, which a test may change."""
     folder = tmp_path / "small" / "3"
     folder.mkdir(parents=True)
     for path in artifact.folder.iterdir():

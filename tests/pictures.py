@@ -14,7 +14,7 @@ from tests.digits import load_test_set
 MAX_PIXELS = 1 << 24
 PNG = b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112
-TURNED = {  # by the tag's value, what undoes the turn that the value asks for
+TURNED = {  # for each value of the tag, the inverse of the transposition that the value requests
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -60,7 +60,7 @@ def is_digit(answer: Pixels) -> bool:
 
 
 def outcome(content: bytes) -> Pixels | None:
-    """The digit, or None where the content is refused as it should be."""
+    """The digit, or None if the content is refused with a picture error."""
     try:
         answer = decode(content, MAX_PIXELS)
     except PictureError:

@@ -16,7 +16,7 @@ def sources(package: str) -> list[Path]:
 
 
 def imported(path: Path) -> Iterator[tuple[str, ...]]:
-    """What a file imports anywhere, inside functions too: the parts of each name."""
+    """The imports of a file, also inside functions, each as the parts of its name."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (tuple(alias.name.split(".")) for alias in node.names)
@@ -34,7 +34,7 @@ def test_imports_between_packages_have_no_cycle() -> None:
 
 
 def test_imports_between_rooms_of_the_service_have_no_cycle() -> None:
-    """A room is a subpackage of the service, or a single module beside the subpackages."""
+    """A room is a subpackage of the service, or a single module next to the subpackages."""
     graph: dict[str, set[str]] = {}
     for path in sources("service"):
         room = path.relative_to(ROOT / "service").parts[0].removesuffix(".py")

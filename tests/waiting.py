@@ -8,11 +8,11 @@ HANG = 300
 """Seconds after which a test gives up. The limit guards against a hang; no test depends on the speed of a machine."""
 
 PAGE = 60
-"""Seconds after which a test gives up on the page. Chromium draws in fractions of a second, so that a test that fails
-need not take as long as HANG to say so."""
+"""Seconds after which a test gives up on the page. Chromium draws in fractions of a second, so a failing
+test need not wait as long as HANG."""
 
-PACE = 2e-3
-"""Seconds between two looks."""
+INTERVAL = 2e-3
+"""Seconds between two checks."""
 
 
 def until(happened: Callable[[], object]) -> None:
@@ -24,7 +24,7 @@ def until(happened: Callable[[], object]) -> None:
     given_up = time.monotonic() + HANG
     while not happened():
         assert time.monotonic() < given_up, f"the event did not happen within {HANG} seconds"
-        time.sleep(PACE)
+        time.sleep(INTERVAL)
 
 
 async def until_others(happened: Callable[[], object]) -> None:
@@ -35,4 +35,4 @@ async def until_others(happened: Callable[[], object]) -> None:
     """
     async with asyncio.timeout(HANG):
         while not happened():
-            await asyncio.sleep(PACE)
+            await asyncio.sleep(INTERVAL)

@@ -1,8 +1,8 @@
 """The characters that `training.strokes` can draw: several ways of writing each digit, and characters without a digit.
 
 `LETTERS` and `OTHERS` leave out every character that someone may read as a digit: B D G I J O Q S Z,
-b g i j l o q r s y z, squares and spirals, question marks, and the digits of other scripts that look like one of the
-ten digits, with the same or another value.
+b g i j l o q r s y z, squares and spirals, question marks, and the digits of other scripts that look like one of our
+ten digits. It does not matter whether such a digit has the same value as ours.
 """
 
 from training.strokes import Glyph

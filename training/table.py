@@ -111,7 +111,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     manifest, recipe = row.fits[0].manifest, _recipe(row.fits[0])
     tested = [next(measured for measured in fit.manifest.metrics if measured.split == "test") for fit in row.fits]
     errors = sorted(measured.errors for measured in tested)
-    # All seeds are tested on the same images, so their interval is that of one seed.
+    # All seeds are tested on the same images, so the mean has the same interval as one seed.
     mean = ErrorRate(round(sum(errors) / len(errors)), tested[0].rows)
     low, high = mean.interval
     each = f" (of {len(errors)} seeds: {', '.join(f'{count / mean.rows:.2%}' for count in errors)})"

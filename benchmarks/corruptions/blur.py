@@ -1,7 +1,7 @@
 """Blur: frosted glass, defocus, motion, and a zoom during the exposure.
 
-Each function takes levels ``[rows, 28, 28]`` of 0..1. The kinds are those of Hendrycks and Dietterich 2019
-(arXiv 1903.12261), the strengths those of MNIST-C.
+Each function takes levels ``[rows, 28, 28]`` of 0..1. The kinds come from Hendrycks and Dietterich 2019 (arXiv
+1903.12261), and their strengths from MNIST-C.
 """
 
 import itertools

@@ -1,8 +1,8 @@
 """Levels and digital processing: brightness, contrast, edges, few pixels, few bits.
 
 Each function takes levels ``[rows, 28, 28]`` of 0..1 and returns levels that may lie outside; `kinds.corrupt` clips
-them. Brightness, contrast, JPEG and pixels are those of Hendrycks and Dietterich 2019 (arXiv 1903.12261), the other
-kinds MNIST-C's own; the strengths are MNIST-C's.
+them. Brightness, contrast, JPEG compression and pixelation come from Hendrycks and Dietterich 2019 (arXiv 1903.12261).
+The authors of MNIST-C added the other kinds. All strengths are MNIST-C's.
 """
 
 import io
@@ -103,7 +103,7 @@ def _sobel(levels: Levels, along: int, across: int) -> Levels:
 
 
 def _greatest_across(strength: Levels, angle: Levels) -> Mask:
-    """A mask of the pixels whose gradient is stronger than that of both neighbours in the gradient's direction."""
+    """A mask of the pixels whose gradient is stronger than the two neighbouring gradients in its own direction."""
     octant = np.round(angle / (np.pi / 4)).astype(int) % 4
     padded = np.pad(strength, ((0, 0), (1, 1), (1, 1)))
     greatest = np.zeros(strength.shape, bool)

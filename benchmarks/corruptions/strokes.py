@@ -14,7 +14,7 @@ PERIOD, AMPLITUDE = 8, 2  # of the zigzag, in pixels
 
 
 def dotted_line(levels: Levels, rng: np.random.Generator) -> Levels:
-    """Draw a line from side to side between two random heights; two columns show it, the next two do not, and so on."""
+    """Draw a dotted line from side to side between two random heights: two columns with ink, two without, and so on."""
     first, last = rng.integers(0, SIDE - 1, (2, len(levels), 1))
     shown = COLUMNS % 4 >= 2
     return levels + _stroke(first + (last - first) * COLUMNS / (SIDE - 1)) * shown

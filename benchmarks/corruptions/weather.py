@@ -1,7 +1,7 @@
 """Weather: fog, snow and mud.
 
 Each function takes levels ``[rows, 28, 28]`` of 0..1 and returns levels that may lie outside; `kinds.corrupt` clips
-them. The kinds are those of Hendrycks and Dietterich 2019 (arXiv 1903.12261), the strengths those of MNIST-C.
+them. The kinds come from Hendrycks and Dietterich 2019 (arXiv 1903.12261), and their strengths from MNIST-C.
 """
 
 import numpy as np

@@ -1,1 +1,1 @@
-"""Pictures like those of a camera, a scanner or a paint program, made by a program, and the answers to them."""
+"""Generated pictures that look like pictures of a camera, a scanner or a paint program, and the answers to them."""

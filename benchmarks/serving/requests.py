@@ -52,7 +52,7 @@ class RequestSequence:
     """An endless sequence of requests.
 
     Each kind goes through the whole test set in an order that depends only on the seed. So two runs with one seed send
-    the same images, whatever their kinds are.
+    the same images, even if their kinds differ.
 
     Args:
         kinds: the kinds to mix.

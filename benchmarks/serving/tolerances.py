@@ -27,7 +27,7 @@ TIMES_BATCHED = 2.0
 DEADLINES = (2, 4, 8, 16, 50)
 LIGHT = 0.3
 REFERENCE = Kind("reference", "tolerance=1e-3")
-"""The requests that measure the capacity, of which the load of the deadlines is a share."""
+"""The requests that measure the capacity. The scenario `deadline` sends a share of this capacity."""
 
 
 def mixed(bench: Bench) -> Findings:

@@ -106,7 +106,7 @@ class Flight(ABC):
             self.finish(np.flatnonzero(at_limit & (self._step_limit[:n] < MAX_STEPS)).tolist(), Outcome.max_nfe)
         before = [(slot, *self._time_and_step(slot)) for slot in self._traces]
         tried = self._attempt(n)
-        if tried.accepted.all() and not self._any_forced:  # the most frequent case, where `judge` can be abbreviated
+        if tried.accepted.all() and not self._any_forced:  # the most frequent case; it needs less than `_judge`
             self._error[:n] += tried.error
             self._outcome[:n] = Outcome.converged  # a row that goes on gets its final outcome later
             ended = tried.t >= T1
@@ -121,7 +121,7 @@ class Flight(ABC):
         return slots
 
     def finish(self, slots: Sequence[int], reason: Outcome) -> None:
-        """Make the next attempt of some rows go all the way to t1, whatever its error.
+        """Make the next attempt of some rows go all the way to t1, even if its error is too large.
 
         Such a row ends with the reason as its outcome. It ends as converged if the error of its last step is within
         its absolute tolerance, because that step would have been accepted anyway.

@@ -34,7 +34,7 @@ def next_step_size(h: Tensor, ratio: Tensor, exponent: float) -> Tensor:
     Args:
         h: the size of the step that was attempted, ``[rows]``.
         ratio: the error ratio of this step, ``[rows]``.
-        exponent: the power of h with which the error estimate shrinks.
+        exponent: the error estimate is proportional to this power of h.
     """
     factor = (SAFETY * ratio ** (-1.0 / exponent)).clamp(SMALLEST_FACTOR, LARGEST_FACTOR)
     return h * torch.where(torch.isfinite(ratio), factor, SMALLEST_FACTOR)

@@ -21,7 +21,7 @@ class DirectRoute(APIRoute):
         self.app = request_response(self._answer)
 
     def arguments(self, request: Request) -> dict[str, Any]:
-        """The arguments of the endpoint besides the request: by default the parameters of the path."""
+        """The arguments of the endpoint in addition to the request: by default, the parameters of the path."""
         return request.path_params
 
     async def _answer(self, request: Request) -> Response:

@@ -11,7 +11,9 @@ DRAINED = 256 * 2**20
 
 
 class BodyLimit:
-    """Refuses a body over a limit, by its declared length or as soon as it exceeds the limit. It stores no such body.
+    """Refuses a body over a limit, by its declared length or as soon as the body exceeds the limit.
+
+    It stores no such body.
 
     Args:
         app: the application that reads the body.

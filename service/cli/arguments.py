@@ -19,7 +19,7 @@ STDIN = "-"
 
 EPILOG = f"""\
 The environment variable {KEY} holds the API key, if the service needs one. With --url, the command also uses the
-proxy in HTTPS_PROXY and similar variables, and trusts the certificates in SSL_CERT_FILE besides those of the system.
+proxy in HTTPS_PROXY and similar variables, and trusts the certificates of the system and of SSL_CERT_FILE.
 
 exit status:
   0  the service answered every file

@@ -13,7 +13,7 @@ from service.settings import Settings
 
 
 class Config(Settings):
-    """Print the settings with which the service would run, and what follows from them, as JSON without secrets."""
+    """Print the settings with which the service would run, and the resulting plan, as JSON without secrets."""
 
     model_config = SettingsConfigDict(cli_prog_name="python -m service config")
 
@@ -45,7 +45,7 @@ class MakeKey(BaseModel):
     """The name of the owner, for logs."""
 
     scopes: Annotated[list[Scope], Field(min_length=1)] = [Scope.predict]
-    """What the key allows: predict, admin, metrics, separated by commas."""
+    """The scopes of the key, separated by commas: predict, admin, metrics."""
 
     requests_per_minute: int | None = Field(default=None, ge=1)
     """The most requests per minute. Without this flag there is no limit."""

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """The exit statuses besides 0 and argparse's 2. Statuses from 128 on stand for signals, as in a shell."""
+    """The exit statuses in addition to 0 and argparse's 2. Statuses from 128 on stand for signals, as in a shell."""
 
     unreadable = 3
     refused = 4

@@ -66,7 +66,7 @@ def _trusted(settings: Settings | None) -> ssl.SSLContext:
         return ssl.create_default_context()
     trusted = ssl.create_default_context(cafile=settings.tls_certificate)
     trusted.check_hostname = False  # the certificate is for the name that other machines use
-    trusted.verify_flags = ssl.VERIFY_X509_PARTIAL_CHAIN  # the certificate need not be that of an authority
+    trusted.verify_flags = ssl.VERIFY_X509_PARTIAL_CHAIN  # it need not belong to an authority
     return trusted
 
 

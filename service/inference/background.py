@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class BackgroundThreads:
-    """Threads besides those of the event loop and the engine.
+    """Threads in addition to the threads of the event loop and the engine.
 
     NumPy, Pillow and pydantic's parser mostly release Python's lock, so that the other threads run at the same time.
 

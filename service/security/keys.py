@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Scope(Enum):
-    """What a key allows."""
+    """A permission that a key gives."""
 
     predict = "predict"
     """To request predictions, and to read the models and the documentation."""
@@ -51,7 +51,7 @@ class Key(BaseModel):
     """The hash of the key."""
 
     scopes: Annotated[frozenset[Scope], Field(min_length=1)]
-    """What the key allows."""
+    """The scopes of the key."""
 
     requests_per_minute: Annotated[int | None, Field(ge=1, le=10_000_000)] = None
     """The most requests per minute, which may all come at once. Absent for no limit."""

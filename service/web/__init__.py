@@ -1,1 +1,1 @@
-"""The page that shows what the service does: one HTML file, its style and its modules, as they are sent."""
+"""The page of the service: one HTML file, its style and its JavaScript modules. No build step changes these files."""

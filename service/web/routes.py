@@ -1,4 +1,4 @@
-"""``GET /``: the page, and the files that it is made of."""
+"""``GET /``: the page, and the files that the page loads."""
 
 import hashlib
 from pathlib import Path
@@ -13,7 +13,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The content security policy of the page: it runs, shows and asks nothing but what the service gives it."""
+"""The content security policy of the page: the page loads nothing from other servers and sends nothing to them."""
 
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "no-cache"
@@ -23,8 +23,8 @@ METHODS = ["GET", "HEAD"]
 def router() -> APIRouter:
     """The routes.
 
-    The files have the digest of all of them in their path, so that a browser may keep them for ever, and never has one
-    of yesterday beside one of today. The page, which names the digest, is asked for again each time.
+    The path of each file contains a digest of all files. So a browser may cache the files for ever, and it never
+    combines files of two versions. The page names the digest, so the browser checks the page on each visit.
     """
     routes = APIRouter(include_in_schema=False)
     digest = _digest()
@@ -51,7 +51,7 @@ def router() -> APIRouter:
 
 
 def _digest() -> str:
-    """Of the names and contents of all files."""
+    """A digest of the names and contents of all files."""
     digest = hashlib.sha256()
     for path in sorted(FOLDER.iterdir()):
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode() + path.read_bytes())

@@ -1,4 +1,4 @@
-"""Pictures of every kind are read, by the shipped model; what shows no digit is refused or told with less certainty."""
+"""The shipped model reads pictures of every kind. Pictures without a digit are refused or get less certain answers."""
 
 import io
 
@@ -34,8 +34,8 @@ def test_pictures_of_a_kind_are_read(read: Reader, kind: str) -> None:
     assert (digits != LABELS[:ROWS]).sum() <= (2 if kind in HARD else 1)
 
 
-def test_a_large_photograph_is_read_as_a_small_one(read: Reader) -> None:
-    """Of some 12 megapixels, as a PNG and as a JPEG, which is decoded in part."""
+def test_a_large_photograph_is_read_like_a_small_one(read: Reader) -> None:
+    """The photograph has 12 megapixels, as a PNG and as a JPEG. The JPEG is decoded at a reduced size."""
     photographs = []
     for content in made("all of it: a photograph")[:1]:
         with Image.open(io.BytesIO(content)) as small:
@@ -48,13 +48,13 @@ def test_a_large_photograph_is_read_as_a_small_one(read: Reader) -> None:
     assert digits.tolist() == np.repeat(LABELS[:1], 2).tolist()
 
 
-def test_blank_paper_is_refused_as_such(read: Reader) -> None:
+def test_blank_paper_is_refused(read: Reader) -> None:
     digits, _ = read([OUTLIERS["blank paper"](np.random.default_rng([3, row])) for row in range(30)])
     assert (digits == -1).mean() >= 0.85
 
 
 @pytest.mark.parametrize("kind", ["letters", "numbers of two digits", "shapes", "parts of a portrait"])
-def test_what_is_no_digit_is_less_certain(read: Reader, kind: str) -> None:
+def test_pictures_without_a_digit_get_less_certain_answers(read: Reader, kind: str) -> None:
     _, of_digits = read(made("even paper") + made("all of it: a photograph"))
     _, of_others = read([OUTLIERS[kind](np.random.default_rng([4, row])) for row in range(24)])
     assert auroc(of_digits, of_others) > 0.9
@@ -78,7 +78,7 @@ def test_a_wider_pen_makes_more_ink() -> None:
     assert broad > 2 * fine > 0
 
 
-def test_the_program_prints_a_row_for_each_kind_and_how_calibrated_the_answers_are(
+def test_the_program_prints_a_row_for_each_kind_and_the_calibration(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     main(MLP, SplitName.validation, rows=2)
@@ -90,5 +90,5 @@ def test_the_program_prints_a_row_for_each_kind_and_how_calibrated_the_answers_a
     assert all(any(line.startswith(f"| {kind} |") for line in lines) for kind in OUTLIERS)
 
 
-def test_auroc_of_two_by_two() -> None:
+def test_auroc_of_two_and_two_values() -> None:
     assert auroc(np.array([0.9, 0.5], np.float32), np.array([0.5, 0.1], np.float32)) == 0.875

@@ -27,10 +27,10 @@ class Caller:
     """Sends one digit after another. Each request waits for the answer to the one before.
 
     Attributes:
-        port: its own, of the connection that it has.
-        answers: that were complete.
-        lost: the requests that were sent whole and had no complete answer: the port, and what came instead.
-        closed: how many answers said that the connection closes.
+        port: the local port of the caller's connection.
+        answers: the complete answers.
+        lost: the requests that were sent completely and got no complete answer: the port, and the error.
+        closed: how many answers announced that the connection closes.
     """
 
     url: str
@@ -42,7 +42,7 @@ class Caller:
     closed: int = 0
 
     def run(self) -> None:
-        """Send requests until `stop` is called or nobody listens any more."""
+        """Send requests until `stop` is set or nobody listens any more."""
         connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=HANG)
         images, labels = load_test_set()
         while not self.stop.is_set():
@@ -108,8 +108,8 @@ class Callers:
 def calling(service: Running, callers: int = 6, path: str = "/predict") -> Iterator[Callers]:
     """Start callers, and wait until each of them has received an answer."""
     stop = Event()
-    those = [Caller(service.url, path, stop) for _ in range(callers)]
-    all_of_them = Callers(those, [Thread(target=caller.run) for caller in those], stop)
+    started = [Caller(service.url, path, stop) for _ in range(callers)]
+    all_of_them = Callers(started, [Thread(target=caller.run) for caller in started], stop)
     for thread in all_of_them.threads:
         thread.start()
     try:

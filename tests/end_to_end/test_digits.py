@@ -1,4 +1,4 @@
-"""From the files that ship to answers over HTTP."""
+"""The files that ship give the expected answers over HTTP."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Fits side by side: each has its folder, and one that fails ends them all."""
+"""Fits that run in parallel: each has its own folder, and a failing fit ends all others."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs go below the current folder."""
+    """Run in a temporary folder, because runs are written below the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
-def test_fits_run_side_by_side(data: Path) -> None:
+def test_fits_run_in_parallel(data: Path) -> None:
     stage = (Planned("mlp", 1), Planned("mlp", 2))
     fit_together(stage, data, "cpu", 1)
     for fit in stage:
@@ -28,7 +28,7 @@ def test_fits_run_side_by_side(data: Path) -> None:
         assert "epoch 1/1" in (fit.folder / LOG).read_text()
 
 
-def test_a_fit_that_was_interrupted_goes_on() -> None:
+def test_an_interrupted_fit_is_resumed() -> None:
     fit = Planned("mlp", 1)
     first = command(fit, Path("digits"), "cpu", 3)
     assert first[1:5] == ["-m", "training", "fit", "mlp"]
@@ -38,19 +38,21 @@ def test_a_fit_that_was_interrupted_goes_on() -> None:
     assert command(fit, Path("digits"), "cpu", 3) == [*first, "--resume"]
 
 
-def test_a_fit_that_fails_is_named_with_its_last_words(tmp_path: Path) -> None:
+def test_the_error_names_a_failed_fit_with_the_end_of_its_log(tmp_path: Path) -> None:
     with pytest.raises(FitFailedError, match=r"(?s)^runs/mlp-3: the fit ended with 1\n.*error: .*nowhere"):
         fit_together((Planned("mlp", 3),), tmp_path / "nowhere", "cpu", 1)
 
 
-def test_students_learn_from_the_teachers_that_are_fitted_before() -> None:
-    """And are told nothing else than the networks that are fitted without teachers."""
+def test_students_learn_from_the_teachers_of_the_first_stage() -> None:
+    """Apart from the teachers, the recipes equal those of the networks that are fitted without teachers."""
     teachers, students = STAGES
     for recipe in {fit.recipe for fit in students}:
-        told, plain = (read_recipe(RECIPES / f"{name}.toml") for name in (recipe, recipe.removesuffix("-distilled")))
-        assert told.distil is not None
-        assert list(told.distil.teachers) == [str(fit.folder) for fit in teachers]
-        assert told.model_copy(update={"distil": None}) == plain
+        distilled, plain = (
+            read_recipe(RECIPES / f"{name}.toml") for name in (recipe, recipe.removesuffix("-distilled"))
+        )
+        assert distilled.distil is not None
+        assert list(distilled.distil.teachers) == [str(fit.folder) for fit in teachers]
+        assert distilled.model_copy(update={"distil": None}) == plain
 
 
 def test_teachers_see_the_pictures_that_students_see() -> None:

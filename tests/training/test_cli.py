@@ -1,4 +1,4 @@
-"""The command line of training: a fit from beginning to end, and one line for whatever goes wrong."""
+"""The command line of training: a fit from beginning to end, and a line for each error."""
 
 import json
 import re
@@ -59,7 +59,7 @@ def invoke(*arguments: object) -> Result:
 
 
 def failed(result: Result, *said: str) -> None:
-    """It ended with 1 and a single line, on stderr, that says all of this; and without a traceback."""
+    """Check that a command exited with status 1 and one line on stderr, which contains all of these texts."""
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)
     (line,) = result.stderr.splitlines()
@@ -84,7 +84,7 @@ def without_tables(recipe: str, *names: str) -> str:
 
 @pytest.fixture(scope="module")
 def finished(data: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    """The run folder of a fit by the command line, and what that printed."""
+    """The run folder of a fit by the command line, and the result of the command."""
     folder = tmp_path_factory.mktemp("runs") / "cheap"
     command = ("fit", "--recipe", recipe, "--run", folder, "--data", data, "--seed", 5, "--device", "cpu")
     return folder, invoke(*command)
@@ -96,7 +96,7 @@ def run_folder(finished: tuple[Path, Result]) -> Path:
 
 
 @pytest.mark.parametrize("command", [[], ["fit"], ["evaluate"], ["profile"], ["export"]])
-def test_help_is_offered(command: list[str]) -> None:
+def test_every_command_has_a_help_text(command: list[str]) -> None:
     result = invoke(*command, "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.stdout
@@ -105,7 +105,7 @@ def test_help_is_offered(command: list[str]) -> None:
         assert word in result.stdout
 
 
-def test_python_m_training_is_the_command_line() -> None:
+def test_python_m_training_runs_the_command_line() -> None:
     command = [sys.executable, "-m", "training", "evaluate", "nowhere"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -124,7 +124,7 @@ def test_a_fit_runs_from_beginning_to_end(finished: tuple[Path, Result]) -> None
     assert len((folder / METRICS).read_text().splitlines()) == 1
 
 
-def test_a_fit_that_is_done_resumes_to_nothing(run_folder: Path, data: Path, recipe: Path) -> None:
+def test_resuming_a_finished_fit_changes_nothing(run_folder: Path, data: Path, recipe: Path) -> None:
     before = (run_folder / CHECKPOINT).read_bytes()
     result = invoke("fit", "--recipe", recipe, "--run", run_folder, "--data", data, "--seed", 5, "--resume")
     assert result.exit_code == 0, result.output
@@ -142,7 +142,7 @@ def test_a_fit_that_is_done_resumes_to_nothing(run_folder: Path, data: Path, rec
         (["--method", "rk4", "--steps", "3"], SolverSettings(method="rk4", steps=3)),
     ],
 )
-def test_a_run_is_evaluated_as_asked(
+def test_evaluate_uses_the_requested_solver(
     run_folder: Path, data: Path, mnist: Dataset, options: list[str], solver: SolverSettings
 ) -> None:
     result = invoke("evaluate", run_folder, "--split", "test", "--data", data, *options)
@@ -183,14 +183,14 @@ def test_a_network_without_an_ode_has_no_profile(mlp_folder: Path, data: Path) -
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "torch"])
 def test_an_artifact_is_evaluated_by_either_backend(artifact: Artifact, data: Path, backend: str) -> None:
-    """On the test split, of which the artifact knows the first 32 already."""
+    """The test split has 40 digits; the export of the artifact measured only the first 32 of them."""
     result = invoke("evaluate", artifact.folder, "--split", "test", "--data", data, "--backend", backend)
     assert result.exit_code == 0, result.output
     assert " of 40; 95 % interval " in result.stdout
     assert f" by {artifact.manifest.default_solver}, " in result.stdout
 
 
-def test_the_validation_split_is_what_is_evaluated_by_default(run_folder: Path, data: Path) -> None:
+def test_evaluate_uses_the_validation_split_by_default(run_folder: Path, data: Path) -> None:
     result = invoke("evaluate", run_folder, "--data", data, "--method", "euler", "--steps", 1)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("validation error ")
@@ -212,7 +212,7 @@ def test_the_validation_split_is_what_is_evaluated_by_default(run_folder: Path, 
         (["--method", "rk4", "--steps", "101"], ["steps"]),
     ],
 )
-def test_a_solver_that_cannot_be_is_refused(run_folder: Path, data: Path, options: list[str], said: list[str]) -> None:
+def test_an_invalid_solver_is_refused(run_folder: Path, data: Path, options: list[str], said: list[str]) -> None:
     failed(invoke("evaluate", run_folder, "--data", data, *options), *said)
 
 
@@ -245,12 +245,12 @@ def test_a_wrong_recipe_is_named_with_its_field(tmp_path: Path) -> None:
     failed(invoke("fit", "--recipe", path), str(path), "epochs: ")
 
 
-def test_resuming_nothing_is_refused(recipe: Path, data: Path, tmp_path: Path) -> None:
+def test_resuming_without_a_checkpoint_is_refused(recipe: Path, data: Path, tmp_path: Path) -> None:
     result = invoke("fit", "--recipe", recipe, "--run", tmp_path / "run", "--data", data, "--resume")
     failed(result, str(tmp_path / "run" / CHECKPOINT))
 
 
-def test_a_run_folder_that_cannot_be_made_is_named(recipe: Path, data: Path, tmp_path: Path) -> None:
+def test_the_error_names_a_run_folder_that_cannot_be_made(recipe: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("by a file")
     failed(invoke("fit", "--recipe", recipe, "--run", tmp_path / "taken", "--data", data), str(tmp_path / "taken"))
 
@@ -268,12 +268,12 @@ def test_an_altered_artifact_is_named(artifact_copy: Path, data: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this torch has CUDA")
-def test_a_device_that_is_not_there_is_refused(run_folder: Path, recipe: Path, data: Path) -> None:
+def test_a_missing_device_is_refused(run_folder: Path, recipe: Path, data: Path) -> None:
     failed(invoke("evaluate", run_folder, "--data", data, "--device", "cuda"), "device cuda")
     failed(invoke("fit", "--recipe", recipe, "--data", data, "--device", "cuda"), "device cuda")
 
 
-def test_an_export_does_not_write_over_a_version(run_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_an_export_does_not_overwrite_a_version(run_folder: Path, data: Path, tmp_path: Path) -> None:
     taken = tmp_path / "digits" / "2"
     taken.mkdir(parents=True)
     command = ("export", run_folder, "--name", "digits", "--version", 2, "--models", tmp_path, "--data", data)
@@ -282,7 +282,7 @@ def test_an_export_does_not_write_over_a_version(run_folder: Path, data: Path, t
 
 
 @pytest.mark.parametrize("arguments", [["fly"], ["evaluate", "--split", "fit"], ["fit", "--epochs", "0"], ["--fast"]])
-def test_arguments_that_make_no_sense_are_a_matter_of_usage(arguments: list[str]) -> None:
+def test_wrong_arguments_are_reported_with_the_usage(arguments: list[str]) -> None:
     result = invoke(*arguments)
     assert result.exit_code == 2
     assert "Usage:" in result.stderr

@@ -1,4 +1,4 @@
-"""Several processes: they fit as one does, and one of them speaks for all."""
+"""Several processes: they fit as one process does, and only one of them prints and writes."""
 
 import json
 import os
@@ -52,16 +52,18 @@ control_points = 4
 {outlier_lines}"""
 
 
-def two_processes(told: Recipe, data: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """The fit of a recipe by two processes."""
+def two_processes(settings: Recipe, data: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Fit with a recipe in two processes."""
     path = folder.with_suffix(".toml")
-    assert told.solver is not None
-    fields = told.solver.model_dump(mode="json", exclude_none=True)
+    assert settings.solver is not None
+    fields = settings.solver.model_dump(mode="json", exclude_none=True)
     solver_lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in fields.items())
     outlier_lines = (
-        f"\n[outliers]\nrows = {told.outliers.rows}\nweight = {told.outliers.weight}\n" if told.outliers else ""
+        f"\n[outliers]\nrows = {settings.outliers.rows}\nweight = {settings.outliers.weight}\n"
+        if settings.outliers
+        else ""
     )
-    path.write_text(TOML.format(**told.model_dump(), solver_lines=solver_lines, outlier_lines=outlier_lines))
+    path.write_text(TOML.format(**settings.model_dump(), solver_lines=solver_lines, outlier_lines=outlier_lines))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     fit = [
         "-m",
@@ -111,11 +113,11 @@ def cheap(batch_size: int, **changes: Any) -> Recipe:
 
 
 def weights(network: nn.Module) -> Tensor:
-    """All of them in one row."""
+    """All parameters of a network as one vector."""
     return torch.cat([weight.detach().flatten() for weight in network.parameters()])
 
 
-def test_one_process_alone_is_the_first_and_only_one() -> None:
+def test_a_single_process_has_rank_0_of_1() -> None:
     with processes.joined(CPU):
         assert (processes.count(), processes.rank()) == (1, 0)
         assert processes.add_up(torch.tensor([1.0, 2.0])).tolist() == [1, 2]
@@ -124,22 +126,22 @@ def test_one_process_alone_is_the_first_and_only_one() -> None:
 @pytest.mark.parametrize(
     "way", ["through the solver, with outliers", pytest.param("by the adjoint", marks=pytest.mark.nightly)]
 )
-def test_two_processes_fit_as_one_does(data: Path, tmp_path: Path, way: str) -> None:
-    """But for rounding: each takes half the rows of every batch. They write one run folder, and report once."""
-    told, folder = cheap(batch_size=8, **WAYS[way]), tmp_path / "two"
-    done = two_processes(told, data, folder)
+def test_two_processes_fit_as_one_process_does(data: Path, tmp_path: Path, way: str) -> None:
+    """Each process takes half the rows of every batch, so results differ only by rounding. Only one process reports."""
+    settings, folder = cheap(batch_size=8, **WAYS[way]), tmp_path / "two"
+    done = two_processes(settings, data, folder)
     assert done.returncode == 0, done.stderr
     assert [line.split("  ")[0] for line in done.stdout.splitlines() if line.startswith("epoch")] == ["epoch 1/1"]
     assert len((folder / METRICS).read_text().splitlines()) == 1
     assert {CHECKPOINT, CONFIG, METRICS} <= {path.name for path in folder.iterdir()}
     assert len(list(folder.glob("events.*"))) == 1
-    assert load_config(folder).recipe == told
+    assert load_config(folder).recipe == settings
 
-    alone = Fit(told, load(data), CPU, seed=5)
+    alone = Fit(settings, load(data), CPU, seed=5)
     before = weights(alone.average.module)
     list(alone.train_epoch())
     expected, after = weights(alone.average.module), weights(load_network(folder, CPU)[0])
-    assert (expected - before).norm() > 0.1, "the case is not the one it is meant to be"
+    assert (expected - before).norm() > 0.1, "this test needs a fit that changes the weights"
     assert (after - expected).norm() < 1e-3 * (expected - before).norm()
 
 

@@ -299,7 +299,7 @@ def test_a_checkpoint_with_another_state_is_refused(
 
 
 def test_a_network_without_an_ode_can_be_run(digits: Dataset, tmp_path: Path) -> None:
-    """Its validation needs no function evaluations."""
+    """The validation of this network needs no function evaluations."""
     fit = Fit(without_ode("mlp", epochs=1), digits, CPU, seed=0)
     run(fit, tmp_path, silent())
     assert [line["validation_nfe"] for line in metrics_of(tmp_path)] == [0]

@@ -10,11 +10,11 @@ from training.evaluate import error_rate
 
 
 def measure(backend: Backend, dataset: Dataset, solver: SolverSettings | None) -> tuple[float, list[MeasuredError]]:
-    """Fit the temperature on the validation split, and measure errors and calibration on validation and test split.
+    """Fit the temperature on the validation split, and measure errors and calibration on both splits.
 
     Args:
         backend: the backend that computes.
-        dataset: the dataset with both splits.
+        dataset: the dataset with the validation split and the test split.
         solver: the default solver of the artifact; None for a network without an ODE.
 
     Returns:

@@ -196,7 +196,7 @@ DECOMPRESSORS = {"gzip": _decompressor(16 + zlib.MAX_WBITS, 64), "deflate": _dec
 
 
 async def read_object(request: Request, model: type[Model]) -> Model:
-    """Parse the JSON of a short request, whatever its media type. A missing body counts as an empty object.
+    """Parse the JSON of a short request and ignore its media type. A missing body counts as an empty object.
 
     Raises:
         MalformedError: the body is not JSON.

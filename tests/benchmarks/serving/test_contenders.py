@@ -51,7 +51,7 @@ def ask(app: FastAPI, bodies: list[bytes], queries: list[str]) -> list[httpx.Res
 
 
 @pytest.mark.parametrize("create_app", CONTENDERS)
-def test_it_gives_the_same_answers_as_the_service(
+def test_a_contender_gives_the_same_answers_as_the_service(
     create_app: Callable[[], FastAPI], backend: OnnxBackend, digits: Digits
 ) -> None:
     images = digits.images[:IMAGES]
@@ -81,5 +81,5 @@ def test_each_row_of_a_batch_has_its_own_tolerance(backend: OnnxBackend, digits:
 
 
 @pytest.mark.parametrize("create_app", CONTENDERS)
-def test_it_refuses_a_body_that_is_not_an_image(create_app: Callable[[], FastAPI]) -> None:
+def test_a_contender_refuses_a_body_that_is_not_an_image(create_app: Callable[[], FastAPI]) -> None:
     assert [answer.status_code for answer in ask(create_app(), [b"short", b""], ["", ""])] == [400, 400]

@@ -16,7 +16,7 @@ def test_the_bare_kernels_give_the_same_logits_as_the_solve(digits: Digits) -> N
     assert np.allclose(Bare(SHIPPED)(digits.images[:16]), expected.logits, atol=1e-4)
 
 
-def test_they_are_measured_at_every_batch_size_and_in_all_processes(digits: Digits) -> None:
+def test_the_kernels_are_measured_at_every_batch_size_and_in_all_processes(digits: Digits) -> None:
     measured = measure(SHIPPED, digits.images[:64], seconds=0.02, processes=2)
     assert tuple(measured.by_batch) == BATCHES
     assert measured.alone == max(measured.by_batch.values()) > 0

@@ -115,7 +115,7 @@ def test_kinds_are_mixed_and_summarised_separately(digits: Digits) -> None:
     assert sum(b"tolerance=1e-5 " in content for content in server.requests) == tight.requests
 
 
-def test_it_runs_in_a_separate_process_and_reports_its_own_cost(digits: Digits) -> None:
+def test_the_generator_runs_in_a_separate_process_and_reports_its_own_cost(digits: Digits) -> None:
     with stub_server() as server, process() as pool:
         result = pool.submit(measure, Plan(server.port, Closed(1, 0.2)), digits).result(timeout=HANG)
     assert 0 < result.cpu_microseconds_per_request < 1e4

@@ -49,7 +49,7 @@ def test_a_block_whose_last_kernel_is_zero_is_the_identity() -> None:
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_block_normalises_before_each_of_its_two_convolutions(stride: int) -> None:
-    """The order is that of He et al. 2016. The shortcut of a strided block starts after the first rectifier."""
+    """The order follows He et al. 2016. The shortcut of a strided block starts after the first rectifier."""
     block, x = ResidualBlock(stride), torch.randn(2, CHANNELS, 6, 6)
     for norm in (block.norm1, block.norm2):
         nn.init.normal_(norm.weight)

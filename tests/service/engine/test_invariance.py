@@ -1,4 +1,4 @@
-"""Each image gets the answer that it gets alone, bit for bit, whatever else is solved at the same time."""
+"""Each image gets the answer that it gets alone, bit for bit, in any batch with other images."""
 
 from dataclasses import dataclass
 from typing import Any

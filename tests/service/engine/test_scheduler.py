@@ -227,7 +227,7 @@ def test_high_priority_overtakes_queued_but_not_running_images(driver: Driver) -
     assert_answered_as_alone(low)
 
 
-# The estimated time per image, which a refused request is told.
+# The estimated time per image, from which the retry time of a refusal is computed.
 
 
 def test_the_estimated_time_per_image_approaches_the_measured_time(model: ServedModel) -> None:

@@ -1,4 +1,4 @@
-"""From the solver fields of a request to the requested settings, by a model's profile."""
+"""The solver fields of a request and the profile of the model determine the requested settings."""
 
 from typing import Any
 

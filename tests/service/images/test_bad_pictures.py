@@ -1,4 +1,4 @@
-"""Bad pictures are refused with an error of ours, whatever their content."""
+"""Every bad picture is refused with a picture error, never with another exception."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""Each request has an id, which is in the answer and in the log, whatever the status."""
+"""Each request has an id, which is in the answer and in the log, for every status."""
 
 import asyncio
 import json

@@ -14,7 +14,7 @@ test("a message quotes the field's reason and value, or the detail if no field i
   assert.match(kindly(new Refusal(500, {}, null)), /status 500$/);
 });
 
-test("a picture that cannot be read is told apart from a setting that is refused", () => {
+test("an unreadable picture and a refused setting have different messages", () => {
   for (const unreadable of [refusal(400, "body"), refusal(413, "body"), refusal(422, "body")]) {
     assert.ok(isOfPicture(unreadable));
     assert.match(kindly(unreadable), /picture/);

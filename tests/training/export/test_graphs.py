@@ -75,7 +75,7 @@ def test_a_graph_contains_no_copy_of_the_weights(artifact: Artifact, graph: str)
 
 @every_graph
 def test_a_graph_refers_to_whole_tensors_of_the_weights_file(artifact: Artifact, graph: str) -> None:
-    """Every offset and length is that of a tensor in the header of the file."""
+    """Every offset and length belongs to a tensor in the header of the file."""
     content = (artifact.folder / WEIGHTS).read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     entries = json.loads(content[8 : 8 + length])
