@@ -77,9 +77,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport of the new connection."""
-        self._transport = cast(
-            asyncio.Transport, transport
-        )  # uvloop's transport does not derive from asyncio.Transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop has its own class
 
     def send(self, number: int, content: bytes) -> None:
         """Send a request."""
