@@ -13,7 +13,7 @@ def test_models_are_listed(client: httpx.Client) -> None:
     model = models["odenet-mnist"]
     assert model["default"] is True
     assert model["version"] == SHIPPED.name
-    assert model["parameters"] == 208_266
+    assert model["parameters"] == 212_026
     assert {"euler", "midpoint", "rk4", "heun2", "bosh3", "dopri5", "tsit5"} == set(model["methods"])
 
 

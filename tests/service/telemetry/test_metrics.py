@@ -78,7 +78,7 @@ def test_the_metrics_of_a_known_run_equal_the_sums_of_its_answers(workers: int) 
                 answers.append(predict(client, 3, tolerance=1e-3, method="dopri5"))
                 answers.append(predict(client, 1, method="rk4", steps=2))
                 answers.append(predict(client, 1, tolerance=100))
-                inferred.append(infer(client, "odenet-mnist", 2, tolerance=1e-2))
+                inferred.append(infer(client, "odenet-mnist", 2, method="bosh3", tolerance=1e-2))
                 inferred.append(infer(client, "mlp", 4))
                 inferred.append(infer(client, f"none-{number}", 1))
         with service.client() as client:
