@@ -1,8 +1,6 @@
 """Overload: which requests are accepted, which are refused, and what happens when callers disconnect."""
 
-import re
 import socket
-from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from service.engine.engine import Engine
 from service.engine.request import Priority
 from service.settings import Settings
 from tests.digits import encoded, load_test_set
+from tests.metrics import Scrape, scrape
 from tests.serving import DEFAULT_MODEL, TWO_MODELS, Running, folder_of, running
 from tests.waiting import HANG, until
 
@@ -29,12 +28,6 @@ PIXELS = {"content-type": "application/octet-stream"}
 TIGHT = {"method": "heun2", "tolerance": "1e-6"}
 TIGHT_NFE = 500
 """Minimum number of evaluations of an image at this tolerance."""
-
-SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
-"""A line of the metrics: name, labels and value."""
-
-CANCELLED = 'odenet_inferences_total{end="cancelled"}'
-REFUSED = 'odenet_shed_total{reason="queue_full"}'
 
 QUEUE_ROWS = 128
 ROWS = 64
@@ -144,24 +137,30 @@ def asking(port: int, rows: int, query: str) -> Iterator[None]:
 HARD = "method=heun2&tolerance=1e-6"
 
 
-def metrics(port: int) -> dict[str, float]:
-    """The metrics, summed over their labels apart from the reason and the end, by their names."""
-    lines = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text.splitlines()
-    values: dict[str, float] = defaultdict(float)
-    for name, labels, value in (match.groups("") for match in map(SAMPLE.fullmatch, lines) if match):
-        kept = ",".join(label for label in labels.split(",") if label.startswith(("end=", "reason=")))
-        values[f"{name}{{{kept}}}" if kept else name] += float(value)
-    return values
+def metrics(port: int) -> Scrape:
+    """The metrics now."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        return scrape(client)
+
+
+def cancelled(port: int) -> float:
+    """How many requests were cancelled."""
+    return metrics(port).total("inferences_total", end="cancelled")
+
+
+def refused(port: int) -> float:
+    """How many requests were refused because the queue was full."""
+    return metrics(port).total("shed_total", reason="queue_full")
 
 
 def test_a_disconnect_cancels_a_running_request(here: tuple[int, Engine]) -> None:
     port, engine = here
-    before = metrics(port)
+    before, cancelled_before = metrics(port), cancelled(port)
     with asking(port, ROWS, HARD):
-        until(lambda: metrics(port)["odenet_rows_inflight"])
-    until(lambda: metrics(port)[CANCELLED] == before[CANCELLED] + 1)
+        until(lambda: metrics(port).total("rows_inflight"))
+    until(lambda: cancelled(port) == cancelled_before + 1)
     assert engine.admission.waiting() == 0
-    steps = metrics(port)["odenet_batch_rows_sum"] - before["odenet_batch_rows_sum"]
+    steps = metrics(port).total("batch_rows_sum") - before.total("batch_rows_sum")
     assert steps * METHODS["heun2"].evaluations_per_step < ROWS * TIGHT_NFE / 2
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         assert post(client, 1).status_code == 200
@@ -169,7 +168,7 @@ def test_a_disconnect_cancels_a_running_request(here: tuple[int, Engine]) -> Non
 
 def test_a_disconnect_removes_a_queued_request(here: tuple[int, Engine]) -> None:
     port, engine = here
-    cancelled = metrics(port)[CANCELLED]
+    cancelled_before = cancelled(port)
 
     def waiting_low() -> int:
         return engine.admission.waiting(Priority.low) - engine.admission.waiting(Priority.high)
@@ -178,10 +177,10 @@ def test_a_disconnect_removes_a_queued_request(here: tuple[int, Engine]) -> None
         until(lambda: engine.admission.waiting(Priority.high))
         with asking(port, ROWS, f"{HARD}&priority=low"):
             until(lambda: waiting_low() == ROWS)
-        until(lambda: metrics(port)[CANCELLED] == cancelled + 1)
+        until(lambda: cancelled(port) == cancelled_before + 1)
         until(lambda: waiting_low() == 0)
         assert engine.admission.waiting(Priority.high)
-    until(lambda: metrics(port)[CANCELLED] == cancelled + 2)
+    until(lambda: cancelled(port) == cancelled_before + 2)
     assert engine.admission.waiting() == 0
 
 
@@ -196,12 +195,12 @@ def announced(port: int, path: str, rows: int) -> int:
 
 def test_a_request_without_room_in_the_queue_is_refused_before_its_body_is_read(here: tuple[int, Engine]) -> None:
     port, engine = here
-    refused = metrics(port)[REFUSED]
+    refused_before = refused(port)
     with asking(port, QUEUE_ROWS, f"{HARD}&priority=high"):
         until(lambda: engine.admission.waiting(Priority.high) > QUEUE_ROWS / 2)
         statuses = [announced(port, f"/predict?priority={priority}", QUEUE_ROWS) for priority in ("high", "low")]
     assert statuses == [429, 429]
-    assert metrics(port)[REFUSED] == refused + 2
+    assert refused(port) == refused_before + 2
     until(lambda: not engine.admission.waiting())
 
 

@@ -15,6 +15,7 @@ from models.artifact import newest
 from tests.artifacts import FAST, MLP, change, make, put, rewrite
 from tests.digits import load_test_set
 from tests.end_to_end.callers import EASY, PIXELS, Callers, calling
+from tests.metrics import scrape
 from tests.serving import FITTED, Running, running
 from tests.waiting import until
 
@@ -77,7 +78,7 @@ def test_requests_that_started_on_the_old_version_finish_on_it(models: Path) -> 
     with running(*flags) as service, service.client() as client, ThreadPoolExecutor(1) as pool:
         client.timeout = httpx.Timeout(None)
         long = pool.submit(ask, client, 64, method="heun2", tolerance="1e-6")
-        until(lambda: metric(service, "odenet_rows_inflight") > 0)
+        until(lambda: metric(service, "rows_inflight") > 0)
         put(models, "digits", "3", MLP)
         until(lambda: ask(client, 1)["version"] == "3")
         assert not long.done()
@@ -94,8 +95,8 @@ def ask(client: httpx.Client, rows: int, **query: str) -> Version:
 
 def metric(service: Running, name: str) -> float:
     """The sum of a metric over its labels."""
-    lines = httpx.get(f"{service.url}/metrics", trust_env=False).text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+    with service.client() as client:
+        return scrape(client).total(name)
 
 
 def count_in_log(service: Running, text: str) -> int:
@@ -157,7 +158,7 @@ def test_a_damaged_version_is_refused_and_the_old_version_stays(serving: Serve, 
         for version in range(2, 2 + len(DAMAGE)):  # logged once, although the folder is read many times
             message = f"ERROR: digits version {version} cannot be loaded; version 1 is still served"
             assert count_in_log(service, message) == 1
-        assert metric(service, "odenet_model_load_failures_total") == len(DAMAGE)
+        assert metric(service, "model_load_failures_total") == len(DAMAGE)
         greatest = str(1 + len(DAMAGE))
         shutil.rmtree(models / "digits" / greatest)
         put(models, "digits", greatest, MLP)

@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.digits import load_test_set
+from tests.metrics import Scrape, scrape
 from tests.serving import SHIPPED, TWO_MODELS, Running, running
 from tests.waiting import HANG, until
 
@@ -22,35 +22,6 @@ pytestmark = pytest.mark.system
 
 DIGITS = load_test_set()[0]
 PIXELS = {"content-type": "application/octet-stream"}
-
-Sample = tuple[str, frozenset[tuple[str, str]]]
-
-
-class Scrape:
-    """The metrics at one moment."""
-
-    def __init__(self, text: str) -> None:
-        self.values: dict[Sample, float] = {
-            (sample.name, frozenset(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }
-
-    def total(self, name: str, **labels: str) -> float:
-        """The sum of a metric over all samples with the given labels."""
-        given = labels.items()
-        return sum(
-            value
-            for (sample, sample_labels), value in self.values.items()
-            if sample == f"odenet_{name}" and given <= sample_labels
-        )
-
-
-def scrape(client: httpx.Client) -> Scrape:
-    answer = client.get("/metrics")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/plain")
-    return Scrape(answer.text)
 
 
 def predict(client: httpx.Client, rows: int, **query: object) -> httpx.Response:
