@@ -8,6 +8,28 @@ from fastapi.routing import APIRoute
 from starlette.routing import request_response
 
 from service.engine.request import EngineRequest
+from service.errors import (
+    DeadlineError,
+    InvalidError,
+    MalformedError,
+    OverloadedError,
+    StoppingError,
+    TooLargeError,
+    UnknownModelError,
+    UnsupportedMediaTypeError,
+)
+
+REFUSALS = (
+    MalformedError,
+    UnknownModelError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+    InvalidError,
+    OverloadedError,
+    StoppingError,
+    DeadlineError,
+)
+"""The errors that an inference route documents."""
 
 
 class DirectRoute(APIRoute):

@@ -12,20 +12,10 @@ from models.backends.trace import Trace
 from models.solvers.solve import MAX_STEPS, Outcome
 from service.api.body import JSON, MULTIPART, PICTURES, PIXELS, expected_images, is_quick_to_parse, parse, read
 from service.api.examples import PREDICT_EXAMPLES
-from service.api.inference_route import DirectRoute, gone, server_timing, timing
+from service.api.inference_route import REFUSALS, DirectRoute, gone, server_timing, timing
 from service.api.problems import ANY, documented
 from service.api.query import QueryFields, read_query
 from service.engine.request import EngineRequest, Priority
-from service.errors import (
-    DeadlineError,
-    InvalidError,
-    MalformedError,
-    OverloadedError,
-    StoppingError,
-    TooLargeError,
-    UnknownModelError,
-    UnsupportedMediaTypeError,
-)
 from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane, solve_columns
 
 
@@ -168,16 +158,6 @@ def route(plane: DataPlane) -> APIRoute:
         content = await plane.run(lambda: _write_answer(answered, timing_ms, trace=inference.trace), in_background=long)
         return Response(content, headers=server_timing(timing_ms), media_type=JSON)
 
-    refusals = (
-        MalformedError,
-        UnknownModelError,
-        TooLargeError,
-        UnsupportedMediaTypeError,
-        InvalidError,
-        OverloadedError,
-        StoppingError,
-        DeadlineError,
-    )
     return PredictRoute(
         "/predict",
         predict,
@@ -185,7 +165,7 @@ def route(plane: DataPlane) -> APIRoute:
         tags=["predict"],
         summary="Classify images of digits at a tolerance",
         response_model=PredictAnswer,
-        responses=ANY | documented(*refusals),
+        responses=ANY | documented(*REFUSALS),
         openapi_extra=_body_documentation(),
     )
 

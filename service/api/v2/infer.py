@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from service.api.inference_route import DirectRoute, gone, server_timing, timing
+from service.api.inference_route import REFUSALS, DirectRoute, gone, server_timing, timing
 from service.api.pictures import grey_levels
 from service.api.v2.body import HEADER_LENGTH, LEVELS, InferBody, InferParameters, InferRequest, parse_body
 from service.api.v2.errors import documented
@@ -16,15 +16,8 @@ from service.api.v2.outputs import OutputChoice, choose_outputs, write_answer
 from service.engine.plan import SolverFields
 from service.engine.request import Priority
 from service.errors import (
-    DeadlineError,
     FieldError,
     InvalidError,
-    MalformedError,
-    OverloadedError,
-    StoppingError,
-    TooLargeError,
-    UnknownModelError,
-    UnsupportedMediaTypeError,
 )
 from service.images.form import in_form
 from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane, InferenceRequest
@@ -89,16 +82,6 @@ def routes(plane: DataPlane) -> list[APIRoute]:
             in_background=len(answered.images) > MAX_ROWS_ON_LOOP,
         )
 
-    refusals = (
-        MalformedError,
-        UnknownModelError,
-        TooLargeError,
-        UnsupportedMediaTypeError,
-        InvalidError,
-        OverloadedError,
-        StoppingError,
-        DeadlineError,
-    )
     return [
         DirectRoute(
             f"/v2/models/{{name}}{path}/infer",
@@ -106,7 +89,7 @@ def routes(plane: DataPlane) -> list[APIRoute]:
             methods=["POST"],
             tags=["open inference protocol"],
             summary=summary,
-            responses=documented(*refusals) | {200: ANSWER},
+            responses=documented(*REFUSALS) | {200: ANSWER},
             openapi_extra=_request_documentation(),
             operation_id=operation,
         )
