@@ -151,13 +151,16 @@ def is_quick_to_parse(parts: Sequence[Part]) -> bool:
     return all(len(part.content) % IMAGE_BYTES or in_form(_pixels(part)).all() for part in parts)
 
 
-def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> InferenceRequest:
+def parse(
+    parts: Sequence[Part], query: QueryFields, settings: Settings, *, known_in_form: bool = False
+) -> InferenceRequest:
     """Parse the images and the solver fields of a request.
 
     Args:
         parts: the parts of the body.
         query: the query of the request.
         settings: hold the limits.
+        known_in_form: whether `is_quick_to_parse` has already found the raw images in MNIST's form.
 
     Raises:
         MalformedError: the JSON or a picture cannot be decoded.
@@ -167,7 +170,7 @@ def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> Infe
     if [part.media_type for part in parts] == [JSON]:
         return _parse_json(parts[0].content, query, settings)
     _check_count(sum(_count(part) for part in parts), settings)
-    images = [_images(part, settings) for part in parts]
+    images = [_images(part, settings, known_in_form=known_in_form) for part in parts]
     pixels = images[0] if len(images) == 1 else np.concatenate(images)
     return InferenceRequest(pixels, query.solver, query.model, priority=Priority[query.priority], trace=query.trace)
 
@@ -220,13 +223,15 @@ def _is_picture(part: Part) -> bool:
     return part.media_type in PICTURES or part.content.startswith(MAGIC)
 
 
-def _images(part: Part, settings: Settings) -> Images:
+def _images(part: Part, settings: Settings, *, known_in_form: bool) -> Images:
     if _is_picture(part):
         return picture(part.field, part.content, settings)[np.newaxis]
     if not part.content or len(part.content) % IMAGE_BYTES:
         message = f"must be raw images of {IMAGE_BYTES} bytes each, one byte per grey level, or a PNG or a JPEG"
         raise InvalidError(FieldError(part.field, message, f"{len(part.content):,} bytes"))
     images = _pixels(part)
+    if known_in_form:
+        return images
     return grey_levels(lambda row: part.field if len(images) == 1 else f"{part.field}.{row}", images)
 
 

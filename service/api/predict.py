@@ -151,7 +151,8 @@ def route(plane: DataPlane) -> APIRoute:
         plane.check_room(expected_images(request, settings.max_images), Priority[query.priority])
         parts = await read(request)
         arrived_at = time.perf_counter()
-        inference = await plane.run(lambda: parse(parts, query, settings), in_background=not is_quick_to_parse(parts))
+        quick = is_quick_to_parse(parts)
+        inference = await plane.run(lambda: parse(parts, query, settings, known_in_form=quick), in_background=not quick)
         answered = await plane.answer(inference, arrived_at, lambda: gone(request))
         timing_ms = timing(answered)
         long = inference.trace or len(answered.images) > MAX_ROWS_ON_LOOP
