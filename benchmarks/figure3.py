@@ -13,7 +13,7 @@ d. the mean NFE in the validation of each epoch, if the folder has the metrics o
 
     python -m benchmarks.figure3 [FOLDER] [--method METHOD]
 
-Writes docs/figures/figure3.svg. Takes a minute, most of which is spent at the tightest tolerance.
+Writes docs/figures/figure3.svg. It takes a minute; the tightest tolerance takes most of the time.
 """
 
 import json
@@ -82,7 +82,7 @@ def open_network(target: Path) -> tuple[Network, Path]:
     """Load a network, and return it with the folder that it was loaded from.
 
     Args:
-        target: a run folder, an artifact, or a folder of versions, of which the newest is loaded.
+        target: a run folder, an artifact, or a folder of versions, whose newest version is loaded.
 
     Raises:
         ArtifactError: the artifact cannot be trusted or read.
@@ -187,7 +187,7 @@ def draw(points: list[Point], epochs: list[float], path: Path) -> None:
 
 def main(
     folder: Annotated[
-        Path, typer.Argument(help="A run folder, an artifact, or a folder of versions, of which the newest is taken.")
+        Path, typer.Argument(help="A run folder, an artifact, or a folder of versions, whose newest version is used.")
     ] = FITTED,
     method: Annotated[str, typer.Option(help=f"One of {', '.join(ADAPTIVE)}.")] = "dopri5",
 ) -> None:

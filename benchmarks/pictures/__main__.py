@@ -44,7 +44,7 @@ class Reader:
     """Decodes and classifies pictures like the service.
 
     Args:
-        folder: an artifact, or a folder of versions, of which the newest is taken.
+        folder: an artifact, or a folder of versions, whose newest version is used.
     """
 
     def __init__(self, folder: Path = SHIPPED) -> None:
@@ -73,7 +73,7 @@ def auroc(positive: Floats, negative: Floats) -> float:
 
 def main(
     artifact: Annotated[
-        Path, typer.Argument(help="An artifact, or a folder of versions, of which the newest is taken.")
+        Path, typer.Argument(help="An artifact, or a folder of versions, whose newest version is used.")
     ] = SHIPPED,
     split: Annotated[SplitName, typer.Option(help="The test split is for reporting.")] = SplitName.test,
     rows: Annotated[int, typer.Option(min=1, help="Pictures of each kind.")] = 100,

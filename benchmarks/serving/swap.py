@@ -146,7 +146,7 @@ def latencies(result: Result, windows: list[Swap], after: float) -> Floats:
     Args:
         result: the result of the load.
         windows: the windows of time.
-        after: seconds by which each window is extended.
+        after: the seconds that we add to each window.
     """
     sent, finished = result.sent + result.began, result.finished + result.began
     within = [(finished > began) & (sent < ended + after) for began, ended in windows]

@@ -37,7 +37,7 @@ class Arguments(NamedTuple):
 
     Attributes:
         files: the paths of the files, or `STDIN`.
-        query: the fields of the request: how to solve, and by which model.
+        query: the fields of the request. They choose the solver settings and the model.
         url: the URL of the service; None for the URL in the settings.
         raw: whether to print the answers unchanged, as JSON.
         key: the API key to send; None for no key.

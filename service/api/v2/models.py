@@ -78,8 +78,8 @@ class ModelStatistics(BaseModel):
     """The statistics of versions of models since the start of the service."""
 
     model_stats: list[dict[str, Any]] = Field(
-        description="inference_count is the number of images; execution_count is the number of batch iterations, each "
-        "of which attempts one step for all rows of a batch."
+        description="inference_count is the number of images; execution_count is the number of batch iterations. "
+        "An iteration attempts one step for all rows of a batch."
     )
 
 
