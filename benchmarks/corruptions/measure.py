@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmarks.pictures.decoding import decode_files
 from benchmarks.pictures.scenes import encode
 from models import artifact as artifacts
 from models.backends.answer import Floats, Images
@@ -14,8 +15,6 @@ from models.backends.onnx import OnnxBackend
 from models.form import SIDE
 from models.solvers.settings import SolverSettings
 from models.solvers.solve import Outcome, solve
-from service.images.decode import decode
-from service.images.errors import PictureError
 
 DEFAULT = "default"
 LOOSE, TIGHT = 1.0, 1e-3
@@ -128,12 +127,6 @@ def through_service(images: Images) -> tuple[Images, Mask]:
         The decoded digits, uint8 ``[rows, 28, 28]``, and a mask ``[rows]`` of the pictures that were not refused. The
         image of a refused picture is all black.
     """
-    decoded, shown = np.zeros_like(images), np.ones(len(images), bool)
-    side = SIDE * ENLARGEMENT
-    for row, image in enumerate(images):
-        picture = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
-        try:
-            decoded[row] = decode(encode(picture), side * side)
-        except PictureError:
-            shown[row] = False
-    return decoded, shown
+    size = (SIDE * ENLARGEMENT,) * 2
+    pictures = (Image.fromarray(image).resize(size, Image.Resampling.BICUBIC) for image in images)
+    return decode_files([encode(picture) for picture in pictures])

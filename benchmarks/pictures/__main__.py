@@ -19,21 +19,18 @@ import numpy.typing as npt
 import typer
 from scipy.stats import mannwhitneyu
 
+from benchmarks.pictures.decoding import decode_files
 from benchmarks.pictures.kinds import DIGITS
 from benchmarks.pictures.outliers import OUTLIERS
 from models import artifact as artifacts
 from models.backends.answer import Images
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
-from models.form import SIDE
-from service.images.decode import decode
-from service.images.errors import NoDigitError
 from training.calibration import calibration_error
 from training.cli import MODELS, SplitName
 from training.data import load
 
 MOST_CONFUSED = 4  # confused pairs of digits that are printed for each kind of picture
-MAX_PIXELS = 16 * 2**20
 SHIPPED = MODELS / "odenet-mnist"
 
 Digits = npt.NDArray[np.int64]
@@ -54,13 +51,7 @@ class Reader:
 
     def __call__(self, files: list[bytes]) -> tuple[Digits, Floats]:
         """The digits and their probabilities; -1 and 0 for a refused picture."""
-        images = np.zeros((len(files), SIDE, SIDE), np.uint8)
-        shown = np.ones(len(files), bool)
-        for row, content in enumerate(files):
-            try:
-                images[row] = decode(content, MAX_PIXELS)
-            except NoDigitError:
-                shown[row] = False
+        images, shown = decode_files(files)
         answer = classify(self._backend, images, self._manifest.default_solver)
         confidence = answer.probabilities(self._manifest.temperature).max(axis=1)
         return np.where(shown, answer.digits, -1), np.where(shown, confidence, 0)
