@@ -62,6 +62,30 @@ def start(*flags: str, **environment: str) -> subprocess.Popen[str]:
     )
 
 
+def command(
+    words: Sequence[str], environment: dict[str, str], standard_input: bytes = b"", python: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m service`` with a command, with nothing in its environment but the given variables.
+
+    Args:
+        words: the command and its arguments.
+        environment: the whole environment.
+        standard_input: what the command reads.
+        python: flags for Python.
+    """
+    done = subprocess.run(
+        [sys.executable, *python, "-m", "service", *words],
+        cwd=ROOT,
+        env=environment,
+        input=standard_input,
+        capture_output=True,
+        timeout=HANG,
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr, done.stderr.decode()
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
 @contextmanager
 def running(*flags: str, models: Sequence[str] = FASTEST_MODEL, **environment: str) -> Iterator[Running]:
     """Run the service on a free port, and stop the service at the end of the block.

@@ -2,27 +2,17 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from service.security.keys import Keys, Scope
 from service.settings import Settings
-from tests.serving import ROOT
-from tests.waiting import HANG
+from tests.serving import command
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "service", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-        check=False,
-    )
+    return command(arguments, environment)
 
 
 def test_config_prints_the_settings_and_no_hash(tmp_path: Path) -> None:

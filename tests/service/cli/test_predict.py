@@ -20,9 +20,9 @@ import trustme
 from service.api.query import QueryFields
 from service.cli import predict as command
 from service.security.keys import Scope, make_key
+from tests import serving
 from tests.digits import encoded, load_test_set, seven
 from tests.serving import ROOT, Running, running
-from tests.waiting import HANG
 
 pytestmark = pytest.mark.system
 
@@ -44,17 +44,7 @@ def run(
     words, flags = [*map(str, arguments)], [*python]
     if "--url" in words and not flags:
         return run_here(words, environment, standard_input)
-    done = subprocess.run(
-        [sys.executable, *flags, "-m", "service", "predict", *words],
-        cwd=ROOT,
-        env=environment,
-        input=standard_input,
-        capture_output=True,
-        timeout=HANG,
-        check=False,
-    )
-    assert b"Traceback" not in done.stderr, done.stderr.decode()
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    return serving.command(["predict", *words], environment, standard_input, flags)
 
 
 def run_here(
