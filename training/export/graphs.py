@@ -15,8 +15,10 @@ from models.artifact import DYNAMICS, HEAD, STEM, step_file
 from models.networks.network import Network
 from models.networks.odenet import ODENet
 from models.solvers.controller import per_row
+from models.solvers.methods import METHODS
 from models.solvers.solve import MAX_STEPS, Outcome, equal_steps, judge
 from models.solvers.step import Step
+from training.export.placeholder import Placeholder, insert
 
 EXAMPLE_ROWS = 3
 """The number of rows of the example that is traced; the graphs accept any number of rows."""
@@ -42,9 +44,12 @@ def parts(network: Network, methods: Iterable[str]) -> dict[str, onnx.ModelProto
         return ends
     step_inputs = {"z": z, "k1": z, "t": value, "h": value, "rtol": value, "atol": value}
     step_outputs = ["z_next", "k1_next", "t_next", "h_next", "error", "accepted"]
-    dynamics = {DYNAMICS: export(network.dynamics, {"t": value, "z": z}, ["derivative"])}
-    steps = {step_file(method): export(network.step(method), step_inputs, step_outputs) for method in methods}
-    return ends | dynamics | steps
+    dynamics = export(network.dynamics, {"t": value, "z": z}, ["derivative"])
+    steps = {
+        step_file(method): insert(dynamics, export(Step(Placeholder(), METHODS[method]), step_inputs, step_outputs))
+        for method in methods
+    }
+    return ends | {DYNAMICS: dynamics} | steps
 
 
 def whole_solve(network: ODENet, method: str) -> onnx.ModelProto:
@@ -120,7 +125,7 @@ class WholeSolve(nn.Module):
             )
 
         state = (torch.zeros((), dtype=torch.int64), outcome, z, k1, t, h, error, steps, rejected)
-        _, outcome, z, _, _, _, error, steps, rejected = torch.while_loop(unfinished, attempt, state)  # type: ignore[no-untyped-call]
+        _, outcome, z, _, _, _, error, steps, rejected = torch.while_loop(unfinished, attempt, state)
         nfe = self.step.tableau.evaluations(steps)
         return WholeAnswer(self.network.head(z), nfe, steps, rejected, error, outcome)
 
