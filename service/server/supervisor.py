@@ -1,6 +1,7 @@
 """The supervisor: several worker processes that serve at one address."""
 
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from types import FrameType
 
 import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
+from uvicorn._subprocess import subprocess_started
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
@@ -31,12 +33,19 @@ MARGIN_SECONDS = 5.0
 
 logger = logging.getLogger("uvicorn.error")
 
+forks = multiprocessing.get_context("forkserver")
+"""Workers are forks of one process that has imported the application. So they start sooner and share its memory."""
+
+forks.set_forkserver_preload(["service.app"])
+
 
 class Worker(Process):
     """A worker process, as the supervisor sees it and as it runs."""
 
     def __init__(self, config: uvicorn.Config, listener: socket.socket, grace_seconds: float) -> None:
         super().__init__(config, [listener])
+        arguments = {"config": config, "target": self.target, "sockets": [listener], "stdin_fileno": None}
+        self.process = forks.Process(target=subprocess_started, kwargs=arguments)  # type: ignore[assignment]
         self._grace_seconds = grace_seconds
 
     @property

@@ -158,10 +158,13 @@ def test_a_disconnect_is_counted_by_the_stage_of_the_request(crowded: Running) -
 
 
 def children(process: int) -> list[int]:
-    """The worker processes of a supervisor."""
-    ids = Path("/proc", str(process), "task", str(process), "children").read_text().split()
-    commands = {int(child): Path("/proc", child, "cmdline").read_bytes() for child in ids}
-    return [child for child, command in commands.items() if b"spawn_main" in command]
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def workers(supervisor: int) -> list[int]:
+    """The worker processes of a supervisor: the children of its fork server."""
+    servers = [child for child in children(supervisor) if b"forkserver" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [worker for server in servers for worker in children(server)]
 
 
 def test_the_counts_of_a_worker_process_remain_after_its_end() -> None:
@@ -171,9 +174,9 @@ def test_the_counts_of_a_worker_process_remain_after_its_end() -> None:
                 assert predict(client, 2).status_code == 200
         with service.client() as client:
             until(lambda: scrape(client).total("rows_total") == 16)
-        victim = children(service.process.pid)[0]
+        victim = workers(service.process.pid)[0]
         os.kill(victim, signal.SIGKILL)
-        until(lambda: victim not in children(service.process.pid) and len(children(service.process.pid)) == 2)
+        until(lambda: victim not in workers(service.process.pid) and len(workers(service.process.pid)) == 2)
         with service.client() as client:
             until(lambda: scrape(client).total("models_loaded", model="mlp") == 2)
             assert predict(client, 2).status_code == 200
