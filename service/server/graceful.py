@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import multiprocessing
 import os
 import select
 import signal
@@ -50,14 +51,12 @@ class GracefulServer(uvicorn.Server):
     Args:
         config: uvicorn's configuration.
         grace_seconds: time between the signal and the second step.
-        supervised: whether a supervisor passes signals on, perhaps more than once.
     """
 
-    def __init__(self, config: uvicorn.Config, grace_seconds: float, *, supervised: bool = False) -> None:
+    def __init__(self, config: uvicorn.Config, grace_seconds: float) -> None:
         super().__init__(config)
         self._grace_seconds = grace_seconds
-        self._supervised = supervised
-        self._supervisor = os.getppid()
+        self._supervisor = multiprocessing.parent_process()
         self._plane: DataPlane | None = None
         self._stop_at: float | None = None
         self._logged = self._failed = False
@@ -77,7 +76,7 @@ class GracefulServer(uvicorn.Server):
     def capture_signals(self) -> Generator[None, None, None]:
         """Handle signals for the time of the block."""
         with super().capture_signals():
-            if self._supervised:
+            if self._supervisor is not None:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # SIGINT waited for its handler
             elif signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup makes a process ignore SIGHUP
                 signal.signal(signal.SIGHUP, self.handle_exit)
@@ -87,7 +86,7 @@ class GracefulServer(uvicorn.Server):
         """Begin to stop. uvicorn's own handler is not called, because it would raise the signal again at the end."""
         if not self.started:
             os._exit(0)  # nothing has started that must end; uvicorn would report an exception as a failed start
-        if self._stop_at is not None and not self._supervised:
+        if self._stop_at is not None and self._supervisor is None:  # a supervisor may pass on a signal twice
             os._exit(SIGNALLED + sig)
         self._stop(0 if sig == signal.SIGINT else self._grace_seconds)
 
@@ -99,7 +98,7 @@ class GracefulServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Whether it is time to stop."""
         ended = await super().on_tick(counter)
-        if self._supervised and self._stop_at is None and os.getppid() != self._supervisor:
+        if self._stop_at is None and self._supervisor is not None and not self._supervisor.is_alive():
             logger.error("The supervisor is gone; this worker process ends")
             self._stop(0)
         if not self._failed and self._plane is not None and (failure := self._plane.failure):

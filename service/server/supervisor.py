@@ -52,7 +52,7 @@ class Worker(Process):
     def server(self) -> GracefulServer:
         """The server, inside the worker process."""
         if not isinstance(self._server, GracefulServer):
-            self._server = GracefulServer(self.config, self._grace_seconds, supervised=True)
+            self._server = GracefulServer(self.config, self._grace_seconds)
         return self._server
 
     def start(self) -> None:
