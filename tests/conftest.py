@@ -53,7 +53,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that start a server or a browser, and group the tests for pytest-xdist.
+    """Mark the tests that start a server, a browser or an export, and group the tests for pytest-xdist.
 
     The tests of a module stay together in one process, because they share costly fixtures. All modules that need the
     exported artifact stay together, so that the export runs once. A test may name another group by
@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     sharing = {item.path for item in items if EXPORTED & set(fixtures(item))}
     for item in items:
-        if STARTING & set(fixtures(item)):
+        if (STARTING | EXPORTED) & set(fixtures(item)):
             item.add_marker(pytest.mark.system)
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group("export" if item.path in sharing else item.path.name))

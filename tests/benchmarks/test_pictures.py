@@ -16,6 +16,8 @@ from tests.pictures import DIGITS as IMAGES
 from tests.pictures import LABELS
 from training.cli import SplitName
 
+pytestmark = pytest.mark.system
+
 ROWS = 8
 HARD = {"thick strokes", "thin strokes", "cut out along its box", "other styles, photograph"}
 

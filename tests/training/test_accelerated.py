@@ -8,6 +8,8 @@ from training.accelerated import LOG, STAGES, FitFailedError, Planned, command, 
 from training.recipe import RECIPES, read_recipe
 from training.run import CHECKPOINT, load_config
 
+pytestmark = pytest.mark.system
+
 ROOT = Path(__file__).parents[2]
 
 
