@@ -1,6 +1,7 @@
 """The costs of a model on this machine: measured when the model is loaded, and corrected while it serves."""
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -74,18 +75,25 @@ class Costs:
         """
         return self.correction * (self.stem[rows] + nfe * self.evaluation[rows] + self.head[rows])
 
-    def most_rows(self, evaluations: int, stem_seconds: float, step_seconds: float) -> int:
-        """The most rows whose stem and whose step stay within a time limit each; at least 1.
+    def step(self, rows: int, evaluations: int) -> float:
+        """Estimated seconds of one step, or of the whole network for a model without an ODE.
 
         Args:
-            evaluations: evaluations of f in a step.
-            stem_seconds: the limit for the stem.
-            step_seconds: the limit for a step.
+            rows: the number of images.
+            evaluations: evaluations of f in a step; 0 for a model without an ODE.
         """
-        rows = range(len(self.stem) - 1, 0, -1)
-        return next(
-            (n for n in rows if self.stem[n] <= stem_seconds and evaluations * self.evaluation[n] <= step_seconds), 1
-        )
+        if evaluations:
+            return self.correction * evaluations * self.evaluation[rows]
+        return self.answer(rows, 0)
+
+    def rows_within(self, seconds: float, evaluations: int) -> int:
+        """The most images whose step takes at most some seconds; at least 1. The arguments are those of `step`."""
+        rows = range(1, len(self.stem))
+        return max(1, bisect_right(rows, seconds, key=lambda n: self.step(n, evaluations)))
+
+    def stems_within(self, seconds: float) -> int:
+        """The most images whose stem takes at most some seconds; at least 1."""
+        return max(1, bisect_right(self.stem, seconds / self.correction) - 1)
 
     def correct(self, joined: int, stepped: int, evaluations: int, seconds: float) -> None:
         """Correct the costs by the time of an iteration.

@@ -107,7 +107,7 @@ class Candidate(NamedTuple):
         return (attempts.bit_length() - 1) // 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """How a request may be solved. The scheduler chooses a candidate for each image when the image leaves the queue.
 

@@ -35,6 +35,9 @@ class Device:
         if (part, method) in self._broken:
             raise RuntimeError(f"no {part} of {method}: out of memory")
 
+    def take_time(self, stems: int = 0, steps: int = 0, heads: int = 0, evaluations: int = 0) -> None:
+        """Take the time of an operation: of some stems, or of the steps of some images, or of some heads."""
+
 
 class DeviceFlight(OnnxFlight):
     """A flight of onnxruntime on a device."""
@@ -50,15 +53,18 @@ class DeviceFlight(OnnxFlight):
         super()._begin(images, first, starts)
         if self.tableau is not None:
             self.device.evaluations += self.tableau.evaluations_to_start * len(images)
+        self.device.take_time(stems=len(images))
 
     def _attempt(self, rows: int) -> Attempt:
         self.device.use("step", self._method)
         if self.tableau is not None:
             self.device.evaluations += self.tableau.evaluations_per_step * rows
+            self.device.take_time(steps=rows, evaluations=self.tableau.evaluations_per_step)
         return super()._attempt(rows)
 
     def _logits(self, slots: Slots) -> npt.NDArray[np.float32]:
         self.device.use("head", self._method)
+        self.device.take_time(heads=slots.stop if isinstance(slots, slice) else len(slots))
         return super()._logits(slots)
 
 
