@@ -7,7 +7,7 @@ from models.solvers.methods import METHODS
 from models.solvers.solve import Outcome
 from service.engine.model import ServedModel
 from service.engine.queue import RequestQueue
-from service.engine.request import EngineRequest
+from service.engine.request import EngineRequest, RowAnswers
 from service.engine.tuning import PATIENCE
 
 
@@ -61,6 +61,7 @@ class Batch:
         self.seconds = model.costs.answer(1, self.evaluations_to_start + self.evaluations_per_step)
         self._backend = model.backend
         self._method = method
+        self._temperature = model.artifact.manifest.temperature
         self._allocated: Flight | None = None
 
     @property
@@ -99,7 +100,7 @@ class Batch:
         """Bring images into flight, at most as many as there is room for."""
         self._flight.join(
             [row.request.images[row.number] for row in members],
-            [row.request.chosen[row.number].solver for row in members],
+            [row.request.chosen[row.number].arguments for row in members],
             [row.request.plan.max_nfe for row in members],
             [row.request.traces[row.number] for row in members],
         )
@@ -134,15 +135,14 @@ class Batch:
         Returns:
             The requests that are now answered completely.
         """
-        answer = self._flight.leave(places)
-        answered = list[EngineRequest]()
+        answers = RowAnswers.of(self._flight.leave(places), self._temperature)
+        completed = list[EngineRequest]()
         for index, place in enumerate(places):
             request, number, _ = self.members[place]
-            if not request.end:
-                request.complete(number, answer, index)
-                answered += [request] if request.end else []
+            if not request.end and request.complete(number, answers, index):
+                completed.append(request)
         self._remove(places)
-        return answered
+        return completed
 
     def discard(self) -> list[BatchRow]:
         """Give up the flight, which can no longer be trusted, and return its images."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from models.backends.protocol import Backend
 from models.solvers.settings import SolverSettings
+from service.engine.plan import NO_ARGUMENTS
 from service.engine.tuning import COST_MEMORY, LEAST_ANSWERED
 
 PASSES = 3
@@ -138,9 +139,10 @@ def _time_parts(backend: Backend, solver: SolverSettings | None, rows: int, cloc
     flight = backend.flight(None if solver is None else solver.method, rows)
     images = np.zeros((rows, 28, 28), np.uint8)
     places = list(range(rows))
+    arguments = NO_ARGUMENTS if solver is None else solver.arguments
     stems, steps, heads = [], [], []
     for _ in range(PASSES + 1):  # the first run is slow and never the fastest
-        stems.append(_seconds(lambda: flight.join(images, [solver] * rows, [None] * rows), clock))
+        stems.append(_seconds(lambda: flight.join(images, [arguments] * rows, [None] * rows), clock))
         steps.append(_seconds(flight.attempt, clock))
         heads.append(_seconds(lambda: flight.leave(places), clock))
     if flight.tableau is None:

@@ -163,7 +163,7 @@ class Scheduler:
             plan = request.plan
             if plan not in full:
                 candidate = self._candidate(request, batch, work.started_at)
-                target = self._batch(request.model, candidate)
+                target = batch if candidate is plan.candidates[0] else self._batch(request.model, candidate)
                 guest = target is not batch
                 if target not in room:
                     room[target] = target.room(longest, guest=guest)
@@ -201,6 +201,8 @@ class Scheduler:
     def _candidate(self, request: EngineRequest, home: Batch, now: float) -> Candidate:
         """Choose the candidate for the next image of a request: by the time left, or by the fullness of the queue."""
         plan = request.plan
+        if len(plan.candidates) == 1:
+            return plan.candidates[0]
         if plan.by_deadline and request.deadline is not None:
             left = request.deadline - RESERVE - now
             fitting = (each for each in plan.candidates if SAFETY * self._expected(request, home, each) <= left)
@@ -289,11 +291,12 @@ class Scheduler:
         Images keep their places until their solve ends. So long solves get batches of their own: otherwise they would
         take all places after a while, and short solves would wait for them.
         """
-        batches = self._batches.setdefault(model, {})
-        key = candidate.method, candidate.length_class
-        if key not in batches:
-            batches[key] = Batch(model, candidate.method)
-        return batches[key]
+        batches = self._batches.get(model)
+        if batches is None:
+            batches = self._batches[model] = {}
+        if candidate.batch not in batches:
+            batches[candidate.batch] = Batch(model, candidate.method)
+        return batches[candidate.batch]
 
     def _activate(self, batch: Batch) -> None:
         """Give a batch turns, unless it has turns already."""
