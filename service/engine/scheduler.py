@@ -164,17 +164,12 @@ class Scheduler:
             if plan not in full:
                 candidate = self._candidate(request, batch, work.started_at)
                 target = batch if candidate is plan.candidates[0] else self._batch(request.model, candidate)
-                guest = target is not batch
                 if target not in room:
-                    room[target] = target.room(longest, guest=guest)
+                    room[target] = target.room(longest, guest=target is not batch)
                 if room[target] > 0:
+                    self._start(work, request, candidate, target)
                     room[target] -= 1
                     stems -= 1
-                    degraded = not plan.by_deadline and candidate is not plan.candidates[0]
-                    number = request.start_next(candidate, degraded=degraded, now=work.started_at)
-                    work.joining.setdefault(target, []).append(BatchRow(request, number, guest))
-                    batch.queue.started(request)
-                    self._admission.leave(1, request.priority)
                     if not stems:
                         return
                     continue
@@ -183,6 +178,15 @@ class Scheduler:
             passed += 1
             if passed == LOOK_AHEAD:
                 return
+
+    def _start(self, work: Work, request: EngineRequest, candidate: Candidate, target: Batch) -> None:
+        """Take the next image of a request out of the queue of the batch, to join a batch by a candidate."""
+        degraded = not request.plan.by_deadline and candidate is not request.plan.candidates[0]
+        number = request.start_next(candidate, degraded=degraded, now=work.started_at)
+        guest = target is not work.batch
+        work.joining.setdefault(target, []).append(BatchRow(request, number, guest))
+        work.batch.queue.started(request)
+        self._admission.leave(1, request.priority)
 
     def _longest_step(self, batch: Batch, now: float) -> float:
         """The longest time that a step of a batch, or its new stems, may take.
