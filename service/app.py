@@ -73,7 +73,12 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
     desired = None if shared is None else DesiredState.shared(shared)
     manager = ModelManager.open(settings, desired, metrics.served, metrics.failed_to_load)
     metrics.set_queue_capacity(settings.queue_rows)
-    engine = Engine(settings.queue_rows, settings.threads, lambda iteration: metrics.changed(engine, iteration))
+    engine = Engine(
+        settings.queue_rows,
+        settings.threads,
+        lambda iteration: metrics.changed(engine, iteration),
+        in_loop=settings.device == "cpu",
+    )
 
     def ended(request: EngineRequest) -> None:
         metrics.ended(request)

@@ -1,6 +1,6 @@
 """The types of a batch of images and of its answer."""
 
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,20 +29,6 @@ class Answer(NamedTuple):
     nfe: npt.NDArray[np.int64]
     error_estimate: npt.NDArray[np.float32]
     outcome: npt.NDArray[np.int64]
-
-    @classmethod
-    def empty(cls, rows: int, classes: int) -> Self:
-        """An answer of zeros, to be filled with `put`."""
-        steps, rejected, nfe, outcome = np.zeros((4, rows), np.int64)
-        logits, error_estimate = np.zeros((rows, classes), np.float32), np.zeros(rows, np.float32)
-        return cls(logits, steps, rejected, nfe, error_estimate, outcome)
-
-    def put(self, row: int, other: "Answer", other_row: int) -> None:
-        """Copy a row of another answer into a row of this answer."""
-        targets: tuple[npt.NDArray[Any], ...] = self
-        sources: tuple[npt.NDArray[Any], ...] = other
-        for target, source in zip(targets, sources, strict=True):
-            target[row] = source[other_row]
 
     def probabilities(self, temperature: float) -> Floats:
         """The softmax of the logits divided by a temperature, ``[rows, classes]``.

@@ -7,8 +7,6 @@ rows, and no row waits for another row to end.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,23 +14,15 @@ import numpy.typing as npt
 from models.backends.answer import Answer, Images
 from models.backends.trace import AttemptRecord, Reading, Trace
 from models.solvers.attempt import Attempt, is_last
-from models.solvers.settings import SolverSettings
-from models.solvers.solve import MAX_STEPS, Outcome, equal_steps, judge
+from models.solvers.settings import SolveArguments
+from models.solvers.solve import MAX_STEPS, Outcome, judge
 from models.solvers.tableau import Tableau
 
 T1 = 1.0
 """The end of the interval."""
 
-Slots = npt.NDArray[np.intp] | slice
-"""The slots of some rows."""
-
-
-class Start(NamedTuple):
-    """The first step size and the tolerances of a row."""
-
-    h: float
-    rtol: float
-    atol: float
+FORCED = SolveArguments(first_step=T1, rtol=0.0, atol=np.inf)
+"""The arguments with which a step goes all the way to t1 and is accepted."""
 
 
 class Flight(ABC):
@@ -52,8 +42,11 @@ class Flight(ABC):
         self.capacity = capacity
         self.rows = 0
         self._adaptive = tableau is not None and tableau.adaptive
+        # Attempts are counted for the whole flight, so that an attempt need not count them for each row.
+        self._attempts = 0
+        self._earliest_limit = 0
         self._counts = np.zeros((5, capacity), np.int64)
-        self._steps, self._rejected, self._outcome, self._forced, self._step_limit = self._counts
+        self._joined_at, self._rejected, self._outcome, self._limit, self._forced = self._counts
         self._error, self._atol = self._sizes = np.zeros((2, capacity), np.float32)
         self._any_forced = False
         self._traces: dict[int, Trace] = {}
@@ -66,7 +59,7 @@ class Flight(ABC):
     def join(
         self,
         images: Images | Sequence[Images],
-        solvers: Sequence[SolverSettings | None],
+        arguments: Sequence[SolveArguments],
         max_nfe: Sequence[int | None],
         traces: Iterable[Trace | None] = (),
     ) -> None:
@@ -74,22 +67,24 @@ class Flight(ABC):
 
         Args:
             images: uint8 ``[28, 28]`` each; at most as many as there are free slots.
-            solvers: one setting per image, each with the method of this flight; None for a network without an ODE.
+            arguments: the arguments of each solve. A network without an ODE ignores them.
             max_nfe: for each image the greatest number of evaluations of f, or None for no limit. A limit must allow
                 at least one step.
             traces: for each image the trace that records its solve, or None. A network without an ODE records nothing.
         """
         first, self.rows = self.rows, self.rows + len(images)
-        starts = [_start(self.tableau, solver) for solver in solvers]
-        self._begin(images, first, starts)
-        self._counts[:, first : self.rows] = 0
-        self._error[first : self.rows] = 0
-        for slot, (start, limit) in enumerate(zip(starts, max_nfe, strict=True), first):
-            self._atol[slot] = start.atol
-            self._step_limit[slot] = self._affordable_steps(limit)
+        self._begin(images, first, arguments)
+        limits = [self._attempts + self._affordable_steps(limit) for limit in max_nfe]
+        slots = slice(first, self.rows)
+        self._counts[:, slots] = 0
+        self._joined_at[slots] = self._attempts
+        self._limit[slots] = limits
+        self._earliest_limit = min(limits) if first == 0 else min(self._earliest_limit, *limits)
+        self._error[slots] = 0
+        self._atol[slots] = [each.atol for each in arguments]
         if traced := {slot: trace for slot, trace in enumerate(traces, first) if trace is not None}:
             self._traces |= traced
-            self._record_readings(traced, [0.0] * len(traced))
+            self._record_readings(list(traced), [0.0] * len(traced))
 
     def attempt(self) -> list[int]:
         """Attempt a step for every row.
@@ -100,24 +95,23 @@ class Flight(ABC):
         n = self.rows
         if self.tableau is None:
             return list(range(n))
-        self._steps[:n] += 1
-        at_limit = self._steps[:n] == self._step_limit[:n]
-        if any_at_limit := at_limit.any():
-            self.finish(np.flatnonzero(at_limit & (self._step_limit[:n] < MAX_STEPS)).tolist(), Outcome.max_nfe)
+        self._attempts += 1
+        at_limit = self._rows_at_limit() if self._attempts >= self._earliest_limit else None
         before = [(slot, *self._time_and_step(slot)) for slot in self._traces]
         tried = self._attempt(n)
-        if tried.accepted.all() and not self._any_forced:  # the most frequent case; it needs less than `_judge`
+        if not self._any_forced and np.count_nonzero(tried.accepted) == n:  # the most frequent case
             self._error[:n] += tried.error
-            self._outcome[:n] = Outcome.converged  # a row that goes on gets its final outcome later
             ended = tried.t >= T1
         else:
             ended = self._judge(tried)
-        if any_at_limit:
+        if at_limit is not None:
             self._outcome[:n][at_limit & ~ended] = Outcome.max_steps
             ended |= at_limit
         if before:
             self._record_attempts(before, tried, ended)
-        slots: list[int] = np.flatnonzero(ended).tolist()
+        if not (count := np.count_nonzero(ended)):
+            return []
+        slots: list[int] = list(range(n)) if count == n else np.flatnonzero(ended).tolist()
         return slots
 
     def finish(self, slots: Sequence[int], reason: Outcome) -> None:
@@ -135,21 +129,22 @@ class Flight(ABC):
             if self._adaptive or not is_last(t, h, T1):
                 self._forced[slot] = reason
                 self._any_forced = True
-                self._restart(slot, Start(h=T1, rtol=0.0, atol=np.inf))
+                self._restart(slot, FORCED)
 
     def leave(self, slots: Sequence[int]) -> Answer:
         """Run the head on some rows and remove these rows.
 
         Args:
-            slots: the slots of the rows, in ascending order, at least one.
+            slots: the slots of the rows, in ascending order, at least one. Their solves have ended.
 
         Returns:
             The answers, in the order of the slots.
         """
         index = slice(self.rows) if len(slots) == self.rows else np.asarray(slots)
-        steps, rejected, outcome, *_ = self._counts[:, index].copy()
+        joined_at, rejected, outcome = self._counts[:3, index].copy()
+        steps = self._attempts - joined_at
         nfe = steps if self.tableau is None else self.tableau.evaluations(steps)
-        answer = Answer(self._logits(index), steps, rejected, nfe, self._error[index].copy(), outcome)
+        answer = Answer(self._logits(slots), steps, rejected, nfe, self._error[index].copy(), outcome)
         if self._traces:
             self._record_ends(slots, answer)
         self.drop(slots)
@@ -161,16 +156,20 @@ class Flight(ABC):
         Args:
             slots: the slots of the rows, in ascending order.
         """
+        before = list(range(self.rows))  # for each slot, the slot from which its row comes
         for slot in reversed(slots):
-            self.rows -= 1
-            if slot != self.rows:
-                self._move(self.rows, slot)
-                self._counts[:, slot] = self._counts[:, self.rows]
-                self._sizes[:, slot] = self._sizes[:, self.rows]
-            if self._traces:
-                self._traces.pop(slot, None)
-                if self.rows in self._traces:
-                    self._traces[slot] = self._traces.pop(self.rows)
+            last = before.pop()
+            if slot < len(before):
+                before[slot] = last
+        self.rows = len(before)
+        if targets := [slot for slot in slots if slot < self.rows]:
+            sources = [before[slot] for slot in targets]
+            self._counts[:, targets] = self._counts[:, sources]
+            self._sizes[:, targets] = self._sizes[:, sources]
+            self._move(sources, targets)
+        if self._traces:
+            traces = ((slot, self._traces.get(source)) for slot, source in enumerate(before))
+            self._traces = {slot: trace for slot, trace in traces if trace is not None}
 
     def _affordable_steps(self, max_nfe: int | None) -> int:
         """The number of steps that a limit of evaluations allows, at most `MAX_STEPS`."""
@@ -179,8 +178,17 @@ class Flight(ABC):
         affordable = (max_nfe - self.tableau.evaluations_to_start) // self.tableau.evaluations_per_step
         return min(affordable, MAX_STEPS)
 
+    def _rows_at_limit(self) -> npt.NDArray[np.bool_]:
+        """Which rows make their last attempt, ``[rows]``. Where `max_nfe` sets the limit, the attempt goes to t1."""
+        limit = self._limit[: self.rows]
+        at_limit: npt.NDArray[np.bool_] = limit == self._attempts
+        by_max_nfe = at_limit & (limit - self._joined_at[: self.rows] < MAX_STEPS)
+        self.finish(np.flatnonzero(by_max_nfe).tolist(), Outcome.max_nfe)
+        self._earliest_limit = int(limit[~at_limit].min(initial=self._attempts + MAX_STEPS))
+        return at_limit
+
     def _judge(self, tried: Attempt) -> npt.NDArray[np.bool_]:
-        """Store the outcome of an attempt for every row; return which rows have ended, ``[rows]``."""
+        """Store the result of an attempt for every row; return which rows have ended, ``[rows]``."""
         n = self.rows
         self._rejected[:n] += ~tried.accepted
         self._error[:n] += np.where(tried.accepted, tried.error, 0)
@@ -191,8 +199,8 @@ class Flight(ABC):
             last = np.where(tried.accepted, last, int(Outcome.non_finite))
             outcome = np.where(self._forced[:n] == 0, outcome, last)
             self._any_forced = False
-        self._outcome[:n] = outcome
         ended: npt.NDArray[np.bool_] = outcome != int(Outcome.max_steps)
+        self._outcome[:n] = np.where(ended, outcome, int(Outcome.converged))
         return ended
 
     def _record_attempts(
@@ -216,10 +224,9 @@ class Flight(ABC):
         if going_on:
             self._record_readings(going_on, tried.t[going_on].tolist())
 
-    def _record_readings(self, slots: Iterable[int], times: list[float]) -> None:
+    def _record_readings(self, slots: list[int], times: list[float]) -> None:
         """Record in the traces the logits of the current states in some slots, with their times."""
-        index = np.fromiter(slots, np.intp)
-        for slot, t, logits in zip(index.tolist(), times, self._logits(index), strict=True):
+        for slot, t, logits in zip(slots, times, self._logits(slots), strict=True):
             self._traces[slot].depth.append(Reading(t, logits))
 
     def _record_ends(self, slots: Sequence[int], answer: Answer) -> None:
@@ -230,7 +237,7 @@ class Flight(ABC):
                 trace.depth.append(Reading(t, answer.logits[row]))
 
     @abstractmethod
-    def _begin(self, images: Images | Sequence[Images], first: int, starts: list[Start]) -> None:
+    def _begin(self, images: Images | Sequence[Images], first: int, arguments: Sequence[SolveArguments]) -> None:
         """Fill the slots from the first on: with the stem's states, their times and, for an FSAL method, f there."""
 
     @abstractmethod
@@ -238,7 +245,8 @@ class Flight(ABC):
         """Attempt a step for the first rows and update their states.
 
         Returns:
-            The times, step sizes, errors and acceptances as NumPy arrays; the states stay where they are.
+            The times, step sizes, errors and acceptances as NumPy arrays, valid until the next attempt but one; the
+            states stay where they are.
         """
 
     @abstractmethod
@@ -246,26 +254,13 @@ class Flight(ABC):
         """The time of a row, and the size of the step that it attempts next."""
 
     @abstractmethod
-    def _restart(self, slot: int, start: Start) -> None:
+    def _restart(self, slot: int, arguments: SolveArguments) -> None:
         """Set the size of the step that a row attempts next, and its tolerances."""
 
     @abstractmethod
-    def _move(self, source: int, target: int) -> None:
-        """Copy a row from one slot to another."""
+    def _move(self, sources: list[int], targets: list[int]) -> None:
+        """Copy rows from some slots to others. No slot is both a source and a target."""
 
     @abstractmethod
-    def _logits(self, slots: Slots) -> npt.NDArray[np.float32]:
-        """The logits of the states in some slots, ``[rows, classes]``."""
-
-
-@lru_cache(maxsize=1024)
-def _start(tableau: Tableau | None, solver: SolverSettings | None) -> Start:
-    """The first step size and the tolerances for a solver setting."""
-    if tableau is None or solver is None:
-        return Start(T1, 0.0, 0.0)
-    arguments = solver.arguments
-    h = arguments["first_step"]
-    if h is None:
-        tolerances = (np.array([arguments[name]], np.float32) for name in ("rtol", "atol"))
-        h = float(T1 / equal_steps(tableau, *tolerances)[0])
-    return Start(h, arguments["rtol"], arguments["atol"])
+    def _logits(self, slots: Sequence[int]) -> npt.NDArray[np.float32]:
+        """The logits of the states in some slots, in ascending order, ``[rows, classes]``."""

@@ -1,6 +1,7 @@
 """The onnxruntime backend. It runs the exported graphs of an artifact on the CPU or on CUDA, without torch."""
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,11 +11,15 @@ import onnxruntime as ort
 
 from models.artifact import DYNAMICS, HEAD, STEM, ArtifactError, step_file
 from models.backends.answer import Images
-from models.backends.flight import Flight, Slots, Start
+from models.backends.flight import Flight
 from models.solvers.attempt import Attempt
 from models.solvers.methods import METHODS
+from models.solvers.settings import SolveArguments
 
 Floats = npt.NDArray[np.float32]
+
+Run = Callable[[], object]
+"""Runs a graph on the arrays to which it is bound."""
 
 
 class Graph:
@@ -48,7 +53,7 @@ class Graph:
         shape: list[int] = self._session.get_outputs()[0].shape[1:]
         return shape
 
-    def bind(self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[npt.NDArray[Any]]) -> Callable[[], None]:
+    def bind(self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[npt.NDArray[Any]]) -> Run:
         """Bind the graph to arrays. Each call of the result reads these inputs and writes these outputs in place.
 
         Args:
@@ -60,7 +65,7 @@ class Graph:
             binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         for name, array in zip(self._outputs, outputs, strict=True):
             binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        return lambda: self._session.run_with_iobinding(binding)
+        return partial(self._session.run_with_iobinding, binding)
 
     def __call__(self, *inputs: npt.NDArray[Any]) -> list[Any]:
         """Run the graph and return its outputs, in the order of the graph's outputs."""
@@ -148,9 +153,10 @@ class Rows(NamedTuple):
 
 
 class OnnxFlight(Flight):
-    """A flight whose graphs read and write its arrays in place.
+    """A flight whose graphs read and write arrays of a fixed place.
 
-    A step reads one set of arrays and writes a second set. After each step the two sets swap roles.
+    A step reads one set of arrays and writes a second set. After each step the two sets swap roles. A graph is bound
+    to its arrays once for each number of rows, because binding is slow.
 
     Args:
         stem: the graph from images to states.
@@ -162,59 +168,76 @@ class OnnxFlight(Flight):
     def __init__(self, stem: Graph, head: Graph, step: OnnxStep | None, capacity: int) -> None:
         super().__init__(None if step is None else step.tableau, capacity)
         self._stem, self._head, self._step = stem, head, step
+        shape = (capacity, *stem.output_shape)
         self._images = np.zeros((capacity, 28, 28), np.uint8)
-        self._now, self._next = (self._empty(stem.output_shape) for _ in range(2))
-        self._rtol, self._atols = np.zeros((2, capacity), np.float32)
-        self._logits_of_all = np.zeros((capacity, *head.output_shape), np.float32)
+        self._new, self._slopes = np.zeros((2, *shape), np.float32)
+        self._out = np.zeros((capacity, *head.output_shape), np.float32)
+        self._columns = np.zeros((6, capacity), np.float32)
+        t, h, other_t, other_h, self._rtol, self._atols = self._columns
+        z, k1, other_z, other_k1 = np.zeros((4, *shape), np.float32)
+        self._now, self._next = Rows(z, k1, t, h), Rows(other_z, other_k1, other_t, other_h)
+        self._start = np.zeros(capacity, np.float32)
         self._errors, self._accepted = np.zeros(capacity, np.float32), np.zeros(capacity, np.bool_)
-        self._bound: dict[tuple[int, ...], Callable[[], None]] = {}
+        self._stems: dict[int, Run] = {}
+        self._first_slopes: dict[int, Run] = {}
+        self._heads: dict[int, Run] = {}
+        self._bound_steps: dict[tuple[int, int], tuple[Run, Attempt]] = {}
 
-    def _empty(self, state_shape: list[int]) -> Rows:
-        z, k1 = (np.zeros((self.capacity, *state_shape), np.float32) for _ in range(2))
-        return Rows(z, k1, *np.zeros((2, self.capacity), np.float32))
-
-    def _begin(self, images: Images | Sequence[Images], first: int, starts: list[Start]) -> None:
-        for row, (image, start) in enumerate(zip(images, starts, strict=True)):
+    def _begin(self, images: Images | Sequence[Images], first: int, arguments: Sequence[SolveArguments]) -> None:
+        rows, now = len(images), self._now
+        slots = slice(first, first + rows)
+        for row, image in enumerate(images):
             self._images[row] = image
-            self._restart(first + row, start)
-        rows, slots = len(images), slice(first, first + len(images))
-        now, step = self._now, self._step
+        if rows not in self._stems:
+            self._stems[rows] = self._stem.bind([self._images[:rows]], [self._new[:rows]])
+        self._stems[rows]()
+        now.z[slots] = self._new[:rows]
         now.t[slots] = 0
-        self._run(first, rows, lambda: self._stem.bind([self._images[:rows]], [now.z[slots]]), self._stem)
-        if step is not None and step.tableau.fsal:
-            f = step.dynamics_graph
-            self._run(first, rows, lambda: f.bind([now.t[slots], now.z[slots]], [now.k1[slots]]), f)
+        now.h[slots], self._rtol[slots], self._atols[slots] = zip(*arguments, strict=True)
+        if self._step is not None and self._step.tableau.fsal:
+            if rows not in self._first_slopes:
+                inputs = [self._start[:rows], self._new[:rows]]
+                self._first_slopes[rows] = self._step.dynamics_graph.bind(inputs, [self._slopes[:rows]])
+            self._first_slopes[rows]()
+            now.k1[slots] = self._slopes[:rows]
 
     def _attempt(self, rows: int) -> Attempt:
+        key = rows, id(self._now)
+        if key not in self._bound_steps:
+            self._bound_steps[key] = self._bind_step(rows)
+        run, tried = self._bound_steps[key]
+        run()
+        self._now, self._next = self._next, self._now
+        return tried
+
+    def _bind_step(self, rows: int) -> tuple[Run, Attempt]:
+        """Bind the step from the present arrays to the next ones; return it with the arrays of its result."""
         if self._step is None:
             raise TypeError("a network without an ODE takes no steps")
-        graph, now, after = self._step.graph, self._now, self._next
-        inputs = (*now, self._rtol, self._atols)
-        outputs = (*after, self._errors, self._accepted)
-        self._run(0, rows, lambda: graph.bind([a[:rows] for a in inputs], [a[:rows] for a in outputs]), graph)
-        self._now, self._next = after, now
-        return Attempt(after.z, after.k1, *(array[:rows] for array in outputs[2:]))
-
-    def _run(self, first: int, rows: int, bind: Callable[[], Callable[[], None]], graph: Graph) -> None:
-        """Run a graph on some rows of the flight's arrays. Binding is slow, so each binding is made once and kept."""
-        key = id(graph), first, rows, id(self._now)
-        if key not in self._bound:
-            self._bound[key] = bind()
-        self._bound[key]()
+        inputs = [array[:rows] for array in (*self._now, self._rtol, self._atols)]
+        outputs = [array[:rows] for array in (*self._next, self._errors, self._accepted)]
+        return self._step.graph.bind(inputs, outputs), Attempt(*outputs)
 
     def _time_and_step(self, slot: int) -> tuple[float, float]:
         return float(self._now.t[slot]), float(self._now.h[slot])
 
-    def _restart(self, slot: int, start: Start) -> None:
-        self._now.h[slot], self._rtol[slot], self._atols[slot] = start
+    def _restart(self, slot: int, arguments: SolveArguments) -> None:
+        self._now.h[slot], self._rtol[slot], self._atols[slot] = arguments
 
-    def _move(self, source: int, target: int) -> None:
-        for array in (*self._now, self._rtol, self._atols):
-            array[target] = array[source]
+    def _move(self, sources: list[int], targets: list[int]) -> None:
+        self._columns[:, targets] = self._columns[:, sources]
+        now = self._now
+        now.z[targets] = now.z[sources]
+        if self.tableau is not None and self.tableau.fsal:  # any other method computes k1 anew in each step
+            now.k1[targets] = now.k1[sources]
 
-    def _logits(self, slots: Slots) -> Floats:
-        if isinstance(slots, slice):  # the states are contiguous, so the graph can read them in place
-            logits = self._logits_of_all[: slots.stop]
-            self._run(0, slots.stop, lambda: self._head.bind([self._now.z[slots]], [logits]), self._head)
-            return logits.copy()
-        return self._head(self._now.z[slots])[0]  # type: ignore[no-any-return]
+    def _logits(self, slots: Sequence[int]) -> Floats:
+        rows = len(slots)
+        if rows not in self._heads:
+            self._heads[rows] = self._head.bind([self._new[:rows]], [self._out[:rows]])
+        if rows == self.rows:
+            self._new[:rows] = self._now.z[:rows]
+        else:
+            np.take(self._now.z, slots, axis=0, out=self._new[:rows], mode="clip")  # "raise" would copy once more
+        self._heads[rows]()
+        return self._out[:rows].copy()

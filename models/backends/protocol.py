@@ -48,7 +48,9 @@ def classify(backend: Backend, images: Images, solver: SolverSettings | None, ba
     parts = []
     for start in range(0, len(images), batch_size):
         z = backend.stem(images[start : start + batch_size])
-        solution = _unsolved(z) if solver is None else solve(backend.step(solver.method), z, **solver.arguments)
+        solution = (
+            _unsolved(z) if solver is None else solve(backend.step(solver.method), z, **solver.arguments._asdict())
+        )
         columns = (backend.head(solution.z), *solution[1:])
         parts.append([backend.to_numpy(column) for column in columns])
     return Answer(*(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from models.artifact import WEIGHTS, Artifact, ArtifactError
 from models.backends.answer import Images
-from models.backends.flight import Flight, Slots, Start
+from models.backends.flight import Flight
 from models.networks.layers import Normalisation
 from models.networks.network import Network
 from models.networks.odenet import ODENet
 from models.networks.registry import NETWORKS
 from models.solvers.attempt import Attempt
 from models.solvers.methods import METHODS
+from models.solvers.settings import SolveArguments
 from models.solvers.step import Step
 
 
@@ -90,14 +91,14 @@ class TorchFlight(Flight):
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
     @torch.no_grad()
-    def _begin(self, images: Images | Sequence[Images], first: int, starts: list[Start]) -> None:
+    def _begin(self, images: Images | Sequence[Images], first: int, arguments: Sequence[SolveArguments]) -> None:
         slots = slice(first, first + len(images))
         z = self._network.stem(torch.tensor(np.asarray(images), device=self._device))
         if not self._z.numel():
             self._z, self._k1 = z.new_zeros(2, self.capacity, *z.shape[1:])
         self._z[slots] = z
         self._t[slots] = 0
-        columns = torch.tensor(starts, dtype=z.dtype).T.to(self._device)
+        columns = torch.tensor(arguments, dtype=z.dtype).T.to(self._device)
         for array, column in zip((self._h, self._rtol, self._atols), columns, strict=True):
             array[slots] = column
         if self._step is not None and self._step.tableau.fsal:
@@ -145,16 +146,16 @@ class TorchFlight(Flight):
     def _time_and_step(self, slot: int) -> tuple[float, float]:
         return float(self._t[slot]), float(self._h[slot])
 
-    def _restart(self, slot: int, start: Start) -> None:
-        self._h[slot], self._rtol[slot], self._atols[slot] = start
+    def _restart(self, slot: int, arguments: SolveArguments) -> None:
+        self._h[slot], self._rtol[slot], self._atols[slot] = arguments
 
-    def _move(self, source: int, target: int) -> None:
+    def _move(self, sources: list[int], targets: list[int]) -> None:
         for array in (self._z, self._k1, self._t, self._h, self._rtol, self._atols):
-            array[target] = array[source]
+            array[targets] = array[sources]
 
     @torch.no_grad()
-    def _logits(self, slots: Slots) -> npt.NDArray[np.float32]:
-        logits: npt.NDArray[np.float32] = self._network.head(self._z[slots]).cpu().numpy()
+    def _logits(self, slots: Sequence[int]) -> npt.NDArray[np.float32]:
+        logits: npt.NDArray[np.float32] = self._network.head(self._z[list(slots)]).cpu().numpy()
         return logits
 
 

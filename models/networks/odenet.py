@@ -130,7 +130,7 @@ class ODENet(Network):
         """
         z = self.stem(images).to(self.dynamics.norm1.weight.dtype)  # autocast must not reduce the state's precision
         solve_for = solve_with_adjoint if adjoint else solve
-        solution = solve_for(self.step(solver.method), z, **solver.arguments, observe=observe)
+        solution = solve_for(self.step(solver.method), z, **solver.arguments._asdict(), observe=observe)
         logits: Tensor = self.head(solution.z)
         return logits
 

@@ -1,10 +1,12 @@
 """The solver settings that a caller may choose, and their limits."""
 
-from typing import Annotated, Self, TypedDict
+from typing import Annotated, NamedTuple, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.solvers.methods import METHODS
+from models.solvers.solve import equal_steps
 
 SMALLEST_TOLERANCE = 1e-6
 """At a smaller tolerance, the rounding errors of float32 are as large as the local errors."""
@@ -19,19 +21,18 @@ Tolerance = Annotated[float, Field(ge=SMALLEST_TOLERANCE, le=LARGEST_TOLERANCE, 
 Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
 
 
-class SolveArguments(TypedDict):
-    """The arguments of `models.solvers.solve.solve` that depend on the solver setting.
+class SolveArguments(NamedTuple):
+    """The arguments of `models.solvers.solve.solve` on [0, 1] that depend on the solver setting.
 
     Attributes:
+        first_step: the size of the first step; a fixed-step method uses it for every step.
         rtol: relative tolerance; 0 for a fixed-step method, which ignores it.
         atol: absolute tolerance; 0 for a fixed-step method, which ignores it.
-        first_step: the step size of a fixed-step method; None for an adaptive method, which derives its first step from
-            the tolerances.
     """
 
+    first_step: float
     rtol: float
     atol: float
-    first_step: float | None
 
 
 class SolverSettings(BaseModel):
@@ -73,8 +74,11 @@ class SolverSettings(BaseModel):
     @property
     def arguments(self) -> SolveArguments:
         """The arguments of a solve on [0, 1]."""
-        first_step = None if self.steps is None else 1 / self.steps
-        return {"rtol": self.rtol or 0.0, "atol": self.atol or 0.0, "first_step": first_step}
+        if self.rtol is None or self.atol is None:
+            return SolveArguments(1 / (self.steps or 1), 0.0, 0.0)
+        rtol, atol = np.array([[self.rtol], [self.atol]], np.float32)
+        (steps,) = equal_steps(METHODS[self.method], rtol, atol).tolist()
+        return SolveArguments(1 / steps, self.rtol, self.atol)
 
     def __str__(self) -> str:
         if self.steps is not None:

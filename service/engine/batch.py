@@ -7,8 +7,8 @@ from models.solvers.methods import METHODS
 from models.solvers.solve import Outcome
 from service.engine.model import ServedModel
 from service.engine.queue import RequestQueue
-from service.engine.request import EngineRequest
-from service.engine.tuning import STEM_SECONDS, STEP_SECONDS
+from service.engine.request import EngineRequest, RowAnswers
+from service.engine.tuning import PATIENCE
 
 
 class BatchRow(NamedTuple):
@@ -42,6 +42,8 @@ class Batch:
         queue: the requests whose images wait.
         members: the images in flight, in the order of their places in the flight.
         capacity: the most guests in flight, and the most images of its own.
+        shortest_step: estimated seconds of a step of one image alone by the model's default method. A step of a full
+            batch takes at most `PATIENCE` times as long.
         seconds: estimated seconds of an iteration.
     """
 
@@ -52,12 +54,14 @@ class Batch:
         self.costs = model.costs
         self.evaluations_to_start = 0 if tableau is None else tableau.evaluations_to_start
         self.evaluations_per_step = 0 if tableau is None else tableau.evaluations_per_step
-        self.capacity = model.costs.most_rows(self.evaluations_per_step, STEM_SECONDS, STEP_SECONDS)
+        self.shortest_step = model.step_seconds
+        self.capacity = model.costs.rows_within(PATIENCE * self.shortest_step, self.evaluations_per_step)
         self.queue = RequestQueue()
         self.members: list[BatchRow] = []
         self.seconds = model.costs.answer(1, self.evaluations_to_start + self.evaluations_per_step)
         self._backend = model.backend
         self._method = method
+        self._temperature = model.artifact.manifest.temperature
         self._allocated: Flight | None = None
 
     @property
@@ -77,15 +81,26 @@ class Batch:
         """Whether any image in flight is traced. Tracing takes extra time."""
         return self._allocated is not None and self._allocated.traced
 
-    def room(self, *, guest: bool) -> int:
-        """How many more guests may join, or how many more images of its own."""
-        return self.capacity - sum(row.guest == guest for row in self.members)
+    @property
+    def step_seconds(self) -> float:
+        """Estimated seconds of a step of one image alone."""
+        return self.costs.step(1, self.evaluations_per_step)
+
+    def room(self, longest_step: float, *, guest: bool) -> int:
+        """How many more guests may join, or how many more images of its own.
+
+        Args:
+            longest_step: the most seconds that a step of these images may take. One image may always be in flight.
+            guest: whether to count the room of the guests.
+        """
+        most = min(self.capacity, self.costs.rows_within(longest_step, self.evaluations_per_step))
+        return most - sum(row.guest == guest for row in self.members)
 
     def join(self, members: list[BatchRow]) -> None:
         """Bring images into flight, at most as many as there is room for."""
         self._flight.join(
             [row.request.images[row.number] for row in members],
-            [row.request.chosen[row.number].solver for row in members],
+            [row.request.chosen[row.number].arguments for row in members],
             [row.request.plan.max_nfe for row in members],
             [row.request.traces[row.number] for row in members],
         )
@@ -120,15 +135,14 @@ class Batch:
         Returns:
             The requests that are now answered completely.
         """
-        answer = self._flight.leave(places)
-        answered = list[EngineRequest]()
+        answers = RowAnswers.of(self._flight.leave(places), self._temperature)
+        completed = list[EngineRequest]()
         for index, place in enumerate(places):
             request, number, _ = self.members[place]
-            if not request.end:
-                request.complete(number, answer, index)
-                answered += [request] if request.end else []
+            if not request.end and request.complete(number, answers, index):
+                completed.append(request)
         self._remove(places)
-        return answered
+        return completed
 
     def discard(self) -> list[BatchRow]:
         """Give up the flight, which can no longer be trusted, and return its images."""

@@ -1,6 +1,7 @@
 """The costs of a model on this machine: measured when the model is loaded, and corrected while it serves."""
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from models.backends.protocol import Backend
 from models.solvers.settings import SolverSettings
+from service.engine.plan import NO_ARGUMENTS
 from service.engine.tuning import COST_MEMORY, LEAST_ANSWERED
 
 PASSES = 3
@@ -74,18 +76,25 @@ class Costs:
         """
         return self.correction * (self.stem[rows] + nfe * self.evaluation[rows] + self.head[rows])
 
-    def most_rows(self, evaluations: int, stem_seconds: float, step_seconds: float) -> int:
-        """The most rows whose stem and whose step stay within a time limit each; at least 1.
+    def step(self, rows: int, evaluations: int) -> float:
+        """Estimated seconds of one step, or of the whole network for a model without an ODE.
 
         Args:
-            evaluations: evaluations of f in a step.
-            stem_seconds: the limit for the stem.
-            step_seconds: the limit for a step.
+            rows: the number of images.
+            evaluations: evaluations of f in a step; 0 for a model without an ODE.
         """
-        rows = range(len(self.stem) - 1, 0, -1)
-        return next(
-            (n for n in rows if self.stem[n] <= stem_seconds and evaluations * self.evaluation[n] <= step_seconds), 1
-        )
+        if evaluations:
+            return self.correction * evaluations * self.evaluation[rows]
+        return self.answer(rows, 0)
+
+    def rows_within(self, seconds: float, evaluations: int) -> int:
+        """The most images whose step takes at most some seconds; at least 1. The arguments are those of `step`."""
+        rows = range(1, len(self.stem))
+        return max(1, bisect_right(rows, seconds, key=lambda n: self.step(n, evaluations)))
+
+    def stems_within(self, seconds: float) -> int:
+        """The most images whose stem takes at most some seconds; at least 1."""
+        return max(1, bisect_right(self.stem, seconds / self.correction) - 1)
 
     def correct(self, joined: int, stepped: int, evaluations: int, seconds: float) -> None:
         """Correct the costs by the time of an iteration.
@@ -130,9 +139,10 @@ def _time_parts(backend: Backend, solver: SolverSettings | None, rows: int, cloc
     flight = backend.flight(None if solver is None else solver.method, rows)
     images = np.zeros((rows, 28, 28), np.uint8)
     places = list(range(rows))
+    arguments = NO_ARGUMENTS if solver is None else solver.arguments
     stems, steps, heads = [], [], []
     for _ in range(PASSES + 1):  # the first run is slow and never the fastest
-        stems.append(_seconds(lambda: flight.join(images, [solver] * rows, [None] * rows), clock))
+        stems.append(_seconds(lambda: flight.join(images, [arguments] * rows, [None] * rows), clock))
         steps.append(_seconds(flight.attempt, clock))
         heads.append(_seconds(lambda: flight.leave(places), clock))
     if flight.tableau is None:

@@ -33,6 +33,14 @@ class Deadlines:
             heapq.heapify(self._heap)
             self._ended = 0
 
+    @property
+    def earliest(self) -> float | None:
+        """The earliest deadline of the requests that have not ended; None if no request has a deadline."""
+        while self._heap and self._heap[0][-1].end:
+            heapq.heappop(self._heap)
+            self._ended -= 1
+        return self._heap[0][0] if self._heap else None
+
     def passed(self, now: float) -> Iterator[EngineRequest]:
         """Remove the requests whose deadline has passed, and yield those that have not ended."""
         while self._heap and self._heap[0][0] <= now:

@@ -26,6 +26,8 @@ class Engine:
         threads: the number of threads, each with batches of its own.
         on_change: called when a request enters the queue, and by the threads after each iteration.
         longest_iteration: seconds after which an iteration is taken to hang.
+        in_loop: whether a short request that is alone is computed in the thread of the event loop, which saves two
+            hand-overs between threads. A device that may hang needs False: a hanging event loop reports no failure.
 
     Attributes:
         admission: counts the images in the queue.
@@ -37,12 +39,16 @@ class Engine:
         threads: int = 1,
         on_change: OnChange = lambda _: None,
         longest_iteration: float = LONGEST_ITERATION,
+        *,
+        in_loop: bool = False,
     ) -> None:
         self.admission = Admission(queue_rows, threads)
         self._on_change = on_change
         self._threads = [EngineThread(self.admission, on_change) for _ in range(threads)]
         self._promises: dict[EngineRequest, Promise] = {}
         self._longest_iteration = longest_iteration
+        self._in_loop = in_loop
+        self._arrivals = 0
         self._open = False
 
     @property
@@ -93,12 +99,16 @@ class Engine:
             AbandonedError: the caller disconnected.
             ComputationError: the computation failed.
         """
+        alone = self._in_loop and request.short and not self._promises and await self._is_alone()
         if not self._open:
             raise StoppingError(STOPPING)
         loop = asyncio.get_running_loop()
         thread = min(self._threads, key=lambda thread: thread.load)
-        promise = Promise(thread, loop.create_future(), request.expected_seconds)
         self.admission.enter(len(request.images), request.priority)
+        if alone and thread.compute_here(request):
+            _raise_unless_answered(request)
+            return
+        promise = Promise(thread, loop.create_future(), request.expected_seconds)
         self._promises[request] = promise
         thread.submit(request, promise.seconds)
         report(self._on_change, None)
@@ -116,6 +126,16 @@ class Engine:
             for watch in watches:
                 watch.cancel()
         _raise_unless_answered(request)
+
+    async def _is_alone(self) -> bool:
+        """Whether no other request arrives while the event loop reads from all connections once."""
+        self._arrivals += 1
+        arrivals = self._arrivals
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError as error:
+            raise StoppingError(STOPPING) from error
+        return self._arrivals == arrivals and not self._promises
 
     def _wake(self, requests: tuple[EngineRequest, ...]) -> None:
         """Wake up the tasks that wait for requests which have ended."""

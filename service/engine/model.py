@@ -8,6 +8,7 @@ from typing import Self
 
 from models.artifact import Artifact
 from models.backends.protocol import Backend
+from models.solvers.methods import METHODS
 from service.engine.costs import Costs
 from service.engine.plan import Plan, SolverFields, make_plan
 
@@ -42,6 +43,12 @@ class ServedModel:
     def version(self) -> str:
         """The version of the model."""
         return self.artifact.manifest.version
+
+    @property
+    def step_seconds(self) -> float:
+        """Estimated seconds of a step of one image alone by the default method (see `Costs.step`)."""
+        default = self.artifact.manifest.default_solver
+        return self.costs.step(1, 0 if default is None else METHODS[default.method].evaluations_per_step)
 
     @property
     def expected_seconds(self) -> float:

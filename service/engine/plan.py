@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from functools import cached_property
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.artifact import Artifact, Profile, ProfilePoint
 from models.solvers.methods import METHODS
-from models.solvers.settings import SolverSettings, Steps, Tolerance
+from models.solvers.settings import SolveArguments, SolverSettings, Steps, Tolerance
 from service.engine.tuning import BROWN_OUT_FROM, BROWN_OUT_TO
 from service.errors import FieldError, InvalidError, shortened
 
@@ -22,6 +23,9 @@ third of a megabyte of JSON."""
 
 ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
 FIXED = [name for name, method in METHODS.items() if not method.adaptive]
+
+
+NO_ARGUMENTS = SolveArguments(first_step=1.0, rtol=0.0, atol=0.0)
 
 
 class SolverFields(BaseModel):
@@ -79,7 +83,8 @@ class SolverFields(BaseModel):
         return self.tolerance is None and self.rtol is None and self.atol is None and self.steps is None
 
 
-class Candidate(NamedTuple):
+@dataclass(frozen=True)
+class Candidate:
     """Solver settings for an image, with their expected cost.
 
     Attributes:
@@ -97,17 +102,27 @@ class Candidate(NamedTuple):
         """The name of the method; None for a model without an ODE."""
         return None if self.solver is None else self.solver.method
 
-    @property
-    def length_class(self) -> int:
-        """The length of the solve, as a class: 0 for up to 3 attempted steps, 1 for up to 15, 2 for up to 63."""
+    # The scheduler reads these for each image, so a candidate computes them once.
+
+    @cached_property
+    def arguments(self) -> SolveArguments:
+        """The arguments of a solve; a model without an ODE ignores them."""
+        return NO_ARGUMENTS if self.solver is None else self.solver.arguments
+
+    @cached_property
+    def batch(self) -> tuple[str | None, int]:
+        """The method and the class of the length; images of one model that share both are solved in one batch.
+
+        The class is 0 for a solve of up to 3 attempted steps, 1 for up to 15, 2 for up to 63 and so on.
+        """
         if self.solver is None:
-            return 0
+            return None, 0
         method = METHODS[self.solver.method]
         attempts = max(1, round((self.nfe - method.evaluations_to_start) / method.evaluations_per_step))
-        return (attempts.bit_length() - 1) // 2
+        return method.name, (attempts.bit_length() - 1) // 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """How a request may be solved. The scheduler chooses a candidate for each image when the image leaves the queue.
 

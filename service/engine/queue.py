@@ -1,9 +1,12 @@
 """The queue of a batch: requests whose images wait, by priority."""
 
-from collections import deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 
 from service.engine.request import EngineRequest, Priority
+
+SameLength = deque[EngineRequest]
+"""Requests of one priority and of about the same length, in the order of their arrival."""
 
 
 class RequestQueue:
@@ -15,46 +18,51 @@ class RequestQueue:
     """
 
     def __init__(self) -> None:
-        self._by_priority: tuple[deque[deque[EngineRequest]], ...] = tuple(deque() for _ in Priority)
+        self._by_priority: tuple[OrderedDict[int, SameLength], ...] = tuple(OrderedDict() for _ in Priority)
+
+    def __bool__(self) -> bool:
+        return any(self._by_priority)
 
     def __len__(self) -> int:
         """The number of requests."""
-        return sum(len(same_length) for lengths in self._by_priority for same_length in lengths)
+        return sum(len(same_length) for lengths in self._by_priority for same_length in lengths.values())
 
     def __iter__(self) -> Iterator[EngineRequest]:
         for lengths in self._by_priority:
-            for same_length in lengths:
+            for same_length in lengths.values():
                 yield from same_length
 
     def append(self, request: EngineRequest) -> None:
         """Add a request behind those of its priority and length."""
-        lengths = self._by_priority[request.priority]
-        for same_length in lengths:
-            if _length_class(same_length[0]) == _length_class(request):
-                same_length.append(request)
-                return
-        lengths.append(deque([request]))
+        self._by_priority[request.priority].setdefault(_length_class(request), deque()).append(request)
 
     def remove(self, request: EngineRequest) -> None:
         """Remove a request that is in the queue."""
-        lengths = self._by_priority[request.priority]
-        same_length = next(each for each in lengths if request in each)
-        same_length.remove(request)
-        if not same_length:
-            lengths.remove(same_length)
+        lengths, length = self._by_priority[request.priority], _length_class(request)
+        lengths[length].remove(request)
+        if not lengths[length]:
+            del lengths[length]
 
-    def head(self) -> EngineRequest | None:
-        """The request whose image starts next; None for an empty queue."""
-        return next((lengths[0][0] for lengths in self._by_priority if lengths), None)
+    def in_turn(self) -> Iterator[EngineRequest]:
+        """The requests in the order in which their images start.
 
-    def advance(self) -> None:
-        """Give the turn to the next length, and drop the head once all of its images have started."""
-        lengths = next(lengths for lengths in self._by_priority if lengths)
-        same_length = lengths.popleft()
-        if not same_length[0].queued:
-            same_length.popleft()
-        if same_length:
-            lengths.append(same_length)
+        For each request, the caller either starts an image and calls `started`, or passes over the request. A request
+        whose image has started comes again in its next turn. A request that was passed over does not come again, and
+        the next request of the same length has its turn.
+        """
+        for lengths in self._by_priority:
+            passed = Counter[int]()
+            while (length := next((each for each in lengths if passed[each] < len(lengths[each])), None)) is not None:
+                request = lengths[length][passed[length]]
+                started = request.started
+                yield request
+                passed[length] += request.started == started
+
+    def started(self, request: EngineRequest) -> None:
+        """Give the turn to the next length, and drop the request once all of its images have started."""
+        self._by_priority[request.priority].move_to_end(_length_class(request))
+        if not request.queued:
+            self.remove(request)
 
 
 def _length_class(request: EngineRequest) -> int:

@@ -1,7 +1,12 @@
 """A request on its way through the engine."""
 
+from collections.abc import Sequence
 from enum import Enum, IntEnum
-from typing import NamedTuple
+from functools import cached_property
+from itertools import accumulate
+from typing import NamedTuple, Self
+
+import numpy as np
 
 from models.backends.answer import Answer, Floats, Images
 from models.backends.trace import Trace
@@ -45,6 +50,42 @@ class Phases(NamedTuple):
     head: float
 
 
+class RowAnswers(NamedTuple):
+    """The answers to images of one model.
+
+    Attributes:
+        answer: the answers.
+        probabilities: the probabilities of the classes for each image, ``[rows, classes]``.
+    """
+
+    answer: Answer
+    probabilities: Floats
+
+    @classmethod
+    def of(cls, answer: Answer, temperature: float) -> Self:
+        """Compute the probabilities of all answers at once, because many small NumPy calls take long."""
+        return cls(answer, answer.probabilities(temperature))
+
+    @classmethod
+    def collect(cls, rows: Sequence[tuple[Self, int]]) -> Self:
+        """The answers to some images, in their order.
+
+        Args:
+            rows: for each image, the answers to the images that left their batch together, and its row there.
+        """
+        if len(rows) == 1:
+            ((answer, probabilities), row) = rows[0]
+            place = slice(row, row + 1)
+            return cls(Answer._make(column[place] for column in answer), probabilities[place])
+        parts = {id(part): part for part, _ in rows}
+        sizes = [len(part.probabilities) for part in parts.values()]
+        first = dict(zip(parts, accumulate(sizes, initial=0), strict=False))
+        index = [first[id(part)] + row for part, row in rows]
+        columns = zip(*(part.answer for part in parts.values()), strict=True)
+        probabilities = np.concatenate([part.probabilities for part in parts.values()])[index]
+        return cls(Answer._make(np.concatenate(column)[index] for column in columns), probabilities)
+
+
 class EngineRequest:
     """The images of one request, the plan for them, and their answers as they become available.
 
@@ -64,7 +105,7 @@ class EngineRequest:
         solved_at: when the last image had reached t = 1.
         answered_at: when the last image had passed the head.
         end: how the request ended; None while it goes on.
-        answer: the answers to the images; complete when the request ends as answered.
+        deadline: when the request must be answered, by the scheduler's clock; None without a deadline.
         chosen: for each image, the candidate by which it is or was solved.
         degraded: for each image, whether the scheduler chose a looser candidate because the service was busy.
         traces: for each image, the steps of its solve; None without tracing and for a model without an ODE.
@@ -94,27 +135,38 @@ class EngineRequest:
         self.solved_at: float | None = None
         self.answered_at: float | None = None
         self.end: End | None = None
-        self.answer = Answer.empty(rows, len(model.artifact.manifest.classes))
+        self.deadline = None if plan.seconds is None else arrived_at + plan.seconds
         self.chosen = [plan.candidates[0]] * rows
         self.degraded = [False] * rows
         traced = traced and plan.candidates[0].solver is not None
         self.traces = [Trace() if traced else None for _ in range(rows)]
+        self._answers: list[tuple[RowAnswers, int] | None] = [None] * rows
         self._unanswered = rows
+
+    @property
+    def answer(self) -> Answer:
+        """The answers to the images, in their order. The request must have ended as answered."""
+        return self._collected.answer
 
     @property
     def probabilities(self) -> Floats:
         """The probabilities of the classes for each image, ``[rows, classes]``, at the model's temperature."""
-        return self.answer.probabilities(self.model.artifact.manifest.temperature)
+        return self._collected.probabilities
 
-    @property
-    def deadline(self) -> float | None:
-        """When the request must be answered, by the scheduler's clock; None without a deadline."""
-        return None if self.plan.seconds is None else self.arrived_at + self.plan.seconds
+    @cached_property
+    def _collected(self) -> RowAnswers:
+        """The answers to all images, collected when they are first read: not in the thread that computes."""
+        return RowAnswers.collect([answer for answer in self._answers if answer is not None])
 
     @property
     def expected_seconds(self) -> float:
         """Estimated seconds for all images, each solved alone by the first candidate."""
         return len(self.images) * self.model.costs.answer(1, self.plan.candidates[0].nfe)
+
+    @property
+    def short(self) -> bool:
+        """Whether the request is one image whose solve is expected to take at most three steps."""
+        return len(self.images) == 1 and self.plan.candidates[0].batch[1] == 0
 
     @property
     def queued(self) -> int:
@@ -147,15 +199,20 @@ class EngineRequest:
         self.chosen[row], self.degraded[row] = candidate, degraded
         return row
 
-    def complete(self, row: int, answer: Answer, place: int) -> None:
+    def complete(self, row: int, answers: RowAnswers, place: int) -> bool:
         """Store the answer to an image; the answer to the last image ends the request as answered.
 
         Args:
             row: the row of the image.
-            answer: the answers to some images.
-            place: the row of `answer` that belongs to the image.
+            answers: the answers to the images that left their batch together.
+            place: the row of `answers` that belongs to the image.
+
+        Returns:
+            Whether the request has ended with this answer.
         """
-        self.answer.put(row, answer, place)
+        self._answers[row] = answers, place
         self._unanswered -= 1
-        if not self._unanswered:
-            self.end = End.answered
+        if self._unanswered:
+            return False
+        self.end = End.answered
+        return True

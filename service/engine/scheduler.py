@@ -20,9 +20,9 @@ from service.engine.batch import Batch, BatchRow
 from service.engine.costs import RecentTime
 from service.engine.deadlines import Deadlines
 from service.engine.model import ServedModel
-from service.engine.plan import Candidate
+from service.engine.plan import Candidate, Plan
 from service.engine.request import End, EngineRequest
-from service.engine.tuning import BATCH_SMOOTHING, RESERVE, SAFETY
+from service.engine.tuning import BATCH_SMOOTHING, DEADLINE_SHARE, LOOK_AHEAD, PATIENCE, RESERVE, SAFETY
 
 logger = logging.getLogger(__name__)
 
@@ -148,27 +148,65 @@ class Scheduler:
     # First part of an iteration: choose the images that leave the queue, and the candidate and batch for each.
 
     def _choose(self, work: Work) -> None:
-        """Take images out of the batch's queue while there is room for them."""
+        """Take images out of the batch's queue while there is room for them.
+
+        An image whose batch is full does not hold up the images behind it that join another batch.
+        """
         batch, room = work.batch, dict[Batch, int]()
         batch.drop_ended()
-        while request := batch.queue.head():
-            candidate = self._candidate(request, batch, work.started_at)
-            target = self._batch(request.model, candidate)
-            guest = target is not batch
-            if target not in room:
-                room[target] = target.room(guest=guest)
-            if not room[target]:
-                break
-            room[target] -= 1
-            degraded = not request.plan.by_deadline and candidate is not request.plan.candidates[0]
-            number = request.start_next(candidate, degraded=degraded, now=work.started_at)
-            work.joining.setdefault(target, []).append(BatchRow(request, number, guest))
-            batch.queue.advance()
-            self._admission.leave(1, request.priority)
+        if not batch.queue:
+            return
+        longest = self._longest_step(batch, work.started_at)
+        stems = batch.costs.stems_within(longest)
+        full, passed = set[Plan](), 0
+        for request in batch.queue.in_turn():
+            plan = request.plan
+            if plan not in full:
+                candidate = self._candidate(request, batch, work.started_at)
+                target = batch if candidate is plan.candidates[0] else self._batch(request.model, candidate)
+                if target not in room:
+                    room[target] = target.room(longest, guest=target is not batch)
+                if room[target] > 0:
+                    self._start(work, request, candidate, target)
+                    room[target] -= 1
+                    stems -= 1
+                    if not stems:
+                        return
+                    continue
+                if not plan.by_deadline:  # with a deadline, the next request of the same plan may join another batch
+                    full.add(plan)
+            passed += 1
+            if passed == LOOK_AHEAD:
+                return
+
+    def _start(self, work: Work, request: EngineRequest, candidate: Candidate, target: Batch) -> None:
+        """Take the next image of a request out of the queue of the batch, to join a batch by a candidate."""
+        degraded = not request.plan.by_deadline and candidate is not request.plan.candidates[0]
+        number = request.start_next(candidate, degraded=degraded, now=work.started_at)
+        guest = target is not work.batch
+        work.joining.setdefault(target, []).append(BatchRow(request, number, guest))
+        work.batch.queue.started(request)
+        self._admission.leave(1, request.priority)
+
+    def _longest_step(self, batch: Batch, now: float) -> float:
+        """The longest time that a step of a batch, or its new stems, may take.
+
+        Images in other batches wait at most for some steps of their own. The default method of the model limits how
+        short the step of another batch may count: otherwise a fast model would leave no room for the images of a slow
+        model. A deadline limits the time too.
+        """
+        longest = math.inf
+        if self._active:
+            longest = PATIENCE * max(batch.shortest_step, min(other.step_seconds for other in self._active))
+        if (deadline := self._deadlines.earliest) is not None:
+            longest = min(longest, DEADLINE_SHARE * (deadline - now))
+        return longest
 
     def _candidate(self, request: EngineRequest, home: Batch, now: float) -> Candidate:
         """Choose the candidate for the next image of a request: by the time left, or by the fullness of the queue."""
         plan = request.plan
+        if len(plan.candidates) == 1:
+            return plan.candidates[0]
         if plan.by_deadline and request.deadline is not None:
             left = request.deadline - RESERVE - now
             fitting = (each for each in plan.candidates if SAFETY * self._expected(request, home, each) <= left)
@@ -180,7 +218,7 @@ class Scheduler:
     def _expected(self, request: EngineRequest, home: Batch, candidate: Candidate) -> float:
         """Estimated seconds until all queued images of a request are answered, each solved by a candidate."""
         batch = self._batch(request.model, candidate)
-        rows = min(request.queued, batch.capacity)
+        rows = min(request.queued + len(batch.members), batch.capacity)
         waves = math.ceil(request.queued / batch.capacity)
         attempts = max(1.0, (candidate.nfe_p90 - batch.evaluations_to_start) / batch.evaluations_per_step)
         wave = request.model.costs.answer(rows, candidate.nfe_p90) + attempts * self._seconds_of_others(batch)
@@ -257,11 +295,12 @@ class Scheduler:
         Images keep their places until their solve ends. So long solves get batches of their own: otherwise they would
         take all places after a while, and short solves would wait for them.
         """
-        batches = self._batches.setdefault(model, {})
-        key = candidate.method, candidate.length_class
-        if key not in batches:
-            batches[key] = Batch(model, candidate.method)
-        return batches[key]
+        batches = self._batches.get(model)
+        if batches is None:
+            batches = self._batches[model] = {}
+        if candidate.batch not in batches:
+            batches[candidate.batch] = Batch(model, candidate.method)
+        return batches[candidate.batch]
 
     def _activate(self, batch: Batch) -> None:
         """Give a batch turns, unless it has turns already."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 
 from service.engine.admission import Admission
 from service.engine.request import End, EngineRequest
@@ -51,6 +51,7 @@ class EngineThread:
         self._scheduler = Scheduler(admission, time.perf_counter, self._ended.append)
         self._on_change = on_change
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._turn = Lock()  # held by the thread that uses the scheduler
         self._running = False
         self._iteration_began: float | None = None
         self._thread = Thread()
@@ -71,6 +72,25 @@ class EngineThread:
         """Submit a request that is estimated to take some seconds."""
         self.load += seconds
         self._calls.put(partial(self._submit, request))
+
+    def compute_here(self, request: EngineRequest) -> bool:
+        """Compute a request in the calling thread, if the engine's own thread has nothing to do.
+
+        Returns:
+            Whether the request has ended. Otherwise nothing has been done.
+        """
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            if not self._scheduler.idle or not self._calls.empty():
+                return False
+            self._submit(request)
+            while not request.end:
+                self._report(self._iterate(None))
+            self._ended.clear()
+            return True
+        finally:
+            self._turn.release()
 
     def cancel(self, request: EngineRequest) -> None:
         """Cancel a request, if it has not ended."""
@@ -108,18 +128,16 @@ class EngineThread:
     def _run(self) -> None:
         while self._running:
             call = self._calls.get() if self._scheduler.idle else None
-            self._iteration_began = time.monotonic()
-            iteration = self._iterate(call)
-            if self._ended:
-                self._wake(tuple(self._ended))
-                self._ended.clear()
-            self.rows = self._scheduler.rows
-            if iteration:
-                report(self._on_change, iteration)
-            self._iteration_began = None
+            with self._turn:
+                iteration = self._iterate(call)
+                if self._ended:
+                    self._wake(tuple(self._ended))
+                    self._ended.clear()
+                self._report(iteration)
 
     def _iterate(self, call: Callable[[], None] | None) -> Iteration | None:
         """Make the calls that other threads have asked for, the given one first, and run an iteration."""
+        self._iteration_began = time.monotonic()
         try:
             if call:
                 call()
@@ -130,3 +148,10 @@ class EngineThread:
             logger.exception("the engine failed; all of its requests end as failed")
             self._scheduler.end_all(End.failed)
             return None
+
+    def _report(self, iteration: Iteration | None) -> None:
+        """Report an iteration that has ended."""
+        self._iteration_began = None
+        self.rows = self._scheduler.rows
+        if iteration:
+            report(self._on_change, iteration)

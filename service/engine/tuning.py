@@ -4,15 +4,21 @@ The scenarios are those of ``python -m benchmarks.serving``; docs/measurements.m
 said to be chosen has no measurement of its own.
 """
 
-STEM_SECONDS = 2e-3
-"""Longest time that the stem of one batch may keep the other batches waiting; it limits the images in a batch.
+PATIENCE = 8
+"""The most steps of its own that an image waits for the step of another batch, or for the stems that the other batch
+lets in. It limits the images in a batch. The costs that were measured on this machine turn it into seconds.
 
-Scenario `mixed` shows the effect: the latency of loose requests beside tight requests. A larger limit serves more
-images per second and makes the loose requests wait longer. The limit is twice `STEP_SECONDS`, because an image passes
-the stem once and attempts many steps."""
+`python -m benchmarks.engine` shows the effect on the processor time per image, and scenario `mixed` the effect on the
+latency of loose requests beside tight requests. A larger limit serves more images per second and makes the loose
+requests wait longer."""
 
-STEP_SECONDS = 1e-3
-"""Longest time that a step of one batch may keep the other batches waiting; see `STEM_SECONDS`."""
+DEADLINE_SHARE = 0.25
+"""Share of the time until the earliest deadline that a step, or the stems of an iteration, may take. Chosen: a solve at
+a loose tolerance takes about three iterations."""
+
+LOOK_AHEAD = 16
+"""The most requests in a queue that an iteration passes over because their batches are full. Chosen: the next iteration
+passes over the same requests again, so a limit keeps iterations short."""
 
 BROWN_OUT_FROM, BROWN_OUT_TO = 0.05, 0.5
 """Fullness of the queue, 0..1, from which images are solved more loosely, and at which they are solved by the loosest

@@ -15,7 +15,7 @@ from models.backends.onnx import OnnxBackend
 from models.backends.protocol import Backend, classify
 from models.backends.torch import TorchBackend, load_network
 from models.solvers.methods import METHODS
-from models.solvers.settings import SolverSettings
+from models.solvers.settings import SolveArguments, SolverSettings
 from models.solvers.solve import MAX_STEPS, Outcome
 from tests.digits import load_test_set
 from tests.models.backends.shipped import backend_of
@@ -67,7 +67,8 @@ class TrackedFlight:
         solvers: Sequence[SolverSettings | None],
         max_nfe: Sequence[int | None] | None = None,
     ) -> None:
-        self.flight.join(DIGITS[list(digits)], solvers, max_nfe or [None] * len(digits))
+        arguments = [SolveArguments(1.0, 0.0, 0.0) if solver is None else solver.arguments for solver in solvers]
+        self.flight.join(DIGITS[list(digits)], arguments, max_nfe or [None] * len(digits))
         self.id_of_slot += ids
 
     def attempt(self) -> None:

@@ -37,7 +37,7 @@ def test_the_backend_gives_the_same_answer_as_the_network(
     assert isinstance(network, ODENet)
     with torch.no_grad():
         logits = network(images, solver)
-        solution = solve(network.step("bosh3"), network.stem(images), **solver.arguments)
+        solution = solve(network.step("bosh3"), network.stem(images), **solver.arguments._asdict())
     answer = classify(torch_backend, digits, solver)
     assert np.abs(answer.logits - logits.numpy()).max() < 1e-4
     assert answer.nfe.tolist() == solution.nfe.tolist()

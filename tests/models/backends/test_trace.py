@@ -40,7 +40,7 @@ def solved_in_flight(
     while queue or digit_of_slot:
         if queue and len(digit_of_slot) < CAPACITY:
             digit = queue.pop(0)
-            flight.join(DIGITS[digit : digit + 1], [solver], [max_nfe], [traces.get(digit)])
+            flight.join(DIGITS[digit : digit + 1], [solver.arguments], [max_nfe], [traces.get(digit)])
             digit_of_slot.append(digit)
         if slots := flight.attempt():
             answer = flight.leave(slots)
@@ -91,7 +91,7 @@ def test_a_trace_equals_the_observed_solve_of_the_image_alone(solver: SolverSett
             backend.step(solver.method),
             backend.stem(DIGITS[digit : digit + 1]),
             observe=lambda _, t, h, tried: expected.append((t[0], tried.error[0], tried.accepted[0])),  # noqa: B023
-            **solver.arguments,
+            **solver.arguments._asdict(),
         )
         assert [(attempt.t, attempt.error, attempt.accepted) for attempt in trace.attempts] == expected
 
@@ -125,7 +125,7 @@ def test_a_trace_contains_the_size_of_a_forced_last_step(backend: Backend) -> No
 def test_dropping_a_row_drops_its_trace(backend: Backend) -> None:
     solver, flight = SOLVERS["heun2"], backend.flight("heun2", 3)
     traces = [Trace(), Trace(), Trace()]
-    flight.join(DIGITS[:3], [solver] * 3, [None] * 3, traces)
+    flight.join(DIGITS[:3], [solver.arguments] * 3, [None] * 3, traces)
     flight.attempt()
     flight.drop([0])  # the last row moves into the freed slot
     flight.attempt()

@@ -46,7 +46,7 @@ def settings(method: str, tolerance: float, steps: int) -> SolverSettings:
 
 def solution_of(network: ODENet, images: Tensor, solver: SolverSettings) -> Solution:
     """The result of the solve between stem and head."""
-    return solve(network.step(solver.method), network.stem(images), **solver.arguments)
+    return solve(network.step(solver.method), network.stem(images), **solver.arguments._asdict())
 
 
 def random_norm() -> GroupNorm:

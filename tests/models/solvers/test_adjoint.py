@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,6 @@ from torch.testing import assert_close
 from models.solvers.adjoint import SolveError, solve_with_adjoint
 from models.solvers.attempt import Attempt
 from models.solvers.methods import METHODS
-from models.solvers.settings import SolveArguments
 from models.solvers.solve import Outcome, Solution, solve
 from models.solvers.step import Step
 from training.cost import count_activations
@@ -217,7 +217,7 @@ def test_the_backward_solve_uses_the_autocast_type_of_the_forward_solve(method: 
     """This holds although the backward pass starts outside autocast. The state and the gradients stay in float32."""
     dynamics, z = Smooth(8, torch.float32), torch.randn(4, 8, requires_grad=True)
     tableau = METHODS[method]
-    arguments: SolveArguments = {"rtol": 1e-2, "atol": 1e-2, "first_step": None if tableau.adaptive else 0.5}
+    arguments: dict[str, Any] = {"rtol": 1e-2, "atol": 1e-2, "first_step": None if tableau.adaptive else 0.5}
     step = Step(dynamics, tableau)
     exact = gradients(solve_with_adjoint(step, z, **arguments), z, dynamics)
     assert dynamics.computed_in == {torch.float32}

@@ -29,7 +29,7 @@ def solved(settings: SolverSettings) -> tuple[Solution, list[float]]:
         sizes.append(h.item())
 
     z = torch.ones(1, 1, dtype=torch.float64)
-    return solve(Step(Decay(), METHODS[settings.method]), z, **settings.arguments, observe=observe), sizes
+    return solve(Step(Decay(), METHODS[settings.method]), z, **settings.arguments._asdict(), observe=observe), sizes
 
 
 @pytest.mark.parametrize("steps", [1, 3, 7, MOST_STEPS])

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models.backends.answer import Images
-from models.backends.flight import Slots, Start
 from models.backends.onnx import OnnxBackend, OnnxFlight
 from models.solvers.attempt import Attempt
+from models.solvers.settings import SolveArguments
 
 
 class Device:
@@ -35,6 +35,9 @@ class Device:
         if (part, method) in self._broken:
             raise RuntimeError(f"no {part} of {method}: out of memory")
 
+    def take_time(self, stems: int = 0, steps: int = 0, heads: int = 0, evaluations: int = 0) -> None:
+        """Take the time of an operation: of some stems, or of the steps of some images, or of some heads."""
+
 
 class DeviceFlight(OnnxFlight):
     """A flight of onnxruntime on a device."""
@@ -45,20 +48,23 @@ class DeviceFlight(OnnxFlight):
     def _method(self) -> str | None:
         return None if self.tableau is None else self.tableau.name
 
-    def _begin(self, images: Images | Sequence[Images], first: int, starts: list[Start]) -> None:
+    def _begin(self, images: Images | Sequence[Images], first: int, arguments: Sequence[SolveArguments]) -> None:
         self.device.use("stem", self._method)
-        super()._begin(images, first, starts)
+        super()._begin(images, first, arguments)
         if self.tableau is not None:
             self.device.evaluations += self.tableau.evaluations_to_start * len(images)
+        self.device.take_time(stems=len(images))
 
     def _attempt(self, rows: int) -> Attempt:
         self.device.use("step", self._method)
         if self.tableau is not None:
             self.device.evaluations += self.tableau.evaluations_per_step * rows
+            self.device.take_time(steps=rows, evaluations=self.tableau.evaluations_per_step)
         return super()._attempt(rows)
 
-    def _logits(self, slots: Slots) -> npt.NDArray[np.float32]:
+    def _logits(self, slots: Sequence[int]) -> npt.NDArray[np.float32]:
         self.device.use("head", self._method)
+        self.device.take_time(heads=len(slots))
         return super()._logits(slots)
 
 

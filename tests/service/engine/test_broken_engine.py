@@ -133,7 +133,7 @@ def test_a_request_that_cannot_be_queued_fails_alone(model: ServedModel) -> None
             candidate = odd.plan.candidates[0]
             assert candidate.solver is not None
             unknown = candidate.solver.model_copy(update={"method": "heun3"})
-            odd.plan = replace(odd.plan, candidates=(candidate._replace(solver=unknown),))
+            odd.plan = replace(odd.plan, candidates=(replace(candidate, solver=unknown),))
             with pytest.raises(ComputationError):
                 await engine.answer(odd, stays)
             await other

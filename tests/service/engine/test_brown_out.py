@@ -15,7 +15,7 @@ ALLOWED: dict[str, Any] = {"tolerance": 1e-4, "allow_degraded": True}
 
 def crowd(driver: Driver, **fields: Any) -> EngineRequest:
     """A request that fills the queue, with one image of another request behind it."""
-    last = driver.submit([0], tolerance=1e-4, priority=Priority.low)
+    last = driver.submit([0], priority=Priority.low, **ALLOWED)
     request = driver.submit(range(QUEUE_ROWS - 1), **ALLOWED | fields)
     assert last.queued
     return request

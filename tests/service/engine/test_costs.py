@@ -1,5 +1,6 @@
 """The estimated costs of the parts of a model."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -55,14 +56,28 @@ def test_an_answer_costs_the_sum_of_its_parts(costs: Costs) -> None:
     assert costs.answer(2, 7) == pytest.approx(20 + 14 + 0.2)
 
 
-def test_the_most_rows_keep_both_stem_and_step_within_their_limits(costs: Costs) -> None:
-    assert costs.most_rows(evaluations=2, stem_seconds=1000, step_seconds=7) == 3
-    assert costs.most_rows(evaluations=2, stem_seconds=45, step_seconds=1000) == 4
-    assert costs.most_rows(evaluations=0, stem_seconds=1000, step_seconds=0) == MOST
+def test_the_most_rows_keep_a_step_within_its_limit(costs: Costs) -> None:
+    assert costs.step(rows=3, evaluations=2) == 6
+    assert [costs.rows_within(seconds, evaluations=2) for seconds in (5.9, 6, 7.9, 8, math.inf)] == [2, 3, 3, 4, MOST]
+
+
+def test_a_step_of_a_model_without_an_ode_is_the_whole_network(costs: Costs) -> None:
+    assert costs.step(rows=3, evaluations=0) == costs.answer(3, 0)
+    assert costs.rows_within(35, evaluations=0) == 3
+
+
+def test_the_most_stems_stay_within_their_limit(costs: Costs) -> None:
+    assert [costs.stems_within(seconds) for seconds in (19, 20, 45, math.inf)] == [1, 2, 4, MOST]
+
+
+def test_a_slower_machine_takes_fewer_rows_in_the_same_time(costs: Costs) -> None:
+    costs.correction = 2
+    assert costs.rows_within(12, evaluations=2) == 3
+    assert costs.stems_within(45) == 2
 
 
 def test_at_least_one_row_is_allowed(costs: Costs) -> None:
-    assert costs.most_rows(evaluations=100, stem_seconds=0.1, step_seconds=0.1) == 1
+    assert costs.rows_within(0.1, evaluations=100) == costs.stems_within(0.1) == 1
 
 
 @pytest.mark.parametrize("slowness", [0.5, 1.0, 3.0, 20.0])

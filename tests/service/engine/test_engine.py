@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from threading import get_ident
 from typing import Any
 
 import pytest
@@ -190,6 +191,94 @@ def test_an_engine_may_run_again(warm: ServedModel) -> None:
                 request = request_to(warm, 3, tolerance=1e-2)
                 await engine.answer(request, stays)
             assert_answered_as_alone(request)
+
+    run(test)
+
+
+# A short request that is alone is computed in the thread of the event loop.
+
+
+class WatchedDevice(Device):
+    """A device that notes which threads use it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads = set[int]()
+
+    def use(self, part: str, method: str | None) -> None:
+        super().use(part, method)
+        self.threads.add(get_ident())
+
+
+@pytest.mark.parametrize(
+    ("fields", "rows", "together"),
+    [({}, 1, 1), ({}, 1, 5), ({}, 2, 1), (LONG, 1, 1)],
+    ids=["alone", "several requests", "two images", "a long solve"],
+)
+def test_only_a_short_request_that_is_alone_is_computed_in_the_event_loop(
+    fields: dict[str, Any], rows: int, together: int
+) -> None:
+    device = WatchedDevice()
+    model = served("odenet-mnist", device)
+
+    async def test() -> None:
+        engine = Engine(queue_rows=64, in_loop=True)
+        async with engine.running():
+            requests = [request_to(model, rows, **fields) for _ in range(together)]
+            await asyncio.gather(*(engine.answer(request, stays) for request in requests))
+        for request in requests:
+            assert_answered_as_alone(request)
+        in_loop = rows == together == 1 and not fields
+        assert (device.threads == {get_ident()}) == in_loop
+        assert (get_ident() in device.threads) == in_loop
+        assert engine.rows == engine.admission.waiting() == 0
+
+    run(test)
+
+
+def test_requests_after_one_in_the_event_loop_are_answered(warm: ServedModel) -> None:
+    async def test() -> None:
+        engine = Engine(queue_rows=64, in_loop=True)
+        async with engine.running():
+            requests = [request_to(warm, rows) for rows in (1, 3, 1, 1)]
+            for request in requests:
+                await engine.answer(request, stays)
+            requests += [request_to(warm, 3), request_to(warm)]
+            await asyncio.gather(*(engine.answer(request, stays) for request in requests[4:]))
+        for request in requests:
+            assert_answered_as_alone(request)
+
+    run(test)
+
+
+@pytest.mark.parametrize("part", ["memory", "stem", "step", "head"])
+def test_a_failure_in_the_event_loop_is_an_error_and_the_next_request_is_answered(part: str) -> None:
+    device = Device()
+    model = served("odenet-mnist", device)
+
+    async def test() -> None:
+        engine = Engine(queue_rows=64, in_loop=True)
+        async with engine.running():
+            with device.broken(part, "heun2"), pytest.raises(ComputationError, match="odenet-mnist"):
+                await engine.answer(request_to(model), stays)
+            after = request_to(model)
+            await engine.answer(after, stays)
+        assert_answered_as_alone(after)
+        assert engine.admission.waiting() == 0
+
+    run(test)
+
+
+def test_a_request_that_is_cancelled_before_it_starts_ends_as_stopped(warm: ServedModel) -> None:
+    async def test() -> None:
+        engine = Engine(queue_rows=64, in_loop=True)
+        async with engine.running():
+            answer = asyncio.create_task(engine.answer(request_to(warm), stays))
+            await asyncio.sleep(0)
+            answer.cancel()
+            with pytest.raises(StoppingError):
+                await answer
+            assert engine.admission.waiting() == 0
 
     run(test)
 
