@@ -68,7 +68,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
         ArtifactError: a model is corrupt, or the default model is missing.
         ValueError: the backend, the device or an extra is not available, or the file of API keys is invalid.
     """
-    metrics, tracing = Metrics(shared=shared is not None), _tracing(settings)
+    metrics, tracing = Metrics(shared), _tracing(settings)
     keys = None if settings.api_key_file is None else Keys(settings.api_key_file)
     desired = None if shared is None else DesiredState.shared(shared)
     manager = ModelManager.open(settings, desired, metrics.served, metrics.failed_to_load)
