@@ -8,10 +8,10 @@ import numpy as np
 from pydantic import FailFast, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError, from_json
 from starlette.datastructures import UploadFile
-from starlette.requests import Request
 
 from models.backends.answer import Images
 from models.form import SIDE
+from service.api.exchange import Exchange
 from service.api.lengths import length
 from service.api.numbers import numbers
 from service.api.pictures import base64_picture, grey_levels, picture
@@ -28,7 +28,7 @@ from service.errors import (
     shortened,
 )
 from service.images.decode import READERS
-from service.images.form import in_form
+from service.images.form import are_in_form
 from service.inference.data_plane import InferenceRequest
 from service.settings import Settings
 
@@ -99,41 +99,47 @@ class PredictBody(PredictFields):
     ]
 
 
-def expected_images(request: Request, max_images: int) -> int:
+def media_type(exchange: Exchange) -> str:
+    """The media type of the body, without its parameters."""
+    return _media_type(exchange.first(b"content-type"))
+
+
+def expected_images(exchange: Exchange, max_images: int) -> int:
     """How many images the body holds, judged by the headers before the body is read.
 
     The length of raw pixels gives the number of images. Any other body holds at least one image. The result is also 1
     for a length that is not valid or is too large: the code that reads the body refuses such a body.
     """
-    body_bytes = length(request.headers.get("content-length", ""))
-    if body_bytes is None or request.headers.get("content-type") != PIXELS:
+    body_bytes = length(exchange.first(b"content-length"))
+    if body_bytes is None or exchange.first(b"content-type") != PIXELS:
         return 1
     images, rest = divmod(body_bytes, IMAGE_BYTES)
     return images if rest == 0 and 1 <= images <= max_images else 1
 
 
-async def read(request: Request) -> list[Part]:
+async def read(exchange: Exchange) -> list[Part]:
     """Read the whole body, and split a multipart body into its parts.
 
     Raises:
         UnsupportedMediaTypeError: the media type of the body or of a part is not supported.
         InvalidError: a multipart body has no file, or has a field that is not a file.
     """
-    if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
+    encoding = exchange.first(b"content-encoding") or "identity"
+    if encoding != "identity":
         raise _unsupported("content-encoding", encoding, ["identity"])
-    media_type = _media_type(request.headers.get("content-type"))
-    if media_type not in MEDIA_TYPES:
-        raise _unsupported("content-type", media_type, MEDIA_TYPES)
-    if media_type != MULTIPART:
-        return [Part("body", media_type, await request.body())]
+    body_type = media_type(exchange)
+    if body_type not in MEDIA_TYPES:
+        raise _unsupported("content-type", body_type, MEDIA_TYPES)
+    if body_type != MULTIPART:
+        return [Part("body", body_type, await exchange.body())]
     parts = []
     # The size of the body is already limited, and the number of images is checked later, as for any other body.
-    async with request.form(max_files=inf, max_fields=inf) as form:
+    async with exchange.form(max_files=inf, max_fields=inf) as form:
         for name, upload in form.multi_items():
             if not isinstance(upload, UploadFile):
                 message = "is not a file; send files in the form, and solver fields in the query"
                 raise InvalidError(FieldError(shortened(name), message, shortened(upload)))
-            part_type = _media_type(upload.content_type) or PIXELS
+            part_type = _media_type(upload.content_type or "") or PIXELS
             if part_type not in {PIXELS, *PICTURES}:
                 raise _unsupported(shortened(name), part_type, (*PICTURES, PIXELS))
             parts.append(Part(shortened(name), part_type, await upload.read()))
@@ -148,7 +154,7 @@ def is_quick_to_parse(parts: Sequence[Part]) -> bool:
         return False
     if any(part.media_type != PIXELS or _is_picture(part) for part in parts):
         return False
-    return all(len(part.content) % IMAGE_BYTES or in_form(_pixels(part)).all() for part in parts)
+    return all(len(part.content) % IMAGE_BYTES or are_in_form(part.content) for part in parts)
 
 
 def parse(
@@ -246,9 +252,9 @@ def _check_count(count: int, settings: Settings) -> None:
         raise TooLargeError(FieldError("images", message, f"{count:,}"))
 
 
-def _media_type(header: str | None) -> str:
+def _media_type(header: str) -> str:
     """The media type of a Content-Type header, without the parameters."""
-    return (header or "").partition(";")[0].strip().lower()
+    return header.partition(";")[0].strip().lower()
 
 
 def _unsupported(field: str, media_type: str, supported: Iterable[str]) -> UnsupportedMediaTypeError:

@@ -23,7 +23,8 @@ NOT_PAPER = bytes(range(PAPER + 1, 256))
 WEAK = bytes(range(STRONGEST))
 INKED = bytes(level > INK for level in range(256))
 """The table that turns a level into 1 if it is ink, else into 0."""
-LAST_ROW = int.from_bytes(b"\xff" * SIDE)
+HALVES = [(8 * SIDE * rows, (1 << 8 * SIDE * rows) - 1) for rows in (16, 8, 4, 2, 1)]
+"""For a number of rows: their bits, and the integer that selects them."""
 MOMENTS = np.stack([np.ones(PIXELS), *np.indices((SIDE, SIDE)).reshape(2, PIXELS)], axis=1).astype(np.float32)
 """The matrix that turns levels into their sum and their moments. All products and sums are whole numbers below 2^24.
 So they are exact in float32, and depend neither on the order of the summation nor on the processor."""
@@ -39,6 +40,15 @@ def in_form(images: Images) -> Flags:
         bool ``[rows]``.
     """
     return np.fromiter((is_in_form(image.tobytes()) for image in images), np.bool_, len(images))
+
+
+def are_in_form(images: bytes) -> bool:
+    """Whether all images are in MNIST's form.
+
+    Args:
+        images: 784 grey levels for each image.
+    """
+    return all(is_in_form(images[start : start + PIXELS]) for start in range(0, len(images), PIXELS))
 
 
 def is_in_form(image: bytes) -> bool:
@@ -67,7 +77,7 @@ def _longer_side(inked: bytes) -> int:
     if first < 0:
         return 0
     columns = int.from_bytes(inked)
-    for rows in (16, 8, 4, 2, 1):  # after these five shifts, each byte of the last row is 1 if its column has ink
-        columns |= columns >> 8 * SIDE * rows
-    width = len((columns & LAST_ROW).to_bytes(SIDE).strip(b"\0"))
+    for bits, keep in HALVES:  # puts the upper half of the rows over the lower half, until one row has all ink
+        columns = columns & keep | columns >> bits
+    width = len(columns.to_bytes(SIDE).strip(b"\0"))
     return max(last // SIDE - first // SIDE + 1, width)

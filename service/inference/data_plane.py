@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from models.backends.answer import Images
 from models.solvers.solve import Outcome
-from service.engine.engine import Engine
+from service.engine.engine import Engine, OnDisconnect
 from service.engine.model import ServedModel
 from service.engine.plan import MOST_TRACED, SolverFields
 from service.engine.request import EngineRequest, Priority
@@ -98,14 +98,14 @@ class DataPlane:
         return await self._background.run(call) if in_background else call()
 
     async def answer(
-        self, inference: InferenceRequest, arrived_at: float, gone: Callable[[], Coroutine[None, None, None]]
+        self, inference: InferenceRequest, arrived_at: float, on_disconnect: OnDisconnect
     ) -> EngineRequest:
         """Compute the answers to the images of a request.
 
         Args:
             inference: the request.
             arrived_at: when the body of the request had arrived, by `time.perf_counter`.
-            gone: returns once the caller has disconnected.
+            on_disconnect: calls a function once the caller has disconnected.
 
         Returns:
             The engine request, answered.
@@ -128,13 +128,12 @@ class DataPlane:
             raise InvalidError(FieldError("trace", message, f"{len(images):,} images"))
         now = time.perf_counter()
         request = EngineRequest(model, images, plan, arrived_at, now, inference.priority, traced=inference.trace)
-        context.add(model=model.name, version=model.version, images=len(images))
+        context.current().inference = request
         try:
-            await self._engine.answer(request, gone)
+            await self._engine.answer(request, on_disconnect)
         finally:
             # On the next iteration of the event loop, so that the answer does not wait for this call.
             asyncio.get_running_loop().call_soon(self._on_end, request)
-        context.add(nfe=int(request.answer.nfe.sum()), degraded=sum(request.degraded))
         return request
 
 
