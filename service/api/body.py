@@ -16,7 +16,6 @@ from service.api.lengths import length
 from service.api.numbers import numbers
 from service.api.pictures import base64_picture, grey_levels, picture
 from service.api.query import PredictFields, QueryFields
-from service.engine.request import Priority
 from service.errors import (
     MOST_ERRORS,
     FieldError,
@@ -34,8 +33,8 @@ from service.settings import Settings
 
 IMAGE_BYTES = SIDE * SIDE
 
-MAX_BYTES_ON_LOOP = 64 * IMAGE_BYTES
-"""Most bytes of raw pixels that are parsed on the event loop, if the pixels are in MNIST's form."""
+MOST_ON_LOOP = 64
+"""Most raw images that are parsed on the event loop, if they are in MNIST's form."""
 
 MAGIC = tuple(READERS)
 
@@ -99,9 +98,19 @@ class PredictBody(PredictFields):
     ]
 
 
-def media_type(exchange: Exchange) -> str:
-    """The media type of the body, without its parameters."""
-    return _media_type(exchange.first(b"content-type"))
+def supported_type(exchange: Exchange) -> str:
+    """The media type of the body, without its parameters.
+
+    Raises:
+        UnsupportedMediaTypeError: the media type or the encoding of the body is not supported.
+    """
+    encoding = exchange.first(b"content-encoding") or "identity"
+    if encoding != "identity":
+        raise _unsupported("content-encoding", encoding, ["identity"])
+    body_type = _media_type(exchange.first(b"content-type"))
+    if body_type not in MEDIA_TYPES:
+        raise _unsupported("content-type", body_type, MEDIA_TYPES)
+    return body_type
 
 
 def expected_images(exchange: Exchange, max_images: int) -> int:
@@ -117,19 +126,17 @@ def expected_images(exchange: Exchange, max_images: int) -> int:
     return images if rest == 0 and 1 <= images <= max_images else 1
 
 
-async def read(exchange: Exchange) -> list[Part]:
+async def read(exchange: Exchange, body_type: str) -> list[Part]:
     """Read the whole body, and split a multipart body into its parts.
 
+    Args:
+        exchange: the request.
+        body_type: the result of `supported_type`.
+
     Raises:
-        UnsupportedMediaTypeError: the media type of the body or of a part is not supported.
+        UnsupportedMediaTypeError: the media type of a part is not supported.
         InvalidError: a multipart body has no file, or has a field that is not a file.
     """
-    encoding = exchange.first(b"content-encoding") or "identity"
-    if encoding != "identity":
-        raise _unsupported("content-encoding", encoding, ["identity"])
-    body_type = media_type(exchange)
-    if body_type not in MEDIA_TYPES:
-        raise _unsupported("content-type", body_type, MEDIA_TYPES)
     if body_type != MULTIPART:
         return [Part("body", body_type, await exchange.body())]
     parts = []
@@ -148,25 +155,28 @@ async def read(exchange: Exchange) -> list[Part]:
     return parts
 
 
-def is_quick_to_parse(parts: Sequence[Part]) -> bool:
-    """Whether the event loop can parse these parts itself, because they are a few raw images in MNIST's form."""
-    if sum(len(part.content) for part in parts) > MAX_BYTES_ON_LOOP:
-        return False
-    if any(part.media_type != PIXELS or _is_picture(part) for part in parts):
-        return False
-    return all(len(part.content) % IMAGE_BYTES or are_in_form(part.content) for part in parts)
+def raw_images_in_form(parts: Sequence[Part], settings: Settings) -> Images | None:
+    """The images of a body that the event loop can parse itself: a few raw images in MNIST's form.
+
+    Returns:
+        uint8 ``[rows, 28, 28]``; None for any other body.
+    """
+    if len(parts) != 1 or parts[0].media_type != PIXELS:
+        return None
+    content = parts[0].content
+    images, rest = divmod(len(content), IMAGE_BYTES)
+    if rest or not 1 <= images <= min(MOST_ON_LOOP, settings.max_images):
+        return None
+    return _pixels(parts[0]) if not content.startswith(MAGIC) and are_in_form(content) else None
 
 
-def parse(
-    parts: Sequence[Part], query: QueryFields, settings: Settings, *, known_in_form: bool = False
-) -> InferenceRequest:
+def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> InferenceRequest:
     """Parse the images and the solver fields of a request.
 
     Args:
         parts: the parts of the body.
         query: the query of the request.
         settings: hold the limits.
-        known_in_form: whether `is_quick_to_parse` has already found the raw images in MNIST's form.
 
     Raises:
         MalformedError: the JSON or a picture cannot be decoded.
@@ -176,9 +186,13 @@ def parse(
     if [part.media_type for part in parts] == [JSON]:
         return _parse_json(parts[0].content, query, settings)
     _check_count(sum(_count(part) for part in parts), settings)
-    images = [_images(part, settings, known_in_form=known_in_form) for part in parts]
-    pixels = images[0] if len(images) == 1 else np.concatenate(images)
-    return InferenceRequest(pixels, query.solver, query.model, priority=Priority[query.priority], trace=query.trace)
+    images = [_images(part, settings) for part in parts]
+    return request_for(images[0] if len(images) == 1 else np.concatenate(images), query)
+
+
+def request_for(images: Images, query: QueryFields) -> InferenceRequest:
+    """The request for images, if the query alone says how to solve."""
+    return InferenceRequest(images, query.solver, query.model, priority=query.level, trace=query.trace)
 
 
 def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> InferenceRequest:
@@ -208,7 +222,7 @@ def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> Infer
         **query.model_dump(exclude={"priority"}, exclude_unset=True),
         **body.model_dump(exclude={"images"}, exclude_unset=True),
     )
-    return InferenceRequest(images, fields.solver, fields.model, priority=Priority[query.priority], trace=fields.trace)
+    return InferenceRequest(images, fields.solver, fields.model, priority=query.level, trace=fields.trace)
 
 
 def _decoded(row: int, image: str | Images, settings: Settings) -> Images:
@@ -229,15 +243,13 @@ def _is_picture(part: Part) -> bool:
     return part.media_type in PICTURES or part.content.startswith(MAGIC)
 
 
-def _images(part: Part, settings: Settings, *, known_in_form: bool) -> Images:
+def _images(part: Part, settings: Settings) -> Images:
     if _is_picture(part):
         return picture(part.field, part.content, settings)[np.newaxis]
     if not part.content or len(part.content) % IMAGE_BYTES:
         message = f"must be raw images of {IMAGE_BYTES} bytes each, one byte per grey level, or a PNG or a JPEG"
         raise InvalidError(FieldError(part.field, message, f"{len(part.content):,} bytes"))
     images = _pixels(part)
-    if known_in_form:
-        return images
     return grey_levels(lambda row: part.field if len(images) == 1 else f"{part.field}.{row}", images)
 
 

@@ -7,7 +7,7 @@ from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
 from service.api.exchange import EXCHANGE, Answer, Exchange
-from service.engine.request import EngineRequest
+from service.engine.request import EngineRequest, Phases
 from service.errors import (
     DeadlineError,
     InvalidError,
@@ -53,17 +53,20 @@ class InferenceRoute(APIRoute):
         await answer.send(send)
 
 
+PHASES = (*Phases._fields, "total")
+SERVER_TIMING = ", ".join(f"{name};dur=%.3f" for name in PHASES)
+"""The form of the header Server-Timing (W3C Server Timing)."""
+
+
 def timing(answered: EngineRequest) -> dict[str, float]:
     """Where the time of an answered request went so far, in milliseconds: its phases, and the total until now."""
-    phases = answered.phases
-    milliseconds = {} if phases is None else {phase: 1e3 * seconds for phase, seconds in phases._asdict().items()}
-    return milliseconds | {"total": 1e3 * (time.perf_counter() - answered.arrived_at)}
+    seconds = (*(answered.phases or ()), time.perf_counter() - answered.arrived_at)
+    return dict(zip(PHASES, [1e3 * each for each in seconds], strict=True))
 
 
 def server_timing(timing_ms: dict[str, float]) -> tuple[bytes, bytes]:
-    """The header with the result of `timing` (W3C Server Timing)."""
-    phases = ", ".join([f"{name};dur={milliseconds:.3f}" for name, milliseconds in timing_ms.items()])
-    return b"server-timing", phases.encode()
+    """The header with the result of `timing`."""
+    return b"server-timing", (SERVER_TIMING % tuple(timing_ms.values())).encode()
 
 
 def written(content: bytes, media_type: bytes, *headers: tuple[bytes, bytes]) -> Answer:

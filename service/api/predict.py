@@ -15,17 +15,18 @@ from service.api.body import (
     PICTURES,
     PIXELS,
     expected_images,
-    is_quick_to_parse,
-    media_type,
     parse,
+    raw_images_in_form,
     read,
+    request_for,
+    supported_type,
 )
 from service.api.examples import PREDICT_EXAMPLES
 from service.api.exchange import Answer, Exchange
 from service.api.inference_route import REFUSALS, InferenceRoute, server_timing, timing, written
 from service.api.problems import ANY, documented
 from service.api.query import QueryFields, read_query
-from service.engine.request import EngineRequest, Priority
+from service.engine.request import EngineRequest
 from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane, solve_columns
 
 
@@ -159,17 +160,18 @@ def route(plane: DataPlane) -> InferenceRoute:
         with any other body they go into the query. Pictures and grey levels that are not in MNIST's form are
         converted to it: only the ink, white on black, fitted to 20x20 pixels, with its centre of mass in the middle.
         """
-        plane.check_room(expected_images(exchange, settings.max_images), Priority[query.priority])
+        plane.check_room(expected_images(exchange, settings.max_images), query.level)
+        body_type = supported_type(exchange)
         # Only the body of a request in JSON may name the model. Then we know the model after we have parsed the body.
-        known = query.model is not None or media_type(exchange) != JSON
+        known = query.model is not None or body_type != JSON
         model = await plane.models.get(query.model) if known else None
-        parts = await read(exchange)
+        parts = await read(exchange, body_type)
         arrived_at = time.perf_counter()
-        quick = is_quick_to_parse(parts)
-        inference = await plane.run(lambda: parse(parts, query, settings, known_in_form=quick), in_background=not quick)
-        if model is not None:
-            inference = inference._replace(model=model)
-        answered = await plane.answer(inference, arrived_at, exchange.on_disconnect)
+        if (images := raw_images_in_form(parts, settings)) is not None:
+            inference = request_for(images, query)
+        else:
+            inference = await plane.run(lambda: parse(parts, query, settings), in_background=True)
+        answered = await plane.answer(inference, arrived_at, exchange.on_disconnect, model)
         timing_ms = timing(answered)
         long = inference.trace or len(answered.images) > MAX_ROWS_ON_LOOP
         content = await plane.run(lambda: _write_answer(answered, timing_ms, trace=inference.trace), in_background=long)

@@ -29,7 +29,7 @@ class InferenceRequest(NamedTuple):
     Attributes:
         images: uint8 ``[rows, 28, 28]``.
         fields: how to solve.
-        model: the model, or its name; None for the default model.
+        model: the name of the model; None for the default model.
         version: the version of a named model; None for the version that is served.
         priority: decides which queued images start first.
         trace: whether to record the steps of each solve.
@@ -37,7 +37,7 @@ class InferenceRequest(NamedTuple):
 
     images: Images
     fields: SolverFields
-    model: ServedModel | str | None = None
+    model: str | None = None
     version: str | None = None
     priority: Priority = Priority.normal
     trace: bool = False
@@ -98,7 +98,11 @@ class DataPlane:
         return await self._background.run(call) if in_background else call()
 
     async def answer(
-        self, inference: InferenceRequest, arrived_at: float, on_disconnect: OnDisconnect
+        self,
+        inference: InferenceRequest,
+        arrived_at: float,
+        on_disconnect: OnDisconnect,
+        model: ServedModel | None = None,
     ) -> EngineRequest:
         """Compute the answers to the images of a request.
 
@@ -106,6 +110,7 @@ class DataPlane:
             inference: the request.
             arrived_at: when the body of the request had arrived, by `time.perf_counter`.
             on_disconnect: calls a function once the caller has disconnected.
+            model: the model of the request, if the caller of this method has resolved its name.
 
         Returns:
             The engine request, answered.
@@ -119,9 +124,9 @@ class DataPlane:
             AbandonedError: the caller disconnected.
             ComputationError: the computation failed.
         """
-        model, images = inference.model, inference.images
-        if not isinstance(model, ServedModel):
-            model = await self.models.get(model, inference.version)
+        images = inference.images
+        if model is None:
+            model = await self.models.get(inference.model, inference.version)
         plan = model.plan(inference.fields, self.settings.floor)
         if inference.trace and len(images) > MOST_TRACED:
             message = f"is available for at most {MOST_TRACED} images in a request"

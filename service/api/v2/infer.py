@@ -61,7 +61,7 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
             images = read_images(infer_request.inputs, infer_body.binary, settings)
             parameters = infer_request.parameters
             outputs = choose_outputs(infer_request.outputs, model, binary=parameters.binary_data_output)
-            inference = InferenceRequest(images, _solver(parameters), model, priority=PRIORITIES[parameters.priority])
+            inference = InferenceRequest(images, _solver(parameters), priority=PRIORITIES[parameters.priority])
             return ParsedRequest(inference, outputs, infer_request.id)
 
         long = len(body) > MAX_BYTES_ON_LOOP or bool(encoding)
@@ -74,7 +74,7 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
         if not has_pictures and not in_form(inference.images).all():
             levels = await plane.run(lambda: grey_levels(field_of, inference.images), in_background=True)
             inference = inference._replace(images=levels)
-        answered = await plane.answer(inference, arrived_at, exchange.on_disconnect)
+        answered = await plane.answer(inference, arrived_at, exchange.on_disconnect, model)
         return await plane.run(
             lambda: _written(*write_answer(answered, parsed.outputs, parsed.id), server_timing(timing(answered))),
             in_background=len(answered.images) > MAX_ROWS_ON_LOOP,
