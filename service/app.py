@@ -6,16 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
 from service.api import catalogue, documentation, errors, health, predict, problems
 from service.api import metrics as exposition
-from service.api.limits import BodyLimit, UnreadBody
+from service.api.gateway import Gateway
 from service.api.v2 import errors as v2_errors
 from service.api.v2 import infer, models, repository
 from service.engine.engine import Engine
@@ -27,12 +26,11 @@ from service.inference.background import BackgroundThreads
 from service.inference.data_plane import DataPlane
 from service.processors import usable_processors
 from service.security.guard import Guard
-from service.security.headers import SecurityHeaders
+from service.security.headers import security_headers
 from service.security.keys import Keys
 from service.security.rates import Rates
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
-from service.telemetry.middleware import Telemetry
 from service.web import routes as web
 
 if TYPE_CHECKING:
@@ -46,13 +44,6 @@ DESCRIPTION = (
     "fast. Networks without an equation are served for comparison."
 )
 
-
-CORS: dict[str, Any] = {
-    "allow_methods": ["GET", "POST"],
-    "allow_headers": ["authorization", "content-type", "inference-header-content-length", "x-request-id"],
-    "expose_headers": ["inference-header-content-length", "retry-after", "server-timing", "x-request-id"],
-}
-"""The methods and headers that pages of the allowed origins may send, and the headers of answers they may read."""
 
 NOT_TRACED: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
@@ -68,7 +59,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
         ArtifactError: a model is corrupt, or the default model is missing.
         ValueError: the backend, the device or an extra is not available, or the file of API keys is invalid.
     """
-    metrics, tracing = Metrics(shared=shared is not None), _tracing(settings)
+    metrics, tracing = Metrics(shared), _tracing(settings)
     keys = None if settings.api_key_file is None else Keys(settings.api_key_file)
     desired = None if shared is None else DesiredState.shared(shared)
     manager = ModelManager.open(settings, desired, metrics.served, metrics.failed_to_load)
@@ -97,7 +88,8 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
         telemetry=NOT_TRACED if tracing is None else tracing.config,
     )
     app.state.engine = engine
-    app.router.routes[:0] = [predict.route(plane), *infer.routes(plane)]
+    inference_routes = [predict.route(plane), *infer.routes(plane)]
+    app.router.routes[:0] = inference_routes
     for router in (
         documentation.router(TITLE, "/openapi.json"),
         catalogue.router(manager),
@@ -108,19 +100,21 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
         web.router(),
     ):
         app.include_router(router)
-    refuse = errors.install(app, {"v2": v2_errors.error_response}, problems.problem_response, metrics.refused)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    if keys is not None:
-        app.add_middleware(Guard, keys=keys, rates=Rates(shared), answer=refuse)
-    if settings.cors_origins:
-        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
+    answers = errors.ErrorAnswers({"v2": v2_errors.error_response}, problems.problem_response, metrics.refused)
+    answers.install(app)
     app.openapi = lambda: documentation.document(app, keys=keys is not None)  # type: ignore[method-assign]
-    build, tls = app.build_middleware_stack, settings.tls_certificate is not None
-    # These layers enclose the whole app, so that they also see the answers to its exceptions.
-    app.build_middleware_stack = lambda: UnreadBody(  # type: ignore[method-assign]
-        Telemetry(SecurityHeaders(build(), tls=tls), metrics)
+    build = app.build_middleware_stack
+    # The gateway encloses the whole app, so that it also sees the answers to its exceptions.
+    app.build_middleware_stack = lambda: Gateway(  # type: ignore[method-assign]
+        build(),
+        [] if tracing is not None else inference_routes,  # FastAPI traces only what it routes
+        answers,
+        metrics,
+        None if keys is None else Guard(keys, Rates(shared)),
+        settings.max_body_bytes,
+        security_headers(tls=settings.tls_certificate is not None),
+        settings.cors_origins,
     )
-
     return app
 
 

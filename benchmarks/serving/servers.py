@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.serving.plan import HOST
 
@@ -63,6 +64,18 @@ def contender(module: str, name: str, *more: str, **environment: str) -> Command
     return Command(name, ("-m", "uvicorn", f"{CONTENDERS}.{module}:create_app", *flags, *more), environment)
 
 
+class ThreadSeconds(NamedTuple):
+    """The processor time of a server, by thread.
+
+    Attributes:
+        event_loop: seconds of the main threads, which run the event loops.
+        others: seconds of all other threads, which compute, decode pictures and write long answers.
+    """
+
+    event_loop: float
+    others: float
+
+
 @dataclass
 class Server:
     """A server that answers.
@@ -80,6 +93,18 @@ class Server:
     def cpu_seconds(self) -> float:
         """The processor time of the server so far, including its child processes."""
         return sum(_cpu_seconds(process) for process in _family(self.process.pid))
+
+    def thread_seconds(self) -> ThreadSeconds:
+        """The processor time of the threads that still run, in nanosecond resolution (Linux, /proc/PID/schedstat)."""
+        event_loop = others = 0.0
+        for process in _family(self.process.pid):
+            for task in Path("/proc", str(process), "task").iterdir():
+                seconds = int((task / "schedstat").read_text().split()[0]) / 1e9
+                if task.name == str(process):
+                    event_loop += seconds
+                else:
+                    others += seconds
+        return ThreadSeconds(event_loop, others)
 
 
 @contextmanager

@@ -8,15 +8,14 @@ import numpy as np
 from pydantic import FailFast, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError, from_json
 from starlette.datastructures import UploadFile
-from starlette.requests import Request
 
 from models.backends.answer import Images
 from models.form import SIDE
+from service.api.exchange import Exchange
 from service.api.lengths import length
 from service.api.numbers import numbers
 from service.api.pictures import base64_picture, grey_levels, picture
 from service.api.query import PredictFields, QueryFields
-from service.engine.request import Priority
 from service.errors import (
     MOST_ERRORS,
     FieldError,
@@ -28,14 +27,14 @@ from service.errors import (
     shortened,
 )
 from service.images.decode import READERS
-from service.images.form import in_form
+from service.images.form import are_in_form
 from service.inference.data_plane import InferenceRequest
 from service.settings import Settings
 
 IMAGE_BYTES = SIDE * SIDE
 
-MAX_BYTES_ON_LOOP = 64 * IMAGE_BYTES
-"""Most bytes of raw pixels that are parsed on the event loop, if the pixels are in MNIST's form."""
+MOST_ON_LOOP = 64
+"""Most raw images that are parsed on the event loop, if they are in MNIST's form."""
 
 MAGIC = tuple(READERS)
 
@@ -99,41 +98,55 @@ class PredictBody(PredictFields):
     ]
 
 
-def expected_images(request: Request, max_images: int) -> int:
+def supported_type(exchange: Exchange) -> str:
+    """The media type of the body, without its parameters.
+
+    Raises:
+        UnsupportedMediaTypeError: the media type or the encoding of the body is not supported.
+    """
+    encoding = exchange.first(b"content-encoding") or "identity"
+    if encoding != "identity":
+        raise _unsupported("content-encoding", encoding, ["identity"])
+    body_type = _media_type(exchange.first(b"content-type"))
+    if body_type not in MEDIA_TYPES:
+        raise _unsupported("content-type", body_type, MEDIA_TYPES)
+    return body_type
+
+
+def expected_images(exchange: Exchange, max_images: int) -> int:
     """How many images the body holds, judged by the headers before the body is read.
 
     The length of raw pixels gives the number of images. Any other body holds at least one image. The result is also 1
     for a length that is not valid or is too large: the code that reads the body refuses such a body.
     """
-    body_bytes = length(request.headers.get("content-length", ""))
-    if body_bytes is None or request.headers.get("content-type") != PIXELS:
+    body_bytes = length(exchange.first(b"content-length"))
+    if body_bytes is None or exchange.first(b"content-type") != PIXELS:
         return 1
     images, rest = divmod(body_bytes, IMAGE_BYTES)
     return images if rest == 0 and 1 <= images <= max_images else 1
 
 
-async def read(request: Request) -> list[Part]:
+async def read(exchange: Exchange, body_type: str) -> list[Part]:
     """Read the whole body, and split a multipart body into its parts.
 
+    Args:
+        exchange: the request.
+        body_type: the result of `supported_type`.
+
     Raises:
-        UnsupportedMediaTypeError: the media type of the body or of a part is not supported.
+        UnsupportedMediaTypeError: the media type of a part is not supported.
         InvalidError: a multipart body has no file, or has a field that is not a file.
     """
-    if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
-        raise _unsupported("content-encoding", encoding, ["identity"])
-    media_type = _media_type(request.headers.get("content-type"))
-    if media_type not in MEDIA_TYPES:
-        raise _unsupported("content-type", media_type, MEDIA_TYPES)
-    if media_type != MULTIPART:
-        return [Part("body", media_type, await request.body())]
+    if body_type != MULTIPART:
+        return [Part("body", body_type, await exchange.body())]
     parts = []
     # The size of the body is already limited, and the number of images is checked later, as for any other body.
-    async with request.form(max_files=inf, max_fields=inf) as form:
+    async with exchange.form(max_files=inf, max_fields=inf) as form:
         for name, upload in form.multi_items():
             if not isinstance(upload, UploadFile):
                 message = "is not a file; send files in the form, and solver fields in the query"
                 raise InvalidError(FieldError(shortened(name), message, shortened(upload)))
-            part_type = _media_type(upload.content_type) or PIXELS
+            part_type = _media_type(upload.content_type or "") or PIXELS
             if part_type not in {PIXELS, *PICTURES}:
                 raise _unsupported(shortened(name), part_type, (*PICTURES, PIXELS))
             parts.append(Part(shortened(name), part_type, await upload.read()))
@@ -142,25 +155,28 @@ async def read(request: Request) -> list[Part]:
     return parts
 
 
-def is_quick_to_parse(parts: Sequence[Part]) -> bool:
-    """Whether the event loop can parse these parts itself, because they are a few raw images in MNIST's form."""
-    if sum(len(part.content) for part in parts) > MAX_BYTES_ON_LOOP:
-        return False
-    if any(part.media_type != PIXELS or _is_picture(part) for part in parts):
-        return False
-    return all(len(part.content) % IMAGE_BYTES or in_form(_pixels(part)).all() for part in parts)
+def raw_images_in_form(parts: Sequence[Part], settings: Settings) -> Images | None:
+    """The images of a body that the event loop can parse itself: a few raw images in MNIST's form.
+
+    Returns:
+        uint8 ``[rows, 28, 28]``; None for any other body.
+    """
+    if len(parts) != 1 or parts[0].media_type != PIXELS:
+        return None
+    content = parts[0].content
+    images, rest = divmod(len(content), IMAGE_BYTES)
+    if rest or not 1 <= images <= min(MOST_ON_LOOP, settings.max_images):
+        return None
+    return _pixels(parts[0]) if not content.startswith(MAGIC) and are_in_form(content) else None
 
 
-def parse(
-    parts: Sequence[Part], query: QueryFields, settings: Settings, *, known_in_form: bool = False
-) -> InferenceRequest:
+def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> InferenceRequest:
     """Parse the images and the solver fields of a request.
 
     Args:
         parts: the parts of the body.
         query: the query of the request.
         settings: hold the limits.
-        known_in_form: whether `is_quick_to_parse` has already found the raw images in MNIST's form.
 
     Raises:
         MalformedError: the JSON or a picture cannot be decoded.
@@ -170,9 +186,13 @@ def parse(
     if [part.media_type for part in parts] == [JSON]:
         return _parse_json(parts[0].content, query, settings)
     _check_count(sum(_count(part) for part in parts), settings)
-    images = [_images(part, settings, known_in_form=known_in_form) for part in parts]
-    pixels = images[0] if len(images) == 1 else np.concatenate(images)
-    return InferenceRequest(pixels, query.solver, query.model, priority=Priority[query.priority], trace=query.trace)
+    images = [_images(part, settings) for part in parts]
+    return request_for(images[0] if len(images) == 1 else np.concatenate(images), query)
+
+
+def request_for(images: Images, query: QueryFields) -> InferenceRequest:
+    """The request for images, if the query alone says how to solve."""
+    return InferenceRequest(images, query.solver, query.model, priority=query.level, trace=query.trace)
 
 
 def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> InferenceRequest:
@@ -202,7 +222,7 @@ def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> Infer
         **query.model_dump(exclude={"priority"}, exclude_unset=True),
         **body.model_dump(exclude={"images"}, exclude_unset=True),
     )
-    return InferenceRequest(images, fields.solver, fields.model, priority=Priority[query.priority], trace=fields.trace)
+    return InferenceRequest(images, fields.solver, fields.model, priority=query.level, trace=fields.trace)
 
 
 def _decoded(row: int, image: str | Images, settings: Settings) -> Images:
@@ -223,15 +243,13 @@ def _is_picture(part: Part) -> bool:
     return part.media_type in PICTURES or part.content.startswith(MAGIC)
 
 
-def _images(part: Part, settings: Settings, *, known_in_form: bool) -> Images:
+def _images(part: Part, settings: Settings) -> Images:
     if _is_picture(part):
         return picture(part.field, part.content, settings)[np.newaxis]
     if not part.content or len(part.content) % IMAGE_BYTES:
         message = f"must be raw images of {IMAGE_BYTES} bytes each, one byte per grey level, or a PNG or a JPEG"
         raise InvalidError(FieldError(part.field, message, f"{len(part.content):,} bytes"))
     images = _pixels(part)
-    if known_in_form:
-        return images
     return grey_levels(lambda row: part.field if len(images) == 1 else f"{part.field}.{row}", images)
 
 
@@ -246,9 +264,9 @@ def _check_count(count: int, settings: Settings) -> None:
         raise TooLargeError(FieldError("images", message, f"{count:,}"))
 
 
-def _media_type(header: str | None) -> str:
+def _media_type(header: str) -> str:
     """The media type of a Content-Type header, without the parameters."""
-    return (header or "").partition(";")[0].strip().lower()
+    return header.partition(";")[0].strip().lower()
 
 
 def _unsupported(field: str, media_type: str, supported: Iterable[str]) -> UnsupportedMediaTypeError:

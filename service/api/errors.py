@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Scope
 
 from service.errors import (
     AbandonedError,
@@ -85,59 +86,60 @@ FailureFormatter = Callable[[Failure], Response]
 """Formats a failure as the answer of a protocol."""
 
 
-def install(
-    app: FastAPI,
-    formatters: Mapping[str, FailureFormatter],
-    default: FailureFormatter,
-    on_refusal: Callable[[RequestError], object],
-) -> Callable[[str, RequestError], Response]:
-    """Make the app answer every error in the form of the protocol that the request used.
+class ErrorAnswers:
+    """Answers every error in the form of the protocol that the request used.
 
     Args:
-        app: the application.
         formatters: the formatters of the protocols, by the first part of their paths.
         default: the formatter for all other paths.
         on_refusal: called with each error of a request.
-
-    Returns:
-        A function that makes the answer to a refused request from its path and its error. Middleware that refuses
-        requests before they reach the app calls it.
     """
 
-    def answer_failure(path: str, failure: Failure) -> Response:
-        answer = formatters.get(path.partition("/")[2].partition("/")[0], default)(failure)
+    def __init__(
+        self,
+        formatters: Mapping[str, FailureFormatter],
+        default: FailureFormatter,
+        on_refusal: Callable[[RequestError], object],
+    ) -> None:
+        self._formatters = formatters
+        self._default = default
+        self._on_refusal = on_refusal
+
+    def install(self, app: FastAPI) -> None:
+        """Make an app answer its errors in this way."""
+
+        async def handle(request: Request, error: Exception) -> Response:
+            return self.answer(request.scope, error)
+
+        for kind in (RequestError, RequestValidationError, HTTPException, ClientDisconnect, AbandonedError, Exception):
+            app.add_exception_handler(kind, handle)
+
+    def answer(self, scope: Scope, error: Exception) -> Response:
+        """The answer to an error, which is counted if it refuses the request."""
+        if isinstance(error, ClientDisconnect | AbandonedError):
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
+        if isinstance(error, RequestError):
+            self._on_refusal(error)
+        failure = _failure(scope, error)
+        answer = self._formatters.get(scope["path"].partition("/")[2].partition("/")[0], self._default)(failure)
         for challenge in failure.challenges:
             answer.headers.append("www-authenticate", challenge)
         return answer
 
-    def refuse(path: str, error: RequestError) -> Response:
-        on_refusal(error)
-        return answer_failure(path, Failure.of(error))
 
-    @app.exception_handler(RequestError)
-    async def _(request: Request, error: RequestError) -> Response:
-        return refuse(request.url.path, error)
+def is_expected(error: Exception) -> bool:
+    """Whether an error is the caller's, or tells of a state of the service. Any other error is a fault."""
+    return isinstance(error, RequestError | HTTPException | ClientDisconnect | AbandonedError)
 
-    @app.exception_handler(RequestValidationError)
-    async def _(request: Request, error: RequestValidationError) -> Response:
-        errors = [{**wrong, "loc": wrong["loc"][1:]} for wrong in error.errors()]  # without the word "query"
-        return answer_failure(request.url.path, Failure.of(InvalidError(*field_errors(errors))))
 
-    @app.exception_handler(HTTPException)
-    async def _(request: Request, error: HTTPException) -> Response:
-        return answer_failure(
-            request.url.path, Failure(HTTPStatus(error.status_code), str(error.detail), headers=error.headers)
-        )
-
-    @app.exception_handler(Exception)
-    async def _(request: Request, _error: Exception) -> Response:
-        logger.error("no answer to %s %s", request.method, request.url.path)  # the server logs the traceback
-        detail = "The service failed to answer; its log says why."
-        return answer_failure(request.url.path, Failure(HTTPStatus.INTERNAL_SERVER_ERROR, detail))
-
-    @app.exception_handler(ClientDisconnect)
-    @app.exception_handler(AbandonedError)
-    async def _(_request: Request, _error: Exception) -> Response:
-        return Response(status_code=CLIENT_CLOSED_REQUEST)
-
-    return refuse
+def _failure(scope: Scope, error: Exception) -> Failure:
+    match error:
+        case RequestError():
+            return Failure.of(error)
+        case RequestValidationError():
+            errors = [{**wrong, "loc": wrong["loc"][1:]} for wrong in error.errors()]  # without the word "query"
+            return Failure.of(InvalidError(*field_errors(errors)))
+        case HTTPException():
+            return Failure(HTTPStatus(error.status_code), str(error.detail), headers=error.headers)
+    logger.error("no answer to %s %s", scope["method"], scope["path"])  # the server logs the traceback
+    return Failure(HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed to answer; its log says why.")

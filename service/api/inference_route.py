@@ -3,11 +3,11 @@
 import time
 from typing import Any
 
-from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from starlette.routing import request_response
+from starlette.types import Receive, Scope, Send
 
-from service.engine.request import EngineRequest
+from service.api.exchange import EXCHANGE, Answer, Exchange
+from service.engine.request import EngineRequest, Phases
 from service.errors import (
     DeadlineError,
     InvalidError,
@@ -32,38 +32,49 @@ REFUSALS = (
 """The errors that an inference route documents."""
 
 
-class DirectRoute(APIRoute):
-    """A route that FastAPI documents, but that reads the arguments of its endpoint itself.
+class InferenceRoute(APIRoute):
+    """A route that FastAPI documents, and that reads the arguments of its endpoint itself.
 
     FastAPI's own handling of a request would take longer than all our work outside the engine.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.app = request_response(self._answer)
+        self.app = self._answer_in_app
 
-    def arguments(self, request: Request) -> dict[str, Any]:
-        """The arguments of the endpoint in addition to the request: by default, the parameters of the path."""
-        return request.path_params
-
-    async def _answer(self, request: Request) -> Response:
-        answer: Response = await self.endpoint(request, **self.arguments(request))
+    async def answer(self, exchange: Exchange, path_parameters: dict[str, str]) -> Answer:
+        """Call the endpoint with the parameters of the path."""
+        answer: Answer = await self.endpoint(exchange, **path_parameters)
         return answer
 
+    async def _answer_in_app(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer a request that FastAPI has routed here."""
+        answer = await self.answer(scope[EXCHANGE], scope["path_params"])
+        await answer.send(send)
 
-async def gone(request: Request) -> None:
-    """Return once the caller has disconnected. The body must have been read before."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+
+PHASES = (*Phases._fields, "total")
+SERVER_TIMING = ", ".join(f"{name};dur=%.3f" for name in PHASES)
+"""The form of the header Server-Timing (W3C Server Timing)."""
 
 
 def timing(answered: EngineRequest) -> dict[str, float]:
     """Where the time of an answered request went so far, in milliseconds: its phases, and the total until now."""
-    phases = answered.phases
-    milliseconds = {} if phases is None else {phase: 1e3 * seconds for phase, seconds in phases._asdict().items()}
-    return milliseconds | {"total": 1e3 * (time.perf_counter() - answered.arrived_at)}
+    seconds = (*(answered.phases or ()), time.perf_counter() - answered.arrived_at)
+    return dict(zip(PHASES, [1e3 * each for each in seconds], strict=True))
 
 
-def server_timing(timing_ms: dict[str, float]) -> dict[str, str]:
-    """The header with the result of `timing` (W3C Server Timing)."""
-    return {"server-timing": ", ".join(f"{name};dur={milliseconds:.3f}" for name, milliseconds in timing_ms.items())}
+def server_timing(timing_ms: dict[str, float]) -> tuple[bytes, bytes]:
+    """The header with the result of `timing`."""
+    return b"server-timing", (SERVER_TIMING % tuple(timing_ms.values())).encode()
+
+
+def written(content: bytes, media_type: bytes, *headers: tuple[bytes, bytes]) -> Answer:
+    """The answer with a content.
+
+    Args:
+        content: the content.
+        media_type: its media type.
+        headers: more headers.
+    """
+    return Answer(200, [*headers, (b"content-type", media_type), (b"content-length", b"%d" % len(content))], content)

@@ -3,19 +3,30 @@
 import time
 from typing import Annotated, Any
 
-from fastapi import Query, Request, Response
-from fastapi.routing import APIRoute
+from fastapi import Query
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from models.backends.trace import Trace
 from models.solvers.solve import MAX_STEPS, Outcome
-from service.api.body import JSON, MULTIPART, PICTURES, PIXELS, expected_images, is_quick_to_parse, parse, read
+from service.api.body import (
+    JSON,
+    MULTIPART,
+    PICTURES,
+    PIXELS,
+    expected_images,
+    parse,
+    raw_images_in_form,
+    read,
+    request_for,
+    supported_type,
+)
 from service.api.examples import PREDICT_EXAMPLES
-from service.api.inference_route import REFUSALS, DirectRoute, gone, server_timing, timing
+from service.api.exchange import Answer, Exchange
+from service.api.inference_route import REFUSALS, InferenceRoute, server_timing, timing, written
 from service.api.problems import ANY, documented
 from service.api.query import QueryFields, read_query
-from service.engine.request import EngineRequest, Priority
+from service.engine.request import EngineRequest
 from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane, solve_columns
 
 
@@ -129,35 +140,42 @@ def _body_documentation() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-class PredictRoute(DirectRoute):
-    """A direct route that reads its query through `read_query`, which remembers repeated queries."""
+class PredictRoute(InferenceRoute):
+    """An inference route that reads its query through `read_query`, which remembers repeated queries."""
 
-    def arguments(self, request: Request) -> dict[str, Any]:
-        """The query."""
-        return {"query": read_query(request.scope["query_string"])}
+    async def answer(self, exchange: Exchange, path_parameters: dict[str, str]) -> Answer:  # noqa: ARG002
+        """Call the endpoint with the query."""
+        answer: Answer = await self.endpoint(exchange, read_query(exchange.scope["query_string"]))
+        return answer
 
 
-def route(plane: DataPlane) -> APIRoute:
+def route(plane: DataPlane) -> InferenceRoute:
     """The route `POST /predict` of a data plane."""
     settings = plane.settings
 
-    async def predict(request: Request, query: Annotated[QueryFields, Query()]) -> Response:
+    async def predict(exchange: Exchange, query: Annotated[QueryFields, Query()]) -> Answer:
         """Classify one or more images.
 
         The body is JSON, a PNG, a JPEG, raw pixels, or a form of such files. A JSON body may hold the solver fields;
         with any other body they go into the query. Pictures and grey levels that are not in MNIST's form are
         converted to it: only the ink, white on black, fitted to 20x20 pixels, with its centre of mass in the middle.
         """
-        plane.check_room(expected_images(request, settings.max_images), Priority[query.priority])
-        parts = await read(request)
+        plane.check_room(expected_images(exchange, settings.max_images), query.level)
+        body_type = supported_type(exchange)
+        # Only the body of a request in JSON may name the model. Then we know the model after we have parsed the body.
+        known = query.model is not None or body_type != JSON
+        model = await plane.models.get(query.model) if known else None
+        parts = await read(exchange, body_type)
         arrived_at = time.perf_counter()
-        quick = is_quick_to_parse(parts)
-        inference = await plane.run(lambda: parse(parts, query, settings, known_in_form=quick), in_background=not quick)
-        answered = await plane.answer(inference, arrived_at, lambda: gone(request))
+        if (images := raw_images_in_form(parts, settings)) is not None:
+            inference = request_for(images, query)
+        else:
+            inference = await plane.run(lambda: parse(parts, query, settings), in_background=True)
+        answered = await plane.answer(inference, arrived_at, exchange.on_disconnect, model)
         timing_ms = timing(answered)
         long = inference.trace or len(answered.images) > MAX_ROWS_ON_LOOP
         content = await plane.run(lambda: _write_answer(answered, timing_ms, trace=inference.trace), in_background=long)
-        return Response(content, headers=server_timing(timing_ms), media_type=JSON)
+        return written(content, JSON.encode(), server_timing(timing_ms))
 
     return PredictRoute(
         "/predict",

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from pydantic import Field, ValidationError
 
 from service.engine.plan import MOST_TRACED, SolverFields
+from service.engine.request import Priority
 from service.errors import MOST_ERRORS, FieldError, InvalidError, invalid, shortened
 
 LONGEST_CACHED = 256
@@ -46,6 +47,11 @@ class QueryFields(PredictFields):
             "body is read."
         ),
     ] = "normal"
+
+    @cached_property
+    def level(self) -> Priority:
+        """The priority, as the engine knows it."""
+        return Priority[self.priority]
 
 
 def read_query(query: bytes) -> QueryFields:

@@ -2,20 +2,21 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import NamedTuple
 
 from service.engine.admission import Admission
 from service.engine.request import End, EngineRequest
 from service.engine.thread import EngineThread, OnChange, report
-from service.engine.tuning import LONGEST_ITERATION, SWITCH_SECONDS, WATCH_AFTER_SECONDS
+from service.engine.tuning import LONGEST_ITERATION, SWITCH_SECONDS
 from service.errors import AbandonedError, ComputationError, DeadlineError, FieldError, StoppingError
 
 STOPPING = FieldError("service", "is stopping; ask again")
 
-Gone = Callable[[], Coroutine[None, None, None]]
-"""Returns once the caller has disconnected."""
+OnDisconnect = Callable[[Callable[[], object]], object]
+"""Calls a function once the caller has disconnected; at once if the caller already has."""
 
 
 class Engine:
@@ -84,13 +85,13 @@ class Engine:
             if not failed:  # a failed thread would never end
                 await asyncio.gather(*(asyncio.to_thread(thread.stop) for thread in self._threads))
 
-    async def answer(self, request: EngineRequest, gone: Gone) -> None:
+    async def answer(self, request: EngineRequest, on_disconnect: OnDisconnect) -> None:
         """Compute the answer to a request.
 
         Args:
             request: the request; none of its images has started.
-            gone: returns once the caller has disconnected; the rest of the request is then not computed. It is called
-                only for a request that takes long enough for this to save anything.
+            on_disconnect: calls a function once the caller has disconnected; the rest of the request is then not
+                computed.
 
         Raises:
             OverloadedError: the queue has no room.
@@ -112,19 +113,12 @@ class Engine:
         self._promises[request] = promise
         thread.submit(request, promise.seconds)
         report(self._on_change, None)
-        watches = list[asyncio.Task[None]]()
-        watching = loop.call_later(
-            WATCH_AFTER_SECONDS, lambda: watches.append(loop.create_task(_cancel_when_gone(request, thread, gone)))
-        )
+        on_disconnect(partial(thread.cancel, request))
         try:
             await promise.kept
         except asyncio.CancelledError as error:  # the server cancels tasks once its time to stop is over
             thread.cancel(request)
             raise StoppingError(STOPPING) from error
-        finally:
-            watching.cancel()
-            for watch in watches:
-                watch.cancel()
         _raise_unless_answered(request)
 
     async def _is_alone(self) -> bool:
@@ -158,11 +152,6 @@ class Promise(NamedTuple):
     thread: EngineThread
     kept: asyncio.Future[None]
     seconds: float
-
-
-async def _cancel_when_gone(request: EngineRequest, thread: EngineThread, gone: Gone) -> None:
-    await gone()
-    thread.cancel(request)
 
 
 def _raise_unless_answered(request: EngineRequest) -> None:

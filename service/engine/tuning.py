@@ -56,10 +56,6 @@ SWITCH_SECONDS = 1e-4
 Measured against Python's default of 5 ms: there, a busy event loop holds up the engine between two steps for longer
 than the steps take."""
 
-WATCH_AFTER_SECONDS = 5e-3
-"""Seconds after which the engine watches for a disconnect of the caller. Measured: watching takes a tenth of the time
-that HTTP takes for a request, and the service answers most requests sooner."""
-
 LONGEST_ITERATION = 30.0
 """Seconds after which an iteration is taken to hang. Chosen: an iteration takes milliseconds, and the slowest
 iteration, which captures CUDA graphs, takes a few seconds."""

@@ -13,17 +13,21 @@ PAPER = 16  # a pixel is paper up to this level
 INK = 32  # a pixel is ink above this level
 STRONGEST = 250  # the least value of an image's highest level; MNIST has 254 and 255
 SHARE = 0.55  # the least part of the pixels that is paper; MNIST has 0.553
-AT_BORDER = 5  # the most pixels that are not paper among the 112 along the border; MNIST has 5
+AT_BORDER = 5  # the most pixels that are not paper among the 108 along the border; MNIST has 5
 LONGER = (18, BOX)  # the range of the longer side of the ink's box, in pixels; MNIST has 18 to 20
 # The range of the centre of mass, from the middle of the first pixel, in both directions; MNIST has 13.480 to 14.500.
 CENTRE = (13.45, 14.55)
 
 PIXELS = SIDE * SIDE
-EDGE = np.ones((SIDE, SIDE), bool)
-EDGE[1:-1, 1:-1] = False
+NOT_PAPER = bytes(range(PAPER + 1, 256))
+WEAK = bytes(range(STRONGEST))
+INKED = bytes(level > INK for level in range(256))
+"""The table that turns a level into 1 if it is ink, else into 0."""
+HALVES = [(8 * SIDE * rows, (1 << 8 * SIDE * rows) - 1) for rows in (16, 8, 4, 2, 1)]
+"""For a number of rows: their bits, and the integer that selects them."""
 MOMENTS = np.stack([np.ones(PIXELS), *np.indices((SIDE, SIDE)).reshape(2, PIXELS)], axis=1).astype(np.float32)
 """The matrix that turns levels into their sum and their moments. All products and sums are whole numbers below 2^24.
-So they are exact in float32, and depend neither on the order of the summation nor on the batch."""
+So they are exact in float32, and depend neither on the order of the summation nor on the processor."""
 
 
 def in_form(images: Images) -> Flags:
@@ -35,26 +39,45 @@ def in_form(images: Images) -> Flags:
     Returns:
         bool ``[rows]``.
     """
-    flat = images.reshape(-1, PIXELS)
-    total, down, right = (flat.astype(np.float32) @ MOMENTS).T
-    inked = flat > INK
-    square = inked.reshape(-1, SIDE, SIDE)
-    longer = np.maximum(_extent(np.any(square, axis=2)), _extent(np.any(square, axis=1)))
-    bare = flat <= PAPER
-    flags: Flags = (
-        (flat.max(axis=1) >= STRONGEST)
-        & (np.count_nonzero(bare, axis=1) >= SHARE * PIXELS)
-        & (np.count_nonzero(bare[:, EDGE.ravel()], axis=1) >= np.count_nonzero(EDGE) - AT_BORDER)
-        & (longer >= LONGER[0])
-        & (longer <= LONGER[1])
-    )
-    for moment in (down, right):
-        flags &= (moment >= CENTRE[0] * total) & (moment <= CENTRE[1] * total)
-    return flags
+    return np.fromiter((is_in_form(image.tobytes()) for image in images), np.bool_, len(images))
 
 
-def _extent(flags: Flags) -> npt.NDArray[np.int_]:
-    """The number of places from the first to the last flag of each row; at least the row's length without flags."""
-    length = flags.shape[1]
-    extent: npt.NDArray[np.int_] = length - flags.argmax(axis=1) - flags[:, ::-1].argmax(axis=1)
-    return extent
+def are_in_form(images: bytes) -> bool:
+    """Whether all images are in MNIST's form.
+
+    Args:
+        images: 784 grey levels for each image.
+    """
+    return all(is_in_form(images[start : start + PIXELS]) for start in range(0, len(images), PIXELS))
+
+
+def is_in_form(image: bytes) -> bool:
+    """Whether one image is in MNIST's form.
+
+    The methods of bytes do most of the work: for one image, they take a fifth of the time of NumPy's functions.
+
+    Args:
+        image: 784 grey levels, row by row.
+    """
+    border = image[: SIDE + 1] + image[2 * SIDE - 1 : -SIDE : SIDE] + image[2 * SIDE : -SIDE : SIDE] + image[-SIDE:]
+    if (
+        not image.translate(None, WEAK)
+        or len(image.translate(None, NOT_PAPER)) < SHARE * PIXELS
+        or len(border) - len(border.translate(None, NOT_PAPER)) > AT_BORDER
+        or not LONGER[0] <= _longer_side(image.translate(INKED)) <= LONGER[1]
+    ):
+        return False
+    total, down, right = (np.frombuffer(image, np.uint8).astype(np.float32) @ MOMENTS).tolist()
+    return all(CENTRE[0] * total <= moment <= CENTRE[1] * total for moment in (down, right))
+
+
+def _longer_side(inked: bytes) -> int:
+    """The longer side of the box around the ink; 0 without ink."""
+    first, last = inked.find(1), inked.rfind(1)
+    if first < 0:
+        return 0
+    columns = int.from_bytes(inked)
+    for bits, keep in HALVES:  # puts the upper half of the rows over the lower half, until one row has all ink
+        columns = columns & keep | columns >> bits
+    width = len(columns.to_bytes(SIDE).strip(b"\0"))
+    return max(last // SIDE - first // SIDE + 1, width)

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from models.backends.answer import Images
 from models.solvers.solve import Outcome
-from service.engine.engine import Engine
+from service.engine.engine import Engine, OnDisconnect
 from service.engine.model import ServedModel
 from service.engine.plan import MOST_TRACED, SolverFields
 from service.engine.request import EngineRequest, Priority
@@ -29,7 +29,7 @@ class InferenceRequest(NamedTuple):
     Attributes:
         images: uint8 ``[rows, 28, 28]``.
         fields: how to solve.
-        model: the model, or its name; None for the default model.
+        model: the name of the model; None for the default model.
         version: the version of a named model; None for the version that is served.
         priority: decides which queued images start first.
         trace: whether to record the steps of each solve.
@@ -37,7 +37,7 @@ class InferenceRequest(NamedTuple):
 
     images: Images
     fields: SolverFields
-    model: ServedModel | str | None = None
+    model: str | None = None
     version: str | None = None
     priority: Priority = Priority.normal
     trace: bool = False
@@ -98,14 +98,19 @@ class DataPlane:
         return await self._background.run(call) if in_background else call()
 
     async def answer(
-        self, inference: InferenceRequest, arrived_at: float, gone: Callable[[], Coroutine[None, None, None]]
+        self,
+        inference: InferenceRequest,
+        arrived_at: float,
+        on_disconnect: OnDisconnect,
+        model: ServedModel | None = None,
     ) -> EngineRequest:
         """Compute the answers to the images of a request.
 
         Args:
             inference: the request.
             arrived_at: when the body of the request had arrived, by `time.perf_counter`.
-            gone: returns once the caller has disconnected.
+            on_disconnect: calls a function once the caller has disconnected.
+            model: the model of the request, if the caller of this method has resolved its name.
 
         Returns:
             The engine request, answered.
@@ -119,22 +124,21 @@ class DataPlane:
             AbandonedError: the caller disconnected.
             ComputationError: the computation failed.
         """
-        model, images = inference.model, inference.images
-        if not isinstance(model, ServedModel):
-            model = await self.models.get(model, inference.version)
+        images = inference.images
+        if model is None:
+            model = await self.models.get(inference.model, inference.version)
         plan = model.plan(inference.fields, self.settings.floor)
         if inference.trace and len(images) > MOST_TRACED:
             message = f"is available for at most {MOST_TRACED} images in a request"
             raise InvalidError(FieldError("trace", message, f"{len(images):,} images"))
         now = time.perf_counter()
         request = EngineRequest(model, images, plan, arrived_at, now, inference.priority, traced=inference.trace)
-        context.add(model=model.name, version=model.version, images=len(images))
+        context.current().inference = request
         try:
-            await self._engine.answer(request, gone)
+            await self._engine.answer(request, on_disconnect)
         finally:
             # On the next iteration of the event loop, so that the answer does not wait for this call.
             asyncio.get_running_loop().call_soon(self._on_end, request)
-        context.add(nfe=int(request.answer.nfe.sum()), degraded=sum(request.degraded))
         return request
 
 

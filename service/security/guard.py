@@ -2,12 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Callable
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from service.errors import FieldError, ForbiddenError, RateLimitedError, RequestError, UnauthenticatedError
+from service.errors import FieldError, ForbiddenError, RateLimitedError, UnauthenticatedError
 from service.security import keys
 from service.security.keys import Key, Keys
 from service.security.rates import Rates
@@ -23,9 +19,6 @@ CONTROL = "/v2/repository/models/"
 LONGEST_KEY = 512
 """Most characters of a key."""
 
-Answer = Callable[[str, RequestError], ASGIApp]
-"""Makes the answer to a path and an error, in the form of the protocol of the path."""
-
 
 class Guard:
     """Passes on only requests whose header Authorization holds a valid key with the needed scope.
@@ -35,43 +28,35 @@ class Guard:
     `Basic` is enough to read and to predict, and a request that changes something needs `Bearer`.
 
     Args:
-        app: the application that answers.
         keys: the valid keys.
         rates: count the uses of the keys.
-        answer: makes the answer to an error.
     """
 
-    def __init__(self, app: ASGIApp, keys: Keys, rates: Rates, answer: Answer) -> None:
-        self._app = app
+    def __init__(self, keys: Keys, rates: Rates) -> None:
         self._keys = keys
         self._rates = rates
-        self._answer = answer
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
-        app = self._app
-        if scope["type"] == "http" and scope["path"] not in OPEN:
-            try:
-                self._check(scope["path"], Headers(scope=scope).get("authorization", ""))
-            except RequestError as error:
-                app = self._answer(scope["path"], error)
-        await app(scope, receive, send)
-
-    def _check(self, path: str, authorization: str) -> None:
+    def check(self, path: str, authorization: str) -> None:
         """Check whether a request may pass.
+
+        Args:
+            path: the path of the request.
+            authorization: the header Authorization; empty if the request does not have it.
 
         Raises:
             UnauthenticatedError: the request has no key, or its key is not valid.
             ForbiddenError: the key lacks the needed scope.
             RateLimitedError: the key is used too often.
         """
+        if path in OPEN:
+            return
         scheme, secret = credentials(authorization)
         if not secret:
             raise UnauthenticatedError(FieldError("authorization", "must be Bearer followed by an API key"))
         key = self._keys.find(secret)
         if key is None:
             raise UnauthenticatedError(FieldError("authorization", "holds no valid API key"))
-        context.add(key=key.name)
+        context.current().key = key.name
         self._check_scope(key, needed_scope(path), scheme)
         if seconds := self._rates.take(key):
             message = f"key '{key.name}' is limited to {key.requests_per_minute:,} requests per minute; "

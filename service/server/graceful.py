@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.server.http_protocol import CLOSE
+
 if TYPE_CHECKING:
     from service.inference.data_plane import DataPlane  # a supervisor starts faster without it
 
@@ -25,7 +27,6 @@ ENGINE_FAILURE = 4
 SIGNALLED = 128
 """Exit status of a process that a second signal has ended, plus the number of the signal, as shells report it."""
 
-CLOSE = (b"connection", b"close")
 LAST_REQUEST_SECONDS = 0.1
 """Time in which open connections may bring another request after the server has stopped accepting connections."""
 

@@ -1,7 +1,9 @@
 """The HTTP protocol of a connection: uvicorn's, with limits on slow clients and on bytes outside of bodies."""
 
 import asyncio
+import weakref
 from asyncio import TimerHandle
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -9,8 +11,14 @@ import uvicorn
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+CLOSE = (b"connection", b"close")
+
 MOST_OVERHEAD = 64 * 1024
 """Most bytes of a request outside of its body: the request line, the header, and the lines between the chunks."""
+
+
+CONNECTION = "odenet.connection"
+"""The key in the state of each scope under which the application finds a weak reference to the connection."""
 
 
 class ServerConfig(uvicorn.Config):
@@ -38,11 +46,50 @@ class HttpConnection(HttpToolsProtocol):
     _request_timer: TimerHandle | None = None
     _answer_timer: TimerHandle | None = None
     _answering: RequestResponseCycle | None = None
+    _disconnect_calls: Sequence[Callable[[], object]] = ()
+    _request_is_incomplete = False
     _overhead = 0
+
+    def on_disconnect(self, call: Callable[[], object]) -> None:
+        """Call a function once the caller of the present request has disconnected; at once if the caller already has.
+
+        A task for each request that waits for the event ``http.disconnect`` would cost more.
+        """
+        if self._answering is not None and self._answering.disconnected:
+            call()
+        else:
+            self._disconnect_calls = [*self._disconnect_calls, call]
+
+    async def answer(self, status: int, head: bytes, content: bytes, *, close: bool) -> None:
+        """Write the whole answer to the present request at once. uvicorn checks and copies each header by itself.
+
+        Args:
+            status: the status.
+            head: the header lines, content-length included.
+            content: the content.
+            close: whether to close the connection after the answer.
+        """
+        cycle = self._answering
+        if self.flow.write_paused and cycle is not None and not cycle.disconnected:
+            await self.flow.drain()
+        if cycle is None or cycle.disconnected:
+            return
+        headers = self.server_state.default_headers
+        cycle.keep_alive = cycle.keep_alive and not close and CLOSE not in headers
+        if not cycle.keep_alive and CLOSE not in headers:
+            headers = [*headers, CLOSE]
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(b"".join([STATUS_LINE[status], *lines, head, b"\r\n", content]))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         super().connection_made(transport)
+        self.app_state = {**self.app_state, CONNECTION: weakref.ref(self)}
         self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -58,9 +105,11 @@ class HttpConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read more of a request, and limit the bytes outside of its body."""
-        self._await_request()
+        self._request_is_incomplete = True
         self._overhead += len(data)
         super().data_received(data)
+        if self._request_is_incomplete:
+            self._await_request()
         if self._overhead > MOST_OVERHEAD:
             message = f"The limit is {MOST_OVERHEAD:,} bytes outside of the body."
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
@@ -68,7 +117,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Wait for the rest of a request."""
         super().on_message_begin()
-        self._await_request()
+        self._request_is_incomplete = True
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body, which does not count as overhead."""
@@ -79,11 +128,13 @@ class HttpConnection(HttpToolsProtocol):
         """Stop waiting for a request that is complete."""
         super().on_message_complete()
         self._overhead = 0
+        self._request_is_incomplete = False
         self._stop(self._request_timer)
         self._request_timer = None
 
     def on_response_complete(self) -> None:
         """Wait for the next request, unless it has begun."""
+        self._disconnect_calls = ()
         super().on_response_complete()
         if self._request_timer is not None:
             self._unset_keepalive_if_required()
@@ -150,11 +201,13 @@ class HttpConnection(HttpToolsProtocol):
             self._stop(self._answer_timer)
             self._answer_timer = self.loop.call_later(self.config.client_seconds, self.transport.abort)
 
-    @staticmethod
-    def _disconnect(cycle: RequestResponseCycle) -> None:
-        """Tell the task of a request that its caller has disconnected."""
+    def _disconnect(self, cycle: RequestResponseCycle) -> None:
+        """Tell the application that the caller of the present request has disconnected."""
         cycle.disconnected = True
         cycle.message_event.set()
+        calls, self._disconnect_calls = self._disconnect_calls, ()
+        for call in calls:
+            call()
 
     @staticmethod
     def _stop(timer: TimerHandle | None) -> None:

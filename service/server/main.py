@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 APPLICATION = "service.server.main:application"
 
-APPLICATION = "service.server.main:application"
-
 logger = logging.getLogger("service")
 
 
@@ -83,7 +81,8 @@ def main() -> None:
         desired = DesiredState.shared(folder)
         for name, version in check_models(settings).items():
             desired.put(name, version)
-        serve(ServerConfig(APPLICATION, workers=settings.processes, **_options(settings)), settings.grace_seconds)
+        config = ServerConfig(APPLICATION, workers=settings.processes, **_options(settings))
+        serve(config, settings.grace_seconds, folder)
 
 
 def _options(settings: Settings) -> dict[str, Any]:

@@ -9,17 +9,12 @@ from tempfile import TemporaryDirectory
 VARIABLE = "_ODENET_SHARED"
 """The environment variable through which a worker process finds the folder."""
 
-METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""The environment variable in which prometheus_client looks for its own folder, when it is imported."""
-
 
 @contextmanager
 def sharing() -> Iterator[Path]:
     """Make a folder for the worker processes that start inside the block; they find it through their environment."""
     with TemporaryDirectory(prefix="odenet-") as folder:
-        metrics = Path(folder, "metrics")
-        metrics.mkdir()
-        os.environ |= {VARIABLE: folder, METRICS_VARIABLE: str(metrics)}
+        os.environ[VARIABLE] = folder
         yield Path(folder)
 
 

@@ -8,16 +8,17 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
-from prometheus_client.multiprocess import mark_process_dead
 from uvicorn._subprocess import subprocess_started
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
 from service.server.graceful import SIGNALLED, GracefulServer
+from service.telemetry.numbers import mark_dead
 
 LONGEST_START = 120.0
 """Seconds in which a worker that replaces another must have loaded the models."""
@@ -116,11 +117,15 @@ class Supervisor(Multiprocess):
         config: uvicorn's configuration.
         listeners: a listening socket for each worker.
         grace_seconds: time for which a worker goes on accepting connections after SIGTERM.
+        shared: the folder that the workers share.
     """
 
-    def __init__(self, config: uvicorn.Config, listeners: list[socket.socket], grace_seconds: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, listeners: list[socket.socket], grace_seconds: float, shared: Path
+    ) -> None:
         super().__init__(config, listeners)
         self._grace_seconds = grace_seconds
+        self._shared = shared
         self._address: tuple[str, int] = listeners[0].getsockname()[:2]
         self._slots = [WorkerSlot(listener) for listener in listeners]
         self._stopped_by: int | None = None
@@ -266,7 +271,8 @@ class Supervisor(Multiprocess):
         """Kill a worker if it still lives, and remove its gauges from the metrics. Its counters stay."""
         worker.kill()
         worker.process.join()
-        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+        if worker.pid is not None:
+            mark_dead(self._shared, worker.pid)
 
     def _close_listeners(self) -> None:
         """Close the sockets in the supervisor. Connections are refused once the workers have closed them too."""
@@ -282,8 +288,13 @@ def _describe(exitcode: int | None) -> str:
     return f"ended with status {exitcode}"
 
 
-def serve(config: uvicorn.Config, grace_seconds: float) -> None:
+def serve(config: uvicorn.Config, grace_seconds: float, shared: Path) -> None:
     """Serve by as many workers as the configuration says, until a signal ends the service.
+
+    Args:
+        config: uvicorn's configuration.
+        grace_seconds: time for which a worker goes on accepting connections after SIGTERM.
+        shared: the folder that the workers share.
 
     Raises:
         OSError: another process listens at the address, or the address is not available.
@@ -295,7 +306,7 @@ def serve(config: uvicorn.Config, grace_seconds: float) -> None:
     host = f"[{config.host}]" if ":" in config.host else config.host
     scheme = "https" if config.is_ssl else "http"
     logger.info("Uvicorn running on %s://%s:%d (Press CTRL+C to quit)", scheme, host, port)
-    supervisor = Supervisor(config, listeners, grace_seconds)
+    supervisor = Supervisor(config, listeners, grace_seconds, shared)
     supervisor.run()
     if supervisor.failed:
         sys.exit(STARTUP_FAILURE)

@@ -18,7 +18,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         line = super().format(record)
-        request_id = context.current().get("request_id")
+        request_id = context.current().request_id
         return line if request_id is None else f"{line} [{request_id}]"
 
 
@@ -30,7 +30,7 @@ class RequestJsonFormatter(JsonFormatter):
     ) -> None:
         """Fill in the object."""
         super().add_fields(log_data, record, message_dict)
-        log_data.update(context.current())
+        log_data.update(context.current().collect())
 
 
 def configure(level: str, *, json: bool) -> None:

@@ -1,21 +1,26 @@
-"""Metrics in the form of Prometheus. They are sums over all worker processes."""
+"""The metrics of the service. They are sums over all worker processes."""
 
+import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.metrics_core import Metric
 
 from service.engine.engine import Engine
 from service.engine.model import ServedModel
 from service.engine.request import End, EngineRequest, Phases
 from service.engine.scheduler import Iteration
 from service.errors import OverloadedError, RateLimitedError, RequestError, StoppingError
+from service.telemetry.instruments import Across, Counter, Distribution, Gauge, Histogram, Instrument, Merged, Value
+from service.telemetry.numbers import SharedNumbers
 
 SECONDS = tuple(float(f"{factor}e{power}") for power in range(-4, 2) for factor in (1, 2, 5))
 EVALUATIONS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 4096)
@@ -24,9 +29,8 @@ ROWS = tuple(1 << power for power in range(10))
 SHED_REASONS = ("queue_full", "stopping", "rate_limited")
 CANCELLED_STAGES = ("queued", "solving")
 STEP_OUTCOMES = ("accepted", "rejected")
+Kind = TypeVar("Kind", bound=Instrument[Any])
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -53,29 +57,29 @@ class Statistics:
 class MethodMetrics(NamedTuple):
     """The metrics of a method of a model."""
 
-    nfe: Histogram
-    accepted: Counter
-    rejected: Counter
+    nfe: Distribution
+    accepted: Value
+    rejected: Value
 
 
 class ModelMetrics(NamedTuple):
     """The metrics of a model. We look them up by their labels only once, because that takes as long as counting."""
 
-    ends: dict[End, Counter]
-    rows: Counter
-    last: Gauge
-    degraded: Counter
-    phases: list[Histogram]
+    ends: dict[End, Value]
+    rows: Value
+    last: Value
+    degraded: Value
+    phases: list[Distribution]
     method: Callable[[str], MethodMetrics]
 
     def answered(self, request: EngineRequest) -> None:
         """Count an answered request."""
-        self.rows.inc(len(request.images))
-        self.last.set_to_current_time()
+        self.rows.add(len(request.images))
+        self.last.set(time.time())
         for histogram, seconds in zip(self.phases, request.phases or (), strict=True):
             histogram.observe(seconds)
         if degraded := sum(request.degraded):
-            self.degraded.inc(degraded)
+            self.degraded.add(degraded)
         answer, totals = request.answer, dict[str, list[int]]()
         columns = (answer.nfe.tolist(), answer.steps.tolist(), answer.rejected.tolist())
         for candidate, nfe, steps, rejected in zip(request.chosen, *columns, strict=True):
@@ -85,31 +89,33 @@ class ModelMetrics(NamedTuple):
                 total[0] += steps - rejected
                 total[1] += rejected
         for method, (accepted, rejected) in totals.items():
-            self.method(method).accepted.inc(accepted)
-            self.method(method).rejected.inc(rejected)
+            self.method(method).accepted.add(accepted)
+            self.method(method).rejected.add(rejected)
 
 
 class Metrics:
-    """Counts the work of the service. It is safe to use from several threads.
+    """Counts the work of the service. `changed` may be called by any thread, the other methods by one thread.
 
     Args:
-        shared: whether several worker processes share a folder with their counts. prometheus_client finds the folder
-            by the variable PROMETHEUS_MULTIPROC_DIR.
+        shared: the folder that the worker processes share; None for a process that serves alone.
+
+    Attributes:
+        instruments: all metrics, by their names.
     """
 
-    def __init__(self, *, shared: bool = False) -> None:
-        self._shared = shared
-        self.registry = registry = CollectorRegistry()
+    def __init__(self, shared: Path | None = None) -> None:
+        self.instruments: dict[str, Instrument[Any]] = {}
+        self._numbers = SharedNumbers(shared)
         model = ["model", "version"]
 
         def histogram(name: str, text: str, labels: list[str], buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(f"odenet_{name}", text, labels, registry=registry, buckets=buckets)
+            return self._add(Histogram(self._numbers, f"odenet_{name}", text, labels, buckets))
 
         def counter(name: str, text: str, labels: list[str]) -> Counter:
-            return Counter(f"odenet_{name}", text, labels, registry=registry)
+            return self._add(Counter(self._numbers, f"odenet_{name}", text, labels))
 
-        def gauge(name: str, text: str, labels: list[str]) -> Gauge:
-            return Gauge(f"odenet_{name}", text, labels, registry=registry, multiprocess_mode="livesum")
+        def gauge(name: str, text: str, labels: list[str], across: Across = sum) -> Gauge:
+            return self._add(Gauge(self._numbers, f"odenet_{name}", text, labels, across))
 
         self._requests = histogram(
             "request_duration_seconds",
@@ -125,51 +131,51 @@ class Metrics:
         self._rows = counter("rows", "Answered images.", model)
         self._nfe = histogram("solver_nfe", "Evaluations of f for each image.", [*model, "method"], EVALUATIONS)
         self._steps = counter("solver_steps", "Steps attempted for answered images.", [*model, "method", "outcome"])
-        self._requested_rtol = histogram("requested_rtol", "The rtol of requests that name one.", [], TOLERANCES)
+        self._requested_rtol = histogram("requested_rtol", "The rtol of requests that name one.", [], TOLERANCES).of()
         self._batch_rows = histogram("batch_rows", "Images that attempt a step together.", model, ROWS)
-        self._inflight = gauge("rows_inflight", "Images in flight.", [])
-        self._queued = gauge("rows_queued", "Images in the queue.", [])
-        self._capacity = gauge("queue_rows", "Images that the queue holds at most.", [])
+        self._inflight = gauge("rows_inflight", "Images in flight.", []).of()
+        self._queued = gauge("rows_queued", "Images in the queue.", []).of()
+        self._capacity = gauge("queue_rows", "Images that the queue holds at most.", []).of()
         self._shed = counter("shed", "Requests for inference that were refused.", ["reason"])
         self._degraded = counter("degraded", "Images solved more loosely than requested.", model)
         self._cancelled = counter("cancelled", "Requests whose caller disconnected before the answer.", ["stage"])
-        self._missed = counter("deadline_missed", "Requests whose deadline passed before the answer.", [])
+        self._missed = counter("deadline_missed", "Requests whose deadline passed before the answer.", []).of()
         self._loaded = gauge("models_loaded", "Processes that serve a version of a model.", model)
         self._load_failures = counter("model_load_failures", "Failed attempts to load a version.", ["model"])
-        self._last = Gauge(
-            "odenet_last_answer_timestamp_seconds",
-            "When the last request for inference was answered.",
-            model,
-            registry=registry,
-            multiprocess_mode="max",
+        self._last = gauge(
+            "last_answer_timestamp_seconds", "When the last request for inference was answered.", model, max
         )
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        self._engine = Lock()
         self._model_metrics: WeakKeyDictionary[ServedModel, ModelMetrics] = WeakKeyDictionary()
         for reason in SHED_REASONS:  # so that a counter is reported as 0 before its first event
-            self._shed.labels(reason)
+            self._shed.of(reason)
         for stage in CANCELLED_STAGES:
-            self._cancelled.labels(stage)
+            self._cancelled.of(stage)
 
     def requested(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered HTTP request."""
         label = method if method in METHODS else "other"
-        self._requests.labels(label, route, str(status)).observe(seconds)
+        self._requests.of(label, route, str(status)).observe(seconds)
 
     def refused(self, error: RequestError) -> None:
         """Count a refused request, if it was refused because the service is busy or stopping, or by a rate limit."""
         match error:
             case RateLimitedError():
-                self._shed.labels(SHED_REASONS[2]).inc()
+                self._shed.of(SHED_REASONS[2]).add()
             case OverloadedError():
-                self._shed.labels(SHED_REASONS[0]).inc()
+                self._shed.of(SHED_REASONS[0]).add()
             case StoppingError():
-                self._shed.labels(SHED_REASONS[1]).inc()
+                self._shed.of(SHED_REASONS[1]).add()
 
     def changed(self, engine: Engine, iteration: Iteration | None) -> None:
         """Count an iteration of the engine, if there was one, and note how many images are in flight and queued."""
-        if iteration is not None and iteration.rows:
-            self._batch_rows.labels(iteration.model, iteration.version).observe(iteration.rows)
-        self._inflight.set(engine.rows)
-        self._queued.set(engine.admission.waiting())
+        with self._engine:
+            if iteration is not None and iteration.rows:
+                self._batch_rows.of(iteration.model, iteration.version).observe(iteration.rows)
+            self._inflight.set(engine.rows)
+            self._queued.set(engine.admission.waiting())
 
     def ended(self, request: EngineRequest) -> None:
         """Count a request for inference that has ended."""
@@ -178,16 +184,16 @@ class Metrics:
         if request.model not in self._model_metrics:
             self._model_metrics[request.model] = self._find_model_metrics(request.model)
         metrics = self._model_metrics[request.model]
-        metrics.ends[request.end].inc()
+        metrics.ends[request.end].add()
         if request.plan.requested_rtol is not None:
             self._requested_rtol.observe(request.plan.requested_rtol)
         match request.end:
             case End.answered:
                 metrics.answered(request)
             case End.cancelled:
-                self._cancelled.labels(CANCELLED_STAGES[request.started > 0]).inc()
+                self._cancelled.of(CANCELLED_STAGES[request.started > 0]).add()
             case End.expired:
-                self._missed.inc()
+                self._missed.add()
 
     def set_queue_capacity(self, queue_rows: int) -> None:
         """Set how many images the queue of this process holds."""
@@ -195,31 +201,22 @@ class Metrics:
 
     def served(self, model: ServedModel, loaded: bool) -> None:
         """Note that this process now serves a model, or no longer serves it."""
-        self._loaded.labels(model.name, model.version).set(int(loaded))
-        self._load_failures.labels(model.name)
-        self._degraded.labels(model.name, model.version)  # so that it is reported as 0 before its first event
+        self._loaded.of(model.name, model.version).set(int(loaded))
+        self._load_failures.of(model.name)
+        self._degraded.of(model.name, model.version)  # so that it is reported as 0 before its first event
         for end in End:
-            self._inferences.labels(model.name, model.version, end.value)
+            self._inferences.of(model.name, model.version, end.value)
 
     def failed_to_load(self, model: str) -> None:
         """Count a failed attempt to load a version of a model."""
-        self._load_failures.labels(model).inc()
+        self._load_failures.of(model).add()
 
-    def _find_model_metrics(self, model: ServedModel) -> "ModelMetrics":
-        labels = model.name, model.version
-
-        def find_method_metrics(method: str) -> MethodMetrics:
-            steps = (self._steps.labels(*labels, method, outcome) for outcome in STEP_OUTCOMES)
-            return MethodMetrics(self._nfe.labels(*labels, method), *steps)
-
-        return ModelMetrics(
-            {end: self._inferences.labels(*labels, end.value) for end in End},
-            self._rows.labels(*labels),
-            self._last.labels(*labels),
-            self._degraded.labels(*labels),
-            [histogram.labels(*labels) for histogram in self._phases],
-            cache(find_method_metrics),
-        )
+    def collect(self) -> Iterable[Metric]:
+        """All metrics of all processes, as prometheus_client asks for them."""
+        merged: dict[str, Merged] = {name: {} for name in self.instruments}
+        for series in self._numbers.read():
+            self.instruments[series.metric].merge(merged[series.metric], series)
+        return [self.instruments[name].family(each) for name, each in merged.items()]
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the form that an Accept header prefers, and the media type of this form."""
@@ -227,12 +224,12 @@ class Metrics:
             encode, media_type = choose_encoder(accept)
         except (TypeError, ValueError):  # the header names a version that does not exist
             encode, media_type = choose_encoder("")
-        return encode(self._all_processes()), media_type
+        return encode(self._registry), media_type
 
     def statistics(self, model: str, version: str) -> Statistics:
         """The statistics of a version of a model."""
         sums: dict[str, float] = defaultdict(float)
-        for family in self._all_processes().collect():
+        for family in self.collect():
             for sample in family.samples:
                 if (sample.labels.get("model"), sample.labels.get("version")) == (model, version):
                     sums[sample.name.removeprefix("odenet_")] += sample.value
@@ -247,10 +244,22 @@ class Metrics:
             seconds=Phases(*(sums[f"{phase}_seconds_sum"] for phase in Phases._fields)),
         )
 
-    def _all_processes(self) -> CollectorRegistry:
-        """The metrics of all worker processes."""
-        if not self._shared:
-            return self.registry
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return registry
+    def _add(self, instrument: Kind) -> Kind:
+        self.instruments[instrument.name] = instrument
+        return instrument
+
+    def _find_model_metrics(self, model: ServedModel) -> "ModelMetrics":
+        labels = model.name, model.version
+
+        def find_method_metrics(method: str) -> MethodMetrics:
+            steps = (self._steps.of(*labels, method, outcome) for outcome in STEP_OUTCOMES)
+            return MethodMetrics(self._nfe.of(*labels, method), *steps)
+
+        return ModelMetrics(
+            {end: self._inferences.of(*labels, end.value) for end in End},
+            self._rows.of(*labels),
+            self._last.of(*labels),
+            self._degraded.of(*labels),
+            [histogram.of(*labels) for histogram in self._phases],
+            cache(find_method_metrics),
+        )

@@ -17,7 +17,7 @@ from starlette.types import Scope
 
 from service.engine.request import EngineRequest, Phases
 from service.telemetry import context
-from service.telemetry.middleware import MONITORING
+from service.telemetry.access import MONITORING
 
 CLOSE_SECONDS = 1.0
 """Longest time that the service waits for a collector when it stops."""
@@ -49,7 +49,7 @@ class Tracing:
             return
         at = time.time_ns() - int(1e9 * (time.perf_counter() - request.arrived_at))
         facts: dict[str, str | int] = {
-            "odenet.request_id": str(context.current().get("request_id")),
+            "odenet.request_id": str(context.current().request_id),
             "odenet.model": request.model.name,
             "odenet.version": request.model.version,
             "odenet.images": len(request.images),

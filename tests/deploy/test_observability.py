@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.metrics import MetricWrapperBase
 from promql_parser import (
     AggModifierType,
     AggregateExpr,
@@ -33,6 +31,7 @@ from promql_parser import (
 
 from service.engine.request import End
 from service.engine.tuning import BROWN_OUT_TO
+from service.telemetry.instruments import Counter, Gauge, Histogram, Instrument
 from service.telemetry.metrics import CANCELLED_STAGES, SHED_REASONS, STEP_OUTCOMES, Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -43,15 +42,10 @@ GRAFANA = DEPLOY / "grafana"
 Labels = frozenset[str]
 
 
-def metrics(*kinds: type[MetricWrapperBase]) -> dict[str, Labels]:
-    """The service's metrics of some kinds, with the labels of each. The public interface omits unused labels."""
-    found = vars(Metrics()).values()
-    flat = [each for value in found for each in (value if isinstance(value, list) else [value])]
-    metrics = [each for each in flat if isinstance(each, kinds)]
-    suffixes = ["_total" if isinstance(each, Counter) else "" for each in metrics]
-    return {
-        f"{each._name}{suffix}": frozenset(each._labelnames) for each, suffix in zip(metrics, suffixes, strict=True)
-    }
+def metrics(*kinds: type[Instrument[Any]]) -> dict[str, Labels]:
+    """The service's metrics of some kinds, with the labels of each."""
+    metrics = [each for each in Metrics().instruments.values() if isinstance(each, kinds)]
+    return {f"{each.name}{'_total' if isinstance(each, Counter) else ''}": frozenset(each.labels) for each in metrics}
 
 
 HISTOGRAMS = metrics(Histogram)

@@ -137,7 +137,7 @@ def test_every_metric_is_documented_here_and_in_observability(site: Path) -> Non
     source = (ROOT / "docs" / "howto" / "observe.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`odenet_[^|]*)\|([^|]*)\|", source, re.MULTILINE)
     documented = {metric: labels.strip() for names, labels in rows for metric in re.findall(r"odenet_\w+", names)}
-    assert documented == {name_of(each): ", ".join(each._labelnames) for each in metrics()}
+    assert documented == {name_of(each): ", ".join(each.labels) for each in metrics()}
     for metric in documented:
         assert f"<code>{metric}</code>" in generated
 

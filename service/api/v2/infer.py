@@ -3,10 +3,8 @@
 import time
 from typing import Any, NamedTuple
 
-from fastapi import Request, Response
-from fastapi.routing import APIRoute
-
-from service.api.inference_route import REFUSALS, DirectRoute, gone, server_timing, timing
+from service.api.exchange import Answer, Exchange
+from service.api.inference_route import REFUSALS, InferenceRoute, server_timing, timing, written
 from service.api.pictures import grey_levels
 from service.api.v2.body import HEADER_LENGTH, LEVELS, InferBody, InferParameters, InferRequest, parse_body
 from service.api.v2.errors import documented
@@ -39,11 +37,11 @@ class ParsedRequest(NamedTuple):
     id: str | None
 
 
-def routes(plane: DataPlane) -> list[APIRoute]:
+def routes(plane: DataPlane) -> list[InferenceRoute]:
     """The inference routes of a data plane: for a model, and for a version of a model."""
     settings = plane.settings
 
-    async def infer(request: Request, name: str, version: str | None = None) -> Response:
+    async def infer(exchange: Exchange, name: str, version: str | None = None) -> Answer:
         """Classify the images of the tensor `image`: UINT8 or FP32 (0 to 1) `[-1, 28, 28]`, or PNG or JPEG as BYTES.
 
         The parameters of the request set how precisely to solve: `tolerance`, or `rtol` and `atol`, `method`, `steps`,
@@ -52,9 +50,9 @@ def routes(plane: DataPlane) -> list[APIRoute]:
         """
         plane.check_room(1, Priority.high)  # the highest priority, because we know the priority only from the body
         model = await plane.models.get(name, version)
-        body = await request.body()
+        body = await exchange.body()
         arrived_at = time.perf_counter()
-        encoding, header_length = _header(request, "content-encoding") or "", _header(request, HEADER_LENGTH)
+        encoding, header_length = exchange.joined(b"content-encoding") or "", exchange.joined(HEADER_LENGTH.encode())
 
         def read(infer_body: InferBody) -> ParsedRequest:
             infer_request = infer_body.request or InferRequest(
@@ -63,7 +61,7 @@ def routes(plane: DataPlane) -> list[APIRoute]:
             images = read_images(infer_request.inputs, infer_body.binary, settings)
             parameters = infer_request.parameters
             outputs = choose_outputs(infer_request.outputs, model, binary=parameters.binary_data_output)
-            inference = InferenceRequest(images, _solver(parameters), model, priority=PRIORITIES[parameters.priority])
+            inference = InferenceRequest(images, _solver(parameters), priority=PRIORITIES[parameters.priority])
             return ParsedRequest(inference, outputs, infer_request.id)
 
         long = len(body) > MAX_BYTES_ON_LOOP or bool(encoding)
@@ -76,19 +74,20 @@ def routes(plane: DataPlane) -> list[APIRoute]:
         if not has_pictures and not in_form(inference.images).all():
             levels = await plane.run(lambda: grey_levels(field_of, inference.images), in_background=True)
             inference = inference._replace(images=levels)
-        answered = await plane.answer(inference, arrived_at, lambda: gone(request))
+        answered = await plane.answer(inference, arrived_at, exchange.on_disconnect, model)
         return await plane.run(
-            lambda: _response(*write_answer(answered, parsed.outputs, parsed.id), server_timing(timing(answered))),
+            lambda: _written(*write_answer(answered, parsed.outputs, parsed.id), server_timing(timing(answered))),
             in_background=len(answered.images) > MAX_ROWS_ON_LOOP,
         )
 
     return [
-        DirectRoute(
+        InferenceRoute(
             f"/v2/models/{{name}}{path}/infer",
             infer,
             methods=["POST"],
             tags=["open inference protocol"],
             summary=summary,
+            response_model=None,
             responses=documented(*REFUSALS) | {200: ANSWER},
             openapi_extra=_request_documentation(),
             operation_id=operation,
@@ -98,12 +97,6 @@ def routes(plane: DataPlane) -> list[APIRoute]:
             ("/versions/{version}", "Classify images by a version of a model", "infer_by_version"),
         )
     ]
-
-
-def _header(request: Request, name: str) -> str | None:
-    """The values of a header, joined into one text if the request has the header several times."""
-    values = request.headers.getlist(name)
-    return ", ".join(values) if values else None
 
 
 def _has_pictures(body: InferBody) -> bool:
@@ -122,10 +115,12 @@ def _solver(parameters: InferParameters) -> SolverFields:
     return SolverFields.model_construct(**fields)
 
 
-def _response(content: bytes, binary: bytes | None, headers: dict[str, str]) -> Response:
+def _written(content: bytes, binary: bytes | None, timing_header: tuple[bytes, bytes]) -> Answer:
+    """The answer with the JSON, and with the tensors in binary form if there are any."""
     if binary is None:
-        return Response(content, headers=headers, media_type=JSON)
-    return Response(content + binary, headers=headers | {HEADER_LENGTH: str(len(content))}, media_type=BINARY)
+        return written(content, JSON.encode(), timing_header)
+    length = HEADER_LENGTH.encode(), b"%d" % len(content)
+    return written(content + binary, BINARY.encode(), timing_header, length)
 
 
 TENSOR: dict[str, Any] = {

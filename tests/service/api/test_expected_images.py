@@ -1,14 +1,16 @@
 """How many images a body holds, judged by its headers."""
 
 import pytest
-from fastapi import Request
+from starlette.requests import empty_receive, empty_send
 
 from service.api.body import JSON, MULTIPART, PIXELS, expected_images
+from service.api.exchange import Exchange, MoreHeaders
 
 
 def expected(**headers: str) -> int:
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return expected_images(Request({"type": "http", "headers": raw}), max_images=8)
+    exchange = Exchange({"type": "http", "headers": raw}, empty_receive, empty_send, 0, MoreHeaders([]))
+    return expected_images(exchange, max_images=8)
 
 
 @pytest.mark.parametrize("images", [1, 2, 8])

@@ -9,12 +9,16 @@ from fastapi import FastAPI
 from starlette.types import Message
 
 from service.api.body import JSON, PIXELS
-from service.api.limits import DRAINED, BodyLimit
+from service.api.errors import ErrorAnswers
+from service.api.exchange import DRAINED, Exchange, MoreHeaders
+from service.api.gateway import Gateway
+from service.api.problems import problem_response
 from service.app import create_app
 from service.engine.admission import Admission
 from service.engine.request import Priority
 from service.errors import TooLargeError
 from service.settings import Settings
+from service.telemetry.metrics import Metrics
 from tests.artifacts import MLP, put
 
 MOST = 100
@@ -23,7 +27,7 @@ QUEUE_ROWS = 8
 Chunks = list[bytes]
 
 
-class Exchange:
+class Upload:
     """A request whose body arrives in chunks.
 
     Attributes:
@@ -64,14 +68,15 @@ class Exchange:
             yield message["body"]
 
     def run(self) -> None:
-        asyncio.run(BodyLimit(self.app, MOST)(self.scope, self.receive, self.send))
+        exchange = Exchange(self.scope, self.receive, self.send, MOST, MoreHeaders([]))
+        asyncio.run(self.app(self.scope, exchange.receive_limited, exchange.send))
 
 
-def exchange(*chunks: bytes, **headers: str) -> Exchange:
-    return Exchange(chunks, {name.replace("_", "-"): value for name, value in headers.items()})
+def upload(*chunks: bytes, **headers: str) -> Upload:
+    return Upload(chunks, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
-def refused(request: Exchange) -> TooLargeError:
+def refused(request: Upload) -> TooLargeError:
     with pytest.raises(TooLargeError, match="body: at most 100 bytes") as caught:
         request.run()
     return caught.value
@@ -80,33 +85,33 @@ def refused(request: Exchange) -> TooLargeError:
 @pytest.mark.parametrize("chunks", [[], [b""], [bytes(MOST)], [bytes(60), bytes(40)], [b"x"] * MOST])
 def test_a_body_within_the_limit_is_passed_on_unchanged(chunks: Chunks) -> None:
     for headers in ({}, {"content_length": str(sum(map(len, chunks)))}):
-        request = exchange(*chunks, **headers)
+        request = upload(*chunks, **headers)
         request.run()
         assert request.read == (chunks or [b""])
 
 
 def test_a_body_with_a_declared_length_over_the_limit_is_drained_and_not_stored() -> None:
-    request = exchange(*[bytes(50)] * 4, content_length="200")
+    request = upload(*[bytes(50)] * 4, content_length="200")
     assert refused(request).errors[0].value == "200 bytes or more"
     assert (request.received, request.read) == (4, [])
 
 
 def test_a_body_is_refused_when_it_exceeds_the_limit() -> None:
-    request = exchange(bytes(60), bytes(40), b"7", bytes(9))
+    request = upload(bytes(60), bytes(40), b"7", bytes(9))
     assert refused(request).errors[0].value == "110 bytes or more"
     assert (request.received, request.read) == (4, [bytes(60), bytes(40)])
 
 
 def test_a_body_that_is_longer_than_its_declared_length_is_refused() -> None:
-    assert refused(exchange(bytes(60), bytes(60), content_length="10")).errors[0].value == "120 bytes or more"
+    assert refused(upload(bytes(60), bytes(60), content_length="10")).errors[0].value == "120 bytes or more"
 
 
 @pytest.mark.parametrize("length", ["", "-1", "many", "1e9", "0x100", "9 9", "²", "9" * 19, "9" * 5_000])
 def test_an_invalid_declared_length_is_ignored(length: str) -> None:
-    request = exchange(b"seven", content_length=length)
+    request = upload(b"seven", content_length=length)
     request.run()
     assert request.read == [b"seven"]
-    refused(exchange(bytes(MOST + 1), content_length=length))
+    refused(upload(bytes(MOST + 1), content_length=length))
 
 
 def test_an_endless_body_is_drained_only_up_to_a_bound() -> None:
@@ -116,7 +121,7 @@ def test_an_endless_body_is_drained_only_up_to_a_bound() -> None:
         while True:
             yield chunk
 
-    request = Exchange(endless(), {})
+    request = Upload(endless(), {})
     refused(request)
     assert request.received == DRAINED // len(chunk) + 1
     assert request.read == []
@@ -127,9 +132,11 @@ def test_events_other_than_requests_are_passed_on() -> None:
         passed.append((scope, receive, send))
 
     passed: list[Any] = []
-    request = exchange()
+    request = upload()
     lifespan = {"type": "lifespan"}
-    asyncio.run(BodyLimit(app, MOST)(lifespan, request.receive, request.send))
+    answers = ErrorAnswers({}, problem_response, lambda _: None)
+    gateway = Gateway(app, [], answers, Metrics(), None, MOST, [])
+    asyncio.run(gateway(lifespan, request.receive, request.send))
     assert passed == [(lifespan, request.receive, request.send)]
 
 

@@ -38,9 +38,8 @@ def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
     asyncio.run(bounded())
 
 
-async def stays() -> None:
+def stays(on_disconnect: Callable[[], object]) -> None:
     """A caller that stays connected."""
-    await asyncio.Event().wait()
 
 
 def request_to(model: ServedModel, rows: int = 1, priority: Priority = Priority.normal, **fields: Any) -> EngineRequest:
@@ -103,16 +102,12 @@ def test_an_engine_that_is_not_running_refuses_requests(warm: ServedModel) -> No
 
 def test_a_request_ends_when_its_caller_disconnects(warm: ServedModel) -> None:
     async def test() -> None:
-        engine, gone, before = Engine(queue_rows=64), asyncio.Event(), DEVICE.evaluations
-
-        async def disconnects() -> None:
-            await gone.wait()
-
+        engine, disconnect, before = Engine(queue_rows=64), list[Callable[[], object]](), DEVICE.evaluations
         async with engine.running():
             request = request_to(warm, 64, **LONG)
-            answer = asyncio.create_task(engine.answer(request, disconnects))
+            answer = asyncio.create_task(engine.answer(request, disconnect.append))
             await started(request)
-            gone.set()
+            disconnect[0]()
             with pytest.raises(AbandonedError):
                 await answer
             await engine.answer(request_to(warm), stays)

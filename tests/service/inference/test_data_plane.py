@@ -26,9 +26,8 @@ QUEUE_ROWS = 64
 TIGHT = SolverFields(method="dopri5", tolerance=1e-3)
 
 
-async def never_gone() -> None:
-    """Never return: the caller does not disconnect."""
-    await asyncio.Event().wait()
+def stays(on_disconnect: Callable[[], object]) -> None:
+    """A caller that stays connected."""
 
 
 class LocalPlane:
@@ -58,7 +57,7 @@ class LocalPlane:
 
     async def answer(self, rows: int = 3, fields: SolverFields = TIGHT, **options: Any) -> EngineRequest:
         inference = InferenceRequest(DIGITS[:rows], fields, **options)
-        return await self.plane.answer(inference, time.perf_counter(), never_gone)
+        return await self.plane.answer(inference, time.perf_counter(), stays)
 
     def answer_alone(self, rows: int = 3, fields: SolverFields = TIGHT, **options: Any) -> EngineRequest:
         """The answered request, while the engine has no other requests."""

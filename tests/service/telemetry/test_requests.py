@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.api import errors, problems
+from service.api.gateway import Gateway
+from service.telemetry.access import ID
 from service.telemetry.metrics import Metrics
-from service.telemetry.middleware import ID, Telemetry
 from tests.digits import load_test_set
 from tests.serving import TWO_MODELS, Running, running
 
@@ -69,16 +70,19 @@ def test_an_invalid_id_is_replaced(client: httpx.Client, given_id: str) -> None:
 
 
 def broken() -> FastAPI:
-    """An app whose route raises an exception, with the error handlers and the telemetry of the service."""
+    """An app whose route raises an exception, with the error handlers and the gateway of the service."""
     app = FastAPI()
-    errors.install(app, {}, problems.problem_response, lambda _: None)
+    answers = errors.ErrorAnswers({}, problems.problem_response, lambda _: None)
+    answers.install(app)
 
     @app.get("/fault")
     async def fault() -> None:
         raise RuntimeError("a fault")
 
     build = app.build_middleware_stack
-    app.build_middleware_stack = lambda: Telemetry(build(), Metrics())  # type: ignore[method-assign]
+    app.build_middleware_stack = lambda: Gateway(  # type: ignore[method-assign]
+        build(), [], answers, Metrics(), None, 2000, []
+    )
     return app
 
 

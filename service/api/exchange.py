@@ -1,0 +1,176 @@
+"""An HTTP request and its answer, between the server and the application."""
+
+from collections.abc import AsyncGenerator, Callable
+from typing import NamedTuple, Protocol
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from service.api.lengths import length
+from service.errors import FieldError, TooLargeError
+
+DRAINED = 256 * 2**20
+"""Most bytes of a body over the limit that are read and thrown away before the request is refused."""
+
+CONNECTION = "odenet.connection"
+"""The key in the state of the scope under which our server puts a weak reference to its connection."""
+
+EXCHANGE = "odenet.exchange"
+"""The key in the scope of the exchange of a request that FastAPI routes."""
+
+ID_HEADER = b"x-request-id"
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Connection(Protocol):
+    """What our server offers beyond ASGI; see `service.server.http_protocol`."""
+
+    def on_disconnect(self, call: Callable[[], object], /) -> None:
+        """Call a function once the caller has disconnected; at once if the caller already has."""
+
+    async def answer(self, status: int, head: bytes, content: bytes, /, *, close: bool) -> None:
+        """Write a whole answer with its headers, which are encoded; close the connection after it if asked to."""
+
+
+class Answer(NamedTuple):
+    """An answer whose content is complete."""
+
+    status: int
+    headers: Headers
+    content: bytes
+
+    async def send(self, send: Send) -> None:
+        """Send the answer."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.content})
+
+
+class MoreHeaders:
+    """The headers that each answer gets unless it has them.
+
+    Attributes:
+        fields: their names and values.
+        encoded: the same as lines.
+    """
+
+    def __init__(self, fields: Headers) -> None:
+        self.fields = fields
+        self.encoded = b"".join(b"%b: %b\r\n" % each for each in fields)
+
+
+class Exchange(Request):
+    """A request of which the body is limited, and whose answer gets more headers.
+
+    A body is refused by its declared length, or as soon as it exceeds the limit. Such a body is never stored.
+
+    If the request expects `100 Continue` and the application does not read the body, the answer closes the connection.
+    We cannot know whether the client sends the body anyway. If the connection stayed open, we could mistake the body
+    for the next request, or the next request for the body (RFC 9110, section 10.1.1).
+
+    Args:
+        scope: of the request.
+        receive: receives from the server.
+        send: sends to the server.
+        max_body_bytes: the most bytes of the body.
+        headers: the headers that an answer gets unless it has them.
+
+    Attributes:
+        id: the id of the request, which the answer repeats.
+        status: the status of the answer; 500 before the answer begins.
+        request_headers: the first value of each header of the request.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int, headers: MoreHeaders) -> None:
+        super().__init__(scope, receive, send)
+        self.status = 500
+        self.id = ""
+        self.request_headers = dict(reversed(scope["headers"]))
+        self._max_body_bytes = max_body_bytes
+        self._expected = length(self.first(b"content-length")) or 0
+        self._received = 0
+        self._more_headers = headers
+        self._may_have_unread_body = b"expect" in self.request_headers
+        self._connection: Connection | None = scope.get("state", {}).get(CONNECTION, _no_connection)()
+
+    def first(self, name: bytes) -> str:
+        """The first value of a header; empty if the request does not have the header."""
+        value: bytes = self.request_headers.get(name, b"")
+        return value.decode("latin-1")
+
+    def joined(self, name: bytes) -> str | None:
+        """The values of a header, joined into one text; None if the request does not have the header."""
+        if name not in self.request_headers:
+            return None
+        return ", ".join(value.decode("latin-1") for each, value in self.scope["headers"] if each == name)
+
+    def on_disconnect(self, call: Callable[[], object]) -> None:
+        """Call a function once the caller has disconnected. Only our own server tells this."""
+        if self._connection is not None:
+            self._connection.on_disconnect(call)
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The body, in one part."""
+        yield await self.body()
+
+    async def body(self) -> bytes:
+        """Read the whole body, which can be read once.
+
+        Raises:
+            TooLargeError: the body is too large.
+            ClientDisconnect: the caller disconnected before the end of the body.
+        """
+        parts = []
+        more = True
+        while more:
+            message = await self.receive_limited()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            parts.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def receive_limited(self) -> Message:
+        """Receive the next part of the body.
+
+        Raises:
+            TooLargeError: the body is too large.
+        """
+        self._may_have_unread_body = False
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        if self._received <= self._max_body_bytes and self._expected <= self._max_body_bytes:
+            return message
+        # We read on, because a client that is still sending may see a broken connection instead of our answer.
+        while message.get("more_body", False) and self._received <= DRAINED:
+            message = await self._receive()
+            self._received += len(message.get("body", b""))
+        size = f"{max(self._expected, self._received):,} bytes or more"
+        raise TooLargeError(FieldError("body", f"at most {self._max_body_bytes:,} bytes", size))
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer, whose start gets the headers that it lacks."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = message.get("headers", ())
+            own = {name for name, _ in headers}
+            more = (each for each in self._more_headers.fields if each[0] not in own)
+            message["headers"] = [*headers, *more, (ID_HEADER, self.id.encode())]
+            if self._may_have_unread_body:
+                message["headers"].append((b"connection", b"close"))
+        await self._send(message)
+
+    async def answer(self, answer: Answer) -> None:
+        """Send a whole answer, which has none of the headers that it gets here."""
+        if self._connection is None:
+            await answer.send(self.send)
+            return
+        self.status = answer.status
+        head = b"".join([b"%b: %b\r\n" % header for header in answer.headers])
+        head += b"%b%b: %b\r\n" % (self._more_headers.encoded, ID_HEADER, self.id.encode())
+        await self._connection.answer(answer.status, head, answer.content, close=self._may_have_unread_body)
+
+
+def _no_connection() -> None:
+    """The server is not ours, and offers nothing beyond ASGI."""

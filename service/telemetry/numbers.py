@@ -1,0 +1,104 @@
+"""The numbers behind the metrics, in memory that the worker processes of one service share.
+
+To count is to add to an element of an array: nothing is locked, formatted or sent. A process that is asked for the
+metrics reads the numbers of all processes. The numbers of a process that has died remain in its file.
+"""
+
+import json
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+SEGMENT = 64 * 1024
+"""Bytes by which the file of a process grows. No series needs more."""
+
+FOLDER = "metrics"
+"""The folder of the files, in the folder that the worker processes share."""
+
+LIVE, DEAD, NUMBERS = ".live", ".dead", ".numbers"
+"""Each process has a file of numbers, and an index that says what the numbers are. The name of the index says whether
+the process lives."""
+
+Numbers: TypeAlias = "memoryview[float]"
+"""Float64 numbers, which other processes may read at any time."""
+
+
+class Series(NamedTuple):
+    """The numbers of one metric for one combination of labels, in one process.
+
+    Attributes:
+        metric: the name of the metric.
+        labels: the values of its labels.
+        numbers: the numbers.
+        live: whether the process lives.
+    """
+
+    metric: str
+    labels: tuple[str, ...]
+    numbers: Numbers
+    live: bool = True
+
+
+class SharedNumbers:
+    """The numbers of this process, and a view of those of the others. Only one thread may change a number.
+
+    Args:
+        shared: the folder that the worker processes share; None for a process that serves alone.
+    """
+
+    def __init__(self, shared: Path | None) -> None:
+        self._folder = None if shared is None else shared / FOLDER
+        if self._folder is not None:
+            self._folder.mkdir(exist_ok=True)
+        self._name = f"{os.getpid()}-{os.urandom(4).hex()}"  # the system uses the id of a dead process again
+        self._own: list[Series] = []
+        self._size = 0
+        self._free = memoryview(b"").cast("d")
+
+    def add(self, metric: str, labels: tuple[str, ...], count: int) -> Numbers:
+        """Add a series of a number of zeros, which this process changes from now on."""
+        if len(self._free) < count:
+            self._free = self._new_segment()
+        at = self._size // 8 - len(self._free)
+        numbers, self._free = self._free[:count], self._free[count:]
+        self._own.append(Series(metric, labels, numbers))
+        if self._folder is not None:
+            with (self._folder / f"{self._name}{LIVE}").open("a") as index:
+                index.write(json.dumps([metric, labels, at, count]) + "\n")
+        return numbers
+
+    def read(self) -> Iterator[Series]:
+        """The series of all processes, the dead ones included."""
+        if self._folder is None:
+            yield from self._own
+            return
+        for path in (*self._folder.glob(f"*{LIVE}"), *self._folder.glob(f"*{DEAD}")):
+            index = path
+            if not index.exists():
+                index = path.with_suffix(DEAD)  # the process has died since the folder was listed
+            lines = index.read_text().rpartition("\n")[0].splitlines()  # a last line without an end is being written
+            numbers = memoryview(path.with_suffix(NUMBERS).read_bytes()).cast("d")
+            for line in lines:
+                metric, labels, at, count = json.loads(line)
+                yield Series(metric, tuple(labels), numbers[at : at + count], index.suffix == LIVE)
+
+    def _new_segment(self) -> Numbers:
+        self._size += SEGMENT
+        if self._folder is None:
+            return memoryview(bytearray(SEGMENT)).cast("d")
+        with (self._folder / f"{self._name}{NUMBERS}").open("a+b") as file:
+            file.truncate(self._size)
+            return memoryview(mmap.mmap(file.fileno(), SEGMENT, offset=self._size - SEGMENT)).cast("d")
+
+
+def mark_dead(shared: Path, process: int) -> None:
+    """Record that a process has died. Its gauges no longer count, and its counters still do.
+
+    Args:
+        shared: the folder that the worker processes share.
+        process: the id of the process.
+    """
+    for index in (shared / FOLDER).glob(f"{process}-*{LIVE}"):
+        index.rename(index.with_suffix(DEAD))
