@@ -69,6 +69,23 @@ class ProcessorTime:
 
 
 @dataclass(frozen=True)
+class Ratio:
+    """The service relative to a peer: the medians over the rounds.
+
+    Attributes:
+        peer: the name of the peer.
+        load: the description of the load.
+        throughput: images per second of the service, divided by the peer's.
+        p50: the median latency of the service, divided by the peer's.
+    """
+
+    peer: str
+    load: str
+    throughput: float
+    p50: float
+
+
+@dataclass(frozen=True)
 class Goal:
     """A goal, and the measured value.
 
@@ -112,6 +129,7 @@ class Findings:
         measurements: the lines of the table of measurements.
         processor_times: the lines of the table of processor time.
         goals: the lines of the table of goals.
+        ratios: the service relative to its peers.
         bars: for each panel with bars, the length of each bar by name.
         limits: for each panel with bars, the position of each reference line by name.
         curves: for each panel with curves, the points of each curve by name.
@@ -120,6 +138,7 @@ class Findings:
     measurements: list[Measurement] = field(default_factory=list)
     processor_times: list[ProcessorTime] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
+    ratios: list[Ratio] = field(default_factory=list)
     bars: dict[Panel, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     limits: dict[Panel, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     curves: dict[Panel, dict[str, list[tuple[float, float]]]] = field(default_factory=lambda: defaultdict(dict))
@@ -129,6 +148,7 @@ class Findings:
         self.measurements.extend(other.measurements)
         self.processor_times.extend(other.processor_times)
         self.goals.extend(other.goals)
+        self.ratios.extend(other.ratios)
         for mine, theirs in ((self.bars, other.bars), (self.limits, other.limits)):
             for panel, values in theirs.items():
                 mine[panel].update(values)
@@ -175,6 +195,12 @@ def goal_table(goals: Iterable[Goal]) -> str:
         for goal in goals
     )
     return _table(("scenario", "goal", "bound", "reached", "ratio", "", ""), rows)
+
+
+def ratio_table(ratios: Iterable[Ratio]) -> str:
+    """The ratios of the service and its peers as a Markdown table."""
+    rows = ((each.peer, each.load, number(each.throughput), number(each.p50)) for each in ratios)
+    return _table(("peer", "load", "images/s of the service, of the peer's", "p50 of the service, of the peer's"), rows)
 
 
 def number(value: float) -> str:

@@ -1,6 +1,7 @@
 """Closed loops of several servers in interleaved rounds, and ratios that are medians over the rounds."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
@@ -92,13 +93,22 @@ class Rounds:
         ]
 
 
-def measure(bench: Bench, servers: Sequence[Server], cells: Sequence[Cell], *, with_kernels: bool = False) -> Rounds:
+def measure(
+    bench: Bench,
+    servers: Sequence[Server],
+    cells: Sequence[Cell],
+    *,
+    busy: Sequence[str] = (),
+    with_kernels: bool = False,
+) -> Rounds:
     """Run the closed loops, one cell after the other, as many times as the bench has rounds.
 
     Args:
         bench: the benchmark.
         servers: the servers, which run.
         cells: the closed loops of each round.
+        busy: the names of the servers that take processor time even without load. They are paused while another server
+            is under load.
         with_kernels: whether to measure the kernels in each round too.
     """
     by_name = {server.name: server for server in servers}
@@ -107,7 +117,11 @@ def measure(bench: Bench, servers: Sequence[Server], cells: Sequence[Cell], *, w
         if with_kernels:
             rounds.kernels.append(bench.kernels())
         for cell in cells:
-            rounds.runs[cell].append(_run(bench, by_name[cell.server], cell, seed))
+            with ExitStack() as stack:
+                for name in busy:
+                    if name != cell.server:
+                        stack.enter_context(by_name[name].paused())
+                rounds.runs[cell].append(_run(bench, by_name[cell.server], cell, seed))
     return rounds
 
 

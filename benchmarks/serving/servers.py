@@ -23,7 +23,7 @@ NAMED_THREADS = Path(__file__).parent / "named_threads"
 PORT = "{port}"
 """The text in the arguments of a command that stands for the port."""
 
-START_TIMEOUT = 90.0
+START_TIMEOUT = 120.0
 STOP_TIMEOUT = 20.0
 OK = 200
 
@@ -92,6 +92,19 @@ class Server:
     def processes(self) -> list[int]:
         """The parent process and its descendants."""
         return family(self.process.pid)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop all processes of the server, and let them go on at the end of the context."""
+        processes = self.processes()
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
 
     def processor_seconds(self) -> dict[Role, float]:
         """The processor time of all processes of the server so far, by the role of the thread."""
