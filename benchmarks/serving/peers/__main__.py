@@ -10,6 +10,8 @@ started is named with the reason, and the run goes on.
 
 import os
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -17,12 +19,14 @@ from rich.console import Console
 
 from benchmarks.serving import report
 from benchmarks.serving.bench import OURS, Bench
+from benchmarks.serving.forms import Form
 from benchmarks.serving.peers.environments import install
 from benchmarks.serving.peers.table import PEERS, PROCESSES, Peer
 from benchmarks.serving.report import Findings, Goal, Ratio
 from benchmarks.serving.requests import Kind
+from benchmarks.serving.results import OK
 from benchmarks.serving.rounds import Cell, measure
-from benchmarks.serving.servers import ServerError
+from benchmarks.serving.servers import Server, ServerError
 
 CONNECTIONS = (1, 32)
 
@@ -50,7 +54,9 @@ def main(
                 except ServerError as error:
                     failed.append(error)
     typer.echo(report.measurement_table(found.measurements))
-    typer.echo(f"\n{report.ratio_table(found.ratios)}\n\n{report.goal_table(found.goals)}")
+    typer.echo(f"\n{report.ratio_table(found.ratios)}")
+    if found.goals:
+        typer.echo(f"\n{report.goal_table(found.goals)}")
     for failure in failed:
         typer.echo(f"\nnot measured: {failure}")
     if failed:
@@ -61,7 +67,7 @@ def compare(bench: Bench, peer: Peer) -> Findings:
     """Measure a peer and the service, at one connection and at 32, with each kind of body that the peer takes.
 
     Raises:
-        ServerError: the peer cannot be installed or does not start.
+        ServerError: the peer cannot be installed, does not start or answers no request.
     """
     bench.report(f"{peer.name}: installation and start")
     install(peer)
@@ -75,7 +81,9 @@ def compare(bench: Bench, peer: Peer) -> Findings:
         for count in CONNECTIONS
     ]
     busy = [peer.name] if peer.is_busy else []
-    with bench.servers(OURS, peer.command(bench.artifact)) as servers:
+    with TemporaryDirectory() as folder, bench.servers(OURS, peer.command(bench.artifact, Path(folder))) as servers:
+        for server, form in zip(servers, (peer.bodies[0].mine, peer.bodies[0].theirs), strict=True):
+            _warm_up(bench, server, form)
         rounds = measure(bench, servers, [cell for _, *pair in pairs for cell in pair], busy=busy)
     found = Findings(rounds.measurements(peer.name))
     for body, theirs, mine in pairs:
@@ -86,6 +94,13 @@ def compare(bench: Bench, peer: Peer) -> Findings:
             claim = f"images/s relative to {peer.name}, {mine.load}"
             found.goals.append(Goal(peer.name, claim, body.goal, reached, is_minimum=True))
     return found
+
+
+def _warm_up(bench: Bench, server: Server, form: Form) -> None:
+    """Load a server, so that it has loaded and learned what it loads and learns at its first requests."""
+    status = bench.closed(server, CONNECTIONS[-1], Kind(form=form)).status
+    if not (status == OK).any():
+        raise ServerError(f"{server.name} answers no request; the first status is {status[0]}")
 
 
 if __name__ == "__main__":

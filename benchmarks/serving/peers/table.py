@@ -68,11 +68,12 @@ class Peer:
         """The Python of the peer."""
         return Path(sys.executable) if self.folder is None else ENVIRONMENTS / self.folder / "bin" / "python"
 
-    def command(self, artifact: Artifact) -> Command:
+    def command(self, artifact: Artifact, scratch: Path) -> Command:
         """The command that starts the peer.
 
         Args:
             artifact: the artifact whose graph of the whole solve the peer serves.
+            scratch: an empty folder for the files of the peer.
         """
         if self.folder is None:
             return contender("onnx_single", self.name, "--workers", str(PROCESSES))
@@ -80,6 +81,7 @@ class Peer:
             "PEER_GRAPH": str(artifact.folder / SOLVE),
             "PEER_TOLERANCE": str(default_tolerance(artifact)),
             "PEER_PORT": PORT,
+            "PEER_FOLDER": str(scratch),
             "PYTHONPATH": str(HERE / "common"),
         }
         arguments = (str(self.python), str(HERE / self.folder / "serve.py"))

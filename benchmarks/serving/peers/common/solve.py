@@ -1,13 +1,14 @@
 """The graph of the whole solve in onnxruntime, as every peer runs it."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-GRAPH, TOLERANCE, PORT = "PEER_GRAPH", "PEER_TOLERANCE", "PEER_PORT"
-"""Environment variables: the graph, the tolerance of each solve, and the port to listen on."""
+GRAPH, TOLERANCE, PORT, FOLDER = "PEER_GRAPH", "PEER_TOLERANCE", "PEER_PORT", "PEER_FOLDER"
+"""Environment variables: the graph, the tolerance of each solve, the port to listen on, and an empty folder."""
 
 PROCESSES = 2
 """How many processes or instances of the model a peer has: one for each processor of the benchmark."""
@@ -40,3 +41,8 @@ class Solve:
 def port() -> int:
     """The port to listen on."""
     return int(os.environ[PORT])
+
+
+def folder() -> Path:
+    """An empty folder for the files of the peer. The benchmark removes it."""
+    return Path(os.environ[FOLDER])

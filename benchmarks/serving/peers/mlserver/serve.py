@@ -8,9 +8,8 @@ import os
 import socket
 import sys
 from pathlib import Path
-from tempfile import mkdtemp
 
-from solve import LARGEST_BATCH, PROCESSES, WAIT, port
+from solve import LARGEST_BATCH, PROCESSES, WAIT, folder, port
 
 MODEL = {
     "name": "odenet-mnist",
@@ -29,10 +28,10 @@ def free_port() -> int:
 
 
 if __name__ == "__main__":
-    here, folder = Path(__file__).parent, Path(mkdtemp())
+    here, repository = Path(__file__).parent, folder()
     ports = {"http_port": port(), "grpc_port": free_port(), "metrics_port": free_port()}
     settings = {"host": "127.0.0.1", "debug": False, "parallel_workers": PROCESSES, **ports}
-    (folder / "settings.json").write_text(json.dumps(settings))
-    (folder / "model-settings.json").write_text(json.dumps(MODEL))
+    (repository / "settings.json").write_text(json.dumps(settings))
+    (repository / "model-settings.json").write_text(json.dumps(MODEL))
     os.environ["PYTHONPATH"] = os.pathsep.join((str(here), os.environ["PYTHONPATH"]))
-    os.execv(Path(sys.executable).with_name("mlserver"), ["mlserver", "start", str(folder)])  # noqa: S606 (this process becomes the server)
+    os.execv(Path(sys.executable).with_name("mlserver"), ["mlserver", "start", str(repository)])  # noqa: S606 (this process becomes the server)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import ray
 from ray import serve
-from solve import LARGEST_BATCH, PROCESSES, WAIT, Solve, port
+from solve import LARGEST_BATCH, PROCESSES, WAIT, Solve, folder, port
 from starlette.requests import Request
 
 
@@ -37,7 +37,7 @@ class Digits:
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=PROCESSES, include_dashboard=False, log_to_driver=False)
+    ray.init(num_cpus=PROCESSES, include_dashboard=False, log_to_driver=False, _temp_dir=str(folder()))
     serve.start(http_options={"host": "127.0.0.1", "port": port()})
     serve.run(Digits.bind(), route_prefix="/predict")  # type: ignore[attr-defined]
     signal.sigwait({signal.SIGTERM, signal.SIGINT})

@@ -10,7 +10,6 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from tempfile import mkdtemp
 
 import pytriton
 import solve
@@ -33,7 +32,7 @@ def lay_out(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    folder = Path(mkdtemp())
+    folder = solve.folder()
     lay_out(folder)
     options = {
         "model-repository": folder / "models",
