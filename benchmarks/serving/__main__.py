@@ -49,6 +49,8 @@ def main(
             except ServerError as error:
                 failed.append(f"{name}: {error}")
     typer.echo(report.measurement_table(found.measurements))
+    if found.processor_times:
+        typer.echo(f"\n{report.processor_table(found.processor_times)}")
     if found.goals:
         typer.echo(f"\n{report.goal_table(found.goals)}")
     if figure is not None or (not failed and len(names) == len(SCENARIOS)):

@@ -33,6 +33,8 @@ CALIBRATION_SHARE = 0.5
 OURS = ours()
 TORCHDIFFEQ = contender("torchdiffeq", "(b) torchdiffeq")
 SINGLE = contender("onnx_single", "(c) onnxruntime")
+FASTAPI = contender("plain_fastapi", "(e) plain FastAPI route", "--workers", str(usable_processors()))
+ASGI = contender("bare_asgi", "(f) bare ASGI function", "--workers", str(usable_processors()))
 BATCHED = contender("onnx_batched", "(d) onnxruntime, batched", CONTENDER_SLOTS=str(usable_processors()))
 
 

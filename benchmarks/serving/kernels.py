@@ -43,6 +43,11 @@ class Kernels:
     one_image: float
 
     @property
+    def processor_us(self) -> float:
+        """Microseconds of processor time for an image, at the best batch size and with all processors busy."""
+        return 1e6 * self.processes / self.together
+
+    @property
     def best_batch(self) -> int:
         """The batch size with the most images per second."""
         return max(self.by_batch, key=self.by_batch.__getitem__)

@@ -24,7 +24,7 @@ import httptools
 import numpy as np
 import uvloop
 
-from benchmarks.serving.plan import HOST, Closed, Plan, arrivals
+from benchmarks.serving.plan import HOST, Closed, Plan, arrivals, kinds_of_connections
 from benchmarks.serving.requests import Digits, RequestSequence
 from benchmarks.serving.results import BROKEN, UNANSWERED, Integers, Result, read_answers
 
@@ -129,7 +129,7 @@ class Generator:
     def __init__(self, port: int, requests: RequestSequence, max_connections: int) -> None:
         self.log = Log()
         self.unanswered = 0
-        self.on_end: Callable[[bool], None] = lambda _: None
+        self.on_end: Callable[[int, bool], None] = lambda *_: None
         self._port, self._requests, self._max_connections = port, requests, max_connections
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._idle: deque[Connection] = deque()
@@ -142,9 +142,14 @@ class Generator:
         for _ in range(connections):
             await self._connect()
 
-    def arrive(self, scheduled: float) -> None:
-        """Queue the next request, whose latency counts from ``scheduled``."""
-        request = self._requests.next()
+    def arrive(self, scheduled: float, kind: int | None = None) -> None:
+        """Queue the next request.
+
+        Args:
+            scheduled: the time from which the latency counts.
+            kind: the index of the kind.  Default: the kind is drawn.
+        """
+        request = self._requests.next(kind)
         number = self.log.add(request.kind, request.image_indices, scheduled)
         self.unanswered += 1
         self._waiting.append((number, request.content))
@@ -183,7 +188,7 @@ class Generator:
         self.log.finished[number] = time.perf_counter()
         self.log.status[number] = status
         self.unanswered -= 1
-        self.on_end(status == BROKEN)
+        self.on_end(self.log.kind[number], status == BROKEN)
 
     def _send(self) -> None:
         """Send waiting requests over idle connections, and open more connections for the rest."""
@@ -236,6 +241,7 @@ def measure(plan: Plan, digits: Digits) -> Result:
         cpu_seconds, gave_up = time.process_time() - cpu, time.perf_counter()
     log = generator.log
     status = np.array(log.status, np.int64)
+    readers = [plan.kinds[kind].form.read for kind in log.kind]
     scheduled, sent, finished = (np.array(times) - began for times in (log.scheduled, log.sent, log.finished))
     return Result(
         kinds=plan.kinds,
@@ -243,7 +249,7 @@ def measure(plan: Plan, digits: Digits) -> Result:
         scheduled=scheduled,
         sent=sent,
         finished=np.where(status == UNANSWERED, gave_up - began, finished),
-        answers=read_answers(log.body, status, log.image_indices, digits.labels),
+        answers=read_answers(readers, log.body, status, log.image_indices, digits.labels),
         status=status,
         since=plan.load.warm_up,
         until=plan.load.length,
@@ -265,32 +271,32 @@ async def _run(generator: Generator, plan: Plan) -> float:
     )
     began = time.perf_counter()
     if isinstance(load, Closed):
-        await _closed(generator, load.connections, began + load.length)
+        await _closed(generator, kinds_of_connections(plan.kinds, load.connections), began + load.length)
     else:
         await _open(generator, began + arrivals(load.phases, plan.seed))
         await asyncio.sleep(began + load.length - time.perf_counter())
     give_up = time.perf_counter() + plan.patience
     while generator.unanswered and time.perf_counter() < give_up:
         await asyncio.sleep(0.005)
-    generator.on_end = lambda _: None
+    generator.on_end = lambda *_: None
     await generator.close()
     return began
 
 
-async def _closed(generator: Generator, connections: int, end: float) -> None:
-    """Keep a request in flight on each connection until the end."""
+async def _closed(generator: Generator, kinds: list[int], end: float) -> None:
+    """Keep a request in flight on each connection until the end; a request is followed by one of the same kind."""
     loop = asyncio.get_running_loop()
 
-    def again(broken: bool = False) -> None:
+    def again(kind: int, broken: bool = False) -> None:
         now = time.perf_counter()
         if broken:
-            loop.call_later(PAUSE, again)
+            loop.call_later(PAUSE, again, kind)
         elif now < end:
-            generator.arrive(now)
+            generator.arrive(now, kind)
 
     generator.on_end = again
-    for _ in range(connections):
-        again()
+    for kind in kinds:
+        again(kind)
     await asyncio.sleep(end - time.perf_counter())
 
 

@@ -74,17 +74,17 @@ def ten(bench: Bench) -> Findings:
     bounded = ours("--queue-rows", str(QUEUE_ROWS), "--max-images", str(QUEUE_ROWS))
     with bench.servers(bounded) as (server,):
         alone = summarise(bench.closed(server, 1, LISTS)).p50
-        before = server.cpu_seconds()
+        before = _processor_seconds(server)
         closed = bench.closed(server, CONNECTIONS // 2, LISTS)
-        per_answer = (server.cpu_seconds() - before) / _count(closed, answered=True)
+        per_answer = (_processor_seconds(server) - before) / _count(closed, answered=True)
         peak = summarise(closed)
         rate = max(1.0, peak.throughput / LISTS.images)
         rows = QUEUE_ROWS * usable_processors()  # each worker has its own queue
         bound = 1e3 * rows / peak.throughput + alone
         for seed in range(bench.rounds):
-            before = server.cpu_seconds()
+            before = _processor_seconds(server)
             result = bench.offered(server, [Phase(LARGEST_MULTIPLE * rate, bench.seconds)], LISTS, seed=seed)
-            on_refusals = server.cpu_seconds() - before - per_answer * _count(result, answered=True)
+            on_refusals = _processor_seconds(server) - before - per_answer * _count(result, answered=True)
             costs.append(on_refusals / _count(result, answered=False))
             floods.append(summarise(result, bound=LATE * bound))
         _rising(bench, server, rate, bound, found)
@@ -145,6 +145,10 @@ def _rising(bench: Bench, server: Server, peak: float, bound: float, found: Find
         found.curves[Panel.overload][name] = points
         if kind is YIELDING_LISTS:
             found.curves[Panel.evaluations][name] = evaluations
+
+
+def _processor_seconds(server: Server) -> float:
+    return sum(server.processor_seconds().values())
 
 
 def _count(result: Result, *, answered: bool) -> int:

@@ -14,6 +14,8 @@ HOST = "127.0.0.1"
 class Closed:
     """A closed loop: each connection sends its next request when it has received the answer.
 
+    Every connection sends one kind of request. The shares of the kinds set how many connections a kind has.
+
     Attributes:
         connections: the number of connections, and so the number of requests in flight.
         seconds: the duration after the warm-up.
@@ -80,6 +82,14 @@ class Plan:
     kinds: tuple[Kind, ...] = (Kind(),)
     seed: int = 0
     patience: float = 10.0
+
+
+def kinds_of_connections(kinds: tuple[Kind, ...], connections: int) -> list[int]:
+    """The index of the kind of each connection of a closed loop, such that each kind has its share, rounded."""
+    ends = np.cumsum([kind.share for kind in kinds])
+    middles = (np.arange(connections) + 0.5) / connections
+    chosen: list[int] = np.searchsorted(ends / ends[-1], middles).tolist()
+    return chosen
 
 
 def arrivals(phases: tuple[Phase, ...], seed: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from benchmarks.serving.results import REFUSED, Summary
+from benchmarks.serving.threads import Role
 
 HEADINGS = (
-    "scenario", "server", "load", "images/s", "p50, ms", "p99, ms", "p99.9, ms", "refused", "other errors", "NFE",
-    "test error", "",
+    "scenario", "server", "load", "images/s", "p50, ms", "p99, ms", "p99.9, ms", "processor, µs", "refused",
+    "other errors", "NFE", "test error", "",
 )  # fmt: skip
 NOTHING = "-"
 
@@ -25,6 +26,7 @@ class Measurement:
         load: the description of the load.
         summary: the result.
         remark: additional information.
+        processor: the processor time of the server in microseconds a request; NaN if it was not measured.
     """
 
     scenario: str
@@ -32,6 +34,55 @@ class Measurement:
     load: str
     summary: Summary
     remark: str = ""
+    processor: float = math.nan
+
+
+@dataclass(frozen=True)
+class ProcessorTime:
+    """A line of the table of processor time. Times are in microseconds a request.
+
+    Attributes:
+        scenario: the name of the scenario.
+        server: the name of the server.
+        load: the description of the load.
+        by_role: the processor time of all processes of the server, by the role of the thread.
+        kernels: the part that the kernels take when they run alone; 0 for a server without kernels.
+        floor: the processor time of a plain FastAPI route under the same load.
+    """
+
+    scenario: str
+    server: str
+    load: str
+    by_role: dict[Role, float]
+    kernels: float
+    floor: float
+
+    @property
+    def all(self) -> float:
+        """The processor time of all threads."""
+        return sum(self.by_role.values())
+
+    @property
+    def rest(self) -> float:
+        """The processor time of all threads less the kernels'."""
+        return self.all - self.kernels
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The service relative to a peer: the medians over the rounds.
+
+    Attributes:
+        peer: the name of the peer.
+        load: the description of the load.
+        throughput: images per second of the service, divided by the peer's.
+        p50: the median latency of the service, divided by the peer's.
+    """
+
+    peer: str
+    load: str
+    throughput: float
+    p50: float
 
 
 @dataclass(frozen=True)
@@ -76,14 +127,18 @@ class Findings:
 
     Attributes:
         measurements: the lines of the table of measurements.
+        processor_times: the lines of the table of processor time.
         goals: the lines of the table of goals.
+        ratios: the service relative to its peers.
         bars: for each panel with bars, the length of each bar by name.
         limits: for each panel with bars, the position of each reference line by name.
         curves: for each panel with curves, the points of each curve by name.
     """
 
     measurements: list[Measurement] = field(default_factory=list)
+    processor_times: list[ProcessorTime] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
+    ratios: list[Ratio] = field(default_factory=list)
     bars: dict[Panel, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     limits: dict[Panel, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     curves: dict[Panel, dict[str, list[tuple[float, float]]]] = field(default_factory=lambda: defaultdict(dict))
@@ -91,7 +146,9 @@ class Findings:
     def add(self, other: "Findings") -> None:
         """Add the findings of another scenario."""
         self.measurements.extend(other.measurements)
+        self.processor_times.extend(other.processor_times)
         self.goals.extend(other.goals)
+        self.ratios.extend(other.ratios)
         for mine, theirs in ((self.bars, other.bars), (self.limits, other.limits)):
             for panel, values in theirs.items():
                 mine[panel].update(values)
@@ -102,6 +159,25 @@ class Findings:
 def measurement_table(measurements: Iterable[Measurement]) -> str:
     """The measurements as a Markdown table."""
     return _table(HEADINGS, map(_cells, measurements))
+
+
+def processor_table(times: Iterable[ProcessorTime]) -> str:
+    """The processor time of a request as a Markdown table."""
+    headings = ("scenario", "server", "load", *Role, "all", "kernels", "all less the kernels", "of plain FastAPI's")
+    rows = (
+        (
+            each.scenario,
+            each.server,
+            each.load,
+            *(number(each.by_role[role]) for role in Role),
+            number(each.all),
+            number(each.kernels),
+            number(each.rest),
+            number(ratio(each.rest, each.floor)),
+        )
+        for each in times
+    )
+    return _table(headings, rows)
 
 
 def goal_table(goals: Iterable[Goal]) -> str:
@@ -119,6 +195,12 @@ def goal_table(goals: Iterable[Goal]) -> str:
         for goal in goals
     )
     return _table(("scenario", "goal", "bound", "reached", "ratio", "", ""), rows)
+
+
+def ratio_table(ratios: Iterable[Ratio]) -> str:
+    """The ratios of the service and its peers as a Markdown table."""
+    rows = ((each.peer, each.load, number(each.throughput), number(each.p50)) for each in ratios)
+    return _table(("peer", "load", "images/s of the service, of the peer's", "p50 of the service, of the peer's"), rows)
 
 
 def number(value: float) -> str:
@@ -143,8 +225,8 @@ def share(value: float) -> str:
 def _cells(line: Measurement) -> Sequence[str]:
     summary = line.summary
     others = ", ".join(f"{status}: {count}" for status, count in summary.failed.items() if status != str(REFUSED))
-    error = f"{share(summary.test_error)} of {summary.rows:,}"
-    speed = map(number, (summary.throughput, summary.p50, summary.p99, summary.p999))
+    error = f"{share(summary.test_error)} of {summary.rows:,}" if summary.rows else NOTHING
+    speed = map(number, (summary.throughput, summary.p50, summary.p99, summary.p999, line.processor))
     rest = (share(summary.refused), others or "0", number(summary.nfe), error, line.remark)
     return (line.scenario, line.server, line.load, *speed, *rest)
 

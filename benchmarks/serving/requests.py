@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.serving.forms import RAW, Form
+
 DRAWN_AT_ONCE = 4096
 """How many kinds are drawn in advance, which is faster than one by one."""
 
@@ -24,14 +26,17 @@ class Kind:
     Attributes:
         name: the name in the results.
         query: the query of the URL, without the question mark.
-        share: the share of this kind among the requests, relative to the shares of the other kinds.
+        share: the share of this kind, relative to the shares of the other kinds: in an open loop its share of the
+            requests, in a closed loop its share of the connections.
         images: how many images a body has.
+        form: the form of request and answer.
     """
 
     name: str = "all"
     query: str = ""
     share: float = 1.0
     images: int = 1
+    form: Form = RAW
 
 
 class Request(NamedTuple):
@@ -70,11 +75,16 @@ class RequestSequence:
         self._mix = np.random.default_rng([seed, 1])
         self._drawn: list[int] = []
 
-    def next(self) -> Request:
-        """The next request."""
-        if not self._drawn:
-            self._drawn = self._mix.choice(len(self._shares), DRAWN_AT_ONCE, p=self._shares).tolist()
-        kind = self._drawn.pop()
+    def next(self, kind: int | None = None) -> Request:
+        """The next request.
+
+        Args:
+            kind: the index of its kind.  Default: we draw the kind.
+        """
+        if kind is None:
+            if not self._drawn:
+                self._drawn = self._mix.choice(len(self._shares), DRAWN_AT_ONCE, p=self._shares).tolist()
+            kind = self._drawn.pop()
         prepared = self._prepared[kind]
         request = prepared[self._sent[kind] % len(prepared)]
         self._sent[kind] += 1
@@ -83,14 +93,9 @@ class RequestSequence:
 
 def _prepare(number: int, kind: Kind, digits: Digits, order: npt.NDArray[np.int64], host: str) -> list[Request]:
     """The requests of a kind that go through the test set once. A remainder too small for a body is left out."""
-    pixels = digits.images[order].reshape(len(order), -1)
-    size = kind.images * pixels.shape[1]
-    head = (
-        f"POST /predict{'?' if kind.query else ''}{kind.query} HTTP/1.1\r\nHost: {host}\r\n"
-        f"Content-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n"
-    ).encode()
-    whole = range(0, len(order) - kind.images + 1, kind.images)
-    return [
-        Request(number, order[start : start + kind.images], head + pixels[start : start + kind.images].tobytes())
-        for start in whole
-    ]
+    requests = []
+    for start in range(0, len(order) - kind.images + 1, kind.images):
+        indices = order[start : start + kind.images]
+        body = kind.form.write(digits.images[indices])
+        requests.append(Request(number, indices, kind.form.head(kind.query, host, len(body)) + body))
+    return requests

@@ -1,14 +1,14 @@
 """The result of a load: every request and every answered image, and their summary."""
 
-import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.serving.forms import Row
 from benchmarks.serving.requests import Kind
 
 Floats = npt.NDArray[np.float64]
@@ -76,6 +76,11 @@ class Result:
     until: float
     cpu_seconds: float
     began: float = 0.0
+
+    @property
+    def answered(self) -> int:
+        """The number of requests answered with 200 during the whole load, at least 1."""
+        return max(1, int((self.status == OK).sum()))
 
     @property
     def cpu_microseconds_per_request(self) -> float:
@@ -202,30 +207,22 @@ def median_of(summaries: Sequence[Summary]) -> Summary:
     return Summary(**values)
 
 
-def paired(mine: Sequence[Result], theirs: Sequence[Result]) -> tuple[float, float, int]:
-    """The test errors of two servers on the images that both answered, and the number of these images."""
-    wrong = [
-        {
-            image: digit != label
-            for result in results
-            for _, image, digit, label, *_ in zip(*result.answers, strict=True)
-        }
-        for results in (mine, theirs)
-    ]
-    both = wrong[0].keys() & wrong[1].keys()
-    first, second = (_mean(np.array([each[image] for image in both], np.float64)) for each in wrong)
-    return first, second, len(both)
-
-
 def percentiles(values: Floats, *ranks: float) -> list[float]:
     """The percentiles of some values; NaN if there are no values."""
     return [float(np.percentile(values, rank)) if len(values) else float("nan") for rank in ranks]
 
 
-def read_answers(bodies: list[bytes], status: Integers, image_indices: list[Integers], labels: Integers) -> Answers:
+def read_answers(
+    readers: Sequence[Callable[[bytes], list[Row]] | None],
+    bodies: list[bytes],
+    status: Integers,
+    image_indices: list[Integers],
+    labels: Integers,
+) -> Answers:
     """Parse the answers.
 
     Args:
+        readers: reads the answer to each request; None for an answer that has nothing to read.
         bodies: the body of each answer.
         status: the status of each answer. The status of an answer that cannot be parsed is set to `MALFORMED`.
         image_indices: the indices in the test set of the images of each request.
@@ -233,24 +230,16 @@ def read_answers(bodies: list[bytes], status: Integers, image_indices: list[Inte
     """
     rows: list[tuple[float, ...]] = []
     for request in np.flatnonzero(status == OK).tolist():
+        if (reader := readers[request]) is None:
+            continue
         try:
-            values = [_read_prediction(prediction) for prediction in json.loads(bodies[request])["predictions"]]
-            read = [(request, image, *row) for image, row in zip(image_indices[request].tolist(), values, strict=True)]
+            read = reader(bodies[request])
+            rows += [(request, image, *row) for image, row in zip(image_indices[request].tolist(), read, strict=True)]
         except (ValueError, LookupError, TypeError, AttributeError):
             status[request] = MALFORMED
-            continue
-        rows.extend(read)
     columns = np.array(rows, np.float64).reshape(-1, 6).T
     request_numbers, images, digits = (column.astype(np.int64) for column in columns[:3])
     return Answers(request_numbers, images, digits, labels[images], *columns[3:])
-
-
-def _read_prediction(prediction: dict[str, Any]) -> tuple[float, float, float, float]:
-    """Digit, evaluations, relative tolerance, and whether the answer was degraded."""
-    solver = prediction.get("solver") or {}
-    nfe, rtol, degraded = (solver.get(name) for name in ("nfe", "rtol", "degraded"))
-    known = (float("nan") if value is None else float(value) for value in (nfe, rtol, degraded))
-    return int(prediction["digit"]), *known  # type: ignore[return-value]
 
 
 def _mean(values: Floats) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from benchmarks.serving.bench import Bench
+from benchmarks.serving.memory import memory
 from benchmarks.serving.overload import ten, twice
 from benchmarks.serving.report import Findings
 from benchmarks.serving.speed import offered, one, saturated, workers
@@ -11,5 +12,5 @@ from benchmarks.serving.tolerances import deadline, mixed
 Scenario = Callable[[Bench], Findings]
 
 SCENARIOS: dict[str, Scenario] = {
-    scenario.__name__: scenario for scenario in (one, saturated, offered, mixed, twice, ten, workers, deadline)
+    scenario.__name__: scenario for scenario in (one, saturated, offered, mixed, memory, twice, ten, workers, deadline)
 }

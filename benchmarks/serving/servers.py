@@ -1,25 +1,32 @@
-"""Servers in separate processes: the service and the contenders."""
+"""Servers in processes of their own: the service, the contenders and the peers."""
 
 import http.client
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.serving.plan import HOST
+from benchmarks.serving.threads import Role, family, processor_seconds
 
 ROOT = Path(__file__).parents[2]
 CONTENDERS = "benchmarks.serving.contenders"
-START_TIMEOUT = 60.0
+NAMED_THREADS = Path(__file__).parent / "named_threads"
+PORT = "{port}"
+"""The text in the arguments of a command that stands for the port."""
+
+START_TIMEOUT = 120.0
 STOP_TIMEOUT = 20.0
-UNAVAILABLE = 503
+OK = 200
 
 
 class ServerError(Exception):
@@ -32,23 +39,26 @@ class Command:
 
     Attributes:
         name: the name in the results.
-        arguments: the arguments of Python, without host and port.
-        environment: environment variables in addition to the inherited ones.
+        arguments: the program and its arguments. `PORT` stands for the port.
+        environment: environment variables in addition to the inherited ones. `PORT` stands for the port.
+        ready: the path that answers with 200 as soon as the server can answer requests.
     """
 
     name: str
     arguments: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    ready: str = "/health/ready"
 
 
 def ours(*flags: str, name: str = "ours") -> Command:
-    """The command that starts the service.
+    """The command that starts the service. Linux knows the names of its threads.
 
     Args:
         flags: flags of `python -m service`.
         name: the name in the results.
     """
-    return Command(name, ("-m", "service", "--log-level", "warning", *flags))
+    service = (sys.executable, "-m", "service", "--log-level", "warning", "--host", HOST, "--port", PORT)
+    return Command(name, (*service, *flags), {"PYTHONPATH": str(NAMED_THREADS)})
 
 
 def contender(module: str, name: str, *more: str, **environment: str) -> Command:
@@ -60,8 +70,10 @@ def contender(module: str, name: str, *more: str, **environment: str) -> Command
         more: additional flags of uvicorn.
         environment: environment variables, which are the contender's settings.
     """
-    flags = ("--factory", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
-    return Command(name, ("-m", "uvicorn", f"{CONTENDERS}.{module}:create_app", *flags, *more), environment)
+    uvicorn = (sys.executable, "-m", "uvicorn", f"{CONTENDERS}.{module}:create_app", "--factory")
+    flags = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
+    address = ("--host", HOST, "--port", PORT)
+    return Command(name, (*uvicorn, *flags, *address, *more), environment, ready="/openapi.json")
 
 
 class ThreadSeconds(NamedTuple):
@@ -90,9 +102,26 @@ class Server:
     port: int
     process: subprocess.Popen[bytes]
 
-    def cpu_seconds(self) -> float:
-        """The processor time of the server so far, including its child processes."""
-        return sum(_cpu_seconds(process) for process in _family(self.process.pid))
+    def processes(self) -> list[int]:
+        """The parent process and its descendants."""
+        return family(self.process.pid)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop all processes of the server, and let them go on at the end of the context."""
+        processes = self.processes()
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
+
+    def processor_seconds(self) -> dict[Role, float]:
+        """The processor time of all processes of the server so far, by the role of the thread."""
+        return processor_seconds(self.processes())
 
     def thread_seconds(self) -> ThreadSeconds:
         """The processor time of the threads that still run, in nanosecond resolution (Linux, /proc/PID/schedstat)."""
@@ -109,24 +138,29 @@ class Server:
 
 @contextmanager
 def running(command: Command) -> Iterator[Server]:
-    """Start a server on a free port; the end of the context stops it.
+    """Start a server on a free port; the end of the context stops it and all its descendants.
 
     Raises:
         ServerError: the server does not start.
     """
     port = _free_port()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ODENET_")}
+    own = {name: value.replace(PORT, str(port)) for name, value in command.environment.items()}
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(  # noqa: S603 (this module makes the commands)
-            [sys.executable, *command.arguments, "--host", HOST, "--port", str(port)],
-            cwd=ROOT,
-            env=inherited | command.environment,
-            stdout=log,
-            stderr=log,
-        )
+        try:
+            process = subprocess.Popen(  # noqa: S603 (the benchmark makes the commands)
+                [argument.replace(PORT, str(port)) for argument in command.arguments],
+                cwd=ROOT,
+                env=inherited | own,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ServerError(f"{command.name} does not start: {error}") from error
         with process:
             try:
-                if not _answers(process, port):
+                if not _answers(process, port, command.ready):
                     log.seek(0)
                     output = log.read().decode(errors="replace").strip().splitlines()
                     raise ServerError(f"{command.name} does not start: {output[-1] if output else 'no output'}")
@@ -136,13 +170,23 @@ def running(command: Command) -> Iterator[Server]:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        for child in _family(process.pid)[1:]:
-            os.kill(child, 9)
-        process.kill()
+    """Ask a process to end, and kill what is left of its descendants and of its process group."""
+    with ExitStack() as stack:
+        members = []
+        for member in family(process.pid)[1:]:
+            with suppress(ProcessLookupError):
+                members.append(os.pidfd_open(member))  # a number of a process may be used again, a descriptor may not
+                stack.callback(os.close, members[-1])
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_TIMEOUT)
+        for member in members:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(member, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the process leads its group
+        for member in members:
+            select.select([member], [], [], STOP_TIMEOUT)  # readable as soon as the process has ended
 
 
 def _free_port() -> int:
@@ -152,14 +196,14 @@ def _free_port() -> int:
         return port
 
 
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until a server answers, and return whether it does. A contender answers 404, because it lacks the route."""
+def _answers(process: subprocess.Popen[bytes], port: int, path: str) -> bool:
+    """Wait until a server answers with 200, and return whether it does."""
     give_up = time.monotonic() + START_TIMEOUT
     while process.poll() is None and time.monotonic() < give_up:
         connection = http.client.HTTPConnection(HOST, port, timeout=5)
         try:
-            connection.request("GET", "/health/ready")
-            if connection.getresponse().status != UNAVAILABLE:
+            connection.request("GET", path)
+            if connection.getresponse().status == OK:
                 return True
         except (OSError, http.client.HTTPException):
             pass
@@ -167,18 +211,3 @@ def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
             connection.close()
         time.sleep(0.05)
     return False
-
-
-def _family(process: int) -> list[int]:
-    """A process and its descendants, from Linux's /proc."""
-    family = [process]
-    for parent in family:
-        for children in Path("/proc", str(parent), "task").glob("*/children"):
-            family.extend(int(child) for child in children.read_text().split())
-    return family
-
-
-def _cpu_seconds(process: int) -> float:
-    """User and system time from Linux's `stat`. Its second field, the name, may contain spaces."""
-    numbers = Path("/proc", str(process), "stat").read_text().rpartition(")")[2].split()
-    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")

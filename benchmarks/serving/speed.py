@@ -1,106 +1,164 @@
 """Speed: one connection, many connections, a rising load, and different numbers of processes and threads."""
 
+from collections.abc import Sequence
+from statistics import median
+
 from benchmarks.serving import kernels
-from benchmarks.serving.bench import BATCHED, OURS, SINGLE, TORCHDIFFEQ, Bench, connected
-from benchmarks.serving.kernels import Kernels
+from benchmarks.serving.bench import ASGI, BATCHED, FASTAPI, OURS, SINGLE, TORCHDIFFEQ, Bench
+from benchmarks.serving.forms import JSON, UNREAD
 from benchmarks.serving.plan import Phase
-from benchmarks.serving.report import Findings, Goal, Measurement, Panel, number, ratio, share
+from benchmarks.serving.report import Findings, Goal, Measurement, Panel, ProcessorTime, number, ratio
 from benchmarks.serving.requests import Kind
-from benchmarks.serving.results import Result, Summary, median_of, paired, summarise
+from benchmarks.serving.results import Summary, median_of, summarise
+from benchmarks.serving.rounds import ONE_IMAGE, Cell, Rounds, measure
 from benchmarks.serving.servers import contender, ours
 
-OVERHEAD = 0.4
-"""Milliseconds that the service may add to the time of the kernels at one connection."""
+PROCESSOR_GOAL = 1.5
+"""The largest processor time of a request less the kernels', relative to a plain FastAPI route's."""
+
+LATENCY_GOAL = 2.0
+"""The largest p50 at one connection less the time of the kernels, relative to a plain FastAPI route's p50."""
+
+KERNEL_GOAL = 0.7
+"""The least images per second at 32 connections, relative to the kernels on all processors."""
+
+JSON_GOAL = 2.5
+"""The least images per second with JSON bodies, relative to a server that runs `solve.onnx` in onnxruntime."""
+
+OPEN_GOAL = 8.0
+"""The largest p99 of an open loop at `OPEN_SHARE` of the closed loop's rate, relative to the p50 at one connection."""
 
 CONNECTIONS = 32
-KERNEL_SHARE = 0.8
-"""The goal for the images per second of the service, relative to the kernels."""
-
+HALF_CONNECTIONS = 16
 EIGHT = Kind("eight", images=8)
-FRACTIONS = (0.2, 0.4, 0.6, 0.8, 0.9)
-SIDE_BY_SIDE = (OURS, TORCHDIFFEQ, SINGLE, BATCHED)
+MLP = Kind("mlp", "model=mlp")
+FLOOR = Kind("floor", form=UNREAD)
+AS_JSON = Kind("JSON", form=JSON)
+OPEN_SHARE = 0.8
+FRACTIONS = (0.2, 0.4, 0.6, OPEN_SHARE, 0.9)
+CONTENDERS = (TORCHDIFFEQ, SINGLE, BATCHED)
+FLOORS = (FASTAPI, ASGI)
+OFFERED = (OURS, SINGLE, BATCHED)
+
+
+def throughput(summary: Summary) -> float:
+    """Images per second."""
+    return summary.throughput
 
 
 def one(bench: Bench) -> Findings:
     """Measure what the service adds to the kernels, at one connection with one image per request."""
-    found, measured, kernel_runs = Findings(), {command.name: list[Summary]() for command in SIDE_BY_SIDE}, []
-    with bench.servers(*SIDE_BY_SIDE) as servers:
-        for seed in range(bench.rounds):
-            kernel_runs.append(bench.kernels())
-            for server in servers:
-                measured[server.name].append(summarise(bench.closed(server, 1, seed=seed)))
-    kernel = kernels.median_of(kernel_runs).one_image
-    for name, summaries in measured.items():
-        remark = f"kernels: {number(kernel)} ms" if name == OURS.name else ""
-        found.measurements.append(Measurement("one", name, "1 connection", median_of(summaries), remark))
-    reached = median_of(measured[OURS.name]).p50
-    remark = f"kernels {number(kernel)} ms + {OVERHEAD} ms; the service adds {number(reached - kernel)} ms"
-    found.goals.append(
-        Goal("one", "p50 at one connection, ms", kernel + OVERHEAD, reached, is_minimum=False, remark=remark)
+    mine, mlp, floor = Cell(OURS.name, 1), Cell(OURS.name, 1, MLP, "mlp"), Cell(FASTAPI.name, 1, FLOOR)
+    asgi = Cell(ASGI.name, 1, FLOOR)
+    with bench.servers(OURS, *FLOORS, *CONTENDERS) as servers:
+        cells = (mine, floor, asgi, *(Cell(each.name, 1) for each in CONTENDERS), mlp)
+        rounds = measure(bench, servers, cells, with_kernels=True)
+    kernel = [each.one_image for each in rounds.kernels]
+    latency, plain = ([run.summary.p50 for run in rounds.runs[cell]] for cell in (mine, floor))
+    reached = median(ratio(p50 - k, route) for p50, k, route in zip(latency, kernel, plain, strict=True))
+    remark = f"{number(median(latency))} ms; kernels {number(median(kernel))} ms; FastAPI {number(median(plain))} ms"
+    claim = "p50 less the kernels', of a plain FastAPI route's p50"
+    return Findings(
+        rounds.measurements("one"),
+        _processor_times("one", rounds, (mine, mlp, floor, asgi), floor),
+        [Goal("one", claim, LATENCY_GOAL, reached, is_minimum=False, remark=remark)],
     )
-    return found
 
 
 def saturated(bench: Bench) -> Findings:
-    """Measure the throughput at 32 connections with one image per body; for the service also with eight images."""
-    measured, kernel_runs = {command.name: list[Result]() for command in SIDE_BY_SIDE}, list[Kernels]()
-    eights = list[Summary]()
-    with bench.servers(*SIDE_BY_SIDE) as servers:
-        for seed in range(bench.rounds):
-            kernel_runs.append(bench.kernels())
-            for server in servers:
-                measured[server.name].append(bench.closed(server, CONNECTIONS, seed=seed))
-            eights.append(summarise(bench.closed(servers[0], CONNECTIONS, EIGHT, seed=seed)))
-    found = _saturated_goals(measured, kernels.median_of(kernel_runs))
-    for name, results in measured.items():
-        summary = median_of([summarise(result) for result in results])
-        generator = min(result.cpu_microseconds_per_request for result in results)
-        remark = f"the load generator takes {number(generator)} µs a request"
-        found.measurements.append(Measurement("saturated", name, f"{CONNECTIONS} connections", summary, remark))
-        found.bars[Panel.throughput][name] = summary.throughput
-    found.measurements.append(
-        Measurement("saturated", OURS.name, f"{CONNECTIONS} connections, 8 images a body", median_of(eights))
+    """Measure the throughput and the processor time of a request at 16 and 32 connections."""
+    pairs = [(Cell(OURS.name, count), Cell(FASTAPI.name, count, FLOOR)) for count in (HALF_CONNECTIONS, CONNECTIONS)]
+    mine, floor = pairs[-1]
+    mlp, asgi = Cell(OURS.name, CONNECTIONS, MLP, "mlp"), Cell(ASGI.name, CONNECTIONS, FLOOR)
+    contenders = [Cell(each.name, CONNECTIONS) for each in CONTENDERS]
+    my_json, their_json = (Cell(name, CONNECTIONS, AS_JSON, "JSON") for name in (OURS.name, SINGLE.name))
+    eight = Cell(OURS.name, CONNECTIONS, EIGHT, "8 images a body")
+    with bench.servers(OURS, *FLOORS, *CONTENDERS) as servers:
+        cells = (*(cell for pair in pairs for cell in pair), mlp, asgi, *contenders, my_json, their_json, eight)
+        rounds = measure(bench, servers, cells, with_kernels=True)
+    found = Findings(rounds.measurements("saturated"))
+    for cell, plain in pairs:
+        found.processor_times += _processor_times("saturated", rounds, (cell, plain), plain)
+        found.goals.append(_processor_goal(rounds, cell, plain))
+    found.processor_times += _processor_times("saturated", rounds, (mlp, asgi), floor)
+    found.goals += [_kernel_goal(rounds, mine), json_goal("saturated", rounds, my_json, their_json)]
+    kernels = median(each.together for each in rounds.kernels)
+    found.limits[Panel.throughput][f"kernels, {rounds.kernels[0].processes} processors"] = kernels
+    for name, cell in (*((cell.server, cell) for cell in (mine, *contenders)), (f"{OURS.name}, 8 a body", eight)):
+        found.bars[Panel.throughput][name] = median(run.summary.throughput for run in rounds.runs[cell])
+    return found
+
+
+def json_goal(scenario: str, rounds: Rounds, mine: Cell, theirs: Cell) -> Goal:
+    """The goal for the throughput with JSON bodies, relative to another server."""
+    claim = f"images/s relative to {theirs.server}, {mine.load}"
+    return Goal(scenario, claim, JSON_GOAL, rounds.ratio(mine, theirs, throughput), is_minimum=True)
+
+
+def _processor_goal(rounds: Rounds, mine: Cell, floor: Cell) -> Goal:
+    """The goal for the processor time of a request."""
+    measured = zip(rounds.runs[mine], rounds.runs[floor], rounds.kernels, strict=True)
+    reached = median(
+        ratio(run.processor_time - kernels.processor_us, plain.processor_time) for run, plain, kernels in measured
     )
-    found.bars[Panel.throughput][f"{OURS.name}, 8 a body"] = median_of(eights).throughput
-    return found
+    claim = f"processor time less the kernels', of a plain FastAPI route's, {mine.load}"
+    return Goal("saturated", claim, PROCESSOR_GOAL, reached, is_minimum=False)
 
 
-def _saturated_goals(measured: dict[str, list[Result]], kernel: Kernels) -> Findings:
-    found = Findings()
-    rates = {
-        name: median_of([summarise(result) for result in results]).throughput for name, results in measured.items()
-    }
-    mine = rates[OURS.name]
-    limits = {"one thread": kernel.alone, f"{kernel.processes} processors": kernel.together}
-    batch = f"batches of {kernel.best_batch}"
-    for name, images in limits.items():
-        claim, remark = f"images/s relative to the kernels on {name}", f"{number(images)} images/s in {batch}"
-        reached = ratio(mine, images)
-        found.goals.append(Goal("saturated", claim, KERNEL_SHARE, reached, is_minimum=True, remark=remark))
-        found.limits[Panel.throughput][f"kernels, {name}"] = images
-    for other, times in ((TORCHDIFFEQ.name, 15.0), (SINGLE.name, 2.0)):
-        error, theirs, rows = paired(measured[OURS.name], measured[other])
-        remark = f"test error {share(error)} and {share(theirs)} on the {rows:,} images that both answered"
-        reached = ratio(mine, rates[other])
-        found.goals.append(
-            Goal("saturated", f"images/s relative to {other}", times, reached, is_minimum=True, remark=remark)
+def _kernel_goal(rounds: Rounds, mine: Cell) -> Goal:
+    """The goal for the throughput relative to the kernels."""
+    pairs = zip(rounds.runs[mine], rounds.kernels, strict=True)
+    reached = median(ratio(run.summary.throughput, kernels.together) for run, kernels in pairs)
+    together = kernels.median_of(rounds.kernels)
+    remark = (
+        f"{number(together.together)} images/s on {together.processes} processors, batches of {together.best_batch}"
+    )
+    claim = f"images/s relative to the kernels on all processors, {mine.load}"
+    return Goal("saturated", claim, KERNEL_GOAL, reached, is_minimum=True, remark=remark)
+
+
+def _processor_times(scenario: str, rounds: Rounds, cells: Sequence[Cell], floor: Cell) -> list[ProcessorTime]:
+    """A line of the table of processor time for each cell.
+
+    At one connection, the kernels take the time of one image alone. At more connections, they take the time of an image
+    in the best batch, while all processors compute.
+    """
+    kernel = kernels.median_of(rounds.kernels)
+    plain = sum(rounds.processor(floor).values())
+    lines = []
+    for cell in cells:
+        of_kernels = 1e3 * kernel.one_image if cell.connections == 1 else kernel.processor_us
+        computes = cell.kind == ONE_IMAGE
+        by_role = rounds.processor(cell)
+        lines.append(
+            ProcessorTime(scenario, cell.server, cell.load, by_role, of_kernels if computes else 0.0, floor=plain)
         )
-    return found
+    return lines
 
 
 def offered(bench: Bench) -> Findings:
-    """Measure each server at a rising load, up to 90 % of its capacity."""
-    found = Findings()
-    with bench.servers(*SIDE_BY_SIDE) as servers:
-        for server in servers:
-            capacity = bench.capacity(server, CONNECTIONS)
-            points = []
-            for fraction in FRACTIONS:
-                summary = summarise(bench.offered(server, [Phase(fraction * capacity, bench.seconds)]))
-                load = f"{number(fraction * capacity)} requests/s, {fraction:.0%}"
-                found.measurements.append(Measurement("offered", server.name, load, summary))
-                points.append((fraction * capacity, summary.p99))
-            found.curves[Panel.latency][server.name] = points
+    """Measure each server at a rising load, relative to the rate of its closed loop at 32 connections."""
+    found, ratios = Findings(), []
+    names = [command.name for command in OFFERED]
+    rates = {name: list[float]() for name in names}
+    measured = {(name, fraction): list[Summary]() for name in names for fraction in FRACTIONS}
+    with bench.servers(*OFFERED) as servers:
+        for seed in range(bench.rounds):
+            for server in servers:
+                alone = summarise(bench.closed(server, 1, seed=seed)).p50
+                rate = max(1.0, summarise(bench.closed(server, CONNECTIONS, seed=seed)).throughput)
+                rates[server.name].append(rate)
+                for fraction in FRACTIONS:
+                    summary = summarise(bench.offered(server, [Phase(fraction * rate, bench.seconds)], seed=seed))
+                    measured[server.name, fraction].append(summary)
+                    if server.name == OURS.name and fraction == OPEN_SHARE:
+                        ratios.append(ratio(summary.p99, alone))
+    for (name, fraction), summaries in measured.items():
+        rate, summary = fraction * median(rates[name]), median_of(summaries)
+        found.measurements.append(Measurement("offered", name, f"{number(rate)} requests/s, {fraction:.0%}", summary))
+        found.curves[Panel.latency].setdefault(name, []).append((rate, summary.p99))
+    claim = f"p99 at {OPEN_SHARE:.0%} of the closed loop's rate, of the p50 at one connection"
+    found.goals.append(Goal("offered", claim, OPEN_GOAL, median(ratios), is_minimum=False))
     return found
 
 
@@ -115,13 +173,6 @@ def workers(bench: Bench) -> Findings:
         contender("onnx_single", f"{SINGLE.name}, 2 processes", *two),
         contender("onnx_batched", f"{BATCHED.name}, 2 processes", *two, CONTENDER_SLOTS="1"),
     ]
-    found, connections = Findings(), (1, CONNECTIONS)
-    measured = {(command.name, count): list[Summary]() for command in commands for count in connections}
+    cells = [Cell(command.name, count) for command in commands for count in (1, CONNECTIONS)]
     with bench.servers(*commands) as servers:
-        for seed in range(bench.rounds):
-            for server in servers:
-                for count in connections:
-                    measured[server.name, count].append(summarise(bench.closed(server, count, seed=seed)))
-    for (name, count), summaries in measured.items():
-        found.measurements.append(Measurement("workers", name, connected(count), median_of(summaries)))
-    return found
+        return Findings(measure(bench, servers, cells).measurements("workers"))

@@ -1,1 +1,4 @@
-"""Three simple servers for the same artifact, one FastAPI application per module. Each is tuned as far as it can be."""
+"""Servers to compare with, one application per module: three simple servers for the same artifact, and two floors.
+
+The simple servers are FastAPI applications, each tuned as far as it can be. The floors compute nothing.
+"""

@@ -1,5 +1,6 @@
 """The code that all contenders share: loading the artifact, parsing the body, and the format of the answer."""
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,9 @@ from models.artifact import SOLVE, Artifact, newest, read
 
 MODEL = Path(__file__).parents[3] / "models" / "fitted" / "odenet-mnist"
 SIDE = 28
+ANSWER = b" " * 600
+"""The body that the floors return. An answer of the service to one image has about as many bytes."""
+
 GRAPH, THREADS = "CONTENDER_GRAPH", "CONTENDER_THREADS"
 """Environment variables: a graph to use instead of the artifact's whole-solve graph, and the threads per operator."""
 
@@ -43,14 +47,17 @@ class Answer(BaseModel):
 
 
 async def _images(request: Request) -> Images:
-    pixels = np.frombuffer(await request.body(), np.uint8)
+    body = await request.body()
+    if request.headers.get("content-type") == "application/json":
+        return np.array(json.loads(body)["images"], np.uint8)
+    pixels = np.frombuffer(body, np.uint8)
     if len(pixels) == 0 or len(pixels) % SIDE**2:
         raise HTTPException(400, f"the body has {len(pixels)} bytes; an image has {SIDE**2}")
     return pixels.reshape(-1, SIDE, SIDE)
 
 
 Body = Annotated[Images, Depends(_images)]
-"""The images of a raw body."""
+"""The images of a body: raw pixels, or JSON with the images as rows of grey levels."""
 
 Tolerance = Annotated[float | None, Query(gt=0)]
 """The tolerance of the solve, if the request has one."""

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
-from benchmarks.serving.contenders import common, onnx_batched, onnx_single, torchdiffeq
+from benchmarks.serving.contenders import bare_asgi, common, onnx_batched, onnx_single, plain_fastapi, torchdiffeq
+from benchmarks.serving.forms import JSON, RAW, Form
 from benchmarks.serving.requests import Digits
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
@@ -32,7 +34,7 @@ def _restore_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def ask(app: FastAPI, bodies: list[bytes], queries: list[str]) -> list[httpx.Response]:
+def ask(app: FastAPI, bodies: list[bytes], queries: list[str], form: Form = RAW) -> list[httpx.Response]:
     """Send requests at the same time."""
 
     async def all_at_once() -> list[httpx.Response]:
@@ -42,7 +44,7 @@ def ask(app: FastAPI, bodies: list[bytes], queries: list[str]) -> list[httpx.Res
             httpx.AsyncClient(transport=transport, base_url="http://contender") as client,
         ):
             posts = (
-                client.post(f"/predict?{query}", content=body, headers={"Content-Type": "application/octet-stream"})
+                client.post(f"/predict?{query}", content=body, headers={"Content-Type": form.content_type})
                 for body, query in zip(bodies, queries, strict=True)
             )
             return await asyncio.gather(*posts)
@@ -78,6 +80,26 @@ def test_each_row_of_a_batch_has_its_own_tolerance(backend: OnnxBackend, digits:
     for image, tolerance, nfe in zip(images, tolerances, evaluations, strict=True):
         expected = classify(backend, image[None], SolverSettings.adaptive("heun2", tolerance))
         assert nfe == expected.nfe[0]
+
+
+def test_a_contender_takes_images_as_json(digits: Digits) -> None:
+    images, app = digits.images[:3], onnx_single.create_app()
+    (raw,) = ask(app, [RAW.write(images)], [""], RAW)
+    (json,) = ask(app, [JSON.write(images)], [""], JSON)
+    assert json.json() == raw.json()
+
+
+@pytest.mark.parametrize("create_app", [bare_asgi.create_app, plain_fastapi.create_app])
+def test_a_floor_answers_with_600_bytes(create_app: Callable[[], ASGIApp], digits: Digits) -> None:
+    transport = httpx.ASGITransport(create_app())
+
+    async def post() -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://floor") as client:
+            return await client.post("/predict", content=digits.images[0].tobytes())
+
+    answer = asyncio.run(post())
+    assert answer.status_code == 200
+    assert len(answer.content) == 600
 
 
 @pytest.mark.parametrize("create_app", CONTENDERS)

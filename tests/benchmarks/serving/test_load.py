@@ -4,9 +4,11 @@ import socket
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.serving.load import measure, process
-from benchmarks.serving.plan import HOST, Closed, Open, Phase, Plan, arrivals
+from benchmarks.serving.plan import HOST, Closed, Open, Phase, Plan, arrivals, kinds_of_connections
 from benchmarks.serving.requests import Digits, Kind
 from benchmarks.serving.results import BROKEN, UNANSWERED, summarise
 from tests.benchmarks.serving.stub_server import Reply, stub_server
@@ -113,6 +115,27 @@ def test_kinds_are_mixed_and_summarised_separately(digits: Digits) -> None:
     assert loose.requests + tight.requests == len(server.requests)
     assert 0.03 < tight.requests / len(server.requests) < 0.2
     assert sum(b"tolerance=1e-5 " in content for content in server.requests) == tight.requests
+
+
+def test_in_a_closed_loop_each_kind_has_its_share_of_the_connections(digits: Digits) -> None:
+    kinds = (Kind("loose", "tolerance=1e-1", share=6), Kind("tight", "tolerance=1e-5", share=1))
+    with stub_server(lambda _: Reply(delay=0.02)) as server:
+        result = measure(Plan(server.port, Closed(7, 0.2, warm_up=0)), digits)
+        assert set(result.kind) == {0}
+        result = measure(Plan(server.port, Closed(7, 0.2, warm_up=0), kinds), digits)
+    loads = zip(result.kind, result.scheduled, result.finished, strict=True)
+    spans = [(kind, began, ended) for kind, began, ended in loads]
+    for _, moment, _ in spans:
+        in_flight = [kind for kind, began, ended in spans if began <= moment < ended]
+        assert in_flight.count(1) <= 1
+        assert in_flight.count(0) <= 6
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(1, 3))
+def test_shares_that_are_numbers_of_connections_are_kept(shares: list[int], times: int) -> None:
+    kinds = tuple(Kind(str(number), share=share) for number, share in enumerate(shares))
+    chosen = kinds_of_connections(kinds, times * sum(shares))
+    assert [chosen.count(number) for number in range(len(shares))] == [times * share for share in shares]
 
 
 def test_the_generator_runs_in_a_separate_process_and_reports_its_own_cost(digits: Digits) -> None:

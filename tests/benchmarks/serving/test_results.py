@@ -7,8 +7,9 @@ from math import isnan
 import numpy as np
 import pytest
 
+from benchmarks.serving.forms import predictions
 from benchmarks.serving.requests import Kind
-from benchmarks.serving.results import BROKEN, Answers, Result, median_of, paired, percentiles, read_answers, summarise
+from benchmarks.serving.results import BROKEN, Answers, Result, median_of, percentiles, read_answers, summarise
 
 
 def result(latency: list[float], status: list[int], images: int = 1, digit: int = 0) -> Result:
@@ -75,18 +76,20 @@ def test_repetitions_are_combined_by_sum_or_median() -> None:
     assert summary.test_error == pytest.approx(1 / 3)
 
 
-def test_two_servers_are_compared_on_the_images_that_both_answered() -> None:
-    right, wrong = result([0.01] * 3, [200, 200, 429]), result([0.01] * 3, [429, 200, 200], digit=5)
-    assert paired([right], [wrong]) == (0, 1, 1)
-
-
 def test_an_answer_for_too_few_images_is_malformed() -> None:
     status = np.array([200, 200])
     bodies = [b'{"predictions": [{"digit": 3}]}', b'{"predictions": []}']
-    answers = read_answers(bodies, status, [np.array([1]), np.array([2])], np.array([0, 3, 0]))
+    answers = read_answers([predictions] * 2, bodies, status, [np.array([1]), np.array([2])], np.array([0, 3, 0]))
     assert status.tolist() == [200, -3]
     assert (answers.image.tolist(), answers.digit.tolist(), answers.label.tolist()) == ([1], [3], [3])
     assert isnan(answers.nfe[0])
+
+
+def test_the_answers_of_a_floor_are_not_read() -> None:
+    status = np.array([200])
+    answers = read_answers([None], [b"anything"], status, [np.array([0])], np.array([0]))
+    assert status.tolist() == [200]
+    assert len(answers.digit) == 0
 
 
 def test_without_answers_the_summary_has_no_values() -> None:

@@ -2,14 +2,23 @@
 
 from pathlib import Path
 
-import httpx
 import pytest
 import typer
 
 from benchmarks.serving.__main__ import main
-from benchmarks.serving.report import Findings, Goal, Measurement, Panel, goal_table, measurement_table, number
+from benchmarks.serving.report import (
+    Findings,
+    Goal,
+    Measurement,
+    Panel,
+    ProcessorTime,
+    goal_table,
+    measurement_table,
+    number,
+    processor_table,
+)
 from benchmarks.serving.results import summarise
-from benchmarks.serving.servers import Command, ServerError, contender, running
+from benchmarks.serving.threads import Role
 from tests.benchmarks.serving.test_results import result
 
 pytestmark = pytest.mark.system
@@ -18,12 +27,17 @@ pytestmark = pytest.mark.system
 def test_a_scenario_prints_its_tables_and_draws_its_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(seconds=0.4, rounds=1, only=["saturated"], figure=tmp_path / "serving.svg")
     printed = capsys.readouterr().out
-    for server in ("ours", "(b) torchdiffeq", "(c) onnxruntime", "(d) onnxruntime, batched"):
+    servers = ("ours", "(b) torchdiffeq", "(c) onnxruntime", "(d) onnxruntime, batched", "(f) bare ASGI function")
+    for server in servers:
         assert f"| saturated | {server} | 32 connections | " in printed
-    assert "| saturated | images/s relative to (b) torchdiffeq | ≥ 15 | " in printed
+    assert printed.count("| saturated | (e) plain FastAPI route | 32 connections | ") == 2  # in two tables
+    assert "| saturated | images/s relative to (c) onnxruntime, 32 connections, JSON | ≥ 2.5 | " in printed
+    for connections in (16, 32):
+        claim = f"processor time less the kernels', of a plain FastAPI route's, {connections} connections"
+        assert f"| saturated | {claim} | ≤ 1.5 | " in printed
     drawn = (tmp_path / "serving.svg").read_text()
     assert Panel.throughput in drawn
-    assert "kernels, one thread" in drawn
+    assert "kernels, " in drawn
 
 
 def test_an_unknown_scenario_is_refused() -> None:
@@ -31,29 +45,15 @@ def test_an_unknown_scenario_is_refused() -> None:
         main(only=["nothing"])
 
 
-def test_a_server_is_started_and_stopped_and_its_processor_time_is_counted() -> None:
-    with running(contender("onnx_single", "contender", "--workers", "2")) as server:
-        before = server.cpu_seconds()
-        for _ in range(20):
-            httpx.post(f"http://127.0.0.1:{server.port}/predict", content=bytes(784 * 50)).raise_for_status()
-        assert server.cpu_seconds() > before > 0
-    assert server.process.returncode is not None
-
-
-def test_a_server_that_does_not_start_says_why() -> None:
-    with (
-        pytest.raises(ServerError, match=r"broken does not start: error: .*--odd"),
-        running(Command("broken", ("-c", "import sys; sys.exit('error: ' + ' '.join(sys.argv[1:]))", "--odd"))),
-    ):
-        pass
-
-
 def test_tables_contain_the_findings() -> None:
     found = Findings()
-    found.add(Findings([Measurement("one", "ours", "1 connection", summarise(result([0.001], [200])), "fine")]))
+    found.add(Findings([Measurement("one", "ours", "1 connection", summarise(result([0.001], [200])), "fine", 250.0)]))
     assert measurement_table(found.measurements).splitlines()[2] == (
-        "| one | ours | 1 connection | 10 | 1 | 1 | 1 | 0.00% | 0 | 4 | 0.00% of 1 | fine |"
+        "| one | ours | 1 connection | 10 | 1 | 1 | 1 | 250 | 0.00% | 0 | 4 | 0.00% of 1 | fine |"
     )
+    by_role = {Role.loop: 100.0, Role.engine: 140.0, Role.other: 10.0}
+    times = processor_table([ProcessorTime("one", "ours", "1 connection", by_role, kernels=130.0, floor=60.0)])
+    assert times.splitlines()[2] == "| one | ours | 1 connection | 100 | 140 | 10 | 250 | 130 | 120 | 2 |"
     found.goals = [
         Goal("one", "low", 2.0, 1.0, is_minimum=False),
         Goal("one", "high", 2.0, float("nan"), is_minimum=True),

@@ -1,0 +1,58 @@
+"""The forms in which the peers take images and give answers."""
+
+import json
+from math import nan, prod
+from typing import Any
+
+import numpy as np
+
+from benchmarks.serving.forms import JSON, Form, Images, Row, image_list, pixels
+
+INFER = "/v2/models/odenet-mnist/infer"
+DATATYPES = {"FP32": "<f4", "FP64": "<f8", "INT32": "<i4", "INT64": "<i8", "BOOL": "?", "UINT8": "u1"}
+"""The types of the protocol that answers have, as NumPy has them."""
+
+
+def tensor(images: Images) -> bytes:
+    """JSON of the Open Inference Protocol, version 2."""
+    values = images.reshape(-1).tolist()
+    inputs = [{"name": "image", "shape": images.shape, "datatype": "UINT8", "data": values}]
+    return json.dumps({"inputs": inputs}, separators=(",", ":")).encode()
+
+
+def tensors(body: bytes) -> list[Row]:
+    """The answers of the Open Inference Protocol: JSON, and perhaps tensors in binary after it."""
+    answer, end = json.JSONDecoder().raw_decode(body.decode("latin-1"))
+    outputs: dict[str, Any] = {}
+    for output in answer["outputs"]:
+        name, shape = output["name"], output["shape"]
+        size = output.get("parameters", {}).get("binary_data_size")
+        if size is None:
+            outputs[name] = np.array(output["data"]).reshape(shape)
+        elif output["datatype"] in DATATYPES:
+            outputs[name] = np.frombuffer(body, DATATYPES[output["datatype"]], prod(shape), end).reshape(shape)
+        end += size or 0
+    return _rows(outputs["probabilities"], outputs["nfe"].reshape(-1))
+
+
+def columns(body: bytes) -> list[Row]:
+    """The answers of the peers whose form of an answer is our own choice: lists of probabilities and evaluations."""
+    answer = json.loads(body)
+    return _rows(answer["probabilities"], answer["nfe"])
+
+
+def probabilities(body: bytes) -> list[Row]:
+    """The answers of BentoML: the probabilities of each image. A batch may have one output only."""
+    rows = json.loads(body)
+    return _rows(rows, [nan] * len(rows))
+
+
+def _rows(shares: Any, nfe: Any) -> list[Row]:
+    return [Row(int(np.argmax(row)), float(each)) for row, each in zip(shares, nfe, strict=True)]
+
+
+V2_RAW = Form(INFER, "application/octet-stream", pixels, tensors, (("Inference-Header-Content-Length", "0"),))
+V2_JSON = Form(INFER, "application/json", tensor, tensors)
+COLUMNS_RAW = Form("/predict", "application/octet-stream", pixels, columns)
+COLUMNS_JSON = Form("/predict", JSON.content_type, image_list, columns)
+BENTOML_JSON = Form("/predict", JSON.content_type, image_list, probabilities)

@@ -1,0 +1,111 @@
+"""The peers: which servers there are, how they start, and what they are sent."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.serving.contenders.common import default_tolerance
+from benchmarks.serving.forms import JSON, RAW, Form
+from benchmarks.serving.peers.forms import BENTOML_JSON, COLUMNS_JSON, COLUMNS_RAW, V2_JSON, V2_RAW
+from benchmarks.serving.servers import PORT, ROOT, Command, contender
+from benchmarks.serving.speed import JSON_GOAL
+from models.artifact import SOLVE, Artifact
+
+HERE = Path(__file__).parent
+ENVIRONMENTS = ROOT / ".venv" / "peers"
+PROCESSES = 2
+"""The number of processors of the benchmark, and of processes of each peer."""
+
+RAW_GOAL = 1.3
+"""The least images per second at 32 connections with raw bodies, relative to Triton."""
+
+
+class Body(NamedTuple):
+    """A kind of body that a peer takes.
+
+    Attributes:
+        name: the name in the results.
+        theirs: the form that the peer takes.
+        mine: the form that the service takes.
+        goal: the least images per second of the service at 32 connections, relative to the peer; None for no goal.
+    """
+
+    name: str
+    theirs: Form
+    mine: Form
+    goal: float | None = None
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A peer.
+
+    Attributes:
+        name: the name in the results.
+        folder: its folder beside this file and its environment; None for a contender, which needs no other packages.
+        ready: the path that answers with 200 when the peer is ready.
+        bodies: the kinds of body to measure.
+        environment: its own environment variables.
+        is_busy: whether it takes much processor time even without load. LitServe takes a third of a processor, Ray
+            Serve an eighth.
+    """
+
+    name: str
+    folder: str | None
+    ready: str
+    bodies: tuple[Body, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+    is_busy: bool = False
+
+    @property
+    def requirements(self) -> Path | None:
+        """The file with the packages that the peer needs."""
+        return None if self.folder is None else HERE / self.folder / "requirements.txt"
+
+    @property
+    def python(self) -> Path:
+        """The Python of the peer."""
+        return Path(sys.executable) if self.folder is None else ENVIRONMENTS / self.folder / "bin" / "python"
+
+    def command(self, artifact: Artifact, scratch: Path) -> Command:
+        """The command that starts the peer.
+
+        Args:
+            artifact: the artifact whose graph of the whole solve the peer serves.
+            scratch: an empty folder for the files of the peer.
+        """
+        if self.folder is None:
+            return contender("onnx_single", self.name, "--workers", str(PROCESSES))
+        environment = {
+            "PEER_GRAPH": str(artifact.folder / SOLVE),
+            "PEER_TOLERANCE": str(default_tolerance(artifact)),
+            "PEER_PORT": PORT,
+            "PEER_FOLDER": str(scratch),
+            "PYTHONPATH": str(HERE / "common"),
+        }
+        arguments = (str(self.python), str(HERE / self.folder / "serve.py"))
+        return Command(self.name, arguments, environment | self.environment, self.ready)
+
+
+PEERS = (
+    Peer("Triton", "triton", "/v2/health/ready", (Body("raw", V2_RAW, V2_RAW, RAW_GOAL),)),
+    Peer("LitServe", "litserve", "/health", (Body("JSON", COLUMNS_JSON, JSON, JSON_GOAL),), is_busy=True),
+    Peer(
+        "BentoML",
+        "bentoml",
+        "/readyz",
+        (Body("JSON", BENTOML_JSON, JSON, JSON_GOAL),),
+        {"BENTOML_DO_NOT_TRACK": "True"},
+    ),
+    Peer("MLServer", "mlserver", "/v2/models/odenet-mnist/ready", (Body("JSON", V2_JSON, V2_JSON, JSON_GOAL),)),
+    Peer(
+        "Ray Serve",
+        "ray",
+        "/-/healthz",
+        (Body("raw", COLUMNS_RAW, RAW),),
+        {"RAY_AUTH_MODE": "disabled", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"},
+        is_busy=True,
+    ),
+    Peer("FastAPI + onnxruntime", None, "", (Body("raw", RAW, RAW), Body("JSON", JSON, JSON, JSON_GOAL))),
+)
