@@ -192,7 +192,7 @@ def main(
     if (version := artifacts.newest(folder)) is None:
         raise typer.BadParameter(f"{folder} has no version of a model")
     measured = parts(artifacts.read(version), load().validation.images[: max(ROWS)].numpy())
-    typer.echo(f"{processor()}\n\n{_head(['µs per image', *(f'{rows} rows' for rows in ROWS)])}")
+    typer.echo(f"{processor()}\n\n{_head(['µs per image, by rows', *ROWS])}")
     for part in measured:
         typer.echo(_row([part.name, *(f"{each:.0f}" for each in times(part))]))
     typer.echo(f"\n{_head([f'{PROFILED_ROWS} rows', 'operator', 'nodes', 'µs per image'])}")
