@@ -114,7 +114,7 @@ def _digits(backend: OnnxBackend, z: Floats, solver: SolverSettings | None) -> D
     if solver is None:
         digits: Digits = backend.head(z).argmax(axis=1)
         return digits
-    solution = solve(backend.step(solver.method), z, **solver.arguments)
+    solution = solve(backend.step(solver.method), z, **solver.arguments._asdict())
     return np.where(solution.outcome == Outcome.converged, backend.head(solution.z).argmax(axis=1), -1)
 
 

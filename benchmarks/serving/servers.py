@@ -126,7 +126,7 @@ class Server:
     def thread_seconds(self) -> ThreadSeconds:
         """The processor time of the threads that still run, in nanosecond resolution (Linux, /proc/PID/schedstat)."""
         event_loop = others = 0.0
-        for process in _family(self.process.pid):
+        for process in family(self.process.pid):
             for task in Path("/proc", str(process), "task").iterdir():
                 seconds = int((task / "schedstat").read_text().split()[0]) / 1e9
                 if task.name == str(process):
