@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from service.images.bands import without_bands
 from service.images.errors import SeveralDigitsError
 from service.images.noise import is_noisy, smoothed, without_specks
 from service.images.paper import Pixels, from_smooth_paper, from_uneven_paper
@@ -35,6 +36,8 @@ def find_ink(picture: npt.NDArray[np.uint8]) -> Ink | None:
     while is_noisy(levels) and max(levels.shape) >= 2 * COARSEST:
         factor *= 2
         levels = _reduced(picture, factor)
+    if (even := without_bands(levels)) is not None:
+        picture, levels, factor = even, even, 1
     found = _likeliest(smoothed(levels) if is_noisy(levels) else levels)
     if found is None:
         return None
