@@ -8,7 +8,7 @@ from service.images.paper import Pixels
 SPECKS = 0.015  # a picture has salt and pepper if this part of its pixels are single pixels unlike their neighbours
 STANDS_OUT = 0.2  # a speck differs by more than this part of the picture's range of levels
 NOISY = 0.05  # noise whose standard deviation is more than this part of the picture's range of levels is averaged
-QUARTILE = 0.3186  # a quarter of a normal distribution is within this many standard deviations of its mean
+TERCILE = 0.4307  # a third of a normal distribution is within this many standard deviations of its mean
 COARSEST_GRAIN = 28  # the grain of the noise is at most the picture's longer side divided by this
 
 
@@ -56,17 +56,17 @@ def grain_of(levels: Pixels) -> int:
 
     Noise of single pixels has a grain of 1. If a noisy picture was enlarged, the grain is coarser. We try the distances
     1, 2, 4 and so on. At each distance, we estimate the standard deviation of the noise from the differences between a
-    pixel and the mean of the two pixels at this distance to the left and to the right. The lower quartile of these
+    pixel and the mean of the two pixels at this distance to the left and to the right. The lower tercile of these
     differences ignores strokes and edges, even if most pixels are near them.
 
     Args:
         levels: uint8 ``[height, width, channels]``.
     """
-    least = NOISY * float(np.ptp(levels)) * 6**0.5 * QUARTILE
+    least = NOISY * float(np.ptp(levels)) * 6**0.5 * TERCILE
     distance = 1
     while distance <= max(1, max(levels.shape) // COARSEST_GRAIN):
         away = _from_neighbours(levels, distance)
-        if 4 * np.count_nonzero(away > least) > 3 * away.size:
+        if 3 * np.count_nonzero(away > least) > 2 * away.size:
             return distance
         distance *= 2
     return 0

@@ -16,8 +16,9 @@ FAINTEST = 3  # levels: the least contrast of ink; a lower contrast can come fro
 CERTAIN = 5  # the least contrast of ink, in standard deviations of the paper
 CLEAR = 9  # below this contrast, in standard deviations of the paper, one piece must be most of the ink
 IN_NOISE = 2.5  # the least contrast of ink in a noisy picture, in the same unit, if the ink is one large piece
-LARGE = 0.25  # ink of low contrast in noise is longer than this part of the picture's longer side ...
+LARGE = 0.25  # such a piece is longer than this part of the picture's longer side ...
 WHOLE = 0.5  # ... and is at least this part of all equally dark pixels
+BLOB = 6  # pixels: noise makes pieces that are shorter than this
 SCATTERED = 0.4  # ink is at least this part of all equally dark pixels, because textured paper is dark in many places
 DUST = 0.025  # ink is dust on blank paper if its pieces are below this part of the picture's longer side ...
 DOTS = 6  # ... unless there are at least this many pieces, because a dotted pen makes many
@@ -101,7 +102,9 @@ def strokes_of(contrast: Levels, *, noisy: bool = False) -> Strokes | None:
     if full < max(FAINTEST, (IN_NOISE if noisy else CERTAIN) * spread):
         return None
     marks = _marks(plain > full / 2)
-    if _is_blank(marks, one_piece=full < CLEAR * spread, large=full < CERTAIN * spread):
+    if _is_blank(marks, one_piece=noisy or full < CLEAR * spread):
+        return None
+    if noisy and not _is_large(marks, least=LARGE if full < CERTAIN * spread else 0):
         return None
     return _strokes(plain, full, spread, marks)
 
@@ -138,21 +141,33 @@ def _marks(dark: Mask) -> Marks:
     return Marks(pieces, digit, mask, lines, others | (pieces.mask & ~mask))
 
 
-def _is_blank(marks: Marks, *, one_piece: bool, large: bool) -> bool:
+def _is_blank(marks: Marks, *, one_piece: bool) -> bool:
     """Whether the pixels that are as dark as ink are not ink, but texture or dust.
 
     Args:
         marks: the pixels that are as dark as ink.
         one_piece: whether the contrast is so weak that one piece must be most of the ink.
-        large: whether the contrast is so weak that this piece must be large.
     """
     areas = marks.pieces.areas
     ink = areas.max() if one_piece else marks.mask.sum()
     sizes = np.maximum(marks.pieces.heights, marks.pieces.widths)[marks.digit]
     dust = sizes.max() < DUST * max(marks.mask.shape) and len(sizes) < DOTS
-    if large and (ink < WHOLE * areas.sum() or sizes.max() < LARGE * max(marks.mask.shape)):
-        return True
     return bool(ink < SCATTERED * areas.sum() or dust)
+
+
+def _is_large(marks: Marks, least: float) -> bool:
+    """Whether the largest piece is too large for noise, and is most of the pixels that are as dark as ink.
+
+    Args:
+        marks: the pixels that are as dark as ink.
+        least: the least length of the piece, as a part of the picture's longer side.
+    """
+    pieces = marks.pieces
+    largest = int(np.argmax(pieces.areas))
+    length = max(pieces.heights[largest], pieces.widths[largest])
+    return bool(
+        length >= max(BLOB, least * max(marks.mask.shape)) and pieces.areas[largest] >= WHOLE * pieces.areas.sum()
+    )
 
 
 def _strokes(plain: Ink, full: float, spread: float, marks: Marks) -> Strokes | None:
