@@ -32,15 +32,17 @@ def find_ink(picture: npt.NDArray[np.uint8]) -> Ink | None:
         picture = picture[..., 0]  # a grey picture in colours
     longer = max(picture.shape[:2])
     factor = longer // WORKING if longer >= 2 * WORKING else 1
-    levels = without_specks(_reduced(picture, factor))
-    finest = 1
+    levels, finest = _reduced(picture, factor), 1
     while (grain := grain_of(levels)) > 1 or (grain == 1 and max(levels.shape) >= 2 * COARSEST):
         factor *= max(2, grain)
-        finest = factor
         levels = _reduced(picture, factor)
+        if grain > 1:
+            finest = factor
+    noisy = grain == 1 or finest > 1
+    levels = smoothed(levels) if noisy else without_specks(levels)
     if (even := without_bands(levels)) is not None:
         picture, levels, factor, finest = even, even, 1, 1
-    found = _likeliest(smoothed(levels), noisy=True) if grain else _likeliest(levels)
+    found = _likeliest(levels, noisy=noisy)
     if found is None:
         return None
     if found.marks > 1:

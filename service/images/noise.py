@@ -55,7 +55,7 @@ def grain_of(levels: Pixels) -> int:
     """The distance in pixels over which the noise of a picture changes; 0 if the picture is not noisy.
 
     Noise of single pixels has a grain of 1. If a noisy picture was enlarged, the grain is coarser. We try the distances
-    1, 2, 4 and so on. At each distance, we estimate the standard deviation of the noise from the differences between a
+    1, 2, 4 and so on up to the coarsest grain. At each distance, we estimate the standard deviation of the noise from the differences between a
     pixel and the mean of the two pixels at this distance to the left and to the right. The lower tercile of these
     differences ignores strokes and edges, even if most pixels are near them.
 
@@ -63,12 +63,12 @@ def grain_of(levels: Pixels) -> int:
         levels: uint8 ``[height, width, channels]``.
     """
     least = NOISY * float(np.ptp(levels)) * 6**0.5 * TERCILE
-    distance = 1
-    while distance <= max(1, max(levels.shape) // COARSEST_GRAIN):
+    coarsest = max(1, max(levels.shape) // COARSEST_GRAIN)
+    for power in range(coarsest.bit_length() + 1):
+        distance = min(2**power, coarsest)
         away = _from_neighbours(levels, distance)
         if 3 * np.count_nonzero(away > least) > 2 * away.size:
             return distance
-        distance *= 2
     return 0
 
 

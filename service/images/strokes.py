@@ -16,9 +16,10 @@ FAINTEST = 3  # levels: the least contrast of ink; a lower contrast can come fro
 CERTAIN = 5  # the least contrast of ink, in standard deviations of the paper
 CLEAR = 9  # below this contrast, in standard deviations of the paper, one piece must be most of the ink
 IN_NOISE = 2.5  # the least contrast of ink in a noisy picture, in the same unit, if the ink is one large piece
-LARGE = 0.25  # such a piece is longer than this part of the picture's longer side ...
+BLOB = 6  # pixels: noise makes pieces that are shorter than this, so ink in a noisy picture is longer ...
 WHOLE = 0.5  # ... and is at least this part of all equally dark pixels
-BLOB = 6  # pixels: noise makes pieces that are shorter than this
+LARGE = 0.25  # ink of low contrast in noise is longer than this part of the picture's longer side
+PERCOLATION = 0.4  # noise makes one large piece if more than this part of the pixels is dark (Malarz and Galam 2005)
 SCATTERED = 0.4  # ink is at least this part of all equally dark pixels, because textured paper is dark in many places
 DUST = 0.025  # ink is dust on blank paper if its pieces are below this part of the picture's longer side ...
 DOTS = 6  # ... unless there are at least this many pieces, because a dotted pen makes many
@@ -104,7 +105,7 @@ def strokes_of(contrast: Levels, *, noisy: bool = False) -> Strokes | None:
     marks = _marks(plain > full / 2)
     if _is_blank(marks, one_piece=noisy or full < CLEAR * spread):
         return None
-    if noisy and not _is_large(marks, least=LARGE if full < CERTAIN * spread else 0):
+    if noisy and not _exceeds_noise(marks, weak=full < CERTAIN * spread):
         return None
     return _strokes(plain, full, spread, marks)
 
@@ -155,19 +156,19 @@ def _is_blank(marks: Marks, *, one_piece: bool) -> bool:
     return bool(ink < SCATTERED * areas.sum() or dust)
 
 
-def _is_large(marks: Marks, least: float) -> bool:
+def _exceeds_noise(marks: Marks, *, weak: bool) -> bool:
     """Whether the largest piece is too large for noise, and is most of the pixels that are as dark as ink.
 
     Args:
         marks: the pixels that are as dark as ink.
-        least: the least length of the piece, as a part of the picture's longer side.
+        weak: whether the contrast is so weak that only a large piece among few dark pixels can be ink.
     """
-    pieces = marks.pieces
+    pieces, size = marks.pieces, marks.mask.size
     largest = int(np.argmax(pieces.areas))
     length = max(pieces.heights[largest], pieces.widths[largest])
-    return bool(
-        length >= max(BLOB, least * max(marks.mask.shape)) and pieces.areas[largest] >= WHOLE * pieces.areas.sum()
-    )
+    if weak and (length < LARGE * max(marks.mask.shape) or pieces.areas.sum() > PERCOLATION * size):
+        return False
+    return bool(length >= BLOB and pieces.areas[largest] >= WHOLE * pieces.areas.sum())
 
 
 def _strokes(plain: Ink, full: float, spread: float, marks: Marks) -> Strokes | None:
