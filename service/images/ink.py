@@ -4,8 +4,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from service.images.bands import without_bands
 from service.images.errors import SeveralDigitsError
-from service.images.noise import is_noisy, smoothed, without_specks
+from service.images.noise import grain_of, smoothed, without_specks
 from service.images.paper import Pixels, from_smooth_paper, from_uneven_paper
 from service.images.sharpen import sharpened
 from service.images.strokes import Ink, Strokes, box_of, strokes_of
@@ -31,21 +32,27 @@ def find_ink(picture: npt.NDArray[np.uint8]) -> Ink | None:
         picture = picture[..., 0]  # a grey picture in colours
     longer = max(picture.shape[:2])
     factor = longer // WORKING if longer >= 2 * WORKING else 1
-    levels = without_specks(_reduced(picture, factor))
-    while is_noisy(levels) and max(levels.shape) >= 2 * COARSEST:
-        factor *= 2
+    levels, finest = _reduced(picture, factor), 1
+    while (grain := grain_of(levels)) > 1 or (grain == 1 and max(levels.shape) >= 2 * COARSEST):
+        factor *= max(2, grain)
         levels = _reduced(picture, factor)
-    found = _likeliest(smoothed(levels) if is_noisy(levels) else levels)
+        if grain > 1:
+            finest = factor
+    noisy = grain == 1 or finest > 1
+    levels = smoothed(levels) if noisy else without_specks(levels)
+    if (even := without_bands(levels)) is not None:
+        picture, levels, factor, finest = even, even, 1, 1
+    found = _likeliest(levels, noisy=noisy)
     if found is None:
         return None
     if found.marks > 1:
         raise SeveralDigitsError(found.marks)
     side = max(found.ink.shape)
-    if factor == 1 or side >= FINE:
+    if factor == finest or side >= FINE:
         return _trimmed(sharpened(found.ink))
     spare = round(AROUND * side) + 1
     part = tuple(slice(max(0, factor * (at.start - spare)), factor * (at.stop + spare)) for at in found.box)
-    finer = _likeliest(_reduced(picture[part], max(1, factor * side // FINE))) or found
+    finer = _likeliest(_reduced(picture[part], max(finest, factor * side // FINE))) or found
     return _trimmed(sharpened(finer.ink))
 
 
@@ -59,16 +66,16 @@ def _reduced(picture: npt.NDArray[np.uint8], factor: int) -> Pixels:
     return np.atleast_3d(np.asarray(Image.fromarray(picture).reduce(factor)) if factor > 1 else picture)
 
 
-def _likeliest(levels: Pixels) -> Strokes | None:
+def _likeliest(levels: Pixels, *, noisy: bool = False) -> Strokes | None:
     """The most likely ink, on the paper that explains the picture best: smooth, or uneven with dark or light ink."""
-    smooth = strokes_of(from_smooth_paper(levels))
+    smooth = strokes_of(from_smooth_paper(levels), noisy=noisy)
     if smooth is not None and smooth.is_clear:
         return smooth
     # Each channel has a polarity of its own: a blue pen on yellow paper is darker in red and green, lighter in blue.
     dark = np.where([_is_mostly_light(channel) for channel in np.moveaxis(levels, 2, 0)], levels, 255 - levels)
-    uneven = strokes_of(from_uneven_paper(dark))
+    uneven = strokes_of(from_uneven_paper(dark), noisy=noisy)
     if uneven is None or not uneven.is_clear:
-        opposite = strokes_of(from_uneven_paper(255 - dark))
+        opposite = strokes_of(from_uneven_paper(255 - dark), noisy=noisy)
         if uneven is None or (opposite is not None and opposite.doubt < OPPOSITE * uneven.doubt):
             uneven = opposite
     found = [strokes for strokes in (smooth, uneven) if strokes is not None and strokes.likely]

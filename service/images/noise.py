@@ -8,6 +8,8 @@ from service.images.paper import Pixels
 SPECKS = 0.015  # a picture has salt and pepper if this part of its pixels are single pixels unlike their neighbours
 STANDS_OUT = 0.2  # a speck differs by more than this part of the picture's range of levels
 NOISY = 0.05  # noise whose standard deviation is more than this part of the picture's range of levels is averaged
+TERCILE = 0.4307  # a third of a normal distribution is within this many standard deviations of its mean
+COARSEST_GRAIN = 28  # the grain of the noise is at most the picture's longer side divided by this
 
 
 def without_specks(levels: Pixels) -> Pixels:
@@ -49,23 +51,32 @@ def _second_of_neighbours(levels: Pixels) -> tuple[Pixels, Pixels]:
     return low, high
 
 
-def is_noisy(levels: Pixels) -> bool:
-    """Whether the noise of single pixels is a large part of the picture's range of levels.
+def grain_of(levels: Pixels) -> int:
+    """The distance in pixels over which the noise of a picture changes; 0 if the picture is not noisy.
 
-    The estimate is the median difference between a pixel and the mean of its neighbours to the left and to the right.
+    Noise of single pixels has a grain of 1. If a noisy picture was enlarged, the grain is coarser. We try the distances
+    1, 2, 4 and so on up to the coarsest grain. At each distance, we estimate the standard deviation of the noise from the differences between a
+    pixel and the mean of the two pixels at this distance to the left and to the right. The lower tercile of these
+    differences ignores strokes and edges, even if most pixels are near them.
 
     Args:
         levels: uint8 ``[height, width, channels]``.
     """
-    away = _from_neighbours(levels)
-    least = NOISY * float(np.ptp(levels)) * 6**0.5 / 1.4826
-    return bool(2 * np.count_nonzero(away > least) > away.size)
+    least = NOISY * float(np.ptp(levels)) * 6**0.5 * TERCILE
+    coarsest = max(1, max(levels.shape) // COARSEST_GRAIN)
+    for power in range(coarsest.bit_length() + 1):
+        distance = min(2**power, coarsest)
+        away = _from_neighbours(levels, distance)
+        if 3 * np.count_nonzero(away > least) > 2 * away.size:
+            return distance
+    return 0
 
 
-def _from_neighbours(levels: Pixels) -> npt.NDArray[np.int16]:
-    """Twice the difference between each pixel and the mean of its neighbours to the left and to the right."""
+def _from_neighbours(levels: Pixels, distance: int = 1) -> npt.NDArray[np.int16]:
+    """Twice the difference between each pixel and the mean of the two pixels at a distance to the left and right."""
     wide = levels.astype(np.int16)
-    away: npt.NDArray[np.int16] = np.abs(2 * wide[:, 1:-1] - wide[:, :-2] - wide[:, 2:])
+    outer = wide[:, : -2 * distance] + wide[:, 2 * distance :]
+    away: npt.NDArray[np.int16] = np.abs(2 * wide[:, distance:-distance] - outer)
     return away
 
 

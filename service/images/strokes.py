@@ -15,6 +15,11 @@ SAMPLE = 10_000  # the noise of the paper is estimated from about this many pixe
 FAINTEST = 3  # levels: the least contrast of ink; a lower contrast can come from rounding
 CERTAIN = 5  # the least contrast of ink, in standard deviations of the paper
 CLEAR = 9  # below this contrast, in standard deviations of the paper, one piece must be most of the ink
+IN_NOISE = 2.5  # the least contrast of ink in a noisy picture, in the same unit, if the ink is one large piece
+BLOB = 6  # pixels: noise makes pieces that are shorter than this, so ink in a noisy picture is longer ...
+WHOLE = 0.5  # ... and is at least this part of all equally dark pixels
+LARGE = 0.25  # ink of low contrast in noise is longer than this part of the picture's longer side
+PERCOLATION = 0.4  # noise makes one large piece if more than this part of the pixels is dark (Malarz and Galam 2005)
 SCATTERED = 0.4  # ink is at least this part of all equally dark pixels, because textured paper is dark in many places
 DUST = 0.025  # ink is dust on blank paper if its pieces are below this part of the picture's longer side ...
 DOTS = 6  # ... unless there are at least this many pieces, because a dotted pen makes many
@@ -79,7 +84,7 @@ class Marks(NamedTuple):
     others: Mask
 
 
-def strokes_of(contrast: Levels) -> Strokes | None:
+def strokes_of(contrast: Levels, *, noisy: bool = False) -> Strokes | None:
     """The ink of a picture; None if there is no ink.
 
     The contrast of full ink is the median over the pixels with more than half of the greatest contrast, so that a few
@@ -88,15 +93,19 @@ def strokes_of(contrast: Levels) -> Strokes | None:
     Args:
         contrast: float32 ``[height, width, channels]``, the difference of each pixel from the paper, in levels. Ink can
             be positive or negative.
+        noisy: whether the picture is noisy. A large piece is then ink even if its contrast is low compared with the
+            noise, because noise makes many small pieces.
     """
     plain = _in_ink_colour(contrast)
     level, spread = _paper(plain)
     plain = plain - level
     full = float(np.median(plain[plain >= plain.max() / 2]))
-    if full < max(FAINTEST, CERTAIN * spread):
+    if full < max(FAINTEST, (IN_NOISE if noisy else CERTAIN) * spread):
         return None
     marks = _marks(plain > full / 2)
-    if _is_blank(marks, one_piece=full < CLEAR * spread):
+    if _is_blank(marks, one_piece=noisy or full < CLEAR * spread):
+        return None
+    if noisy and not _exceeds_noise(marks, weak=full < CERTAIN * spread):
         return None
     return _strokes(plain, full, spread, marks)
 
@@ -145,6 +154,21 @@ def _is_blank(marks: Marks, *, one_piece: bool) -> bool:
     sizes = np.maximum(marks.pieces.heights, marks.pieces.widths)[marks.digit]
     dust = sizes.max() < DUST * max(marks.mask.shape) and len(sizes) < DOTS
     return bool(ink < SCATTERED * areas.sum() or dust)
+
+
+def _exceeds_noise(marks: Marks, *, weak: bool) -> bool:
+    """Whether the largest piece is too large for noise, and is most of the pixels that are as dark as ink.
+
+    Args:
+        marks: the pixels that are as dark as ink.
+        weak: whether the contrast is so weak that only a large piece among few dark pixels can be ink.
+    """
+    pieces, size = marks.pieces, marks.mask.size
+    largest = int(np.argmax(pieces.areas))
+    length = max(pieces.heights[largest], pieces.widths[largest])
+    if weak and (length < LARGE * max(marks.mask.shape) or pieces.areas.sum() > PERCOLATION * size):
+        return False
+    return bool(length >= BLOB and pieces.areas[largest] >= WHOLE * pieces.areas.sum())
 
 
 def _strokes(plain: Ink, full: float, spread: float, marks: Marks) -> Strokes | None:
