@@ -125,7 +125,9 @@ def backward_nfe(network: ODENet, solver: SolverSettings, split: Split) -> int |
     observed: list[Solution] = []
     z = network.stem(split.images)
     try:
-        end = solve_with_adjoint(network.step(solver.method), z, **solver.arguments._asdict(), observe_backward=observed.append).z
+        end = solve_with_adjoint(
+            network.step(solver.method), z, **solver.arguments._asdict(), observe_backward=observed.append
+        ).z
         F.cross_entropy(network.head(end), split.labels).backward()  # type: ignore[no-untyped-call]
     except SolveError:
         return None
