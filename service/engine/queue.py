@@ -3,6 +3,7 @@
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 
+from service.engine.plan import Plan
 from service.engine.request import EngineRequest, Priority
 
 SameLength = deque[EngineRequest]
@@ -15,9 +16,13 @@ class RequestQueue:
     Requests of about the same length (to a power of two) start first come, first served. Requests of different lengths
     take turns, one image each. So a long request delays a single image by one image, and the wait of a request is
     limited by the requests that came before it.
+
+    Attributes:
+        plans: the number of requests by their plan.
     """
 
     def __init__(self) -> None:
+        self.plans = Counter[Plan]()
         self._by_priority: tuple[OrderedDict[int, SameLength], ...] = tuple(OrderedDict() for _ in Priority)
 
     def __bool__(self) -> bool:
@@ -35,11 +40,15 @@ class RequestQueue:
     def append(self, request: EngineRequest) -> None:
         """Add a request behind those of its priority and length."""
         self._by_priority[request.priority].setdefault(_length_class(request), deque()).append(request)
+        self.plans[request.plan] += 1
 
     def remove(self, request: EngineRequest) -> None:
         """Remove a request that is in the queue."""
         lengths, length = self._by_priority[request.priority], _length_class(request)
         lengths[length].remove(request)
+        self.plans[request.plan] -= 1
+        if not self.plans[request.plan]:
+            del self.plans[request.plan]
         if not lengths[length]:
             del lengths[length]
 

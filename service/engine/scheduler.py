@@ -176,7 +176,7 @@ class Scheduler:
                 if not plan.by_deadline:  # with a deadline, the next request of the same plan may join another batch
                     full.add(plan)
             passed += 1
-            if passed == LOOK_AHEAD:
+            if passed == LOOK_AHEAD or len(full) == len(batch.queue.plans):
                 return
 
     def _start(self, work: Work, request: EngineRequest, candidate: Candidate, target: Batch) -> None:

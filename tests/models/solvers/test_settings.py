@@ -52,6 +52,23 @@ def test_both_tolerances_tighten_an_adaptive_method(method: str) -> None:
     assert tighter[-1][0].steps > loose.steps
 
 
+@pytest.mark.parametrize("tolerance", [1e-6, 1e-3, 0.1, 10.0])
+@pytest.mark.parametrize("method", ["heun2", "bosh3", "dopri5", "tsit5"])
+def test_the_first_step_is_the_step_that_a_solve_derives_from_the_tolerances(method: str, tolerance: float) -> None:
+    settings, z = SolverSettings.adaptive(method, tolerance), torch.ones(1, 1)
+    sizes = list[float]()
+
+    def observe(rows: Tensor, t: Tensor, h: Tensor, tried: Attempt) -> None:
+        sizes.append(h.item())
+
+    step = Step(Decay(), METHODS[method])
+    solve(step, z, rtol=tolerance, atol=tolerance, observe=observe)
+    derived = sizes.copy()
+    sizes.clear()
+    solve(step, z, **settings.arguments._asdict(), observe=observe)
+    assert sizes == derived
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
