@@ -1,1 +1,1 @@
-"""The service under load, compared with its own kernels and with three simpler servers (the contenders)."""
+"""The service under load, compared with its own kernels, simpler servers (the contenders) and real ones (the peers)."""

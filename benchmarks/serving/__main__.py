@@ -1,10 +1,11 @@
-"""Measure the service under load, and compare it with its own kernels and with three simpler servers.
+"""Measure the service under load, and compare it with its own kernels, three simpler servers and two floors.
 
     python -m benchmarks.serving [--seconds SECONDS] [--rounds ROUNDS] [--only SCENARIO]... [--figure FILE]
 
-Prints the measurements and the goals as Markdown. Writes docs/figures/serving.svg if every scenario was measured. The
-load generator shares the machine with the service. Servers that are compared run at the same time, and receive the load
-one after the other. We repeat this for several rounds and report the median, because the speed of a machine varies.
+Prints the measurements, the processor time by thread and the goals as Markdown. Writes docs/figures/serving.svg if every
+scenario was measured. The load generator shares the machine with the service. Servers that are compared run at the same
+time, and receive the load one after the other. We repeat this for several rounds and report the median, because the
+speed of a machine varies.
 """
 
 import time

@@ -20,7 +20,7 @@ from rich.console import Console
 from benchmarks.serving import report
 from benchmarks.serving.bench import OURS, Bench
 from benchmarks.serving.forms import Form
-from benchmarks.serving.peers.environments import install
+from benchmarks.serving.peers.environments import InstallError, install
 from benchmarks.serving.peers.table import PEERS, PROCESSES, Peer
 from benchmarks.serving.report import Findings, Goal, Ratio
 from benchmarks.serving.requests import Kind
@@ -70,7 +70,11 @@ def compare(bench: Bench, peer: Peer) -> Findings:
         ServerError: the peer cannot be installed, does not start or answers no request.
     """
     bench.report(f"{peer.name}: installation and start")
-    install(peer)
+    if peer.requirements is not None:
+        try:
+            install(peer.requirements, peer.environment_folder)
+        except InstallError as error:
+            raise ServerError(f"{peer.name} cannot be installed: {error}") from error
     pairs = [
         (
             body,

@@ -1,55 +1,49 @@
-"""The virtual environments of the peers."""
+"""Virtual environments for the packages of the peers."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-from benchmarks.serving.peers.table import Peer
-from benchmarks.serving.servers import ROOT, ServerError
+CONSTRAINTS = Path(__file__).parents[3] / "constraints.txt"
 
 
-def install(peer: Peer) -> None:
-    """Create the virtual environment of a peer and install its packages, unless this was done before.
+class InstallError(Exception):
+    """Packages cannot be installed. The message has the last line of the installer's output."""
+
+
+def install(requirements: Path, folder: Path) -> None:
+    """Create a virtual environment and install packages into it, unless this was done before with the same file.
 
     uv installs in seconds, pip in minutes. uv does not read pip's configuration, so pip tries if uv fails.
 
+    Args:
+        requirements: the file that names the packages.
+        folder: the virtual environment.
+
     Raises:
-        ServerError: the packages cannot be installed. The message has the last line of pip's output.
+        InstallError: the environment cannot be made, or the packages cannot be installed.
     """
-    if peer.requirements is None:
-        return
-    folder = peer.python.parents[1]
-    installed = folder / ".installed"
-    wanted = peer.requirements.read_text()
+    installed, wanted = folder / ".installed", requirements.read_text()
     if installed.exists() and installed.read_text() == wanted:
         return
-    _run(peer, sys.executable, "-m", "venv", "--clear", str(folder))
-    pip = (str(peer.python), "-m", "pip", "install", "--quiet")
-    _run(peer, *pip, "--constraint", str(ROOT / "constraints.txt"), "uv")
-    wheels = {"UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", "")}
-    packages = ("--requirement", str(peer.requirements))
+    python = str(folder / "bin" / "python")
+    pip = (python, "-m", "pip", "install", "--quiet")
+    _run(sys.executable, "-m", "venv", "--clear", str(folder))
+    _run(*pip, "--constraint", str(CONSTRAINTS), "uv")
     try:
-        _run(
-            peer,
-            str(folder / "bin" / "uv"),
-            "pip",
-            "install",
-            "--quiet",
-            "--python",
-            str(peer.python),
-            *packages,
-            **wheels,
-        )
-    except ServerError:
-        _run(peer, *pip, *packages)
+        _run(python, "-m", "uv", "pip", "install", "--quiet", "--python", python, "--requirement", str(requirements))
+    except InstallError:
+        _run(*pip, "--requirement", str(requirements))
     installed.write_text(wanted)
 
 
-def _run(peer: Peer, *command: str, **environment: str) -> None:
-    """Run a command to its end, with variables in addition to those of this process."""
+def _run(*command: str) -> None:
+    """Run a command to its end."""
+    wheels = {"UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", "")}
     done = subprocess.run(  # noqa: S603 (the commands are above)
-        command, capture_output=True, text=True, check=False, env=os.environ | environment
+        command, capture_output=True, text=True, check=False, env=os.environ | wheels
     )
     if done.returncode:
         output = (done.stderr or done.stdout).strip().splitlines()
-        raise ServerError(f"{peer.name} cannot be installed: {output[-1] if output else 'no output'}")
+        raise InstallError(output[-1] if output else f"{command[0]} ended with {done.returncode}")

@@ -1,6 +1,5 @@
 """The peers: which servers there are, how they start, and what they are sent."""
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -64,9 +63,9 @@ class Peer:
         return None if self.folder is None else HERE / self.folder / "requirements.txt"
 
     @property
-    def python(self) -> Path:
-        """The Python of the peer."""
-        return Path(sys.executable) if self.folder is None else ENVIRONMENTS / self.folder / "bin" / "python"
+    def environment_folder(self) -> Path:
+        """The virtual environment of the peer."""
+        return ENVIRONMENTS / (self.folder or "")
 
     def command(self, artifact: Artifact, scratch: Path) -> Command:
         """The command that starts the peer.
@@ -84,7 +83,7 @@ class Peer:
             "PEER_FOLDER": str(scratch),
             "PYTHONPATH": str(HERE / "common"),
         }
-        arguments = (str(self.python), str(HERE / self.folder / "serve.py"))
+        arguments = (str(self.environment_folder / "bin" / "python"), str(HERE / self.folder / "serve.py"))
         return Command(self.name, arguments, environment | self.environment, self.ready)
 
 

@@ -1,4 +1,6 @@
-"""LitServe with batching, two workers on the CPU, and its fast queue.
+"""LitServe with batching and two workers on the CPU.
+
+Its option `fast_queue` is off, because with it LitServe answered fewer requests on two processors.
 
 Source: the pages LitAPI, LitServer and Batching of LitServe's documentation.
 """
@@ -43,5 +45,5 @@ class Digits(litserve.LitAPI):
 
 if __name__ == "__main__":
     api = Digits(max_batch_size=LARGEST_BATCH, batch_timeout=WAIT, api_path="/predict")
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=PROCESSES, fast_queue=True)
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=PROCESSES)
     server.run(host="127.0.0.1", port=port(), log_level="warning", generate_client_file=False)
