@@ -55,16 +55,16 @@ def _steps(levels: Pixels) -> npt.NDArray[np.int_]:
     for end in [*np.flatnonzero(np.diff(signs)) + 1, len(signs)]:
         steps[(at + end - 1) // 2] = signs[at]
         at = end
-    return steps if _wide(steps, WIDEST, max(levels.shape)) else np.zeros_like(steps)
+    return steps if _wide(steps, max(levels.shape)) else np.zeros_like(steps)
 
 
-def _wide(steps: npt.NDArray[np.int_], parts: int, longer: int) -> bool:
+def _wide(steps: npt.NDArray[np.int_], longer: int) -> bool:
     """Whether steps go up and down in turn, and the light bands, like the dark bands, are wider than any stroke."""
     signs = steps[steps != 0]
     if len(signs) == 0 or (signs[1:] == signs[:-1]).any():
         return False
     light = np.cumsum(steps) + (signs[0] < 0)
-    return min(np.count_nonzero(light), np.count_nonzero(light == 0)) * parts >= longer
+    return min(np.count_nonzero(light), np.count_nonzero(light == 0)) * WIDEST >= longer
 
 
 def _difference(levels: Pixels, steps: npt.NDArray[np.bool_]) -> Pixels:

@@ -55,9 +55,9 @@ def grain_of(levels: Pixels) -> int:
     """The distance in pixels over which the noise of a picture changes; 0 if the picture is not noisy.
 
     Noise of single pixels has a grain of 1. If a noisy picture was enlarged, the grain is coarser. We try the distances
-    1, 2, 4 and so on up to the coarsest grain. At each distance, we estimate the standard deviation of the noise from the differences between a
-    pixel and the mean of the two pixels at this distance to the left and to the right. The lower tercile of these
-    differences ignores strokes and edges, even if most pixels are near them.
+    1, 2, 4 and so on up to the coarsest grain. At each distance, we estimate the standard deviation of the noise from
+    the differences between a pixel and the mean of the two pixels at this distance to the left and to the right. The
+    lower tercile of these differences ignores strokes and edges, even if most pixels are near them.
 
     Args:
         levels: uint8 ``[height, width, channels]``.

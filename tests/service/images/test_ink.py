@@ -80,6 +80,23 @@ def test_salt_and_pepper_is_removed() -> None:
         assert alike(to_mnist(peppered), digit) > 0.8
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("columns", [slice(0, 140), slice(70, 210)])
+def test_a_digit_across_light_and_dark_bands_is_one_digit(columns: slice, turned: bool) -> None:
+    digit = drawn(TWO, paper=255, ink=0)
+    banded = (digit.T if turned else digit).copy()
+    banded[:, columns] = 255 - banded[:, columns]
+    assert alike(to_mnist(banded.T if turned else banded), to_mnist(digit)) > 0.9
+
+
+@pytest.mark.parametrize("enlargement", [1, 4, 10])
+def test_a_digit_in_strong_noise_is_found(enlargement: int) -> None:
+    for digit in DIGITS[:10]:
+        size = (28 * enlargement,) * 2
+        picture = np.asarray(Image.fromarray(noisy(digit, 90)).resize(size, Image.Resampling.BICUBIC))
+        assert alike(to_mnist(picture), digit) > 0.5
+
+
 def test_a_small_digit_in_a_large_picture_is_found() -> None:
     small = np.asarray(Image.fromarray(drawn(TWO)).resize((60, 60), Image.Resampling.BOX))
     scene = np.full((900, 1200), 217, np.uint8)
@@ -161,6 +178,8 @@ def test_mnists_digits_are_not_refused_off_centre() -> None:
 BLANKS: dict[str, Pixels] = {
     "noise": noisy(np.full((240, 320), 200, np.uint8), 6),
     "noise, 28x28": noisy(np.full((28, 28), 200, np.uint8), 6),
+    "strong noise, 28x28": noisy(np.zeros((28, 28), np.uint8), 90),
+    "strong noise, enlarged": np.kron(noisy(np.zeros((28, 28), np.uint8), 90), np.ones((10, 10), np.uint8)),
     "vignette": np.rint(220 - 80 * np.hypot(*np.mgrid[-1:1:240j, -1:1:320j]) ** 2).astype(np.uint8),
     "gradient": np.tile(np.linspace(90, 220, 320).astype(np.uint8), (240, 1)),
     "rough paper": blurred(noisy(np.full((240, 320), 200, np.uint8), 40), 3),
