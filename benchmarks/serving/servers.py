@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from benchmarks.serving.plan import HOST
 from benchmarks.serving.threads import Role, family, processor_seconds
@@ -76,18 +75,6 @@ def contender(module: str, name: str, *more: str, **environment: str) -> Command
     return Command(name, (*uvicorn, *flags, *address, *more), environment, ready="/openapi.json")
 
 
-class ThreadSeconds(NamedTuple):
-    """The processor time of a server, by thread.
-
-    Attributes:
-        event_loop: seconds of the main threads, which run the event loops.
-        others: seconds of all other threads, which compute, decode pictures and write long answers.
-    """
-
-    event_loop: float
-    others: float
-
-
 @dataclass
 class Server:
     """A server that answers.
@@ -122,18 +109,6 @@ class Server:
     def processor_seconds(self) -> dict[Role, float]:
         """The processor time of all processes of the server so far, by the role of the thread."""
         return processor_seconds(self.processes())
-
-    def thread_seconds(self) -> ThreadSeconds:
-        """The processor time of the threads that still run, in nanosecond resolution (Linux, /proc/PID/schedstat)."""
-        event_loop = others = 0.0
-        for process in family(self.process.pid):
-            for task in Path("/proc", str(process), "task").iterdir():
-                seconds = int((task / "schedstat").read_text().split()[0]) / 1e9
-                if task.name == str(process):
-                    event_loop += seconds
-                else:
-                    others += seconds
-        return ThreadSeconds(event_loop, others)
 
 
 @contextmanager

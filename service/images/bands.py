@@ -64,7 +64,8 @@ def _wide(steps: npt.NDArray[np.int_], longer: int) -> bool:
     if len(signs) == 0 or (signs[1:] == signs[:-1]).any():
         return False
     light = np.cumsum(steps) + (signs[0] < 0)
-    return min(np.count_nonzero(light), np.count_nonzero(light == 0)) * WIDEST >= longer
+    narrower = int(min(np.count_nonzero(light), np.count_nonzero(light == 0)))
+    return narrower * WIDEST >= longer
 
 
 def _difference(levels: Pixels, steps: npt.NDArray[np.bool_]) -> Pixels:
@@ -77,4 +78,5 @@ def _difference(levels: Pixels, steps: npt.NDArray[np.bool_]) -> Pixels:
         away[:, start + 1 : start + reach] = (
             away[:, start, np.newaxis] * (1 - share) + away[:, start + reach, np.newaxis] * share
         )
-    return np.rint(away).astype(np.uint8)
+    differences: Pixels = np.rint(away).astype(np.uint8)
+    return differences

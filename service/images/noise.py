@@ -68,7 +68,7 @@ def grain_of(levels: Pixels) -> int:
         distance = min(2**power, coarsest)
         away = _from_neighbours(levels, distance)
         if 3 * np.count_nonzero(away > least) > 2 * away.size:
-            return distance
+            return int(distance)
     return 0
 
 
