@@ -66,9 +66,8 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
     metrics.set_queue_capacity(settings.queue_rows)
     engine = Engine(
         settings.queue_rows,
-        settings.threads,
+        settings.engine_threads,
         lambda iteration: metrics.changed(engine, iteration),
-        in_loop=settings.device == "cpu",
     )
 
     def ended(request: EngineRequest) -> None:

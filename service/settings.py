@@ -99,8 +99,9 @@ class Settings(BaseSettings):
     """The number of worker processes, each with an engine of its own.
     [default: the number of usable processors; with cuda, 1]"""
 
-    threads: int = Field(default=1, ge=1, le=256)
-    """The number of threads of each worker process that compute, each with an in-flight batch of its own."""
+    threads: int | None = Field(default=None, ge=1, le=256)
+    """The number of threads of each worker process that compute beside its event loop, each with batches of its own.
+    [default: none, because the event loop computes between serving connections; with cuda, 1]"""
 
     queue_rows: int = Field(default=1024, ge=1)
     """The most images in the queue of each engine. A request that does not fit is refused with 429."""
@@ -162,6 +163,13 @@ class Settings(BaseSettings):
             return self.workers
         return 1 if self.device == "cuda" else usable_processors()
 
+    @property
+    def engine_threads(self) -> int:
+        """The number of threads that compute in each worker process; 0 if its event loop computes."""
+        if self.threads is not None:
+            return self.threads
+        return 1 if self.device == "cuda" else 0
+
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
@@ -216,7 +224,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_cuda(self) -> Self:
-        if self.device == "cuda" and self.threads > 1:
+        if self.device == "cuda" and self.engine_threads > 1:
             raise ValueError(
                 f"threads: must be 1 with cuda, because one thread at a time may capture graphs; not {self.threads}"
             )

@@ -167,9 +167,10 @@ def workers(bench: Bench) -> Findings:
     """Measure several numbers of processes and threads, to justify the defaults, and contenders with two processes."""
     two = ("--workers", "2")
     commands = [
+        ours("--workers", "1", name="ours, 1 process without threads"),
         ours("--workers", "1", "--threads", "1", name="ours, 1 process of 1 thread"),
         ours("--workers", "1", "--threads", "2", name="ours, 1 process of 2 threads"),
-        ours("--workers", "2", "--threads", "1", name="ours, 2 processes of 1 thread"),
+        ours("--workers", "2", name="ours, 2 processes without threads"),
         contender("torchdiffeq", f"{TORCHDIFFEQ.name}, 2 processes", *two),
         contender("onnx_single", f"{SINGLE.name}, 2 processes", *two),
         contender("onnx_batched", f"{BATCHED.name}, 2 processes", *two, CONTENDER_SLOTS="1"),

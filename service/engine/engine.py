@@ -1,4 +1,4 @@
-"""The engine: the way from an event loop to the threads that compute."""
+"""The engine: the way from the requests of an event loop to their computation."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from service.engine.admission import Admission
 from service.engine.request import End, EngineRequest
-from service.engine.thread import EngineThread, OnChange, report
+from service.engine.runners import LoopRunner, OnChange, Runner, ThreadRunner, report
 from service.engine.tuning import LONGEST_ITERATION, SWITCH_SECONDS
 from service.errors import AbandonedError, ComputationError, DeadlineError, FieldError, StoppingError
 
@@ -20,15 +20,14 @@ OnDisconnect = Callable[[Callable[[], object]], object]
 
 
 class Engine:
-    """Computes the answers to the requests of one event loop, in threads beside the loop.
+    """Computes the answers to the requests of one event loop.
 
     Args:
         queue_rows: the most images in the queue.
-        threads: the number of threads, each with batches of its own.
-        on_change: called when a request enters the queue, and by the threads after each iteration.
-        longest_iteration: seconds after which an iteration is taken to hang.
-        in_loop: whether a short request that is alone is computed in the thread of the event loop, which saves two
-            hand-overs between threads. A device that may hang needs False: a hanging event loop reports no failure.
+        threads: the number of threads that compute beside the event loop, each with batches of its own; 0 to compute
+            in the thread of the event loop.
+        on_change: called when a request enters the queue, and after each iteration.
+        longest_iteration: seconds after which an iteration in a thread is taken to hang.
 
     Attributes:
         admission: counts the images in the queue.
@@ -40,16 +39,13 @@ class Engine:
         threads: int = 1,
         on_change: OnChange = lambda _: None,
         longest_iteration: float = LONGEST_ITERATION,
-        *,
-        in_loop: bool = False,
     ) -> None:
-        self.admission = Admission(queue_rows, threads)
+        self.admission = Admission(queue_rows, max(1, threads))
         self._on_change = on_change
-        self._threads = [EngineThread(self.admission, on_change) for _ in range(threads)]
+        kinds: list[type[Runner]] = [ThreadRunner] * threads or [LoopRunner]
+        self._runners = [kind(self.admission, on_change) for kind in kinds]
         self._promises: dict[EngineRequest, Promise] = {}
         self._longest_iteration = longest_iteration
-        self._in_loop = in_loop
-        self._arrivals = 0
         self._open = False
 
     @property
@@ -59,31 +55,30 @@ class Engine:
 
     @property
     def failure(self) -> str | None:
-        """Why a thread will answer no more requests; None while all is well."""
+        """Why the engine will answer no more requests; None while all is well."""
         if not self._open:
             return None
-        failures = (thread.failure(self._longest_iteration) for thread in self._threads)
+        failures = (runner.failure(self._longest_iteration) for runner in self._runners)
         return next((failure for failure in failures if failure), None)
 
     @property
     def rows(self) -> int:
-        """The number of images in flight, after the last iteration of each thread."""
-        return sum(thread.rows for thread in self._threads)
+        """The number of images in flight, after the last iteration."""
+        return sum(runner.rows for runner in self._runners)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Compute for the running event loop. At the end of the block, all unanswered requests end as stopped."""
         sys.setswitchinterval(SWITCH_SECONDS)
-        loop = asyncio.get_running_loop()
-        for thread in self._threads:
-            thread.start(lambda ended: loop.call_soon_threadsafe(self._wake, ended))
+        for runner in self._runners:
+            runner.start(self._on_end)
         self._open = True
         try:
             yield
         finally:
             failed, self._open = self.failure, False
             if not failed:  # a failed thread would never end
-                await asyncio.gather(*(asyncio.to_thread(thread.stop) for thread in self._threads))
+                await asyncio.gather(*(runner.stop() for runner in self._runners))
 
     async def answer(self, request: EngineRequest, on_disconnect: OnDisconnect) -> None:
         """Compute the answer to a request.
@@ -100,42 +95,27 @@ class Engine:
             AbandonedError: the caller disconnected.
             ComputationError: the computation failed.
         """
-        alone = self._in_loop and request.short and not self._promises and await self._is_alone()
         if not self._open:
             raise StoppingError(STOPPING)
-        loop = asyncio.get_running_loop()
-        thread = min(self._threads, key=lambda thread: thread.load)
+        runner = min(self._runners, key=lambda runner: runner.load)
         self.admission.enter(len(request.images), request.priority)
-        if alone and thread.compute_here(request):
-            _raise_unless_answered(request)
-            return
-        promise = Promise(thread, loop.create_future(), request.expected_seconds)
+        promise = Promise(runner, asyncio.get_running_loop().create_future(), request.expected_seconds)
         self._promises[request] = promise
-        thread.submit(request, promise.seconds)
+        runner.submit(request, promise.seconds)
         report(self._on_change, None)
-        on_disconnect(partial(thread.cancel, request))
+        on_disconnect(partial(runner.cancel, request))
         try:
             await promise.kept
         except asyncio.CancelledError as error:  # the server cancels tasks once its time to stop is over
-            thread.cancel(request)
+            runner.cancel(request)
             raise StoppingError(STOPPING) from error
         _raise_unless_answered(request)
 
-    async def _is_alone(self) -> bool:
-        """Whether no other request arrives while the event loop reads from all connections once."""
-        self._arrivals += 1
-        arrivals = self._arrivals
-        try:
-            await asyncio.sleep(0)
-        except asyncio.CancelledError as error:
-            raise StoppingError(STOPPING) from error
-        return self._arrivals == arrivals and not self._promises
-
-    def _wake(self, requests: tuple[EngineRequest, ...]) -> None:
+    def _on_end(self, requests: tuple[EngineRequest, ...]) -> None:
         """Wake up the tasks that wait for requests which have ended."""
         for request in requests:
-            thread, kept, seconds = self._promises.pop(request)
-            thread.load -= seconds
+            runner, kept, seconds = self._promises.pop(request)
+            runner.load -= seconds
             if not kept.done():
                 kept.set_result(None)
 
@@ -144,12 +124,12 @@ class Promise(NamedTuple):
     """A promise that a request will end.
 
     Attributes:
-        thread: the thread that will end the request.
+        runner: computes the request.
         kept: done once the request has ended.
         seconds: estimated seconds of the request.
     """
 
-    thread: EngineThread
+    runner: Runner
     kept: asyncio.Future[None]
     seconds: float
 

@@ -164,11 +164,6 @@ class EngineRequest:
         return len(self.images) * self.model.costs.answer(1, self.plan.candidates[0].nfe)
 
     @property
-    def short(self) -> bool:
-        """Whether the request is one image whose solve is expected to take at most three steps."""
-        return len(self.images) == 1 and self.plan.candidates[0].batch[1] == 0
-
-    @property
     def queued(self) -> int:
         """How many images are still in the queue."""
         return 0 if self.end else len(self.images) - self.started

@@ -60,6 +60,7 @@ class GracefulServer(uvicorn.Server):
         self._supervisor = multiprocessing.parent_process()
         self._plane: DataPlane | None = None
         self._stop_at: float | None = None
+        self._ticked_at = time.monotonic()
         self._logged = self._failed = False
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
@@ -96,8 +97,13 @@ class GracefulServer(uvicorn.Server):
         await super().startup(sockets)
         self._plane = self.lifespan.state["plane"]
 
+    def hangs(self, longest: float) -> bool:
+        """Whether the event loop of the running server has not come around for some seconds; any thread may ask."""
+        return self.started and not self.should_exit and time.monotonic() - self._ticked_at > longest
+
     async def on_tick(self, counter: int) -> bool:
         """Whether it is time to stop."""
+        self._ticked_at = time.monotonic()
         ended = await super().on_tick(counter)
         if self._stop_at is None and self._supervisor is not None and not self._supervisor.is_alive():
             logger.error("The supervisor is gone; this worker process ends")

@@ -65,7 +65,7 @@ def main() -> None:
         "plan: processors usable %d, worker processes %d, threads of each engine %d, images queued for each at most %d",
         usable_processors(),
         settings.processes,
-        settings.threads,
+        settings.engine_threads,
         settings.queue_rows,
     )
     if settings.tls_certificate is not None and settings.tls_key is not None:

@@ -23,6 +23,9 @@ from service.telemetry.numbers import mark_dead
 LONGEST_START = 120.0
 """Seconds in which a worker that replaces another must have loaded the models."""
 
+LONGEST_HANG = 30.0
+"""Seconds after which the event loop of a worker is taken to hang. It computes, but an iteration takes milliseconds."""
+
 LONGEST_DELAY = 60.0
 """Longest time, in seconds, between two attempts to start a worker that ends again and again."""
 
@@ -63,6 +66,12 @@ class Worker(Process):
             super().start()
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+    def pong(self) -> None:
+        """Answer a ping of the supervisor from a thread of the worker; no answer tells that the event loop hangs."""
+        self.child_conn.recv()
+        if not self.server.hangs(LONGEST_HANG):
+            self.child_conn.send(self.server.started)
 
     def serves(self, patience: float) -> bool:
         """Whether the process lives and answers within some seconds that it has started."""

@@ -66,11 +66,11 @@ from service.settings import Settings
 from service.telemetry import logs
 
 logs.configure("info", json=False)
-app = create_app(Settings(model="mlp", models=sys.argv[1]))
+app = create_app(Settings(model="mlp", models=sys.argv[1], threads=1))
 
 @app.get("/break")
 async def take_a_thread_of_the_engine_down():
-    app.state.engine._threads[0]._calls.put(sys.exit)
+    app.state.engine._runners[0]._call(sys.exit)
 
 GracefulServer(uvicorn.Config(app, port=0, log_config=None), 0).run()
 """

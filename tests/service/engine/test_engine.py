@@ -205,35 +205,44 @@ class WatchedDevice(Device):
         self.threads.add(get_ident())
 
 
-@pytest.mark.parametrize(
-    ("fields", "rows", "together"),
-    [({}, 1, 1), ({}, 1, 5), ({}, 2, 1), (LONG, 1, 1)],
-    ids=["alone", "several requests", "two images", "a long solve"],
-)
-def test_only_a_short_request_that_is_alone_is_computed_in_the_event_loop(
-    fields: dict[str, Any], rows: int, together: int
-) -> None:
+@pytest.mark.parametrize("threads", [0, 1, 2])
+def test_the_event_loop_computes_if_the_engine_has_no_threads(threads: int) -> None:
     device = WatchedDevice()
     model = served("odenet-mnist", device)
 
     async def test() -> None:
-        engine = Engine(queue_rows=64, in_loop=True)
+        engine = Engine(queue_rows=64, threads=threads)
         async with engine.running():
-            requests = [request_to(model, rows, **fields) for _ in range(together)]
+            requests = [request_to(model), request_to(model, 3), request_to(model, **LONG)]
             await asyncio.gather(*(engine.answer(request, stays) for request in requests))
         for request in requests:
             assert_answered_as_alone(request)
-        in_loop = rows == together == 1 and not fields
-        assert (device.threads == {get_ident()}) == in_loop
-        assert (get_ident() in device.threads) == in_loop
+        assert len(device.threads) == max(1, threads)
+        assert (get_ident() in device.threads) == (threads == 0)
         assert engine.rows == engine.admission.waiting() == 0
+
+    run(test)
+
+
+def test_the_event_loop_serves_its_connections_between_two_iterations() -> None:
+    model = served("odenet-mnist", Device())
+
+    async def test() -> None:
+        engine = Engine(queue_rows=64, threads=0)
+        async with engine.running():
+            answer = asyncio.create_task(engine.answer(long := request_to(model, **LONG), stays))
+            turns = 0
+            while not answer.done():
+                await asyncio.sleep(0)
+                turns += 1
+        assert turns > int(long.answer.steps.max())
 
     run(test)
 
 
 def test_requests_after_one_in_the_event_loop_are_answered(warm: ServedModel) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=64, in_loop=True)
+        engine = Engine(queue_rows=64, threads=0)
         async with engine.running():
             requests = [request_to(warm, rows) for rows in (1, 3, 1, 1)]
             for request in requests:
@@ -252,7 +261,7 @@ def test_a_failure_in_the_event_loop_is_an_error_and_the_next_request_is_answere
     model = served("odenet-mnist", device)
 
     async def test() -> None:
-        engine = Engine(queue_rows=64, in_loop=True)
+        engine = Engine(queue_rows=64, threads=0)
         async with engine.running():
             with device.broken(part, "heun2"), pytest.raises(ComputationError, match="odenet-mnist"):
                 await engine.answer(request_to(model), stays)
@@ -266,7 +275,7 @@ def test_a_failure_in_the_event_loop_is_an_error_and_the_next_request_is_answere
 
 def test_a_request_that_is_cancelled_before_it_starts_ends_as_stopped(warm: ServedModel) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=64, in_loop=True)
+        engine = Engine(queue_rows=64, threads=0)
         async with engine.running():
             answer = asyncio.create_task(engine.answer(request_to(warm), stays))
             await asyncio.sleep(0)

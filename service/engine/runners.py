@@ -1,0 +1,203 @@
+"""Two ways to run a scheduler: in the thread of the event loop, or in a thread of its own."""
+
+import asyncio
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
+
+from service.engine.admission import Admission
+from service.engine.request import End, EngineRequest
+from service.engine.scheduler import Iteration, Scheduler
+
+OnChange = Callable[[Iteration | None], object]
+"""Called after an iteration with it, and with None after a request has entered the queue."""
+
+OnEnd = Callable[[tuple[EngineRequest, ...]], object]
+"""Called in the event loop with the requests that have ended, at most once for each iteration."""
+
+logger = logging.getLogger(__name__)
+
+
+def report(on_change: OnChange, iteration: Iteration | None) -> None:
+    """Report a change. An observer that fails is logged; its failure changes nothing else."""
+    try:
+        on_change(iteration)
+    except Exception:
+        logger.exception("a change of the engine cannot be reported")
+
+
+class Runner(ABC):
+    """Owns a scheduler, and runs its iterations for the event loop.
+
+    A failure in an iteration of a batch ends the requests of that iteration (`service.engine.scheduler`). Any other
+    failure is a bug of the scheduler, whose state can then not be trusted: all of its requests end as failed, and the
+    runner goes on with an empty scheduler.
+
+    Args:
+        admission: counts the images in the queue.
+        on_change: called after each iteration.
+
+    Attributes:
+        load: estimated seconds of all requests that the runner has not answered; the event loop keeps it current.
+        rows: the number of images in flight after the last iteration.
+    """
+
+    def __init__(self, admission: Admission, on_change: OnChange) -> None:
+        self.load = 0.0
+        self.rows = 0
+        self._ended: list[EngineRequest] = []
+        self._scheduler = Scheduler(admission, time.perf_counter, self._ended.append)
+        self._on_change = on_change
+        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def start(self, on_end: OnEnd) -> None:
+        """Start to run iterations for the running event loop."""
+        self._loop, self._on_end = asyncio.get_running_loop(), on_end
+
+    def submit(self, request: EngineRequest, seconds: float) -> None:
+        """Submit a request that is estimated to take some seconds."""
+        self.load += seconds
+        self._call(partial(self._submit, request))
+
+    def cancel(self, request: EngineRequest) -> None:
+        """Cancel a request, if it has not ended."""
+        self._call(partial(self._scheduler.end, request, End.cancelled))
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """End all requests as stopped, and wait until no iteration runs."""
+
+    @abstractmethod
+    def failure(self, longest_iteration: float) -> str | None:
+        """Why the runner will answer no more requests; None while all is well.
+
+        Args:
+            longest_iteration: seconds after which an iteration is taken to hang.
+        """
+
+    @abstractmethod
+    def _call(self, call: Callable[[], None]) -> None:
+        """Make a call before the next iteration."""
+
+    @abstractmethod
+    def _report_ended(self, requests: tuple[EngineRequest, ...]) -> None:
+        """Report the requests that have ended to the event loop."""
+
+    def _submit(self, request: EngineRequest) -> None:
+        try:
+            self._scheduler.submit(request)
+        except Exception:
+            logger.exception("a request to %s cannot be queued", request.model.name)
+            self._scheduler.give_up(request)
+
+    def _iterate(self, call: Callable[[], None] | None = None) -> None:
+        """Make a call and those that wait, run an iteration, and report it."""
+        iteration = None
+        try:
+            if call:
+                call()
+            while not self._calls.empty():
+                self._calls.get()()
+            iteration = self._scheduler.iterate()
+        except Exception:
+            logger.exception("the engine failed; all of its requests end as failed")
+            self._scheduler.end_all(End.failed)
+        if self._ended:
+            self._report_ended(tuple(self._ended))
+            self._ended.clear()
+        self.rows = self._scheduler.rows
+        if iteration:
+            report(self._on_change, iteration)
+
+
+class LoopRunner(Runner):
+    """Runs the iterations in the thread of the event loop, which serves its connections between two iterations.
+
+    This saves the hand-over of each request and each answer between two threads, which share Python's lock and the
+    caches of a processor. An iteration that hangs would hang the event loop, so this is only for the CPU.
+    """
+
+    def __init__(self, admission: Admission, on_change: OnChange) -> None:
+        super().__init__(admission, on_change)
+        self._scheduled = False
+
+    async def stop(self) -> None:
+        """End all requests as stopped."""
+        self._scheduler.end_all(End.stopped)
+        self._iterate()
+
+    def failure(self, longest_iteration: float) -> None:
+        """None: while an iteration hangs, the event loop cannot ask. The supervisor notices a loop that hangs."""
+
+    def _call(self, call: Callable[[], None]) -> None:
+        self._calls.put(call)
+        self._schedule()
+
+    def _report_ended(self, requests: tuple[EngineRequest, ...]) -> None:
+        self._on_end(requests)
+
+    def _schedule(self) -> None:
+        """Run an iteration after the event loop has served its connections once."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        try:
+            self._iterate()
+        finally:
+            if not self._scheduler.idle:
+                self._schedule()
+
+
+class ThreadRunner(Runner):
+    """Runs the iterations in a thread of its own. If the thread ends or hangs, `failure` says so."""
+
+    def __init__(self, admission: Admission, on_change: OnChange) -> None:
+        super().__init__(admission, on_change)
+        self._running = False
+        self._iteration_began: float | None = None
+        self._thread = Thread()
+
+    def start(self, on_end: OnEnd) -> None:
+        """Start the thread."""
+        super().start(on_end)
+        self._running = True
+        self._thread = Thread(target=self._run, name="engine", daemon=True)  # so a hanging thread ends with the process
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End all requests as stopped, and wait until the thread has ended."""
+        self._call(self._stop)
+        await asyncio.to_thread(self._thread.join)
+
+    def failure(self, longest_iteration: float) -> str | None:
+        """Why the thread will answer no more requests; None while all is well."""
+        if not self._thread.is_alive():
+            return "a thread of the engine has ended"
+        began = self._iteration_began
+        if began is not None and time.monotonic() - began > longest_iteration:
+            return f"an iteration of the engine takes longer than {longest_iteration:g} s"
+        return None
+
+    def _call(self, call: Callable[[], None]) -> None:
+        self._calls.put(call)
+
+    def _report_ended(self, requests: tuple[EngineRequest, ...]) -> None:
+        self._loop.call_soon_threadsafe(self._on_end, requests)
+
+    def _stop(self) -> None:
+        self._running = False
+        self._scheduler.end_all(End.stopped)
+
+    def _run(self) -> None:
+        while self._running:
+            call = self._calls.get() if self._scheduler.idle else None
+            self._iteration_began = time.monotonic()
+            self._iterate(call)
+            self._iteration_began = None

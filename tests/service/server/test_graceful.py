@@ -1,0 +1,27 @@
+"""The server notices that its event loop hangs."""
+
+import asyncio
+
+import uvicorn
+
+from service.server.graceful import GracefulServer
+from tests.waiting import until
+
+
+async def nothing(*_: object) -> None:
+    """An application that answers nothing."""
+
+
+def test_a_server_whose_event_loop_does_not_come_around_hangs_until_it_does() -> None:
+    server = GracefulServer(uvicorn.Config(nothing), 0)
+    assert not server.hangs(0), "it has not started"
+    server.started = True
+    until(lambda: server.hangs(0.01))
+    asyncio.run(server.on_tick(1))
+    assert not server.hangs(60)
+
+
+def test_a_server_that_is_about_to_end_does_not_hang() -> None:
+    server = GracefulServer(uvicorn.Config(nothing), 0)
+    server.started = server.should_exit = True
+    assert not server.hangs(0)
