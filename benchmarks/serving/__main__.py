@@ -2,10 +2,10 @@
 
     python -m benchmarks.serving [--seconds SECONDS] [--rounds ROUNDS] [--only SCENARIO]... [--figure FILE]
 
-Prints the measurements, the processor time by thread and the goals as Markdown. Writes docs/figures/serving.svg if every
-scenario was measured. The load generator shares the machine with the service. Servers that are compared run at the same
-time, and receive the load one after the other. We repeat this for several rounds and report the median, because the
-speed of a machine varies.
+Prints the measurements, the processor time by thread and the goals as Markdown. Writes docs/figures/serving.svg if
+every scenario was measured. The load generator shares the machine with the service. Servers that are compared run at
+the same time, and receive the load one after the other. We repeat this for several rounds and report the median,
+because the speed of a machine varies.
 """
 
 import time
