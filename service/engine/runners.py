@@ -127,7 +127,7 @@ class LoopRunner(Runner):
 
     async def stop(self) -> None:
         """End all requests as stopped."""
-        self._scheduler.end_all(End.stopped)
+        self._calls.put(partial(self._scheduler.end_all, End.stopped))
         self._iterate()
 
     def failure(self, longest_iteration: float) -> None:

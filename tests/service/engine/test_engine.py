@@ -42,6 +42,9 @@ def stays(on_disconnect: Callable[[], object]) -> None:
     """A caller that stays connected."""
 
 
+either_way = pytest.mark.parametrize("threads", [0, 1], ids=["in the event loop", "in a thread"])
+
+
 def request_to(model: ServedModel, rows: int = 1, priority: Priority = Priority.normal, **fields: Any) -> EngineRequest:
     now = asyncio.get_running_loop().time()
     return EngineRequest(model, DIGITS[:rows], model.plan(SolverFields(**fields), 0.99), now, now, priority)
@@ -52,7 +55,7 @@ async def started(request: EngineRequest) -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [0, 1, 2])
 def test_requests_at_the_same_time_get_their_own_answers(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
         engine = Engine(queue_rows=1024, threads=threads)
@@ -86,9 +89,10 @@ def test_a_request_goes_to_the_thread_with_the_least_load(warm: ServedModel) -> 
     run(test)
 
 
-def test_an_engine_that_is_not_running_refuses_requests(warm: ServedModel) -> None:
+@either_way
+def test_an_engine_that_is_not_running_refuses_requests(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=8)
+        engine = Engine(queue_rows=8, threads=threads)
         with pytest.raises(StoppingError):
             await engine.answer(request_to(warm), stays)
         async with engine.running():
@@ -100,9 +104,14 @@ def test_an_engine_that_is_not_running_refuses_requests(warm: ServedModel) -> No
     run(test)
 
 
-def test_a_request_ends_when_its_caller_disconnects(warm: ServedModel) -> None:
+@either_way
+def test_a_request_ends_when_its_caller_disconnects(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine, disconnect, before = Engine(queue_rows=64), list[Callable[[], object]](), DEVICE.evaluations
+        engine, disconnect, before = (
+            Engine(queue_rows=64, threads=threads),
+            list[Callable[[], object]](),
+            DEVICE.evaluations,
+        )
         async with engine.running():
             request = request_to(warm, 64, **LONG)
             answer = asyncio.create_task(engine.answer(request, disconnect.append))
@@ -118,9 +127,10 @@ def test_a_request_ends_when_its_caller_disconnects(warm: ServedModel) -> None:
     run(test)
 
 
-def test_a_request_is_refused_when_the_queue_is_full_and_takes_no_room(warm: ServedModel) -> None:
+@either_way
+def test_a_request_is_refused_when_the_queue_is_full_and_takes_no_room(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=30)
+        engine = Engine(queue_rows=30, threads=threads)
         async with engine.running():
             first = request_to(warm, 30, **LONG)
             answer = asyncio.create_task(engine.answer(first, stays))
@@ -137,9 +147,10 @@ def test_a_request_is_refused_when_the_queue_is_full_and_takes_no_room(warm: Ser
     run(test)
 
 
-def test_a_deadline_that_cannot_be_met_is_an_error(warm: ServedModel) -> None:
+@either_way
+def test_a_deadline_that_cannot_be_met_is_an_error(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=64)
+        engine = Engine(queue_rows=64, threads=threads)
         async with engine.running():
             with pytest.raises(DeadlineError) as passed:
                 await engine.answer(request_to(warm, 64, deadline_ms=1, **LONG), stays)
@@ -148,9 +159,10 @@ def test_a_deadline_that_cannot_be_met_is_an_error(warm: ServedModel) -> None:
     run(test)
 
 
-def test_unanswered_requests_end_as_stopped_when_the_engine_stops(warm: ServedModel) -> None:
+@either_way
+def test_unanswered_requests_end_as_stopped_when_the_engine_stops(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=1024)
+        engine = Engine(queue_rows=1024, threads=threads)
         async with engine.running():
             requests = [request_to(warm, 50, **LONG) for _ in range(3)]
             answers = [asyncio.create_task(engine.answer(request, stays)) for request in requests]
@@ -163,9 +175,10 @@ def test_unanswered_requests_end_as_stopped_when_the_engine_stops(warm: ServedMo
     run(test)
 
 
-def test_requests_that_come_while_the_engine_stops_end_as_stopped(warm: ServedModel) -> None:
+@either_way
+def test_requests_that_come_while_the_engine_stops_end_as_stopped(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=1024)
+        engine = Engine(queue_rows=1024, threads=threads)
         async with engine.running():
             busy = request_to(warm, 64, **LONG)
             answers = [asyncio.create_task(engine.answer(busy, stays))]
@@ -178,9 +191,10 @@ def test_requests_that_come_while_the_engine_stops_end_as_stopped(warm: ServedMo
     run(test)
 
 
-def test_an_engine_may_run_again(warm: ServedModel) -> None:
+@either_way
+def test_an_engine_may_run_again(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=64)
+        engine = Engine(queue_rows=64, threads=threads)
         for _ in range(2):
             async with engine.running():
                 request = request_to(warm, 3, tolerance=1e-2)
@@ -190,7 +204,7 @@ def test_an_engine_may_run_again(warm: ServedModel) -> None:
     run(test)
 
 
-# A short request that is alone is computed in the thread of the event loop.
+# Without threads, the event loop computes.
 
 
 class WatchedDevice(Device):
@@ -255,24 +269,6 @@ def test_requests_after_one_in_the_event_loop_are_answered(warm: ServedModel) ->
     run(test)
 
 
-@pytest.mark.parametrize("part", ["memory", "stem", "step", "head"])
-def test_a_failure_in_the_event_loop_is_an_error_and_the_next_request_is_answered(part: str) -> None:
-    device = Device()
-    model = served("odenet-mnist", device)
-
-    async def test() -> None:
-        engine = Engine(queue_rows=64, threads=0)
-        async with engine.running():
-            with device.broken(part, "heun2"), pytest.raises(ComputationError, match="odenet-mnist"):
-                await engine.answer(request_to(model), stays)
-            after = request_to(model)
-            await engine.answer(after, stays)
-        assert_answered_as_alone(after)
-        assert engine.admission.waiting() == 0
-
-    run(test)
-
-
 def test_a_request_that_is_cancelled_before_it_starts_ends_as_stopped(warm: ServedModel) -> None:
     async def test() -> None:
         engine = Engine(queue_rows=64, threads=0)
@@ -287,13 +283,14 @@ def test_a_request_that_is_cancelled_before_it_starts_ends_as_stopped(warm: Serv
     run(test)
 
 
+@either_way
 @pytest.mark.parametrize("part", ["memory", "stem", "step", "head"])
-def test_a_failing_computation_is_an_error_and_the_next_request_is_answered(part: str) -> None:
+def test_a_failing_computation_is_an_error_and_the_next_request_is_answered(part: str, threads: int) -> None:
     device = Device()
     model = served("odenet-mnist", device)
 
     async def test() -> None:
-        engine = Engine(queue_rows=64)
+        engine = Engine(queue_rows=64, threads=threads)
         async with engine.running():
             fine = request_to(model, 20, method="bosh3", tolerance=1e-4)
             other = asyncio.create_task(engine.answer(fine, stays))
