@@ -16,6 +16,7 @@ from models.solvers.methods import METHODS
 from service.app import create_app
 from service.engine.engine import Engine
 from service.engine.request import Priority
+from service.server.http_protocol import ServerConfig
 from service.settings import Settings
 from tests.digits import encoded, load_test_set
 from tests.metrics import Scrape, scrape
@@ -107,7 +108,7 @@ def served_here() -> Iterator[tuple[int, Engine]]:
     """The port of the service, and its engine."""
     with folder_of([DEFAULT_MODEL]) as models:
         app = create_app(Settings(models=Path(models), queue_rows=QUEUE_ROWS, max_images=QUEUE_ROWS, workers=1))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    server = uvicorn.Server(ServerConfig(app, client_seconds=HANG, port=0, log_level="error"))
     thread = Thread(target=server.run)
     thread.start()
     try:

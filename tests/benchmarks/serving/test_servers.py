@@ -45,7 +45,7 @@ def test_a_floor_is_started_and_stopped_and_its_processor_time_is_counted(digits
 
 
 def test_the_thread_that_computes_is_told_from_the_event_loop(digits: Digits) -> None:
-    with running(ours("--workers", "1", "--grace-seconds", "0")) as server:
+    with running(ours("--workers", "1", "--threads", "1", "--grace-seconds", "0")) as server:
         while not server.processor_seconds()[Role.engine]:
             result = measure(Plan(server.port, Closed(4, 0.1, warm_up=0), (Kind(images=16),)), digits)
             assert set(result.status) == {200}

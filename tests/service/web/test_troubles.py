@@ -114,7 +114,7 @@ def test_the_page_asks_a_busy_service_again(browser: Browser) -> None:
         running("--queue-rows", "1", "--max-images", "1", models=TWO_MODELS) as service,
         visiting(browser, service.url, expected="429") as page,
     ):
-        with busy(service.url, callers=40, images=1):
+        with busy(service.url, callers=12, images=1):
             page.get_by_role("radio", name="Digit 6", exact=True).check()
             for _ in range(TRIES):
                 with page.expect_response(re.compile("/predict")) as answer:
