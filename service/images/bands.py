@@ -18,7 +18,7 @@ def without_bands(levels: Pixels) -> Pixels | None:
     darker than the next, so we take the absolute difference. The level of a band is the level at its two ends.
 
     The straight edge of a stroke can reach from one side of the picture to the other too, if the digit was cut out
-    along its box. Therefore the light bands, and also the dark bands, must together be wider than any stroke.
+    along its box. Therefore the bands must be wider than any stroke.
 
     Args:
         levels: uint8 ``[height, width, channels]``.
@@ -59,13 +59,17 @@ def _steps(levels: Pixels) -> npt.NDArray[np.int_]:
 
 
 def _wide(steps: npt.NDArray[np.int_], longer: int) -> bool:
-    """Whether steps go up and down in turn, and the light bands, like the dark bands, are wider than any stroke."""
+    """Whether steps go up and down in turn, and the bands are wider than any stroke.
+
+    The light bands, and the dark bands, may be wide together if a band lies at a side of the picture. A band between
+    two others must itself be wide, so that the lines of a grid are no bands.
+    """
     signs = steps[steps != 0]
     if len(signs) == 0 or (signs[1:] == signs[:-1]).any():
         return False
     light = np.cumsum(steps) + (signs[0] < 0)
-    narrower = int(min(np.count_nonzero(light), np.count_nonzero(light == 0)))
-    return narrower * WIDEST >= longer
+    widths = [np.count_nonzero(light), np.count_nonzero(light == 0), *np.diff(np.flatnonzero(steps))]
+    return int(min(widths)) * WIDEST >= longer
 
 
 def _difference(levels: Pixels, steps: npt.NDArray[np.bool_]) -> Pixels:
