@@ -61,7 +61,7 @@ class MoreHeaders:
 
 
 class Exchange(Request):
-    """A request of which the body is limited, and whose answer gets more headers.
+    """A request and its answer: the request has a limit for its body, and the answer gets more headers.
 
     A body is refused by its declared length, or as soon as it exceeds the limit. Such a body is never stored.
 

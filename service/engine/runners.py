@@ -79,9 +79,9 @@ class Runner(ABC):
             longest_iteration: seconds after which an iteration is taken to hang.
         """
 
-    @abstractmethod
     def _call(self, call: Callable[[], None]) -> None:
         """Make a call before the next iteration."""
+        self._calls.put(call)
 
     @abstractmethod
     def _report_ended(self, requests: tuple[EngineRequest, ...]) -> None:
@@ -134,7 +134,7 @@ class LoopRunner(Runner):
         """None: while an iteration hangs, the event loop cannot ask. The supervisor notices a loop that hangs."""
 
     def _call(self, call: Callable[[], None]) -> None:
-        self._calls.put(call)
+        super()._call(call)
         self._schedule()
 
     def _report_ended(self, requests: tuple[EngineRequest, ...]) -> None:
@@ -184,9 +184,6 @@ class ThreadRunner(Runner):
         if began is not None and time.monotonic() - began > longest_iteration:
             return f"an iteration of the engine takes longer than {longest_iteration:g} s"
         return None
-
-    def _call(self, call: Callable[[], None]) -> None:
-        self._calls.put(call)
 
     def _report_ended(self, requests: tuple[EngineRequest, ...]) -> None:
         self._loop.call_soon_threadsafe(self._on_end, requests)

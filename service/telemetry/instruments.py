@@ -93,12 +93,14 @@ class Instrument(ABC, Generic[Kind]):
     def _make(self, labels: tuple[str, ...]) -> Kind: ...
 
 
-class Counter(Instrument[Value]):
-    """A number that only grows."""
+class SingleNumber(Instrument[Value]):
+    """A metric with one number for each combination of labels."""
+
+    family_type: type[CounterMetricFamily | GaugeMetricFamily]
 
     def family(self, merged: Merged) -> Metric:
         """The metric in the form of prometheus_client."""
-        family = CounterMetricFamily(self.name, self.text, labels=self.labels)
+        family = self.family_type(self.name, self.text, labels=self.labels)
         for labels, (value,) in merged.items():
             family.add_metric(labels, value)
         return family
@@ -107,7 +109,13 @@ class Counter(Instrument[Value]):
         return Value(self._numbers.add(self.name, labels, 1))
 
 
-class Gauge(Instrument[Value]):
+class Counter(SingleNumber):
+    """A number that only grows."""
+
+    family_type = CounterMetricFamily
+
+
+class Gauge(SingleNumber):
     """A number that rises and falls.
 
     Args:
@@ -117,6 +125,8 @@ class Gauge(Instrument[Value]):
         labels: the names of the labels.
         across: combines the numbers of the processes. A process that has died counts only for `max`.
     """
+
+    family_type = GaugeMetricFamily
 
     def __init__(
         self,
@@ -134,16 +144,6 @@ class Gauge(Instrument[Value]):
         if series.live or self._across is max:
             present = merged.setdefault(series.labels, [0.0])
             present[0] = self._across((present[0], series.numbers[0]))
-
-    def family(self, merged: Merged) -> Metric:
-        """The metric in the form of prometheus_client."""
-        family = GaugeMetricFamily(self.name, self.text, labels=self.labels)
-        for labels, (value,) in merged.items():
-            family.add_metric(labels, value)
-        return family
-
-    def _make(self, labels: tuple[str, ...]) -> Value:
-        return Value(self._numbers.add(self.name, labels, 1))
 
 
 class Histogram(Instrument[Distribution]):

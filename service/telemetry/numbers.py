@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 SEGMENT = 64 * 1024
-"""Bytes by which the file of a process grows. No series needs more."""
+"""The file of a process grows by this many bytes at a time. The numbers of one series fit into them."""
 
 FOLDER = "metrics"
 """The folder of the files, in the folder that the worker processes share."""
