@@ -23,19 +23,20 @@ from tests.waiting import HANG
 pytestmark = pytest.mark.system
 
 PIXELS = {"content-type": "application/octet-stream"}
-LONG = {"method": "heun2", "tolerance": "1e-6", "priority": "high"}
+LONG = {"method": "heun2", "tolerance": "1e-6"}
 TRIES = 100
 
 
 @contextmanager
-def busy(url: str, callers: int, images: int) -> Iterator[None]:
+def busy(url: str, callers: int, images: int, priority: str) -> Iterator[None]:
     """Keep the service busy: callers request long solves again and again."""
     content, over = load_test_set()[0][:images].tobytes(), Event()
+    params = {**LONG, "priority": priority}
 
     def call() -> None:
         with httpx.Client(base_url=url, timeout=HANG) as client:
             while not over.is_set():
-                answer = client.post("/predict", params=LONG, content=content, headers=PIXELS)
+                answer = client.post("/predict", params=params, content=content, headers=PIXELS)
                 assert answer.status_code in {200, 429}
 
     with ThreadPoolExecutor(callers) as pool:
@@ -51,6 +52,16 @@ def busy(url: str, callers: int, images: int) -> Iterator[None]:
 def give(page: Page, content: bytes) -> None:
     """Choose a file with the name and the media type of a PNG."""
     page.locator("#file").set_input_files({"name": "picture.png", "mimeType": "image/png", "buffer": content})
+
+
+def move_until(page: Page, status: int) -> None:
+    """Move the slider between its first two positions until the service answers with a status."""
+    for number in range(TRIES):
+        with page.expect_response(re.compile("/predict")) as answer:
+            page.locator("#slider").press("Home" if number % 2 == 0 else "ArrowRight")
+        if answer.value.status == status:
+            return
+    raise AssertionError(f"none of {TRIES} answers had the status {status}")
 
 
 def test_a_file_that_is_not_a_picture_is_reported(browser: Browser, service: Running) -> None:
@@ -114,13 +125,9 @@ def test_the_page_asks_a_busy_service_again(browser: Browser) -> None:
         running("--queue-rows", "1", "--max-images", "1", models=TWO_MODELS) as service,
         visiting(browser, service.url, expected="429") as page,
     ):
-        with busy(service.url, callers=12, images=1):
+        with busy(service.url, callers=12, images=1, priority="normal"):
             page.get_by_role("radio", name="Digit 6", exact=True).check()
-            for _ in range(TRIES):
-                with page.expect_response(re.compile("/predict")) as answer:
-                    page.locator("#slider").press("ArrowRight")
-                if answer.value.status == 429:
-                    break
+            move_until(page, status=429)
             expect(page.locator("#notice")).to_have_text(
                 re.compile(r"The service is busy\. The page asks again in \d+ s\.")
             )
@@ -131,15 +138,10 @@ def test_the_page_asks_a_busy_service_again(browser: Browser) -> None:
 def test_a_passed_deadline_is_reported(browser: Browser, service: Running) -> None:
     with (
         visiting(browser, service.url, expected="504") as page,
-        busy(service.url, callers=3, images=12),
+        busy(service.url, callers=3, images=12, priority="high"),
     ):
         page.get_by_role("radio", name="Deadline").check()
-        slider = page.locator("#slider")
-        for number in range(TRIES):
-            with page.expect_response(re.compile("/predict")) as answer:
-                slider.press("Home" if number % 2 == 0 else "ArrowRight")
-            if answer.value.status == 504:
-                break
+        move_until(page, status=504)
         expect(page.locator("#notice")).to_have_text("There was no answer within the deadline. Choose a longer one.")
         expect(page.locator("#answer")).to_have_class(re.compile("stale"))
 
