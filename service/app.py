@@ -86,7 +86,6 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
         lifespan=partial(_lifespan, plane, engine, tracing, shared),
         telemetry=NOT_TRACED if tracing is None else tracing.config,
     )
-    app.state.engine = engine
     inference_routes = [predict.route(plane), *infer.routes(plane)]
     app.router.routes[:0] = inference_routes
     for router in (

@@ -54,6 +54,7 @@ class DataPlane:
         on_end: called with each engine request after it has ended; no caller waits for this call.
 
     Attributes:
+        engine: computes the answers.
         stopping: whether the process is about to end. Its server sets this and goes on accepting and answering.
     """
 
@@ -68,7 +69,7 @@ class DataPlane:
         self.models = models
         self.settings = settings
         self.stopping = False
-        self._engine = engine
+        self.engine = engine
         self._background = background
         self._on_end = on_end
 
@@ -78,12 +79,12 @@ class DataPlane:
             await self.models.get(None)
         except UnknownModelError:
             return False
-        return self._engine.open and not self.stopping and self._engine.failure is None
+        return self.engine.open and not self.stopping and self.engine.failure is None
 
     @property
     def failure(self) -> str | None:
         """Why this process will answer no more requests and must be replaced; None while all is well."""
-        return self._engine.failure
+        return self.engine.failure
 
     def check_room(self, rows: int, priority: Priority) -> None:
         """Check that the queue has room for a number of images, before any work is spent on them.
@@ -91,7 +92,7 @@ class DataPlane:
         Raises:
             OverloadedError: the queue has no room.
         """
-        self._engine.admission.check(rows, priority)
+        self.engine.admission.check(rows, priority)
 
     async def run(self, call: Callable[[], Result], *, in_background: bool) -> Result:
         """Call a function: in a background thread if it takes long, else right here, which avoids the handover."""
@@ -135,7 +136,7 @@ class DataPlane:
         request = EngineRequest(model, images, plan, arrived_at, now, inference.priority, traced=inference.trace)
         context.current().inference = request
         try:
-            await self._engine.answer(request, on_disconnect)
+            await self.engine.answer(request, on_disconnect)
         finally:
             # On the next iteration of the event loop, so that the answer does not wait for this call.
             asyncio.get_running_loop().call_soon(self._on_end, request)

@@ -60,6 +60,7 @@ def test_100_continue_keeps_the_connection_open(service: Running) -> None:
 BREAKABLE = """
 import sys
 import uvicorn
+from fastapi import Request
 from service.app import create_app
 from service.server.graceful import GracefulServer
 from service.settings import Settings
@@ -69,8 +70,8 @@ logs.configure("info", json=False)
 app = create_app(Settings(model="mlp", models=sys.argv[1], threads=1))
 
 @app.get("/break")
-async def take_a_thread_of_the_engine_down():
-    app.state.engine._runners[0]._call(sys.exit)
+async def take_a_thread_of_the_engine_down(request: Request):
+    request.state.plane.engine._runners[0]._call(sys.exit)
 
 GracefulServer(uvicorn.Config(app, port=0, log_config=None), 0).run()
 """

@@ -113,7 +113,7 @@ def served_here() -> Iterator[tuple[int, Engine]]:
     thread.start()
     try:
         until(lambda: server.started)
-        yield server.servers[0].sockets[0].getsockname()[1], app.state.engine
+        yield server.servers[0].sockets[0].getsockname()[1], server.lifespan.state["plane"].engine
     finally:
         server.should_exit = True
         thread.join()

@@ -17,6 +17,7 @@ from service.app import create_app
 from service.engine.admission import Admission
 from service.engine.request import Priority
 from service.errors import TooLargeError
+from service.inference.data_plane import DataPlane
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from tests.artifacts import MLP, put
@@ -146,9 +147,9 @@ def test_events_other_than_requests_are_passed_on() -> None:
 class Full:
     """The service with a queue that is full for the normal priority."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, admission: Admission) -> None:
         self._app = app
-        self.admission: Admission = app.state.engine.admission
+        self.admission = admission
         self.admission.seconds_per_row = 1.5
 
     def answer(self, path: str = "/predict", method: str = "POST", query: str = "", **headers: str) -> Message | None:
@@ -200,9 +201,17 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     return create_app(Settings(models=folder, model="default", queue_rows=QUEUE_ROWS, max_images=QUEUE_ROWS))
 
 
+async def admission(app: FastAPI) -> Admission:
+    """The admission to the queue of an application."""
+    async with app.router.lifespan_context(app) as state:
+        assert state is not None
+        plane: DataPlane = state["plane"]
+        return plane.engine.admission
+
+
 @pytest.fixture
 def full(app: FastAPI) -> Iterator[Full]:
-    full = Full(app)
+    full = Full(app, asyncio.run(admission(app)))
     full.admission.enter(QUEUE_ROWS, Priority.normal)
     yield full
     full.admission.leave(full.admission.waiting(Priority.high), Priority.high)
