@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from threading import Thread
 import httpx
 
 from models.artifact import newest
+from tests.forking import ForkedService
 from tests.waiting import HANG
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +41,7 @@ class Running:
     """A service that listens."""
 
     url: str
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | ForkedService
     log: list[str]
 
     def client(self) -> httpx.Client:
@@ -49,17 +51,28 @@ class Running:
 
 
 def start(*flags: str, **environment: str) -> subprocess.Popen[str]:
-    """Start the service with flags and settings in the environment."""
+    """Start the service by its command, with flags and settings in the environment."""
     assert may_start, "a test that starts the service needs pytest.mark.system"
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ODENET_")}
     return subprocess.Popen(
         [sys.executable, "-m", "service", *flags],
         cwd=ROOT,
-        env=inherited | environment,
+        env=_environment(environment),
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
     )
+
+
+def fork(*flags: str, **environment: str) -> ForkedService:
+    """Start the service of one process as `start` does, as a fork of a process that has imported the service."""
+    assert may_start, "a test that starts the service needs pytest.mark.system"
+    return ForkedService(flags, _environment(environment))
+
+
+def _environment(settings: dict[str, str]) -> dict[str, str]:
+    """The environment of the tests, with the given settings of the service and no others."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ODENET_")}
+    return inherited | settings
 
 
 def command(
@@ -102,11 +115,10 @@ def running(*flags: str, models: Sequence[str] = FASTEST_MODEL, **environment: s
             default = DEFAULT_MODEL if DEFAULT_MODEL in models else models[0]
             settings = {"ODENET_MODEL": default} | settings
             flags = ("--models", stack.enter_context(folder_of(models)), *flags)
-        process = start("--port", "0", *flags, **settings)
+        process = (fork if settings["ODENET_WORKERS"] == "1" else start)("--port", "0", *flags, **settings)
         assert process.stderr is not None
-        stderr, log = process.stderr, list[str]()
+        stderr, log = stack.enter_context(process.stderr), list[str]()
         reader = Thread(target=lambda: log.extend(stderr), daemon=True)  # so that the pipe never fills
-        stack.enter_context(process)
         try:
             url, started = None, 0
             while url is None or started < int(settings["ODENET_WORKERS"]):
@@ -119,7 +131,7 @@ def running(*flags: str, models: Sequence[str] = FASTEST_MODEL, **environment: s
             reader.start()
             yield Running(url, process, log)
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGTERM)
             process.wait(timeout=HANG)
             if reader.ident is not None:
                 reader.join()  # no process writes to the pipe any more

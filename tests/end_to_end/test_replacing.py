@@ -77,7 +77,7 @@ def test_the_service_exits_when_no_worker_can_restart(models: Path) -> None:
 
 def test_workers_exit_when_the_supervisor_dies(models: Path) -> None:
     with running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service:
-        service.process.kill()
+        service.process.send_signal(signal.SIGKILL)
         until(lambda: refused(service))
 
 
