@@ -9,7 +9,7 @@ from service.telemetry.metrics import Metrics
 HEAD = """# Metrics
 
 The metrics of `GET /metrics`. This page is generated from `service/telemetry/metrics.py`.
-[Watch the service](../howto/observe.md) says how to use them. A histogram `NAME` consists of the series `NAME_bucket`,
+[Monitor the service](../howto/observe.md) says how to use them. A histogram `NAME` consists of the series `NAME_bucket`,
 `NAME_sum` and `NAME_count`.
 
 """
