@@ -1,4 +1,4 @@
-"""The processor time of the engine for an image: the kernels, and the engine's own Python between them.
+"""The processor time of the engine for an image: in the kernels, and in the Python code of the engine.
 
     python -m benchmarks.engine [--images IMAGES] [--rounds ROUNDS]
 
@@ -33,7 +33,7 @@ FLOOR = 1.0
 """No image is degraded: an image has the same cost for every number of callers."""
 
 WARM_UP = 0.25
-"""Images before the measurement, as a share of the measured images."""
+"""Images for the warm-up before the measurement, as a share of the measured images."""
 
 
 class Cost(NamedTuple):
@@ -152,7 +152,7 @@ def main(
     if folder is None:
         raise typer.BadParameter(f"{settings.models} has no model {settings.model}")
     typer.echo(f"{settings.model} on {processor()}\n")
-    typer.echo("| callers | kernels, µs an image | Python, µs an image | of the kernels | iterations an image |")
+    typer.echo("| callers | kernels, µs per image | Python, µs per image | Python / kernels | iterations per image |")
     typer.echo("| ---: | ---: | ---: | ---: | ---: |")
     for callers in CALLERS:
         cost = min((measure(folder, callers, images) for _ in range(rounds)), key=lambda cost: cost.total)

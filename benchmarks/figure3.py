@@ -8,12 +8,12 @@ validation split:
 a. the mean relative error of z(t1) over the images, against dopri5 at 1e-6;
 b. the processor time of a whole answer, including stem and head;
 c. the NFE of the adjoint equation, which is solved for a whole batch at once, against the mean forward NFE of the same
-   batch. It depends on the size to which the adjoint is scaled (`models.solvers.adjoint.ADJOINT_SIZE`);
+   batch. This NFE depends on the size to which the adjoint is scaled (`models.solvers.adjoint.ADJOINT_SIZE`);
 d. the mean NFE in the validation of each epoch, if the folder has the metrics of the fit.
 
     python -m benchmarks.figure3 [FOLDER] [--method METHOD]
 
-Writes docs/figures/figure3.svg. It takes a minute; the tightest tolerance takes most of the time.
+Writes docs/figures/figure3.svg. The program takes a minute, most of it at the tightest tolerance.
 """
 
 import json
@@ -179,7 +179,7 @@ def draw(points: list[Point], epochs: list[float], path: Path) -> None:
     error_axes.semilogy(nfe, [point.error for point in points], **style)
     figures.label(error_axes, "a. numerical error", "forward NFE", "mean relative error of z(t1)")
     time_axes.plot([point.forward_nfe for point in points], [1e3 * point.seconds for point in points], **style)
-    figures.label(time_axes, "b. time", "forward NFE", "ms an image")
+    figures.label(time_axes, "b. time", "forward NFE", "ms per image")
     _draw_backward(backward_axes, points)
     for axes in training_axes:
         axes.plot(range(1, len(epochs) + 1), epochs, **style)
@@ -207,7 +207,7 @@ def main(
     split = Split(*(column[:IMAGES] for column in load().validation))
     epochs = training_nfe(opened)
     points = []
-    table = Table("tolerance", "NFE", "relative error", "ms an image", "forward NFE", "backward NFE", "ratio")
+    table = Table("tolerance", "NFE", "relative error", "ms per image", "forward NFE", "backward NFE", "ratio")
     with Live(table, console=console, vertical_overflow="visible"):
         for point in measure(network, method, split):
             points.append(point)

@@ -135,8 +135,8 @@ def draw(points: list[Point], path: Path) -> None:
         style = {"label": f"{system}, by {unit}s", "marker": "o", "markersize": 4, "linewidth": 1}
         memory_axes.plot(depth, np.divide(memory, 1024), **style)
         time_axes.plot(depth, np.multiply(seconds, 1e3), **style)
-    figures.label(memory_axes, "memory of the activations", "blocks or evaluations", "KiB an image")
-    figures.label(time_axes, "time forward and backward", "blocks or evaluations", "ms an image")
+    figures.label(memory_axes, "memory of the activations", "blocks or evaluations", "KiB per image")
+    figures.label(time_axes, "time forward and backward", "blocks or evaluations", "ms per image")
     for axes in (memory_axes, time_axes):
         axes.set_ylim(bottom=0)
     memory_axes.legend(fontsize=8)
@@ -150,7 +150,7 @@ def main() -> None:
     dataset = load()
     split = Split(*(column[:IMAGES] for column in dataset.validation))
     points = []
-    table = Table("system", "depth", "KiB an image", "ms an image")
+    table = Table("system", "depth", "KiB per image", "ms per image")
     with Live(table, console=console, vertical_overflow="visible"):
         for measured in measure(split, dataset.normalisation):
             points.append(measured)
@@ -162,7 +162,7 @@ def main() -> None:
 
 
 def _slopes(points: list[Point]) -> Table:
-    table = Table("system", "for each further", "bytes an image", "ms an image")
+    table = Table("system", "for each further", "bytes per image", "ms per image")
     for system, unit in UNITS.items():
         memory, seconds = growth(points, system)
         table.add_row(system, unit, f"{round(memory):,}", f"{1e3 * seconds:.3f}")

@@ -282,7 +282,7 @@ def main(
         console.print(f"{recipe} ends without reaching {target:.2%}")
         raise typer.Exit(1)
     example = _printed(console, EXAMPLE, race(Example(dataset, SEED), target, factor * ours[-1].seconds))
-    table = Table("", "processor seconds", "epochs", "seconds an epoch", "validation error")
+    table = Table("", "processor seconds", "epochs", "seconds per epoch", "validation error")
     for name, (seconds, epochs, error) in ((OURS, ours[-1]), (EXAMPLE, example[-1])):
         table.add_row(name, f"{seconds:,.1f}", f"{epochs:.2f}", f"{seconds / epochs:,.1f}", f"{error:.2%}")
     console.print(table)

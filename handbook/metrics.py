@@ -9,8 +9,8 @@ from service.telemetry.metrics import Metrics
 HEAD = """# Metrics
 
 The metrics of `GET /metrics`. This page is generated from `service/telemetry/metrics.py`.
-[Monitor the service](../howto/observe.md) says how to use them. A histogram `NAME` consists of the series `NAME_bucket`,
-`NAME_sum` and `NAME_count`.
+[Monitor the service](../howto/observe.md) says how to use them. A histogram `NAME` consists of the series
+`NAME_bucket`, `NAME_sum` and `NAME_count`.
 
 """
 

@@ -133,7 +133,7 @@ async def _lifespan(
 ) -> AsyncIterator[dict[str, DataPlane]]:
     """Run the engine from the start of the application to its end. The state holds the data plane for the server."""
     gc.collect()
-    gc.freeze()  # all present objects stay; if the collector scanned them again and again, requests would wait for it
+    gc.freeze()  # all present objects stay; requests would wait while the garbage collector scans them again and again
     async with engine.running(), watching(plane.models, plane.settings, shared):
         yield {"plane": plane}
     if tracing is not None:

@@ -45,7 +45,7 @@ class Visit:
         page.on("requestfailed", self._on_failure)
 
     def open(self, url: str) -> None:
-        """Open the service's page, and wait for its first answer, which comes after everything else that it loads."""
+        """Open the service's page, and wait for its first answer, which comes after everything else has loaded."""
         for _ in range(TRIES):
             self.cut = False
             self.page.goto(url)

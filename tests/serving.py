@@ -45,8 +45,8 @@ class Running:
     log: list[str]
 
     def client(self) -> httpx.Client:
-        """A client of it, which must be closed."""
-        # A process says that it has started just before it listens.
+        """A client of the service, which the caller must close."""
+        # A process logs that it has started just before it listens.
         return httpx.Client(base_url=self.url, timeout=HANG, transport=httpx.HTTPTransport(retries=3))
 
 
@@ -78,12 +78,12 @@ def _environment(settings: dict[str, str]) -> dict[str, str]:
 def command(
     words: Sequence[str], environment: dict[str, str], standard_input: bytes = b"", python: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m service`` with a command, with nothing in its environment but the given variables.
+    """Run ``python -m service`` with a command. Its environment has only the given variables.
 
     Args:
         words: the command and its arguments.
         environment: the whole environment.
-        standard_input: what the command reads.
+        standard_input: the text that the command reads.
         python: flags for Python.
     """
     done = subprocess.run(
@@ -107,7 +107,7 @@ def running(*flags: str, models: Sequence[str] = FASTEST_MODEL, **environment: s
         flags: the service's own flags. A ``--models`` among them replaces ``models``.
         models: the names of the shipped models to serve. If the usual default is not among them, the first one is
             the default. Each model with an ODE adds half a second of processor time to the start of a process.
-        environment: settings in the environment; one worker and no time of grace, unless given here.
+        environment: settings in the environment; one worker and no grace period, unless given here.
     """
     settings = {"ODENET_WORKERS": "1", "ODENET_GRACE_SECONDS": "0"} | environment
     with ExitStack() as stack:

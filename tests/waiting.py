@@ -28,7 +28,7 @@ def until(happened: Callable[[], object]) -> None:
 
 
 async def until_others(happened: Callable[[], object]) -> None:
-    """Wait for an event in another task or in a thread beside the event loop.
+    """Wait for an event in another task or in a thread other than the event loop's.
 
     Args:
         happened: returns a true value after the event.

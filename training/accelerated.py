@@ -113,7 +113,7 @@ def main(
         int | None, typer.Option(min=1, help="Number of epochs, instead of the number in each recipe.")
     ] = None,
 ) -> None:
-    """Fit teachers and students, and print which student of each recipe has the least validation error."""
+    """Fit teachers and students, and print which student of each recipe has the lowest validation error."""
     console, started = Console(highlight=False, soft_wrap=True), time.perf_counter()
     try:
         for stage in STAGES:

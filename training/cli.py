@@ -145,7 +145,7 @@ def evaluate(
         images, labels = dataset.test if split is SplitName.test else dataset.validation
         answer = classify(opened, images.numpy(), solver)
         error = error_rate(answer.digits, labels.numpy())
-        cost = "" if solver is None else f" by {solver}, {answer.nfe.mean():.2f} NFE an image"
+        cost = "" if solver is None else f" by {solver}, {answer.nfe.mean():.2f} NFE per image"
         console.print(f"{split} error {error}{cost}", highlight=False)
 
 
@@ -166,7 +166,7 @@ def profile(
         if default is None:
             raise ValueError(f"{target}: solves no ODE, so there is no trade-off to measure")
         images, labels = load_dataset(data).validation
-        table = Table("solver", "error", "agreement", "NFE mean", "NFE 99 %", "rejected", "ms an image")
+        table = Table("solver", "error", "agreement", "NFE mean", "NFE 99 %", "rejected", "ms per image")
         with Live(table, console=console, vertical_overflow="visible"):
             for point in profiles.measure(backend, images.numpy(), labels.numpy(), profiles.settings()):
                 table.add_row(*_cells(point))

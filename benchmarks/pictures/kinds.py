@@ -101,7 +101,7 @@ DIGITS: dict[str, Make] = {
     "dark ink on transparent": _transparent(0),
     "light ink on transparent": _transparent(255),
     "cut out along its box": _tight,
-    "all of it: a photograph": _scene(PHOTOGRAPH),
+    "photograph with all effects": _scene(PHOTOGRAPH),
     "a photograph, fine pen": _scene(PHOTOGRAPH, pen=0.05),
     "printed": _print(replace(EVEN, noise=3)),
     "printed, by phone": _print(replace(PHOTOGRAPH, height=(0.05, 0.3), soft=(0.02, 0.05))),

@@ -1,5 +1,7 @@
 """Measure the service under load, and compare it with its own kernels, three simpler servers and two floors.
 
+A floor is a server that computes nothing; it shows the least cost of a request.
+
     python -m benchmarks.serving [--seconds SECONDS] [--rounds ROUNDS] [--only SCENARIO]... [--figure FILE]
 
 Prints the measurements, the processor time by thread and the goals as Markdown. Writes docs/figures/serving.svg if

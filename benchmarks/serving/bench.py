@@ -119,7 +119,7 @@ class Bench:
 
     @contextmanager
     def servers(self, *commands: Command) -> Iterator[list[Server]]:
-        """Start several servers. A server without load costs next to nothing."""
+        """Start several servers. A server without load takes hardly any processor time."""
         with ExitStack() as stack:
             yield [stack.enter_context(running(command)) for command in commands]
 

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from benchmarks import figures
 from benchmarks.serving.report import Findings, Panel
 
-BARS = {Panel.throughput: "images a second", Panel.mixed: "milliseconds"}
+BARS = {Panel.throughput: "images per second", Panel.mixed: "milliseconds"}
 CURVES = {
-    Panel.latency: ("offered load, requests a second", "p99, ms"),
-    Panel.overload: ("offered load, times the peak", "images answered in time, a second"),
+    Panel.latency: ("offered load, requests per second", "p99, ms"),
+    Panel.overload: ("offered load, times the peak", "images answered in time, per second"),
 }
 
 

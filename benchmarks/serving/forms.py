@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Form:
-    """The form of a request and of its answer. A form travels to the load generator, so its functions have names.
+    """The form of a request and of its answer. Another process receives forms, so no function is a lambda.
 
     Attributes:
         path: the path of the URL.

@@ -6,7 +6,7 @@ service stalls, the results include the wait of every request that arrives durin
 omission).
 
 The generator shares the processors with the service under load, so it does as little as possible while the load runs:
-it builds the requests before, and parses the answers after.
+it builds the requests before the load, and parses the answers after the load.
 """
 
 import asyncio

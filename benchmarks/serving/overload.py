@@ -69,7 +69,7 @@ def twice(bench: Bench) -> Findings:
 
 
 def ten(bench: Bench) -> Findings:
-    """Offer ten times the capacity without degradation: the service refuses most requests, which must cost little."""
+    """Offer ten times the capacity without degradation. Most requests are refused, so a refusal must be cheap."""
     found, floods, costs = Findings(), list[Summary](), list[float]()
     bounded = ours("--queue-rows", str(QUEUE_ROWS), "--max-images", str(QUEUE_ROWS))
     with bench.servers(bounded) as (server,):
@@ -89,7 +89,7 @@ def ten(bench: Bench) -> Findings:
             floods.append(summarise(result, bound=LATE * bound))
         _rising(bench, server, rate, bound, found)
     flood, cost = median_of(floods), float(np.median(costs))
-    generator = f"the load generator takes {number(result.cpu_microseconds_per_request)} µs a request"
+    generator = f"the load generator takes {number(result.cpu_microseconds_per_request)} µs per request"
     remark = f"refused: p50 {number(flood.refused_p50)} ms, p99 {number(flood.refused_p99)} ms; {generator}"
     found.measurements += [
         Measurement("ten", OURS.name, f"{CONNECTIONS // 2} connections, {LISTS.name}", peak),

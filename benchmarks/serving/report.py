@@ -26,7 +26,7 @@ class Measurement:
         load: the description of the load.
         summary: the result.
         remark: additional information.
-        processor: the processor time of the server in microseconds a request; NaN if it was not measured.
+        processor: the processor time of the server in microseconds per request; NaN if it was not measured.
     """
 
     scenario: str
@@ -39,7 +39,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class ProcessorTime:
-    """A line of the table of processor time. Times are in microseconds a request.
+    """A line of the table of processor time. Times are in microseconds per request.
 
     Attributes:
         scenario: the name of the scenario.
@@ -64,7 +64,7 @@ class ProcessorTime:
 
     @property
     def rest(self) -> float:
-        """The processor time of all threads less the kernels'."""
+        """The processor time of all threads without the time of the kernels."""
         return self.all - self.kernels
 
 
@@ -163,7 +163,7 @@ def measurement_table(measurements: Iterable[Measurement]) -> str:
 
 def processor_table(times: Iterable[ProcessorTime]) -> str:
     """The processor time of a request as a Markdown table."""
-    headings = ("scenario", "server", "load", *Role, "all", "kernels", "all less the kernels", "of plain FastAPI's")
+    headings = ("scenario", "server", "load", *Role, "all", "kernels", "all - kernels", "relative to FastAPI")
     rows = (
         (
             each.scenario,
@@ -200,7 +200,7 @@ def goal_table(goals: Iterable[Goal]) -> str:
 def ratio_table(ratios: Iterable[Ratio]) -> str:
     """The ratios of the service and its peers as a Markdown table."""
     rows = ((each.peer, each.load, number(each.throughput), number(each.p50)) for each in ratios)
-    return _table(("peer", "load", "images/s of the service, of the peer's", "p50 of the service, of the peer's"), rows)
+    return _table(("peer", "load", "images/s, service / peer", "p50, service / peer"), rows)
 
 
 def number(value: float) -> str:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from benchmarks.serving.forms import RAW, Form
 
 DRAWN_AT_ONCE = 4096
-"""How many kinds are drawn in advance, which is faster than one by one."""
+"""Number of kinds that we draw at once, because drawing them one by one is slower."""
 
 
 class Digits(NamedTuple):

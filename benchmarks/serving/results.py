@@ -16,7 +16,7 @@ Integers = npt.NDArray[np.int64]
 
 OK, REFUSED = 200, 429
 BROKEN, UNANSWERED, MALFORMED = -1, -2, -3
-"""Instead of a status: the connection broke, no answer came in time, or the answer cannot be parsed."""
+"""Values in place of a status: the connection broke, no answer came in time, or the answer cannot be parsed."""
 
 REASONS = {BROKEN: "broken", UNANSWERED: "unanswered", MALFORMED: "malformed"}
 
@@ -30,8 +30,9 @@ class Answers(NamedTuple):
         digit: the answer.
         label: the true digit.
         nfe: function evaluations; NaN if the answer does not have them.
-        rtol: the relative tolerance; NaN likewise.
-        degraded: 1 for an answer at a looser tolerance than requested, otherwise 0; NaN likewise.
+        rtol: the relative tolerance; NaN if the answer does not have it.
+        degraded: 1 for an answer at a looser tolerance than requested, otherwise 0; NaN if the
+            answer does not say.
     """
 
     request: Integers
@@ -100,7 +101,7 @@ class Summary:
         p99: the 99th percentile of the latency, in milliseconds.
         p999: the 99.9th percentile of the latency, in milliseconds.
         refused_p50: median latency of the requests refused with 429, in milliseconds.
-        refused_p99: the 99th percentile of the same.
+        refused_p99: the 99th percentile of the latency of these requests.
         lag_p99: the 99th percentile of the time from the arrival of a request until it was sent, in milliseconds. In a
             closed loop this is the time that the generator itself takes. In an open loop it includes the wait for a
             connection.

@@ -42,9 +42,9 @@ class Run(NamedTuple):
     """The result of a closed loop.
 
     Attributes:
-        summary: of the requests.
-        processor: the processor time of the server in microseconds a request, by the role of the thread.
-        generator: the processor time of the load generator in microseconds a request.
+        summary: the summary of the requests.
+        processor: the processor time of the server in microseconds per request, by the role of the thread.
+        generator: the processor time of the load generator in microseconds per request.
     """
 
     summary: Summary
@@ -53,7 +53,7 @@ class Run(NamedTuple):
 
     @property
     def processor_time(self) -> float:
-        """The processor time of all threads of the server in microseconds a request."""
+        """The processor time of all threads of the server in microseconds per request."""
         return sum(self.processor.values())
 
 
@@ -86,7 +86,7 @@ class Rounds:
                 cell.server,
                 cell.load,
                 median_of([run.summary for run in runs]),
-                f"the load generator takes {median(run.generator for run in runs):.0f} µs a request",
+                f"the load generator takes {median(run.generator for run in runs):.0f} µs per request",
                 median(run.processor_time for run in runs),
             )
             for cell, runs in self.runs.items()
@@ -105,7 +105,7 @@ def measure(
 
     Args:
         bench: the benchmark.
-        servers: the servers, which run.
+        servers: the running servers.
         cells: the closed loops of each round.
         busy: the names of the servers that take processor time even without load. They are paused while another server
             is under load.

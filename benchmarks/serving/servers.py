@@ -50,7 +50,7 @@ class Command:
 
 
 def ours(*flags: str, name: str = "ours") -> Command:
-    """The command that starts the service. Linux knows the names of its threads.
+    """The command that starts the service, with thread names that Linux shows (`named_threads`).
 
     Args:
         flags: flags of `python -m service`.
@@ -145,12 +145,12 @@ def running(command: Command) -> Iterator[Server]:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask a process to end, and kill what is left of its descendants and of its process group."""
+    """Ask a process to end. Then kill its remaining descendants and the remaining processes of its process group."""
     with ExitStack() as stack:
         members = []
         for member in family(process.pid)[1:]:
             with suppress(ProcessLookupError):
-                members.append(os.pidfd_open(member))  # a number of a process may be used again, a descriptor may not
+                members.append(os.pidfd_open(member))  # unlike a descriptor, a process id may be reused
                 stack.callback(os.close, members[-1])
         process.terminate()
         with suppress(subprocess.TimeoutExpired):

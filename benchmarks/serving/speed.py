@@ -14,19 +14,19 @@ from benchmarks.serving.rounds import ONE_IMAGE, Cell, Rounds, measure
 from benchmarks.serving.servers import contender, ours
 
 PROCESSOR_GOAL = 1.5
-"""The largest processor time of a request less the kernels', relative to a plain FastAPI route's."""
+"""The largest allowed processor time of a request without the kernels, relative to a plain FastAPI route."""
 
 LATENCY_GOAL = 2.0
-"""The largest p50 at one connection less the time of the kernels, relative to a plain FastAPI route's p50."""
+"""The largest allowed p50 at one connection without the kernels, relative to the p50 of a plain FastAPI route."""
 
 KERNEL_GOAL = 0.7
-"""The least images per second at 32 connections, relative to the kernels on all processors."""
+"""The smallest allowed number of images per second at 32 connections, relative to the kernels on all processors."""
 
 JSON_GOAL = 2.5
-"""The least images per second with JSON bodies, relative to a server that runs `solve.onnx` in onnxruntime."""
+"""The smallest allowed number of images per second with JSON bodies, relative to `solve.onnx` in onnxruntime."""
 
 OPEN_GOAL = 8.0
-"""The largest p99 of an open loop at `OPEN_SHARE` of the closed loop's rate, relative to the p50 at one connection."""
+"""The largest allowed p99 at `OPEN_SHARE` of the closed loop's rate, relative to the p50 at one connection."""
 
 CONNECTIONS = 32
 HALF_CONNECTIONS = 16
@@ -57,7 +57,7 @@ def one(bench: Bench) -> Findings:
     latency, plain = ([run.summary.p50 for run in rounds.runs[cell]] for cell in (mine, floor))
     reached = median(ratio(p50 - k, route) for p50, k, route in zip(latency, kernel, plain, strict=True))
     remark = f"{number(median(latency))} ms; kernels {number(median(kernel))} ms; FastAPI {number(median(plain))} ms"
-    claim = "p50 less the kernels', of a plain FastAPI route's p50"
+    claim = "p50 without the kernels, relative to the p50 of a plain FastAPI route"
     return Findings(
         rounds.measurements("one"),
         _processor_times("one", rounds, (mine, mlp, floor, asgi), floor),
@@ -72,7 +72,7 @@ def saturated(bench: Bench) -> Findings:
     mlp, asgi = Cell(OURS.name, CONNECTIONS, MLP, "mlp"), Cell(ASGI.name, CONNECTIONS, FLOOR)
     contenders = [Cell(each.name, CONNECTIONS) for each in CONTENDERS]
     my_json, their_json = (Cell(name, CONNECTIONS, AS_JSON, "JSON") for name in (OURS.name, SINGLE.name))
-    eight = Cell(OURS.name, CONNECTIONS, EIGHT, "8 images a body")
+    eight = Cell(OURS.name, CONNECTIONS, EIGHT, "8 images per body")
     with bench.servers(OURS, *FLOORS, *CONTENDERS) as servers:
         cells = (*(cell for pair in pairs for cell in pair), mlp, asgi, *contenders, my_json, their_json, eight)
         rounds = measure(bench, servers, cells, with_kernels=True)
@@ -84,7 +84,7 @@ def saturated(bench: Bench) -> Findings:
     found.goals += [_kernel_goal(rounds, mine), json_goal("saturated", rounds, my_json, their_json)]
     kernels = median(each.together for each in rounds.kernels)
     found.limits[Panel.throughput][f"kernels, {rounds.kernels[0].processes} processors"] = kernels
-    for name, cell in (*((cell.server, cell) for cell in (mine, *contenders)), (f"{OURS.name}, 8 a body", eight)):
+    for name, cell in (*((cell.server, cell) for cell in (mine, *contenders)), (f"{OURS.name}, 8 per body", eight)):
         found.bars[Panel.throughput][name] = median(run.summary.throughput for run in rounds.runs[cell])
     return found
 
@@ -101,7 +101,7 @@ def _processor_goal(rounds: Rounds, mine: Cell, floor: Cell) -> Goal:
     reached = median(
         ratio(run.processor_time - kernels.processor_us, plain.processor_time) for run, plain, kernels in measured
     )
-    claim = f"processor time less the kernels', of a plain FastAPI route's, {mine.load}"
+    claim = f"processor time without the kernels, relative to a plain FastAPI route, {mine.load}"
     return Goal("saturated", claim, PROCESSOR_GOAL, reached, is_minimum=False)
 
 
@@ -113,7 +113,7 @@ def _kernel_goal(rounds: Rounds, mine: Cell) -> Goal:
     remark = (
         f"{number(together.together)} images/s on {together.processes} processors, batches of {together.best_batch}"
     )
-    remark += f"; {number(median(run.summary.nfe for run in rounds.runs[mine]))} evaluations an image"
+    remark += f"; {number(median(run.summary.nfe for run in rounds.runs[mine]))} evaluations per image"
     claim = f"images/s relative to the kernels on all processors, {mine.load}"
     return Goal("saturated", claim, KERNEL_GOAL, reached, is_minimum=True, remark=remark)
 
@@ -158,7 +158,7 @@ def offered(bench: Bench) -> Findings:
         rate, summary = fraction * median(rates[name]), median_of(summaries)
         found.measurements.append(Measurement("offered", name, f"{number(rate)} requests/s, {fraction:.0%}", summary))
         found.curves[Panel.latency].setdefault(name, []).append((rate, summary.p99))
-    claim = f"p99 at {OPEN_SHARE:.0%} of the closed loop's rate, of the p50 at one connection"
+    claim = f"p99 at {OPEN_SHARE:.0%} of the closed loop's rate, relative to the p50 at one connection"
     found.goals.append(Goal("offered", claim, OPEN_GOAL, median(ratios), is_minimum=False))
     return found
 

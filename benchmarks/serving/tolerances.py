@@ -18,7 +18,7 @@ MIX = (LOOSE, TIGHT)
 LOOSE_CONNECTIONS, TIGHT_CONNECTIONS = 12, 2
 CONNECTIONS = 32
 METHOD = "dopri5"
-"""The method of the contender's graph. It is the cheapest at the tight tolerance, which every batch waits for."""
+"""The method of the contender's graph: the cheapest one at the tight tolerance, which every batch waits for."""
 
 SLOWDOWN = 1.3
 """The largest allowed p99 of loose requests in the mix, relative to loose requests alone."""
@@ -30,7 +30,7 @@ REFERENCE = Kind("reference", "tolerance=1e-3")
 
 
 def mixed(bench: Bench) -> Findings:
-    """Measure twelve connections with loose requests beside two with tight ones, and the twelve alone."""
+    """Measure twelve loose connections together with two tight ones, and the twelve loose connections alone."""
     found = Findings()
     graph = {GRAPH: str(bench.graph(METHOD))}
     batched = replace(BATCHED, name=f"{BATCHED.name} by {METHOD}", environment=BATCHED.environment | graph)
@@ -54,7 +54,7 @@ def mixed(bench: Bench) -> Findings:
         found.bars[Panel.mixed][f"{name},\nalone"] = median_of(before).p99
         found.bars[Panel.mixed][f"{name},\nin the mix"] = median_of(during[LOOSE]).p99
     remark = f"{batched.name}: {number(slowdowns[batched.name])}"
-    claim = f"p99 of {LOOSE_CONNECTIONS} loose connections beside {TIGHT_CONNECTIONS} tight ones, relative to alone"
+    claim = f"p99 of {LOOSE_CONNECTIONS} loose connections with {TIGHT_CONNECTIONS} tight ones, relative to alone"
     found.goals.append(Goal("mixed", claim, SLOWDOWN, slowdowns[OURS.name], is_minimum=False, remark=remark))
     return found
 

@@ -41,7 +41,7 @@ class Normalise(nn.Module):
         self.normalisation = normalisation
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalise images of uint8 or of a floating type. The result has the default floating type or that type."""
+        """Normalise images of uint8 or of a floating type. Floating images keep their type; uint8 gives the default."""
         pixels = images if images.is_floating_point() else images.to(torch.get_default_dtype())
         mean, std, levels = self.normalisation
         if levels == "stretched":

@@ -128,7 +128,7 @@ class ErrorAnswers:
 
 
 def is_expected(error: Exception) -> bool:
-    """Whether an error is the caller's, or tells of a state of the service. Any other error is a fault."""
+    """Whether an error is the caller's, or describes a state of the service. Any other error is a fault."""
     return isinstance(error, RequestError | HTTPException | ClientDisconnect | AbandonedError)
 
 

@@ -106,7 +106,7 @@ class Exchange(Request):
         return ", ".join(value.decode("latin-1") for each, value in self.scope["headers"] if each == name)
 
     def on_disconnect(self, call: Callable[[], object]) -> None:
-        """Call a function once the caller has disconnected. Only our own server tells this."""
+        """Call a function once the caller has disconnected. Only our own server reports this."""
         if self._connection is not None:
             self._connection.on_disconnect(call)
 
@@ -150,7 +150,7 @@ class Exchange(Request):
         raise TooLargeError(FieldError("body", f"at most {self._max_body_bytes:,} bytes", size))
 
     async def send(self, message: Message) -> None:
-        """Send a part of the answer, whose start gets the headers that it lacks."""
+        """Send a part of the answer. The first part gets the missing headers."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = message.get("headers", ())
@@ -162,7 +162,7 @@ class Exchange(Request):
         await self._send(message)
 
     async def answer(self, answer: Answer) -> None:
-        """Send a whole answer, which has none of the headers that it gets here."""
+        """Send a whole answer with our headers. The answer has none of them yet."""
         if self._connection is None:
             await answer.send(self.send)
             return

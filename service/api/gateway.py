@@ -25,7 +25,7 @@ CORS: dict[str, Any] = {
 class Gateway:
     """Gives each request an id, checks its key, limits its body, answers it, adds headers, logs it and counts it.
 
-    A layer of its own for each of these tasks would take longer than all of them.
+    Separate layers for these tasks would take longer than the tasks themselves.
 
     Args:
         app: FastAPI's application, for all requests that the gateway does not answer.

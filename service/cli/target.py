@@ -61,7 +61,7 @@ def _listens(settings: Settings) -> bool:
 
 
 def _trusted(settings: Settings | None) -> ssl.SSLContext:
-    """The trusted certificates: only the one in the settings, or those of the system without settings."""
+    """The trusted certificates: only the certificate in the settings, or the system's without such a setting."""
     if settings is None or settings.tls_certificate is None:
         return ssl.create_default_context()
     trusted = ssl.create_default_context(cafile=settings.tls_certificate)

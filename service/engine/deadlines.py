@@ -45,6 +45,6 @@ class Deadlines:
         """Remove the requests whose deadline has passed, and yield those that have not ended."""
         while self._heap and self._heap[0][0] <= now:
             request = heapq.heappop(self._heap)[-1]
-            self._ended -= 1  # it has ended and was counted, or the caller ends it now, which counts it
+            self._ended -= 1  # it has ended and was counted, or the caller now ends and counts it
             if not request.end:
                 yield request

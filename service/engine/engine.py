@@ -1,4 +1,4 @@
-"""The engine: the way from the requests of an event loop to their computation."""
+"""The engine: receives the requests of an event loop, and has a runner compute them."""
 
 import asyncio
 import sys

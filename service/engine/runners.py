@@ -95,7 +95,7 @@ class Runner(ABC):
             self._scheduler.give_up(request)
 
     def _iterate(self, call: Callable[[], None] | None = None) -> None:
-        """Make a call and those that wait, run an iteration, and report it."""
+        """Make a call and all waiting calls, run an iteration, and report the iteration."""
         iteration = None
         try:
             if call:

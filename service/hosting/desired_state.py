@@ -26,8 +26,8 @@ class DesiredVersion(NamedTuple):
 class DesiredState:
     """The versions that should be served, the models that callers have unloaded, and the versions that were refused.
 
-    A token changes after every change of the versions, and costs next to nothing to look at. There are no locks: each
-    entry is replaced as a whole, and the token is set after the entry.
+    A token changes after every change of the versions, and reading the token costs hardly any time. There are no locks:
+    each entry is replaced as a whole, and the token is set after the entry.
 
     Args:
         entries: for each model's name, its version, or that it is unloaded.

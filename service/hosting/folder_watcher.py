@@ -97,7 +97,7 @@ class FolderWatcher:
                     try:
                         await self._manager.adopt(name, version)
                         break
-                    except ArtifactError:  # the manager has logged it
+                    except ArtifactError:  # the manager has logged the error
                         self._refused[name, version] = signature
 
     def _candidates(self, name: str) -> list[str]:

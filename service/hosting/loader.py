@@ -49,7 +49,7 @@ class Loader:
         loop, models = asyncio.get_running_loop(), self._settings.models
         try:
             return await loop.run_in_executor(self._thread, load, models / name / version, self._settings)
-        except Exception as error:  # whatever is wrong with a new model, the served models must go on
+        except Exception as error:  # no error of a new model may stop the served models
             reason = str(error).replace(f"{models}{os.sep}", "")
             raise ArtifactError(
                 reason if isinstance(error, ArtifactError) else f"{name}/{version}: {reason}"
@@ -132,4 +132,4 @@ def check_answers(artifact: Artifact, backend: Backend) -> None:
             shape = " by ".join(map(str, answer.logits.shape))
             raise ArtifactError(f"{artifact.folder}: an answer{by} is {shape}, not {len(PROBES)} by {classes}")
         if not np.isfinite(answer.logits).all() or (answer.outcome == Outcome.non_finite).any():
-            raise ArtifactError(f"{artifact.folder}: an answer{by} is no finite number")
+            raise ArtifactError(f"{artifact.folder}: an answer{by} is not a finite number")

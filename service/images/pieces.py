@@ -56,7 +56,7 @@ class Pieces(NamedTuple):
         return largest
 
     def near(self, number: int) -> Mask:
-        """Whether each piece is near a piece, compared with the length of that piece."""
+        """Whether each piece is near a given piece, relative to the length of the given piece."""
         top, bottom, left, right = self.boxes.T
         gaps = top - bottom[number], top[number] - bottom, left - right[number], left[number] - right
         near: Mask = np.max(gaps, axis=0) <= NEAR * max(self.heights[number], self.widths[number])
@@ -171,7 +171,8 @@ def several_digits(pieces: Pieces, digit: Mask) -> int:
     """How many digits there certainly are, side by side or far apart; 1 if the number is uncertain.
 
     The strokes of one digit can be apart, such as the bar of a five or the halves of a broken zero. So marks count as
-    digits only if they have about the same height, and are together wider than any digit or farther apart than long.
+    digits only if they have about the same height, and are together wider than any digit or farther apart than their
+    length.
     """
     comparable = digit & (pieces.areas >= ALIKE * pieces.areas[digit].max())
     boxes = pieces.boxes[comparable]

@@ -28,10 +28,10 @@ SIGNALLED = 128
 """Exit status of a process that a second signal has ended, plus the number of the signal, as shells report it."""
 
 LAST_REQUEST_SECONDS = 0.1
-"""Time in which open connections may bring another request after the server has stopped accepting connections."""
+"""Time in which open connections may send another request after the server has stopped accepting connections."""
 
 LAST_READS = 10
-"""Most times that a connection is looked at again because bytes have arrived; each takes an iteration of the loop."""
+"""Most times that we check a connection again because bytes have arrived; each check takes an iteration of the loop."""
 
 HANDSHAKE_SECONDS = 1.0
 """Time limit of the TLS handshake for the connections that are accepted last."""
@@ -47,7 +47,7 @@ class GracefulServer(uvicorn.Server):
     2. It stops listening. It accepts the connections that wait, and answers the requests that have arrived.
     3. uvicorn waits for the answers, up to `timeout_graceful_shutdown`.
 
-    A signal before the start ends the process at once. A second signal does too, unless a supervisor decides on it.
+    A signal before the start ends the process at once. A second signal does too, unless a supervisor handles it.
 
     Args:
         config: uvicorn's configuration.
@@ -98,7 +98,7 @@ class GracefulServer(uvicorn.Server):
         self._plane = self.lifespan.state["plane"]
 
     def hangs(self, longest: float) -> bool:
-        """Whether the event loop of the running server has not come around for some seconds; any thread may ask."""
+        """Whether the event loop of the running server has been blocked for some seconds. Any thread may call this."""
         return self.started and not self.should_exit and time.monotonic() - self._ticked_at > longest
 
     async def on_tick(self, counter: int) -> bool:
@@ -155,7 +155,7 @@ class GracefulServer(uvicorn.Server):
         loop, secure = asyncio.get_running_loop(), self.config.ssl
         options: dict[str, Any] = {"ssl": secure, "ssl_handshake_timeout": HANDSHAKE_SECONDS} if secure else {}
         entering = (loop.connect_accepted_socket(self._protocol, each, **options) for each in accepted)
-        await asyncio.gather(*entering, return_exceptions=True)  # a client that is gone by now needs no answer
+        await asyncio.gather(*entering, return_exceptions=True)  # a client that has disconnected needs no answer
 
     def _protocol(self) -> asyncio.Protocol:
         """The protocol of a connection, made as uvicorn makes it."""
@@ -166,7 +166,7 @@ class GracefulServer(uvicorn.Server):
         return protocol
 
     async def _close_idle(self) -> None:
-        """Close the connections that have brought no request which is not answered."""
+        """Close the connections that have no unanswered request."""
         for _ in range(LAST_READS):
             if not self._close_silent():
                 return

@@ -53,7 +53,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_disconnect(self, call: Callable[[], object]) -> None:
         """Call a function once the caller of the present request has disconnected; at once if the caller already has.
 
-        A task for each request that waits for the event ``http.disconnect`` would cost more.
+        A task for each request that waits for the event ``http.disconnect`` would take more time.
         """
         if self._answering is not None and self._answering.disconnected:
             call()

@@ -24,13 +24,13 @@ LONGEST_START = 120.0
 """Seconds in which a worker that replaces another must have loaded the models."""
 
 LONGEST_HANG = 30.0
-"""Seconds after which the event loop of a worker is taken to hang. It computes, but an iteration takes milliseconds."""
+"""Seconds after which the event loop of a worker is taken to hang. It computes too, but only for milliseconds."""
 
 LONGEST_DELAY = 60.0
 """Longest time, in seconds, between two attempts to start a worker that ends again and again."""
 
 STEADY_SECONDS = 60.0
-"""Seconds that a worker must have served for its end to count as the first of a series."""
+"""If a worker has served for this many seconds, its end is the first of a new series of ends."""
 
 MARGIN_SECONDS = 5.0
 """Seconds that a worker may take to end, beyond its grace time and its time to shut down."""
@@ -68,7 +68,7 @@ class Worker(Process):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def pong(self) -> None:
-        """Answer a ping of the supervisor from a thread of the worker; no answer tells that the event loop hangs."""
+        """Answer a ping of the supervisor from a thread of the worker; without an answer, the event loop hangs."""
         self.child_conn.recv()
         if not self.server.hangs(LONGEST_HANG):
             self.child_conn.send(self.server.started)
@@ -180,7 +180,7 @@ class Supervisor(Multiprocess):
         return False
 
     def terminate_all(self) -> None:
-        """Tell all workers to end. A worker that was told before ends no sooner."""
+        """Ask all workers to end. If a worker was asked before, it does not end sooner."""
         for slot in self._slots:
             if slot.worker is not None:
                 slot.worker.send(self._stopped_by or signal.SIGTERM)

@@ -13,7 +13,7 @@ ID = re.compile(r"[\x21-\x7e]{1,128}")
 """The form of an id that we accept from a caller. The restriction is needed because headers and logs repeat the id."""
 
 MONITORING = ("/health/", "/v2/health/", "/metrics")
-"""The starts of the paths that monitoring requests again and again. They are logged only at level debug."""
+"""The prefixes of the paths that monitoring systems request again and again. They are logged only at level debug."""
 
 _PROCESS = os.urandom(8).hex()
 _NUMBERS = count()

@@ -63,7 +63,7 @@ class MethodMetrics(NamedTuple):
 
 
 class ModelMetrics(NamedTuple):
-    """The metrics of a model. We look them up by their labels only once, because that takes as long as counting."""
+    """The metrics of a model. We look them up by their labels only once, because a lookup takes as long as counting."""
 
     ends: dict[End, Value]
     rows: Value
@@ -135,7 +135,7 @@ class Metrics:
         self._batch_rows = histogram("batch_rows", "Images that attempt a step together.", model, ROWS)
         self._inflight = gauge("rows_inflight", "Images in flight.", []).of()
         self._queued = gauge("rows_queued", "Images in the queue.", []).of()
-        self._capacity = gauge("queue_rows", "Images that the queue holds at most.", []).of()
+        self._capacity = gauge("queue_rows", "The most images that the queue holds.", []).of()
         self._shed = counter("shed", "Requests for inference that were refused.", ["reason"])
         self._degraded = counter("degraded", "Images solved more loosely than requested.", model)
         self._cancelled = counter("cancelled", "Requests whose caller disconnected before the answer.", ["stage"])

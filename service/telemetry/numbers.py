@@ -1,6 +1,6 @@
 """The numbers behind the metrics, in memory that the worker processes of one service share.
 
-To count is to add to an element of an array: nothing is locked, formatted or sent. A process that is asked for the
+Counting adds to an element of an array: nothing is locked, formatted or sent. A process that is asked for the
 metrics reads the numbers of all processes. The numbers of a process that has died remain in its file.
 """
 
@@ -52,7 +52,7 @@ class SharedNumbers:
         self._folder = None if shared is None else shared / FOLDER
         if self._folder is not None:
             self._folder.mkdir(exist_ok=True)
-        self._name = f"{os.getpid()}-{os.urandom(4).hex()}"  # the system uses the id of a dead process again
+        self._name = f"{os.getpid()}-{os.urandom(4).hex()}"  # the system has reused the id of a dead process
         self._own: list[Series] = []
         self._size = 0
         self._free = memoryview(b"").cast("d")

@@ -24,7 +24,7 @@ def router() -> APIRouter:
     """The routes.
 
     The path of each file contains a digest of all files. So a browser may cache the files for ever, and it never
-    combines files of two versions. The page names the digest, so the browser checks the page on each visit.
+    combines files of two versions. The digest is part of the page, so the browser must check the page on each visit.
     """
     routes = APIRouter(include_in_schema=False)
     digest = _digest()

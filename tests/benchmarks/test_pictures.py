@@ -34,7 +34,7 @@ def made(kind: str, seed: int = 0, rows: int = ROWS) -> list[bytes]:
 @pytest.fixture(scope="module")
 def of_digits(read: Reader) -> Floats:
     """How certain the answers to pictures of digits are."""
-    return read(made("even paper") + made("all of it: a photograph"))[1]
+    return read(made("even paper") + made("photograph with all effects"))[1]
 
 
 @pytest.mark.parametrize("kind", DIGITS)
@@ -46,7 +46,7 @@ def test_pictures_of_a_kind_are_read(read: Reader, kind: str) -> None:
 def test_a_large_photograph_is_read_like_a_small_one(read: Reader) -> None:
     """The photograph has 12 megapixels, as a PNG and as a JPEG. The JPEG is decoded at a reduced size."""
     photographs = []
-    for content in made("all of it: a photograph", rows=1):
+    for content in made("photograph with all effects", rows=1):
         with Image.open(io.BytesIO(content)) as small:
             large = small.resize((4_000, 3_000), Image.Resampling.BICUBIC)
         for form in ("PNG", "JPEG"):
@@ -69,7 +69,7 @@ def test_pictures_without_a_digit_get_less_certain_answers(read: Reader, of_digi
 
 
 def test_the_same_seed_makes_the_same_picture() -> None:
-    kind = "all of it: a photograph"
+    kind = "photograph with all effects"
     assert made(kind, rows=2) == made(kind, rows=2)
     assert made(kind, rows=2) != made(kind, rows=2, seed=1)
 

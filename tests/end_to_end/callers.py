@@ -16,7 +16,7 @@ from tests.waiting import HANG, until
 
 PIXELS = {"content-type": "application/octet-stream"}
 THINKING = 0.01
-"""Seconds that a caller waits between requests. Six callers then leave the service time to change."""
+"""Seconds that a caller waits between requests. So six callers leave the service time for swaps and restarts."""
 
 EASY = 20
 """Digits of the test set that every model here classifies correctly."""
@@ -24,7 +24,7 @@ EASY = 20
 
 @dataclass
 class Caller:
-    """Sends one digit after another. Each request waits for the answer to the one before.
+    """Sends one digit after another. Each request waits for the answer to the previous request.
 
     Attributes:
         port: the local port of the caller's connection.
@@ -42,7 +42,7 @@ class Caller:
     closed: int = 0
 
     def run(self) -> None:
-        """Send requests until `stop` is set or nobody listens any more."""
+        """Send requests until `stop` is set or the service no longer listens."""
         connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=HANG)
         images, labels = load_test_set()
         while not self.stop.is_set():
@@ -94,11 +94,11 @@ class Callers:
         until(lambda: all(len(c.answers) >= n + more for c, n in zip(self.callers, before, strict=True)))
 
     def versions(self) -> set[str]:
-        """The versions that answered last."""
+        """The version that answered the last request of each caller."""
         return {caller.answers[-1]["version"] for caller in self.callers}
 
     def end(self) -> None:
-        """Wait until no caller sends requests any more."""
+        """Wait until no caller sends requests any longer."""
         for thread in self.threads:
             thread.join(HANG)
             assert not thread.is_alive()

@@ -24,11 +24,11 @@ pytestmark = pytest.mark.system
 PIXELS = "application/octet-stream"
 
 CASES = {
-    "a port that is none": (["--port", "70000"], "port"),
-    "a backend that is none": (["--backend", "tensorflow"], "backend"),
-    "a default model that is missing": (["--model", "lenet"], "lenet"),
-    "a models folder that is empty": (["--models", "/nonexistent"], "odenet-mnist"),
-    "a device that is not there": (["--device", "cuda"], "cuda"),
+    "an invalid port": (["--port", "70000"], "port"),
+    "an unknown backend": (["--backend", "tensorflow"], "backend"),
+    "a missing default model": (["--model", "lenet"], "lenet"),
+    "an empty models folder": (["--models", "/nonexistent"], "odenet-mnist"),
+    "a missing device": (["--device", "cuda"], "cuda"),
 }
 
 
@@ -98,7 +98,7 @@ def test_an_address_in_use_is_refused(workers: str) -> None:
 
 
 def ask_once(url: str) -> httpx.Response:
-    """Over a new connection, which any worker may accept."""
+    """Send a request over a new connection, which any worker may accept."""
     content = load_test_set()[0][:2].tobytes()
     return httpx.post(f"{url}/predict", content=content, headers={"content-type": PIXELS}, trust_env=False)
 
@@ -132,7 +132,7 @@ def test_workers_that_fail_to_start_make_the_service_fail(tmp_path: Path) -> Non
     nonsense = weights[:-4096] + np.full(1024, np.nan, np.float32).tobytes()
     put(tmp_path, "mlp", "1", MLP, rewrite("weights.safetensors", nonsense))
     flags = ["--models", str(tmp_path), "--model", "mlp", "--workers", "2", "--port", "0"]
-    ended_badly(start(*flags), "is no finite number")
+    ended_badly(start(*flags), "is not a finite number")
 
 
 @pytest.mark.parametrize(("flags", "named"), CASES.values(), ids=CASES.keys())

@@ -125,7 +125,7 @@ def test_sigterm_during_sighup_stops_the_service_cleanly(models: Path, line: str
 
 
 def test_a_worker_is_replaced_even_if_a_newer_version_is_damaged(models: Path) -> None:
-    """A new version arrived while the service runs and was then damaged. The version before is intact."""
+    """A new version arrived while the service was running, and was then damaged. The version before it is intact."""
     put(models, "mlp", "2", MLP)
     with running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service:
         (models / "mlp" / "2" / "README.md").write_text("altered")

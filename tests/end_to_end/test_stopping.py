@@ -39,7 +39,7 @@ def test_sigterm_fails_readiness_first_and_loses_no_request(serving: Serve, proc
         assert status(service, "/v2/health/ready") == 503
         assert status(service, "/health/live") == 200
         callers.answered(2)  # over new connections, because each answer closes its connection
-        callers.stop.set()  # as a load balancer would that sees the failed readiness
+        callers.stop.set()  # like a load balancer that sees the failed health check
         callers.end()
         assert service.process.wait(HANG) == 0
         assert callers.lost == []

@@ -140,7 +140,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a missing file": (lambda folder: (folder / "head.onnx").unlink(), "head.onnx: listed in manifest.json"),
     "a missing manifest": (lambda folder: (folder / "manifest.json").unlink(), "manifest.json: cannot be read"),
     "no graph": (rewrite("stem.onnx", b"no graph"), "stem.onnx: onnxruntime cannot load it"),
-    "weights that are no numbers": (without_numbers, "an answer is no finite number"),
+    "weights that are not finite": (without_numbers, "an answer is not a finite number"),
     "parts that do not fit": (head_of_another, "onnxruntime cannot load it"),
 }
 

@@ -150,7 +150,7 @@ def test_evaluate_uses_the_requested_solver(
     network, _ = load_network(run_folder, torch.device("cpu"))
     answer = classify(TorchBackend(network), mnist.test.images[:40].numpy(), solver)
     error = error_rate(answer.digits, mnist.test.labels[:40].numpy())
-    assert result.stdout == f"test error {error} by {solver}, {answer.nfe.mean():.2f} NFE an image\n"
+    assert result.stdout == f"test error {error} by {solver}, {answer.nfe.mean():.2f} NFE per image\n"
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def threads(default: int) -> int:
 
 
 def whole_solve(artifact: Artifact, intra_op_threads: int) -> ort.InferenceSession:
-    """A session of the graph from images and tolerances to logits: the artifact's, or the one in the environment."""
+    """A session of the graph from images and tolerances to logits: the artifact's, or the one that `GRAPH` names."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = intra_op_threads
     options.inter_op_num_threads = 1

@@ -1,8 +1,8 @@
 """Contender (b): the torch network and torchdiffeq, one request at a time.
 
 The contender computes on one thread, because one image is too little work to share. On two processors at 32
-connections, two threads per operator answer a third of the requests of one thread, and 40 requests at a time, FastAPI's
-default, answer less than a third.
+connections, a contender with two threads per operator answers a third of the requests that one thread answers. With 40
+requests at a time, FastAPI's default, the contender answers less than a third.
 """
 
 from collections.abc import AsyncIterator

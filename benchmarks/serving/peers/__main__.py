@@ -1,4 +1,4 @@
-"""Measure the service beside real servers on the same graph.
+"""Compare the service with real servers that run the same graph.
 
     python -m benchmarks.serving.peers [--seconds SECONDS] [--rounds ROUNDS] [--only PEER]...
 
@@ -38,7 +38,7 @@ def main(
         list[str] | None, typer.Option(help=f"Peers: {', '.join(peer.name for peer in PEERS)}.  [default: all]")
     ] = None,
 ) -> None:
-    """Measure the service beside real servers."""
+    """Compare the service with real servers."""
     if unknown := set(only or ()) - {peer.name for peer in PEERS}:
         raise typer.BadParameter(f"no peer is called {', '.join(unknown)}")
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:PROCESSES])  # the servers inherit it
@@ -101,7 +101,7 @@ def compare(bench: Bench, peer: Peer) -> Findings:
 
 
 def _warm_up(bench: Bench, server: Server, form: Form) -> None:
-    """Load a server, so that it has loaded and learned what it loads and learns at its first requests."""
+    """Send requests to a server before the measurement, because its first requests are slow."""
     status = bench.closed(server, CONNECTIONS[-1], Kind(form=form)).status
     if not (status == OK).any():
         raise ServerError(f"{server.name} answers no request; the first status is {status[0]}")

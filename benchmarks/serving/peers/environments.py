@@ -15,7 +15,8 @@ class InstallError(Exception):
 def install(requirements: Path, folder: Path) -> None:
     """Create a virtual environment and install packages into it, unless this was done before with the same file.
 
-    uv installs in seconds, pip in minutes. uv does not read pip's configuration, so pip tries if uv fails.
+    We try uv first, because it installs in seconds and pip in minutes. uv does not read pip's configuration, so we try
+    pip if uv fails.
 
     Args:
         requirements: the file that names the packages.

@@ -10,7 +10,7 @@ from benchmarks.serving.forms import JSON, Form, Images, Row, image_list, pixels
 
 INFER = "/v2/models/odenet-mnist/infer"
 DATATYPES = {"FP32": "<f4", "FP64": "<f8", "INT32": "<i4", "INT64": "<i8", "BOOL": "?", "UINT8": "u1"}
-"""The types of the protocol that answers have, as NumPy has them."""
+"""The NumPy types of those datatypes of the protocol that occur in answers."""
 
 
 def tensor(images: Images) -> bytes:
@@ -21,7 +21,7 @@ def tensor(images: Images) -> bytes:
 
 
 def tensors(body: bytes) -> list[Row]:
-    """The answers of the Open Inference Protocol: JSON, and perhaps tensors in binary after it."""
+    """The answers of the Open Inference Protocol: JSON, which tensors in binary form may follow."""
     answer, end = json.JSONDecoder().raw_decode(body.decode("latin-1"))
     outputs: dict[str, Any] = {}
     for output in answer["outputs"]:
@@ -36,13 +36,13 @@ def tensors(body: bytes) -> list[Row]:
 
 
 def columns(body: bytes) -> list[Row]:
-    """The answers of the peers whose form of an answer is our own choice: lists of probabilities and evaluations."""
+    """The answers of the peers whose answer format we choose: lists of probabilities and of evaluations."""
     answer = json.loads(body)
     return _rows(answer["probabilities"], answer["nfe"])
 
 
 def probabilities(body: bytes) -> list[Row]:
-    """The answers of BentoML: the probabilities of each image. A batch may have one output only."""
+    """The answers of BentoML: the probabilities of each image. BentoML allows only one output for a batch."""
     rows = json.loads(body)
     return _rows(rows, [nan] * len(rows))
 

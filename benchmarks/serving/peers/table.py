@@ -1,4 +1,4 @@
-"""The peers: which servers there are, how they start, and what they are sent."""
+"""The peers: their commands, the requests that they receive, and the goals of the comparison."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ PROCESSES = 2
 """The number of processors of the benchmark, and of processes of each peer."""
 
 RAW_GOAL = 1.3
-"""The least images per second at 32 connections with raw bodies, relative to Triton."""
+"""The smallest allowed number of images per second at 32 connections with raw bodies, relative to Triton."""
 
 
 class Body(NamedTuple):
@@ -27,7 +27,8 @@ class Body(NamedTuple):
         name: the name in the results.
         theirs: the form that the peer takes.
         mine: the form that the service takes.
-        goal: the least images per second of the service at 32 connections, relative to the peer; None for no goal.
+        goal: the smallest allowed number of images per second at 32 connections, relative to the peer; None for no
+            goal.
     """
 
     name: str
@@ -42,7 +43,8 @@ class Peer:
 
     Attributes:
         name: the name in the results.
-        folder: its folder beside this file and its environment; None for a contender, which needs no other packages.
+        folder: the name of its folder next to this file, and of its environment; None for a contender, which needs no
+            other packages.
         ready: the path that answers with 200 when the peer is ready.
         bodies: the kinds of body to measure.
         environment: its own environment variables.

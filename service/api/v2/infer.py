@@ -48,7 +48,7 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
         `max_nfe`, `deadline_ms`, `allow_degraded`. The body is JSON. With the header Inference-Header-Content-Length,
         the body is JSON followed by the tensors in binary form. The media type of the body is ignored.
         """
-        plane.check_room(1, Priority.high)  # the highest priority, because we know the priority only from the body
+        plane.check_room(1, Priority.high)  # at the highest priority, because the body holds the priority
         model = await plane.models.get(name, version)
         body = await exchange.body()
         arrived_at = time.perf_counter()

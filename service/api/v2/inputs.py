@@ -84,7 +84,7 @@ def raw_input(binary: memoryview) -> InputTensor:
 
 
 def _row_count(tensor: InputTensor, settings: Settings) -> int:
-    """The number of images in the shape of a tensor, which is checked."""
+    """Check the shape of a tensor, and return its number of images."""
     if tensor.datatype not in {*DTYPES, BYTES}:
         message = f"must be one of {', '.join((*DTYPES, BYTES))}"
         raise InvalidError(FieldError("inputs.0.datatype", message, shortened(tensor.datatype)))

@@ -33,7 +33,7 @@ def test_a_scenario_prints_its_tables_and_draws_its_figure(tmp_path: Path, capsy
     assert printed.count("| saturated | (e) plain FastAPI route | 32 connections | ") == 2  # in two tables
     assert "| saturated | images/s relative to (c) onnxruntime, 32 connections, JSON | ≥ 2.5 | " in printed
     for connections in (16, 32):
-        claim = f"processor time less the kernels', of a plain FastAPI route's, {connections} connections"
+        claim = f"processor time without the kernels, relative to a plain FastAPI route, {connections} connections"
         assert f"| saturated | {claim} | ≤ 1.5 | " in printed
     drawn = (tmp_path / "serving.svg").read_text()
     assert Panel.throughput in drawn

@@ -44,7 +44,7 @@ def test_a_floor_is_started_and_stopped_and_its_processor_time_is_counted(digits
     assert server.process.returncode is not None
 
 
-def test_the_thread_that_computes_is_told_from_the_event_loop(digits: Digits) -> None:
+def test_the_computing_thread_is_distinguished_from_the_event_loop(digits: Digits) -> None:
     with running(ours("--workers", "1", "--threads", "1", "--grace-seconds", "0")) as server:
         while not server.processor_seconds()[Role.engine]:
             result = measure(Plan(server.port, Closed(4, 0.1, warm_up=0), (Kind(images=16),)), digits)
@@ -71,7 +71,7 @@ def test_a_server_that_does_not_start_says_why() -> None:
         pass
 
 
-def test_a_program_that_is_not_there_is_named() -> None:
+def test_the_error_names_a_missing_program() -> None:
     with (
         pytest.raises(ServerError, match=r"absent does not start: .*no-such-program"),
         running(Command("absent", ("no-such-program",))),

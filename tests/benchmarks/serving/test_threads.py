@@ -23,7 +23,7 @@ def line(name: str, user: int, system: int) -> str:
 
 @given(NAMES, COUNTS, COUNTS)
 @example("uvloop) S 1 (x", 3, 4)
-def test_name_and_time_are_read_whatever_the_name(name: str, user: int, system: int) -> None:
+def test_name_and_time_are_read_for_any_name(name: str, user: int, system: int) -> None:
     assert parse(line(name, user, system)) == ThreadTime(name, (user + system) / TICKS)
 
 

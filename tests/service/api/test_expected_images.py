@@ -1,4 +1,4 @@
-"""How many images a body holds, judged by its headers."""
+"""How many images a body holds, according to its headers."""
 
 import pytest
 from starlette.requests import empty_receive, empty_send

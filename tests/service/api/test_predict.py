@@ -168,7 +168,7 @@ def test_rtol_alone_or_atol_alone_sets_both(client: httpx.Client, field: str) ->
     assert (solver["rtol"], solver["atol"]) == (1e-4, 1e-4)
 
 
-def test_many_images_are_answered_in_order_and_each_as_if_alone(client: httpx.Client) -> None:
+def test_many_images_are_answered_in_order_and_each_gets_the_answer_that_it_gets_alone(client: httpx.Client) -> None:
     images = load_test_set()[0][:40]
     settings: dict[str, Any] = {"method": "dopri5", "tolerance": 1e-3}
     together = client.post("/predict", json={"images": images.tolist(), **settings}).json()["predictions"]

@@ -24,7 +24,7 @@ CONFIG: dict[str, Any] = {
     "checks": {
         # A schema cannot express all our checks: that a text is a picture, or that lengths add up.
         "positive_data_acceptance": {"enabled": False},
-        # Schemathesis accepts no 5xx, but one is right: a requested deadline has passed. See `Exchange.failed`.
+        # Schemathesis accepts no 5xx, but one 5xx is correct: a requested deadline has passed. See `Exchange.failed`.
         "not_a_server_error": {"enabled": False},
     },
 }

@@ -13,7 +13,7 @@ from models.solvers.settings import SolveArguments
 
 
 class Device:
-    """Counts the evaluations of f that it has computed. A part of the computation by a method can break.
+    """Counts the evaluations of f that it has computed. A test can break a part of the computation of a method.
 
     Attributes:
         evaluations: evaluations of f so far, counted for each image.

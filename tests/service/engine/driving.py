@@ -31,7 +31,7 @@ MOST_ITERATIONS = 20_000
 """Iterations after which a test gives up."""
 
 DEVICE = Device()
-"""The device of every model whose test does not bring its own."""
+"""The device of every model whose test does not have its own device."""
 
 
 @cache
@@ -51,12 +51,12 @@ def served(name: str, device: Device = DEVICE) -> ServedModel:
 
 
 class Clock:
-    """Shows the time that a test sets. In each iteration it moves on once, after the first look.
+    """A clock that a test sets. In each iteration the clock advances once, after its first reading.
 
     Attributes:
         now: the time.
-        iteration_seconds: seconds by which it moves on in an iteration.
-        looks: the looks in the present iteration.
+        iteration_seconds: seconds by which the clock advances in an iteration.
+        looks: the number of readings in the present iteration.
     """
 
     def __init__(self, iteration_seconds: float = 0.0) -> None:

@@ -92,7 +92,7 @@ def test_an_image_whose_batch_is_full_does_not_hold_up_an_image_of_another_batch
     strict, yielding = driver.submit(range(40), **STRICT), driver.submit(range(40), **YIELDING)
     driver.iterate()
     assert strict.queued, "the batch is full"
-    assert yielding.started, "the queue is long, so these images are solved more loosely in another batch"
+    assert yielding.started, "the queue is long, so these images are solved more loosely, in another batch"
     assert {candidate.method for candidate in yielding.chosen[: yielding.started]} != {strict.chosen[0].method}
     driver.run()
     assert_answered_as_alone(strict)

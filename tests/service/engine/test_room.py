@@ -22,7 +22,7 @@ class TimedDevice(Device):
     """A device on which every operation takes the time that the costs of its machine say.
 
     Attributes:
-        clock: moves on by the time of each operation.
+        clock: advances by the time of each operation.
     """
 
     clock: Clock

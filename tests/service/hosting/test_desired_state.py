@@ -15,7 +15,7 @@ def desired(tmp_path: Path) -> DesiredState:
 
 
 def put_elsewhere(folder: Path, name: str, version: str) -> None:
-    """Ask for a version, as another process does."""
+    """Put a version, like another process."""
     DesiredState.shared(folder).put(name, version)
 
 
@@ -33,7 +33,7 @@ def test_the_last_version_of_a_model_counts(desired: DesiredState) -> None:
     assert desired.read() == {"two": DesiredVersion("7", at_once=False)}
 
 
-def test_the_token_changes_after_every_change_and_at_no_other_time(desired: DesiredState, tmp_path: Path) -> None:
+def test_the_token_changes_only_after_a_change(desired: DesiredState, tmp_path: Path) -> None:
     tokens = [desired.token]
     for version in ("1", "1", "2"):
         desired.put("one", version)

@@ -53,7 +53,7 @@ def test_another_process_looks_when_the_looking_process_ends(folder: Path) -> No
     asyncio.run(run())
 
 
-def test_a_version_is_served_once_two_looks_have_found_it_unchanged(folder: Path) -> None:
+def test_a_version_is_served_after_two_looks_have_found_it_unchanged(folder: Path) -> None:
     manager, watcher = process(folder)
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""The data plane plans a request, has it computed, and returns its answer. It knows nothing about protocols."""
+"""The data plane plans a request, submits it to the engine, and returns its answer. It knows no protocol."""
 
 import asyncio
 import time

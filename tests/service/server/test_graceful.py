@@ -12,7 +12,7 @@ async def nothing(*_: object) -> None:
     """An application that answers nothing."""
 
 
-def test_a_server_whose_event_loop_does_not_come_around_hangs_until_it_does() -> None:
+def test_a_server_hangs_as_long_as_its_event_loop_is_blocked() -> None:
     server = GracefulServer(uvicorn.Config(nothing), 0)
     assert not server.hangs(0), "it has not started"
     server.started = True
@@ -21,7 +21,7 @@ def test_a_server_whose_event_loop_does_not_come_around_hangs_until_it_does() ->
     assert not server.hangs(60)
 
 
-def test_a_server_that_is_about_to_end_does_not_hang() -> None:
+def test_a_server_that_is_about_to_end_is_not_reported_as_hanging() -> None:
     server = GracefulServer(uvicorn.Config(nothing), 0)
     server.started = server.should_exit = True
     assert not server.hangs(0)

@@ -15,7 +15,7 @@ PROCESSES = 2
 
 LARGEST_BATCH = 32
 WAIT = 0.002
-"""Seconds that a batch waits for more requests, where the peer asks for a time."""
+"""Seconds that a batch waits for more requests, if the peer has a setting for this time."""
 
 Images = npt.NDArray[np.uint8]
 

@@ -1,7 +1,7 @@
 """Triton with its Python backend, dynamic batching and two instances of the model.
 
-The wheel nvidia-pytriton brings Triton. The Python backend needs the stub for this version of Python beside it, and a
-model needs its modules beside it, so we lay both out in a temporary folder.
+The wheel nvidia-pytriton brings Triton. The Python backend expects the stub for this version of Python in its
+folder, and a model expects its modules in its folder. So we write both folders to a temporary folder.
 
 Source: the pages Batchers, Model Configuration and Python Backend of Triton's documentation.
 """

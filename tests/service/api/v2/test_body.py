@@ -161,12 +161,12 @@ BOMBS = {
     "gzip": ("gzip", gzip.compress(bytes(BOMB))),
     "deflate": ("deflate", zlib.compress(bytes(BOMB))),
     "gzip of many members": ("gzip", gzip.compress(bytes(2**20)) * 64),
-    "a bomb and then nonsense": ("deflate", zlib.compress(bytes(BOMB)) + b"nonsense"),
+    "a decompression bomb followed by other bytes": ("deflate", zlib.compress(bytes(BOMB)) + b"nonsense"),
 }
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_bomb_is_refused_without_storing_its_content(bomb: str) -> None:
+def test_a_decompression_bomb_is_refused_without_storing_its_content(bomb: str) -> None:
     encoding, content = BOMBS[bomb]
     tracemalloc.start()
     try:

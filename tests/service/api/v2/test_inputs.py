@@ -158,14 +158,14 @@ CASES: dict[str, tuple[dict[str, Any], bytes, type[RequestError], str, str]] = {
     "a fraction": ({"data": [0.5, *FLAT[1:]]}, b"", InvalidError, "inputs.0.data", "0 to 255"),
     "too few bytes": (sized(783), IMAGE[1:], InvalidError, "inputs.0.parameters.binary_data_size", "must be 784"),
     "too many bytes": (sized(785), bytes(785), InvalidError, "inputs.0.parameters.binary_data_size", "must be 784"),
-    "fewer than it says": (
+    "fewer bytes than declared": (
         sized(784),
         b"7",
         InvalidError,
         "inputs.0.parameters.binary_data_size",
         "must be 1, the number of bytes after the JSON",
     ),
-    "more than it says": (sized(784), bytes(785), InvalidError, "inputs.0.parameters.binary_data_size", "785"),
+    "more bytes than declared": (sized(784), bytes(785), InvalidError, "inputs.0.parameters.binary_data_size", "785"),
     "10**400 bytes": (sized(10**400), IMAGE, InvalidError, "inputs.0.parameters.binary_data_size", "784"),
     "bytes that no parameter mentions": (
         {"data": FLAT},

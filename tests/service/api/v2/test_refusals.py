@@ -77,7 +77,7 @@ CASES: dict[str, tuple[dict[str, Any], int, str]] = {
         f"is more than the body's {len(SPLIT + IMAGE):,} bytes",
     ),
     "a negative length": (body(SPLIT + IMAGE, (LENGTH, "-1")), 400, "must be a number of bytes; it is -1"),
-    "a length that is no number": (body(SPLIT + IMAGE, (LENGTH, "many")), 400, "must be a number of bytes"),
+    "a length that is not a number": (body(SPLIT + IMAGE, (LENGTH, "many")), 400, "must be a number of bytes"),
     "an empty length": (body(SPLIT + IMAGE, (LENGTH, "")), 400, "must be a number of bytes"),
     "a huge length": (body(SPLIT + IMAGE, (LENGTH, "9" * 5_000)), 400, "must be a number of bytes"),
     "two lengths": (body(SPLIT + IMAGE, (LENGTH, "0"), (LENGTH, str(len(SPLIT)))), 400, "must be a number of bytes"),
@@ -91,7 +91,7 @@ CASES: dict[str, tuple[dict[str, Any], int, str]] = {
     ),
     "bytes without a length": (body(SPLIT + IMAGE), 400, "body: is not JSON"),
     "no bytes at all": (body(SPLIT), 422, "binary_data_size"),
-    "grey levels that are no images": (body(IMAGE[1:], (LENGTH, "0")), 422, "must be 784"),
+    "grey levels that do not fill an image": (body(IMAGE[1:], (LENGTH, "0")), 422, "must be 784"),
 }
 
 
