@@ -67,23 +67,23 @@ figures: $(DEV)/.installed  ## measure and draw the figures of memory against de
 corruptions: $(DEV)/.installed  ## measure the errors of every network on 26 kinds of corrupted digits; a quarter of an hour
 	$(DEV)/bin/python -m benchmarks.corruptions --split test
 
-time-to-error: $(DEV)/.installed  ## measure the time of a fit against torchdiffeq's example; more than half an hour
+time-to-error: $(DEV)/.installed  ## compare the time of a fit with torchdiffeq's example; more than half an hour
 	$(DEV)/bin/python -m benchmarks.time_to_error
 
 page: $(DEV)/.installed  ## make the digits that the page offers, and the picture of the page in docs/; needs Chromium
 	$(DEV)/bin/python -m benchmarks.sprite
 	$(DEV)/bin/python -m benchmarks.page
 
-bench: $(DEV)/.installed  ## measure the service under load against its kernels and simpler servers; a quarter of an hour
+bench: $(DEV)/.installed  ## measure the service under load, and compare it with its kernels and simpler servers; a quarter of an hour
 	$(DEV)/bin/python -m benchmarks.serving
 
-bench-peers: $(DEV)/.installed  ## measure the service beside Triton and other real servers; installs each of them; ten minutes
+bench-peers: $(DEV)/.installed  ## compare the service with Triton and other real servers; installs each of them; ten minutes
 	$(DEV)/bin/python -m benchmarks.serving.peers
 
 bench-kernels: $(DEV)/.installed  ## measure each ONNX graph of the default model by rows and by operator; a minute
 	$(DEV)/bin/python -m benchmarks.kernels
 
-bench-swap: $(DEV)/.installed  ## measure how callers notice the swap of a model; a minute
+bench-swap: $(DEV)/.installed  ## measure the latency of requests while a model is swapped; a minute
 	$(DEV)/bin/python -m benchmarks.serving.swap
 
 observability:  ## check and test the files of deploy/prometheus; needs promtool on PATH (Debian: apt-get install prometheus)
@@ -103,7 +103,8 @@ image:  ## build the container image of the service
 clean:
 	rm -rf .venv node_modules build site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# uv installs in seconds, pip in minutes. uv does not read pip's configuration, so pip tries if uv fails.
+# We try uv first, because it installs in seconds and pip in minutes. uv does not read pip's configuration, so we try pip
+# if uv fails.
 # $(1) is the environment, $(2) is the project with its extras.
 define install
 	$(PYTHON) -m venv --clear $(1)

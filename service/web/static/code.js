@@ -24,7 +24,7 @@ export function programs(image, fields) {
   };
 }
 
-/** @param {object} value of strings and numbers only @returns {string} a literal of Python, which JSON is for them */
+/** @param {object} value of strings and numbers only @returns {string} a literal of Python, equal to JSON */
 const python = (value) => JSON.stringify(value, null, 4);
 
 /** @param {HTMLCanvasElement} canvas @returns {string} the content of the canvas, as a PNG in base64 */

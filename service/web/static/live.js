@@ -1,4 +1,4 @@
-/** Sends one request at a time. While a request runs, only the newest of the questions that follow is kept. */
+/** Sends one request at a time. While a request runs, only the newest waiting question is kept. */
 
 const DELAY = 40; // milliseconds for which changes are collected before a request is sent
 
@@ -21,8 +21,8 @@ export class Live {
   }
 
   /**
-   * Ask a question. A request that runs is allowed to finish: if each question aborted the one before, a slow
-   * connection would never answer.
+   * Ask a question. The running request may finish: if each question aborted the previous request, a slow connection
+   * would never bring an answer.
    *
    * @param {Question} question replaces the question that has not been sent yet
    */
@@ -31,7 +31,7 @@ export class Live {
     if (!this.timer && !this.request) this.timer = setTimeout(() => this.#begin(), DELAY);
   }
 
-  /** Abort the request that runs, and forget the question that waits. */
+  /** Abort the running request, and forget the waiting question. */
   cancel() {
     clearTimeout(this.timer);
     this.timer = 0;

@@ -30,7 +30,7 @@ export function kindly(error) {
     case 503:
       return "The service is stopping. The page asks again shortly.";
     case 504:
-      return "There was no answer within the deadline. Choose a longer one.";
+      return "There was no answer within the deadline. Choose a longer deadline.";
     default:
       return `The service failed to answer: ${reason}`;
   }

@@ -142,7 +142,8 @@ def test_a_passed_deadline_is_reported(browser: Browser, service: Running) -> No
     ):
         page.get_by_role("radio", name="Deadline").check()
         move_until(page, status=504)
-        expect(page.locator("#notice")).to_have_text("There was no answer within the deadline. Choose a longer one.")
+        message = "There was no answer within the deadline. Choose a longer deadline."
+        expect(page.locator("#notice")).to_have_text(message)
         expect(page.locator("#answer")).to_have_class(re.compile("stale"))
 
 
