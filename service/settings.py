@@ -100,7 +100,7 @@ class Settings(BaseSettings):
     [default: the number of usable processors; with cuda, 1]"""
 
     threads: int | None = Field(default=None, ge=1, le=256)
-    """The number of threads of each worker process that compute beside its event loop, each with batches of its own.
+    """The number of threads of each worker process that compute next to its event loop, each with its own batches.
     [default: none, because the event loop computes between serving connections; with cuda, 1]"""
 
     queue_rows: int = Field(default=1024, ge=1)

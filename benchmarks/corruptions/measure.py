@@ -48,7 +48,7 @@ class Errors:
     Attributes:
         kind: the name of the kind.
         raw: the share of wrong answers for arrays, for each setting of each network in turn.
-        pictures: the share of wrong answers for pictures, likewise. A refused picture counts as wrong.
+        pictures: as `raw`, for pictures. A refused picture counts as wrong.
         refused: the share of pictures that the service refuses; it does not depend on the network.
     """
 

@@ -29,7 +29,7 @@ def sampled(levels: Levels, down: Floats, right: Floats) -> Levels:
     Args:
         levels: ``[rows, 28, 28]``.
         down: the position of each sample below the centre, in pixels; broadcast to ``[rows, 28, 28]``.
-        right: the position of each sample to the right of the centre, likewise.
+        right: the position of each sample to the right of the centre, of the same shape.
     """
     row = np.arange(len(levels))[:, np.newaxis, np.newaxis]
     places = np.broadcast_arrays(row, down + CENTRE, right + CENTRE)

@@ -24,7 +24,7 @@ class Engine:
 
     Args:
         queue_rows: the most images in the queue.
-        threads: the number of threads that compute beside the event loop, each with batches of its own; 0 to compute
+        threads: the number of threads that compute next to the event loop, each with its own batches; 0 to compute
             in the thread of the event loop.
         on_change: called when a request enters the queue, and after each iteration.
         longest_iteration: seconds after which an iteration in a thread is taken to hang.

@@ -68,7 +68,7 @@ class Scheduler:
     """Owns the batches and decides which images are computed when.
 
     Args:
-        admission: counts the images in the queue; the scheduler tells it when images leave.
+        admission: counts the images in the queue; the scheduler reports when images leave.
         clock: returns seconds.
         on_end: called once with each request that has ended.
     """

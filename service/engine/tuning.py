@@ -1,7 +1,7 @@
 """The constants of the scheduler and its threads, each with the measurement that shows its effect.
 
-The scenarios are those of ``python -m benchmarks.serving``; docs/measurements.md has their results. A constant that is
-said to be chosen has no measurement of its own.
+The scenarios are those of ``python -m benchmarks.serving``; docs/measurements.md has their results. A constant
+that is marked as chosen has no measurement of its own.
 """
 
 PATIENCE = 8
@@ -9,7 +9,7 @@ PATIENCE = 8
 lets in. It limits the images in a batch. The costs that were measured on this machine turn it into seconds.
 
 `python -m benchmarks.engine` shows the effect on the processor time per image, and scenario `mixed` the effect on the
-latency of loose requests beside tight requests. A larger limit serves more images per second and makes the loose
+latency of loose requests in a mix with tight ones. A larger limit serves more images per second and makes the loose
 requests wait longer."""
 
 DEADLINE_SHARE = 0.25

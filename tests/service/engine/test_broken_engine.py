@@ -78,7 +78,7 @@ def test_an_idle_thread_does_not_count_as_hanging() -> None:
         async with engine.running():
             await asyncio.sleep(0.05)
             assert engine.failure is None
-        assert engine.failure is None  # the engine has stopped in good order
+        assert engine.failure is None  # the engine has stopped in an orderly way
 
     run(test)
 

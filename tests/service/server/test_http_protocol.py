@@ -162,7 +162,7 @@ def test_bytes_outside_of_a_body_are_limited(service: Running, parts: list[bytes
 
 
 def test_a_long_body_does_not_count_as_overhead(service: Running) -> None:
-    """Neither does a body in chunks, each of which has a line of its own."""
+    """A body in chunks does not count either, although each chunk has a line of its own."""
     images = load_test_set()[0][:50]
     content = images.tobytes()
     assert len(content) < 400_000, "the limit of this service"

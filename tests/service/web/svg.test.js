@@ -14,7 +14,7 @@ test("a logarithmic scale maps equal ratios to equal distances", () => {
 });
 
 test("a path joins its points, rounded to two decimal places", () => {
-  assert.equal(path([[1, 2.345678], [3, 4]]), "M1 2.35L3 4"); // biome-ignore format: one point beside the other
+  assert.equal(path([[1, 2.345678], [3, 4]]), "M1 2.35L3 4"); // biome-ignore format: one point next to the other
   assert.equal(round(1.005001), 1.01);
 });
 
