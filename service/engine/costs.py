@@ -13,7 +13,10 @@ from service.engine.plan import NO_ARGUMENTS
 from service.engine.tuning import COST_MEMORY, LEAST_ANSWERED
 
 PASSES = 3
-"""Runs per part. We keep the fastest, because other load can only slow a run down."""
+"""Runs per part at few rows. We keep the fastest, because other load can only slow a run down."""
+
+ROWS_TIMED = 32
+"""Rows per part in all runs together, as far as one run allows. At many rows, the load of others weighs less."""
 
 LEARNING_RATE = 0.02
 """Weight of one more iteration in the correction."""
@@ -141,7 +144,7 @@ def _time_parts(backend: Backend, solver: SolverSettings | None, rows: int, cloc
     places = list(range(rows))
     arguments = NO_ARGUMENTS if solver is None else solver.arguments
     stems, steps, heads = [], [], []
-    for _ in range(PASSES + 1):  # the first run is slow and never the fastest
+    for _ in range(1 + min(PASSES, max(1, ROWS_TIMED // rows))):  # the first run is slow and never the fastest
         stems.append(_seconds(lambda: flight.join(images, [arguments] * rows, [None] * rows), clock))
         steps.append(_seconds(flight.attempt, clock))
         heads.append(_seconds(lambda: flight.leave(places), clock))
