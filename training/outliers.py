@@ -15,8 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
-from scipy.interpolate import CubicSpline
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from models.form import SIDE, Digit, to_form
@@ -111,6 +109,8 @@ def _several(digits: Digits, rng: np.random.Generator) -> Digit:
 
 def _curve(_digits: Digits, rng: np.random.Generator) -> Digit:
     """A scribble: a smooth curve through random points. It has more turns than a digit."""
+    from scipy.interpolate import CubicSpline  # noqa: PLC0415 (SciPy takes a second to import)
+
     points = rng.uniform(0, DRAWING, (rng.integers(11, 18), 2))
     path = CubicSpline(np.arange(len(points)), points)(np.linspace(0, len(points) - 1, 200))
     canvas = _canvas()
@@ -130,6 +130,8 @@ def _polygon(_digits: Digits, rng: np.random.Generator) -> Digit:
 
 def _texture(_digits: Digits, rng: np.random.Generator) -> Digit:
     """Smooth noise over the whole picture or inside a polygon. At least a twentieth of the area is ink."""
+    from scipy.ndimage import gaussian_filter  # noqa: PLC0415 (SciPy takes a second to import)
+
     canvas = _canvas()
     ImageDraw.Draw(canvas).polygon(_corners(rng, 8), 255)
     whole = bool(rng.integers(2))

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
-from scipy.interpolate import CubicSpline
 
 from models.form import BOX, Digit, Ink, to_form
 
@@ -122,6 +121,8 @@ def _curve(points: Points) -> Points:
     """Many points on a smooth curve through the given points."""
     if len(points) == 2:
         return np.linspace(points[0], points[1], DENSITY)
+    from scipy.interpolate import CubicSpline  # noqa: PLC0415 (SciPy takes a second to import)
+
     lengths = np.sqrt(np.linalg.norm(np.diff(points, axis=0), axis=1)) + 1e-6
     along = np.concatenate([[0], np.cumsum(lengths)])  # centripetal, which avoids loops between uneven points
     curve: Points = CubicSpline(along, points, bc_type="natural")(np.linspace(0, along[-1], 2 * DENSITY))
