@@ -49,7 +49,7 @@ def test_a_new_version_takes_over_and_no_request_fails(serving: Serve, models: P
         assert callers.lost == []
         assert_each_caller_saw_one_swap(callers)
         assert_versions_are_not_mixed(callers)
-        assert count_in_log(service, "serving digits version 2") == int(processes)
+        until(lambda: count_in_log(service, "serving digits version 2") == int(processes))
 
 
 def assert_each_caller_saw_one_swap(callers: Callers) -> None:
