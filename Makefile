@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: serve check test lint javascript types tests tests-check test-nightly test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-kernels bench-peers bench-swap observability docs docs-serve image clean
+.PHONY: serve check test lint javascript types tests tests-check test-nightly test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-kernels bench-path bench-peers bench-swap observability docs docs-serve image clean
 
 serve: $(SERVE)/.installed  ## start the service, without torch, on http://127.0.0.1:8000 (ODENET_PORT sets another port)
 	$(SERVE)/bin/python -m service $(ARGS)
@@ -82,6 +82,9 @@ bench-peers: $(DEV)/.installed  ## compare the service with Triton and other rea
 
 bench-kernels: $(DEV)/.installed  ## measure each ONNX graph of the default model by rows and by operator; a minute
 	$(DEV)/bin/python -m benchmarks.kernels
+
+bench-path: $(DEV)/.installed  ## print where the processor time of a request goes, by part and function; two minutes
+	$(DEV)/bin/python -m benchmarks.serving.path
 
 bench-swap: $(DEV)/.installed  ## measure the latency of requests while a model is swapped; a minute
 	$(DEV)/bin/python -m benchmarks.serving.swap
