@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from multiprocessing import process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO
@@ -58,4 +59,5 @@ def _serve(stderr: Connection, flags: list[str], environment: dict[str, str]) ->
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["service", *flags]
+    process._parent_process = None  # type: ignore[attr-defined] # otherwise the service takes itself for a worker
     main()

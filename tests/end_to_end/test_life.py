@@ -22,6 +22,8 @@ from tests.waiting import HANG
 pytestmark = pytest.mark.system
 
 PIXELS = "application/octet-stream"
+ROWS = 100
+"""Images in a request. It is more than a batch ever holds, so some of them wait in the queue at first."""
 
 CASES = {
     "an invalid port": (["--port", "70000"], "port"),
@@ -43,7 +45,7 @@ def test_sigterm_stops_the_service_cleanly() -> None:
 def test_sigterm_lets_running_requests_finish() -> None:
     answer = stopped_while_solving("--shutdown-seconds", "60")
     assert answer.status_code == 200
-    assert len(answer.json()["predictions"]) == 16
+    assert len(answer.json()["predictions"]) == ROWS
 
 
 def test_sigterm_ends_requests_that_outlast_the_shutdown_time() -> None:
@@ -55,21 +57,20 @@ def test_sigterm_ends_requests_that_outlast_the_shutdown_time() -> None:
 
 def stopped_while_solving(*flags: str) -> httpx.Response:
     """The answer to a long request that is running when SIGTERM arrives."""
-    content = load_test_set()[0][:16].tobytes()
+    content = load_test_set()[0][:ROWS].tobytes()
 
     def ask(**more: str) -> httpx.Response:
-        query = {"method": "heun2", "tolerance": "1e-6", **more}
+        query = {"method": "heun2", "tolerance": "1e-3", **more}
         return client.post("/predict", content=content, headers={"content-type": PIXELS}, params=query)
 
     with (
-        running("--queue-rows", "16", "--max-images", "16", *flags, models=TWO_MODELS) as service,
+        running("--queue-rows", str(ROWS), "--max-images", str(ROWS), *flags, models=TWO_MODELS) as service,
         service.client() as client,
         ThreadPoolExecutor() as pool,
     ):
         answer = pool.submit(ask)
         while ask(deadline_ms="1").status_code != 429:  # until the queue is full of the first request
-            if answer.done():  # the queue was full of the other request
-                assert answer.result().status_code == 429
+            if answer.done():  # the queue was full of the other request, or this request has already been solved
                 answer = pool.submit(ask)
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(timeout=HANG) == 0
