@@ -6,10 +6,10 @@ from typing import Any
 from pydantic import ValidationError
 
 MOST_ERRORS = 10
-"""Most errors that the answer to one request reports."""
+"""The greatest number of errors that the answer to one request reports."""
 
 LONGEST_VALUE = 64
-"""Most characters of a wrong value that the answer repeats."""
+"""The greatest number of characters of a wrong value that the answer repeats."""
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ PASSES = 3
 """Runs per part at few rows. We keep the fastest, because other load can only slow a run down."""
 
 ROWS_TIMED = 32
-"""Rows per part in all runs together, as far as one run allows. At many rows, the load of others weighs less."""
+"""Limit of rows per part in all runs together, but at least one run. At many rows, other load has less effect."""
 
 LEARNING_RATE = 0.02
 """Weight of one more iteration in the correction."""
 
 LARGEST_SURPRISE = 4.0
-"""Largest factor between the predicted and the measured time of an iteration that the correction believes."""
+"""Limit on the ratio of the measured to the predicted time of an iteration. The lower limit is 1 over this limit."""
 
 Clock = Callable[[], float]
 """Returns seconds."""

@@ -15,10 +15,10 @@ from service.engine.tuning import BROWN_OUT_FROM, BROWN_OUT_TO
 from service.errors import FieldError, InvalidError, shortened
 
 LARGEST_NFE = 10_000
-"""Largest `max_nfe`. The method with the most stages needs fewer evaluations for the most steps of a solve."""
+"""The greatest `max_nfe`. Even the method with the most stages needs fewer evaluations for `MAX_STEPS` attempts."""
 
 MOST_TRACED = 16
-"""Most images in a request with `trace`. One image may take `models.solvers.solve.MAX_STEPS` attempts, which make a
+"""Limit of images in a request with `trace`. One image may take `models.solvers.solve.MAX_STEPS` attempts, which make a
 third of a megabyte of JSON."""
 
 ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]

@@ -6,7 +6,7 @@ that is marked as chosen has no measurement of its own.
 
 PATIENCE = 8
 """The most steps of its own that an image waits for the step of another batch, or for the stems that the other batch
-lets in. It limits the images in a batch. The costs that were measured on this machine turn it into seconds.
+lets in. This limits the images in a batch. The costs that were measured on this machine turn the steps into seconds.
 
 `python -m benchmarks.engine` shows the effect on the processor time per image, and scenario `mixed` the effect on the
 latency of loose requests in a mix with tight ones. A larger limit serves more images per second and makes the loose

@@ -18,7 +18,7 @@ from service.settings import Settings
 from service.telemetry import context
 
 MAX_ROWS_ON_LOOP = 16
-"""Most images whose answer is written on the event loop. Handing a shorter answer to a thread takes longer."""
+"""The event loop writes an answer for at most this many images. For so few, the hand-over to a thread takes longer."""
 
 Result = TypeVar("Result")
 

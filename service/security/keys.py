@@ -18,7 +18,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 LARGEST_FILE = 2**20
-"""Most bytes of the file."""
+"""The greatest number of bytes of the file."""
 
 PREFIX = "odenet_"
 """The start of every key, by which people and scanners for leaked secrets recognise a key."""

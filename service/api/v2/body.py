@@ -26,7 +26,7 @@ LEVELS = 3
 """Number of priority levels: 1 is the highest, 2 is the default, and 0 means the default (Triton's schedule policy)."""
 
 MOST_PARAMETERS = 64
-"""Most parameters of a request. We count the parameters before we validate them, so that a million wrong ones cost no
+"""Limit of the parameters of a request. We count them before we validate them, so that a million wrong ones cost no
 time."""
 
 
@@ -134,7 +134,7 @@ def parse_body(content: bytes, encoding: str, header_length: str | None, max_byt
         content: the bytes of the body.
         encoding: the header Content-Encoding.
         header_length: the header Inference-Header-Content-Length; None if it is absent.
-        max_bytes: the most bytes of the body after decompression.
+        max_bytes: the greatest number of bytes of the body after decompression.
 
     Raises:
         UnsupportedMediaTypeError: the encoding is not supported.
@@ -172,7 +172,7 @@ def _decompressor(window: int, members: int) -> Callable[[bytes, int], bytes]:
 
     Args:
         window: zlib's window bits, which also select the format of the stream.
-        members: the most members of a stream.
+        members: the greatest number of members of a stream.
     """
 
     def decompress_stream(content: bytes, enough: int) -> bytes:
