@@ -40,7 +40,7 @@ class RequestError(Exception):
 
 
 class MalformedError(RequestError):
-    """The body does not have the form of its media type, or a picture cannot be decoded."""
+    """The body does not match its media type, or a picture cannot be decoded."""
 
 
 class UnknownModelError(RequestError):

@@ -91,12 +91,12 @@ class Costs:
         return self.answer(rows, 0)
 
     def rows_within(self, seconds: float, evaluations: int) -> int:
-        """The most images whose step takes at most some seconds; at least 1. The arguments are those of `step`."""
+        """How many images may take a step together within some seconds; at least 1. For the arguments, see `step`."""
         rows = range(1, len(self.stem))
         return max(1, bisect_right(rows, seconds, key=lambda n: self.step(n, evaluations)))
 
     def stems_within(self, seconds: float) -> int:
-        """The most images whose stem takes at most some seconds; at least 1."""
+        """How many images may pass the stem together within some seconds; at least 1."""
         return max(1, bisect_right(self.stem, seconds / self.correction) - 1)
 
     def correct(self, joined: int, stepped: int, evaluations: int, seconds: float) -> None:

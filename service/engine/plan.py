@@ -130,7 +130,7 @@ class Plan:
         candidates: from the tightest to the loosest, at least one. The first is the requested one, unless the deadline
             chooses.
         by_deadline: whether the remaining time chooses the candidate.
-        max_nfe: the most function evaluations for an image.
+        max_nfe: the greatest number of function evaluations for an image.
         seconds: the deadline, in seconds after the arrival of the request.
         requested_rtol: the relative tolerance that the request names, if it names one.
     """

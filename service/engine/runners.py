@@ -14,7 +14,7 @@ from service.engine.request import End, EngineRequest
 from service.engine.scheduler import Iteration, Scheduler
 
 OnChange = Callable[[Iteration | None], object]
-"""Called after an iteration with it, and with None after a request has entered the queue."""
+"""Called with each iteration after its end, and with None after a request has entered the queue."""
 
 OnEnd = Callable[[tuple[EngineRequest, ...]], object]
 """Called in the event loop with the requests that have ended, at most once for each iteration."""

@@ -50,12 +50,12 @@ class DataPlane:
         models: the models that are served.
         engine: computes the answers.
         background: threads that read long bodies and write long answers.
-        settings: of the service, with its limits.
+        settings: the settings of the service, with the limits.
         on_end: called with each engine request after it has ended; no caller waits for this call.
 
     Attributes:
         engine: computes the answers.
-        stopping: whether the process is about to end. Its server sets this and goes on accepting and answering.
+        stopping: whether the process is about to end. The server sets this flag, and still answers requests for a time.
     """
 
     def __init__(
