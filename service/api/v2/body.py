@@ -151,7 +151,7 @@ def parse_body(content: bytes, encoding: str, header_length: str | None, max_byt
 
 
 def decompress(content: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Decompress a body that was compressed by gzip (RFC 1952) or deflate (in zlib's form, RFC 1950)."""
+    """Decompress a body that was compressed by gzip (RFC 1952) or deflate (in zlib's format, RFC 1950)."""
     encoding = encoding.strip().lower()
     if encoding in {"", "identity"}:
         return content
