@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     """Whether to export traces by OpenTelemetry. The variables OTEL_* set the destination. Needs the extra tracing."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least level of records that are logged. The record of each request has the level info."""
+    """Records below this level are not logged. The record of each request has the level info."""
 
     log_format: Literal["text", "json"] = "text"
     """The form of a record: a line of text or a JSON object."""

@@ -54,7 +54,7 @@ class SolverFields(BaseModel):
         Field(
             ge=1,
             le=LARGEST_NFE,
-            description="The most evaluations of f for an image. When only one step is left, this step goes all the "
+            description="Limit of evaluations of f for an image. When only one step is left, this step goes all the "
             "way to t = 1, and the outcome is max_nfe.",
         ),
     ] = None

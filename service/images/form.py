@@ -1,4 +1,4 @@
-"""Recognises the pictures of 28x28 pixels that are already in MNIST's form."""
+"""Recognises the images of 28x28 pixels that are already in MNIST's form."""
 
 import numpy as np
 import numpy.typing as npt
