@@ -202,7 +202,7 @@ def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> Infer
         raise MalformedError(FieldError("body", f"is not JSON: {error}")) from error
     if not isinstance(document, dict):
         raise InvalidError(FieldError("body", "must be an object with the field images"))
-    # We count the images and the fields before we validate them, so that a million wrong fields cost no time.
+    # We count the images and the fields before we validate them, so that a million wrong ones cost no time.
     if isinstance(document.get("images"), list):
         _check_count(len(document["images"]), settings)
     if unknown := [field for field in document if field not in PredictBody.model_fields]:

@@ -203,7 +203,7 @@ class Metrics:
         """Note that this process now serves a model, or no longer serves it."""
         self._loaded.of(model.name, model.version).set(int(loaded))
         self._load_failures.of(model.name)
-        self._degraded.of(model.name, model.version)  # so that the counter is reported as 0 before its first event
+        self._degraded.of(model.name, model.version)  # so that it is reported as 0 before its first event
         for end in End:
             self._inferences.of(model.name, model.version, end.value)
 

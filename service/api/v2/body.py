@@ -134,7 +134,7 @@ def parse_body(content: bytes, encoding: str, header_length: str | None, max_byt
         content: the bytes of the body.
         encoding: the header Content-Encoding.
         header_length: the header Inference-Header-Content-Length; None if it is absent.
-        max_bytes: the greatest number of bytes of the body after decompression.
+        max_bytes: the most bytes of the body after decompression.
 
     Raises:
         UnsupportedMediaTypeError: the encoding is not supported.
