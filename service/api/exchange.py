@@ -63,7 +63,8 @@ class MoreHeaders:
 class Exchange(Request):
     """A request and its answer: the request has a limit for its body, and the answer gets more headers.
 
-    The request is refused if the declared or the received length exceeds the limit. Such a body is not stored.
+    The request is refused if the declared or the received length of the body exceeds the limit. No more of the body
+    than the limit is kept in memory.
 
     If the request expects `100 Continue` and the application does not read the body, the answer closes the connection.
     We cannot know whether the client sends the body anyway. If the connection stayed open, we could mistake the body
