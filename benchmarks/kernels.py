@@ -1,8 +1,8 @@
 """The time of each ONNX graph of an artifact, by the number of rows and by operator.
 
 The first table gives the time per image of each part on one thread. The second table gives the share of each operator.
-It comes from the profiler of onnxruntime, which itself takes some microseconds per node. So the second table is right
-only for many rows, where a node takes much longer than its profiling.
+The shares come from the profiler of onnxruntime, which itself takes some microseconds per node. So the second table is
+right only for many rows, where a node takes much longer than its profiling.
 
     python -m benchmarks.kernels
 """
@@ -73,8 +73,8 @@ class Operator(NamedTuple):
 
     Attributes:
         kind: the name of the operator, such as "Conv", in the graph that onnxruntime has optimised.
-        nodes: the number of its nodes.
-        per_image: its time per image, in microseconds.
+        nodes: the number of nodes with this operator.
+        per_image: the time of these nodes per image, in microseconds.
     """
 
     kind: str

@@ -103,8 +103,8 @@ def cost(system: str, depth: int, network: Callable[[Tensor], Tensor], split: Sp
     """Measure one system at one depth.
 
     Args:
-        system: its name.
-        depth: its depth.
+        system: the name of the system.
+        depth: the depth of the system.
         network: a function from images to logits.
         split: the batch.
     """

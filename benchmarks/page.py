@@ -1,6 +1,6 @@
-"""The screenshot of the service's page in docs/figures: ``python -m benchmarks.page``. It needs Chromium.
+"""The screenshot of the service's page in docs/figures: ``python -m benchmarks.page``. The program needs Chromium.
 
-The screenshot shows the first digit of the page. A loose solve and a tight solve give different answers for it.
+The screenshot shows the first digit of the page. A loose solve and a tight solve give different answers for this digit.
 """
 
 import io

@@ -58,7 +58,7 @@ class PixelNormalisation(_Frozen):
     Attributes:
         mean: the mean of the training pixels, on the scale 0..1.
         std: the standard deviation of the training pixels, on the scale 0..1.
-        levels: "fixed" uses the pixels unchanged; "stretched" first stretches the levels of each picture so that its
+        levels: "fixed" uses the pixels unchanged; "stretched" first stretches the levels of each image so that its
             paper is 0 and its strongest ink is 255 (`models.networks.layers.stretch`).
     """
 

@@ -1,7 +1,7 @@
-"""The MNIST form of a picture. The networks are fitted on it, and the service converts every picture to it.
+"""MNIST's form. The networks are fitted on images in this form, and the service converts every picture to this form.
 
 MNIST's authors scaled each digit to fit a box of 20x20 pixels and kept its aspect ratio. The scaling produced the grey
-levels. Then they placed the box in a picture of 28x28 pixels, with the centre of mass of the ink at the centre (LeCun,
+levels. Then they placed the box in an image of 28x28 pixels, with the centre of mass of the ink at the centre (LeCun,
 Bottou, Bengio and Haffner 1998, *Gradient-Based Learning Applied to Document Recognition*, section III). Ink is white,
 255, and paper is black, 0.
 """
@@ -13,20 +13,20 @@ from PIL import Image
 Ink = npt.NDArray[np.float32]  # [height, width], at least 0, on any scale
 Digit = npt.NDArray[np.uint8]  # [28, 28]
 
-SIDE = 28  # the side of an MNIST picture, in pixels
+SIDE = 28  # the side of an MNIST image, in pixels
 BOX = 20  # the side of the box that the ink is fitted to, in pixels
-CENTRE = 14  # the target of the centre of mass; in MNIST's test pictures its mean is 14.0 of 0..27 on both axes
+CENTRE = 14  # the target of the centre of mass; in MNIST's test images its mean is 14.0 of 0..27 on both axes
 
 
 def to_form(ink: Ink) -> Digit:
-    """Convert ink to the MNIST form.
+    """Convert ink to an image in MNIST's form.
 
     Args:
-        ink: float32 ``[height, width]``, 0 for paper. It is cropped to the bounding box of the ink, and at least one
-            value is not 0.
+        ink: float32 ``[height, width]``, 0 for paper. The array is cropped to the bounding box of the ink, and at
+            least one value is not 0.
 
     Returns:
-        The picture, uint8 ``[28, 28]``.
+        The image, uint8 ``[28, 28]``.
     """
     return _centred(_fitted(ink))
 
@@ -42,7 +42,7 @@ def _fitted(ink: Ink) -> Ink:
 
 
 def _centred(box: Ink) -> Digit:
-    """Place the box in 28x28 pixels with its centre of mass as near to the centre as the picture's edges allow."""
+    """Place the box in 28x28 pixels with its centre of mass as near to the centre as the image's edges allow."""
     position = tuple(_position(box.sum(axis=axis)) for axis in (1, 0))
     digit = np.zeros((SIDE, SIDE), np.uint8)
     digit[position] = np.rint(box)

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 TITLE = "ODE-Net"
 VERSION = "0.1.0"
 DESCRIPTION = (
-    "A Neural ODE classifies handwritten digits. The depth of the network is the solution of a differential equation. "
-    "Each request sets how precisely the service solves the equation: a tight `tolerance` is accurate, a loose one is "
-    "fast. Networks without an equation are served for comparison."
+    "A Neural ODE classifies handwritten digits: a network that replaces a stack of layers with a differential "
+    "equation, which a solver solves for each image. Each request sets how precisely the service solves the equation: "
+    "a tight `tolerance` is accurate, a loose one is fast. Networks without an equation are served for comparison."
 )
 
 
@@ -102,10 +102,11 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
     answers.install(app)
     app.openapi = lambda: documentation.document(app, keys=keys is not None)  # type: ignore[method-assign]
     build = app.build_middleware_stack
-    # The gateway encloses the whole app, so that it also sees the answers to its exceptions.
+    # The gateway encloses the whole app. So the gateway also sees the answers that the app gives to exceptions.
     app.build_middleware_stack = lambda: Gateway(  # type: ignore[method-assign]
         build(),
-        [] if tracing is not None else inference_routes,  # FastAPI traces only what it routes
+        # FastAPI traces only what it routes. So with tracing, FastAPI must route the inference requests too.
+        [] if tracing is not None else inference_routes,
         answers,
         metrics,
         None if keys is None else Guard(keys, Rates(shared)),
@@ -121,7 +122,7 @@ def _tracing(settings: Settings) -> "Tracing | None":
     if not settings.traces:
         return None
     try:
-        from service.telemetry.tracing import Tracing  # noqa: PLC0415 (it is an extra)
+        from service.telemetry.tracing import Tracing  # noqa: PLC0415 (OpenTelemetry is an extra)
     except ImportError as error:
         raise ValueError(f"traces: the extra tracing is not installed ({error})") from error
     return Tracing()
@@ -131,9 +132,15 @@ def _tracing(settings: Settings) -> "Tracing | None":
 async def _lifespan(
     plane: DataPlane, engine: Engine, tracing: "Tracing | None", shared: Path | None, _app: FastAPI
 ) -> AsyncIterator[dict[str, DataPlane]]:
-    """Run the engine from the start of the application to its end. The state holds the data plane for the server."""
+    """Run the engine from the start of the application to its end.
+
+    Yields:
+        The ASGI lifespan state. The server reads the data plane from this state.
+    """
     gc.collect()
-    gc.freeze()  # all present objects stay; requests would wait while the garbage collector scans them again and again
+    # The objects that exist now are never freed. Without freeze, the garbage collector would scan them again and again,
+    # and requests would wait.
+    gc.freeze()
     async with engine.running(), watching(plane.models, plane.settings, shared):
         yield {"plane": plane}
     if tracing is not None:

@@ -6,10 +6,10 @@ from typing import Any
 from pydantic import ValidationError
 
 MOST_ERRORS = 10
-"""Most errors that the answer to one request reports."""
+"""The greatest number of errors that the answer to one request reports."""
 
 LONGEST_VALUE = 64
-"""Most characters of a wrong value that the answer repeats."""
+"""The greatest number of characters of a wrong value that the answer repeats."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class RequestError(Exception):
 
 
 class MalformedError(RequestError):
-    """The body does not have the form of its media type, or a picture cannot be decoded."""
+    """The body does not match its media type, or a picture cannot be decoded."""
 
 
 class UnknownModelError(RequestError):

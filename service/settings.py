@@ -104,20 +104,20 @@ class Settings(BaseSettings):
     [default: none, because the event loop computes between serving connections; with cuda, 1]"""
 
     queue_rows: int = Field(default=1024, ge=1)
-    """The most images in the queue of each engine. A request that does not fit is refused with 429."""
+    """The greatest number of images in the queue of each engine. A request that does not fit is refused with 429."""
 
     floor: float = Field(default=0.99, ge=0, le=1)
     """The least agreement with a tight reference, in the measured profile, of the solver settings that a busy service
     may choose for requests that allow it."""
 
     max_body_bytes: int = Field(default=8 * 2**20, ge=1024)
-    """The most bytes in the body of a request. A larger body is refused with 413."""
+    """The greatest number of bytes in the body of a request. A larger body is refused with 413."""
 
     max_pixels: int = Field(default=16 * 2**20, ge=784)
-    """The most pixels of a picture. A larger picture is refused with 413."""
+    """The greatest number of pixels of a picture. A larger picture is refused with 413."""
 
     max_images: int = Field(default=256, ge=1)
-    """The most images in one request. A request with more images is refused with 413."""
+    """The greatest number of images in one request. A request with more images is refused with 413."""
 
     grace_seconds: float = Field(default=2, ge=0)
     """How long the service goes on accepting requests after SIGTERM, while /health/ready answers 503. In this time
@@ -130,10 +130,10 @@ class Settings(BaseSettings):
     """Whether callers may load and unload the models of the folder, by /v2/repository."""
 
     traces: bool = False
-    """Whether to export traces by OpenTelemetry. Its variables OTEL_* set the destination. Needs the extra tracing."""
+    """Whether to export traces by OpenTelemetry. The variables OTEL_* set the destination. Needs the extra tracing."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least level of records that are logged. The record of each request has the level info."""
+    """Records below this level are not logged. The record of each request has the level info."""
 
     log_format: Literal["text", "json"] = "text"
     """The form of a record: a line of text or a JSON object."""

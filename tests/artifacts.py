@@ -36,7 +36,7 @@ def put(
     source: Path = SHIPPED,
     spoil: Callable[[Path], object] = lambda _: None,
 ) -> Path:
-    """Add a version to a models folder like `python -m training export`, by a rename; `spoil` may damage it before."""
+    """Add a version to a models folder by a rename, as an export does. `spoil` may damage the version before."""
     made = make(folder, name, version, source)
     spoil(made)
     return made.rename(folder / name / version)

@@ -29,7 +29,7 @@ def seven() -> npt.NDArray[np.uint8]:
 
 
 def encoded(picture: Image.Image | npt.NDArray[Any], form: str = "PNG", **options: Any) -> bytes:
-    """A picture as the bytes of a file, written with Pillow's options for its form."""
+    """A picture as the bytes of a file, written with Pillow's options for the file's format."""
     file = io.BytesIO()
     (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(file, form, **options)
     return file.getvalue()

@@ -1,7 +1,7 @@
 """Fits the networks that ship on one CUDA device: first the teachers in parallel, then their students in parallel.
 
 The networks are small, so one fit does not use the whole device, and several processes share it. Each run has a folder
-in runs/, which also holds a log. If the program was interrupted, a second call resumes its fits.
+in runs/, which also holds a log. If the program was interrupted, a second call resumes the fits.
 """
 
 import json

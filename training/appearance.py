@@ -25,11 +25,11 @@ CLIPPED = 0.4
 
 
 class Appearance(BaseModel):
-    """How often and how strongly the appearance of a picture is changed. The changes are drawn independently.
+    """How often and how strongly the appearance of an image is changed. The changes are drawn independently.
 
     Attributes:
         thickness: strokes become thicker or thinner by up to this many pixels on each side.
-        line: a straight line across the picture, solid or dashed, up to this many pixels wide.
+        line: a straight line across the image, solid or dashed, up to this many pixels wide.
         cutout: a rectangle of paper with sides of up to this many pixels (DeVries and Taylor 2017, arXiv 1708.04552).
         defocus: the radius, in pixels, of the disc into which a point is blurred.
         motion: the length, in pixels, of the straight line into which a point is blurred.
@@ -101,7 +101,7 @@ def _line(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _cutout(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
-    """Erase a rectangle whose centre is in the middle 20x20 pixels of the picture, where the digit is."""
+    """Erase a rectangle whose centre is in the middle 20x20 pixels of the image, where the digit is."""
     x, y, width, height = uniform(4, len(images), 1, generator=generator)
     pixel, margin = torch.arange(SIDE, device=images.device), (SIDE - BOX) / 2
     most = amount.view(-1, 1)

@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch at once: each picture is moved by its own map, and its appearance may be changed.
+"""Augmentation of a whole batch at once: each image is moved by its own map, and its appearance may be changed.
 
 The map is affine and elastic, and one resampling applies both parts.
 """
@@ -15,11 +15,11 @@ from training.appearance import Appearance, change
 from training.chance import Chance, uniform
 
 PIXEL = 2 / SIDE
-"""The width of a pixel in the coordinates of `grid_sample`, in which the picture is [-1, 1]."""
+"""The width of a pixel in the coordinates of `grid_sample`, in which the image is [-1, 1]."""
 
 
 class Far(BaseModel):
-    """Moves some pictures further than the other pictures.
+    """Moves some images further than the other images.
 
     Attributes:
         share: the probability that a row is moved further.
@@ -33,22 +33,22 @@ class Far(BaseModel):
 
 
 class Augmentation(BaseModel):
-    """How far a picture may be moved, and how its appearance changes. Every amount is drawn separately for every row.
+    """How far an image may be moved, and how its appearance changes. Every amount is drawn separately for every row.
 
     Attributes:
         rotation: the greatest angle, in degrees; the angle is uniform in ± this.
-        scale: the picture is sampled at a step that is uniform in 1 ± this, drawn separately for each axis. The size of
-            the picture is multiplied by one over the step.
+        scale: the image is sampled at a step that is uniform in 1 ± this, drawn separately for each axis. The size of
+            the image is multiplied by one over the step.
         shear: the greatest tangent of the shear's angle; the tangent is uniform in ± this.
         shift: the greatest shift on each axis, in pixels; the shift is uniform in ± this.
-        elastic: the standard deviation, in pixels, of the displacement of each control point; between the control
-            points it is smaller.
+        elastic: the standard deviation, in pixels, of the displacement of each control point. Between the control
+            points, the displacement is smaller.
         control_points: the elastic displacement is interpolated from a square grid with this many points per side
             (compare Simard, Steinkraus and Platt 2003, who smooth a displacement of every pixel).
-        far: some pictures are moved further; None moves no picture further.
-        smaller: some pictures shrink: their size is divided by 1 + the amount; None shrinks no picture.
-        aspect: some pictures become wide or tall, by a ratio of up to 1 + the amount; None keeps every aspect ratio.
-        appearance: changes the appearance of some pictures; None changes no picture.
+        far: some images are moved further; None moves no image further.
+        smaller: some images shrink: their size is divided by 1 + the amount; None shrinks no image.
+        aspect: some images become wide or tall, by a ratio of up to 1 + the amount; None keeps every aspect ratio.
+        appearance: changes the appearance of some images; None changes no image.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,11 +66,11 @@ class Augmentation(BaseModel):
 
 
 def augment(images: Tensor, amount: Augmentation, generator: torch.Generator) -> Tensor:
-    """Move each picture by its own random affine and elastic map, and change the appearance of some pictures.
+    """Move each image by its own random affine and elastic map, and change the appearance of some images.
 
     Args:
         images: ``[rows, 28, 28]`` in 0..255, uint8 or floating.
-        amount: how far the pictures are moved, and how they are changed.
+        amount: how far the images are moved, and how they are changed.
         generator: the only source of randomness, on the images' device.
 
     Returns:
@@ -89,7 +89,7 @@ def augment(images: Tensor, amount: Augmentation, generator: torch.Generator) ->
 
 
 def _affine(rows: int, amount: Augmentation, generator: torch.Generator) -> Tensor:
-    """Random maps from the coordinates of the new picture to those of the old picture, ``[rows, 2, 3]``."""
+    """Random maps from the coordinates of the new image to those of the old image, ``[rows, 2, 3]``."""
     factors = 2 * uniform(6, rows, generator=generator) - 1
     if amount.far:
         factors = torch.where(uniform(rows, generator=generator) < amount.far.share, amount.far.factor, 1) * factors

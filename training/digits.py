@@ -1,4 +1,4 @@
-"""Synthetic digits in the MNIST form: drawn from strokes in many ways of writing, or printed in a font.
+"""Synthetic digits in MNIST's form: drawn from strokes in many ways of writing, or printed in a font.
 
 They add digits that are rare in MNIST: ones with a flag or a foot, crossed and hooked sevens, pens of any width, and
 printed digits.

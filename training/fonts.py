@@ -1,4 +1,4 @@
-"""Characters in the fonts that matplotlib contains, in the MNIST form."""
+"""Characters in the fonts that matplotlib contains, in MNIST's form."""
 
 from functools import cache
 from pathlib import Path
@@ -17,18 +17,18 @@ FACES = (
 )
 """The fonts that a fit uses."""
 HELD_OUT = ("cmss10", "cmtt10", "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic")
-"""Fonts of three other families, with serifs and without. No fit uses them, because a benchmark prints in them."""
+"""Fonts of three other families. Fits do not use these fonts, because a benchmark draws its test characters in them."""
 SIZE = 96
 """The height of a line of text, in pixels of the drawing."""
 
 
 def printed(text: str, face: str, bold: int) -> Digit:
-    """Draw a text in the MNIST form.
+    """Draw a text in MNIST's form.
 
     Args:
         text: the text, usually one character; not blank.
         face: the name of a file in `FONTS`, without its suffix.
-        bold: the strokes become thicker by this many pixels of the drawing on each side.
+        bold: how many pixels to add on each side of a stroke, before the drawing is scaled to 28x28 pixels.
     """
     canvas = Image.new("L", (2 * SIZE * len(text), 2 * SIZE))
     middle = (SIZE * len(text), SIZE)

@@ -2,7 +2,7 @@
 
 `LETTERS` and `OTHERS` leave out every character that someone may read as a digit: B D G I J O Q S Z,
 b g i j l o q r s y z, squares and spirals, question marks, and the digits of other scripts that look like one of our
-ten digits. They leave out such a digit even if its value differs from ours.
+ten digits, even if the value of such a digit differs from ours.
 """
 
 from training.strokes import Glyph

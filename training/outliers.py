@@ -1,7 +1,7 @@
 """Outliers: generated pictures without a digit, for which a fit learns to be unsure.
 
 The kinds are printed and written characters, mirrored digits, several digits in one picture, curves, polygons and
-textures. All have the MNIST form, except that some textures fill the whole picture. Most characters that someone could
+textures. All have MNIST's form, except that some textures fill the whole picture. Most characters that someone could
 read as a digit are left out. Blur, noise and fog are not kinds of outliers, because a fit applies them to digits and
 outliers alike.
 """
@@ -159,7 +159,7 @@ def _corners(rng: np.random.Generator, most: int) -> list[tuple[float, float]]:
 
 
 def _formed(canvas: Image.Image) -> Digit:
-    """Convert a drawing to the MNIST form; a blank drawing stays blank."""
+    """Convert a drawing to MNIST's form; a blank drawing stays blank."""
     box = canvas.getbbox()
     if box is None:
         return np.zeros((SIDE, SIDE), np.uint8)

@@ -103,7 +103,7 @@ class Distillation(_Frozen):
 
     Attributes:
         teachers: folders of runs or of artifacts, absolute or relative to the current folder. The target is the mean of
-            the teachers' probabilities for the augmented picture.
+            the teachers' probabilities for the augmented image.
         temperature: the logits of the teachers and of the network are divided by this number before the softmax.
         weight: the weight of the teachers in the loss, 0..1. The label has the remaining weight.
     """
@@ -126,11 +126,11 @@ class Recipe(_Frozen):
         average_decay: the decay of the exponential moving average of the weights. The fitted network is this average.
         precision: the floating type of autocast. The state of the ODE and the weights stay in float32. "auto" chooses
             the faster of the two types on the device.
-        levels: whether the network uses pixels unchanged or first stretches the levels of each picture
+        levels: whether the network uses pixels unchanged or first stretches the levels of each image
             (`models.networks.layers.Normalisation`).
         solver: the training solver; None for a network without an ODE.
         validation: the solver for the validation error; None for a network without an ODE.
-        augmentation: how far the pictures are moved, and how their appearance changes.
+        augmentation: how far the images are moved, and how their appearance changes.
         synthetic: generated digits in addition to the dataset; None uses none.
         outliers: pictures without a digit in addition to the digits; None uses none.
         distil: fitted networks to learn from in addition to the labels; None uses none.

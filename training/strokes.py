@@ -20,9 +20,9 @@ Glyph = tuple[str, ...]
 Points = npt.NDArray[np.float64]  # [points, 2], x and y
 
 SCALE = 6
-"""The number of pixels of the drawing per pixel of the MNIST form."""
+"""The number of pixels of the drawing per pixel of MNIST's form."""
 MARGIN = 8
-"""The margin around the square, in pixels of the MNIST form. Jitter and slant may move strokes into the margin."""
+"""The margin around the square, in pixels of MNIST's form. Jitter and slant may move strokes into the margin."""
 SIDE = (BOX + 2 * MARGIN) * SCALE
 """The side of the drawing, in pixels."""
 DENSITY = 40
@@ -33,7 +33,7 @@ class Hand(NamedTuple):
     """The handwriting with which a glyph is drawn.
 
     Attributes:
-        pen: the width of the pen in pixels of the MNIST form.
+        pen: the width of the pen in pixels of MNIST's form.
         jitter: the standard deviation of the random shift of each point, as a share of the square's side.
         slant: the tangent of the angle by which the glyph leans to the right.
         turn: the angle, in radians, by which the glyph is rotated.
@@ -65,7 +65,7 @@ def random_hand(rng: np.random.Generator) -> Hand:
 
 
 def draw(glyph: Glyph, hand: Hand, rng: np.random.Generator) -> Digit:
-    """Draw a glyph in the MNIST form.
+    """Draw a glyph in MNIST's form.
 
     Args:
         glyph: the glyph.

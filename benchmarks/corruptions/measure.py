@@ -49,7 +49,7 @@ class Errors:
         kind: the name of the kind.
         raw: the share of wrong answers for arrays, for each setting of each network in turn.
         pictures: as `raw`, for pictures. A refused picture counts as wrong.
-        refused: the share of pictures that the service refuses; it does not depend on the network.
+        refused: the share of pictures that the service refuses. This share does not depend on the network.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""The forms in which servers take images and give answers."""
+"""The formats in which servers take images and give answers."""
 
 import json
 from collections.abc import Callable
@@ -30,14 +30,14 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Form:
-    """The form of a request and of its answer. Another process receives forms, so no function is a lambda.
+    """The format of a request and of its answer. Forms are sent to another process, so no function is a lambda.
 
     Attributes:
         path: the path of the URL.
         content_type: the media type of the body.
         write: the body for images ``[rows, 28, 28]``.
-        read: the answers in a body, one for each image. It raises ValueError, LookupError, TypeError or AttributeError
-            for a body without answers. None for a server that computes no answers.
+        read: the answers in a body, one for each image. The function raises ValueError, LookupError, TypeError or
+            AttributeError for a body without answers. None for a server that computes no answers.
         headers: additional headers.
     """
 

@@ -8,7 +8,7 @@ from benchmarks.serving.requests import Kind
 from benchmarks.serving.servers import ours
 
 MEMORY_GOAL = 250.0
-"""The most megabytes of a process with six models."""
+"""The greatest number of megabytes that a process with six models may use."""
 
 MEGABYTE = 1e6
 CONNECTIONS = 16

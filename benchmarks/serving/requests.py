@@ -29,7 +29,7 @@ class Kind:
         share: the share of this kind, relative to the shares of the other kinds: in an open loop its share of the
             requests, in a closed loop its share of the connections.
         images: how many images a body has.
-        form: the form of request and answer.
+        form: the format of request and answer.
     """
 
     name: str = "all"

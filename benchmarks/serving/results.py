@@ -155,7 +155,8 @@ def summarise(
 ) -> Summary:
     """Summarise a window of a load.
 
-    Latencies are those of requests that arrive in the window. The throughput counts answers that are complete in it.
+    Latencies are those of requests that arrive in the window. The throughput counts answers that are complete in
+    the window.
 
     Args:
         result: the result of the load.

@@ -128,7 +128,7 @@ def measure(
 
 
 def swap(port: int) -> Swap:
-    """Make the service load the newest version, and wait until it serves it."""
+    """Make the service load the newest version, and wait until the service serves this version."""
     connection = HTTPConnection(HOST, port, timeout=60)
     began = time.perf_counter()
     connection.request("POST", f"/v2/repository/models/{NAME}/load", "{}")

@@ -33,7 +33,7 @@ def parse(stat: str) -> ThreadTime:
     user time and the system time in clock ticks. Source: the manual page proc_pid_stat(5).
 
     Raises:
-        ValueError: the text does not have this form.
+        ValueError: the text does not have this format.
     """
     head, closed, rest = stat.rpartition(")")
     _, opened, name = head.partition("(")

@@ -117,8 +117,8 @@ class Flight(ABC):
     def finish(self, slots: Sequence[int], reason: Outcome) -> None:
         """Make the next attempt of some rows go all the way to t1, even if its error is too large.
 
-        Such a row ends with the reason as its outcome. It ends as converged if the error of its last step is within
-        its absolute tolerance, because that step would have been accepted anyway.
+        Such a row ends with the reason as its outcome. But if the error of its last step is within its absolute
+        tolerance, the row ends as converged, because this step would have been accepted anyway.
 
         Args:
             slots: the slots of the rows.

@@ -12,7 +12,7 @@ GROUPS = 32
 
 
 SMALLEST_RANGE = 8.0
-"""The smallest range of levels, of 255, that `stretch` divides by. A picture with a smaller range keeps a low
+"""The smallest range of levels, of 255, that `stretch` divides by. An image with a smaller range keeps a low
 contrast."""
 
 
@@ -22,7 +22,7 @@ class Normalisation(NamedTuple):
     Attributes:
         mean: the mean of the training pixels, on the scale 0..1.
         std: the standard deviation of the training pixels, on the scale 0..1.
-        levels: "fixed" uses the pixels unchanged; "stretched" applies `stretch` to each picture first.
+        levels: "fixed" uses the pixels unchanged; "stretched" applies `stretch` to each image first.
     """
 
     mean: float
@@ -50,16 +50,16 @@ class Normalise(nn.Module):
 
 
 def stretch(pixels: Tensor) -> Tensor:
-    """Stretch the levels of each picture so that its paper is 0 and its strongest ink is 255.
+    """Stretch the levels of each image so that its paper is 0 and its strongest ink is 255.
 
-    Every affine change of a picture's levels gives the same result. This includes a negative factor, which swaps black
-    and white: ink covers less of a picture than paper does, so the sign of the skewness tells which level is the ink.
+    Every affine change of an image's levels gives the same result. This includes a negative factor, which swaps black
+    and white: ink covers less of an image than paper does, so the sign of the skewness tells which level is the ink.
     Over the 55,000 digits of MNIST's fit split, the smallest third central moment is 0.40 in units of the standard
     deviation. So no digit is near the point at which ink and paper are confused.
 
     Args:
-        pixels: ``[rows, height, width]`` of a floating type, on the scale 0..255. A picture whose levels differ by
-            less than 8 keeps a low contrast, so that the noise of an empty picture does not become ink.
+        pixels: ``[rows, height, width]`` of a floating type, on the scale 0..255. An image whose levels differ by
+            less than 8 keeps a low contrast, so that the noise of an empty image does not become ink.
 
     Returns:
         An array of the same shape and type, in 0..255.
@@ -92,7 +92,7 @@ class GroupNorm(nn.GroupNorm):
 class ConcatConv(nn.Module):
     """A 3x3 convolution over the channels of x and one additional channel that holds the time.
 
-    The time channel is constant over the picture, so its convolution is t times a fixed map. Therefore nothing is
+    The time channel is constant over the image, so its convolution is t times a fixed map. Therefore nothing is
     concatenated: ``conv([t, x]) = conv(x) + t * conv(1)``, where the kernel of the time channel is a separate
     parameter.
     """

@@ -1,7 +1,7 @@
 """The ODE-Net of Chen et al. 2018, *Neural Ordinary Differential Equations* (arXiv 1806.07366), section 3.
 
-The paper's RK-Net is the same network. Only its fit differs: its gradient goes through the solver instead of through
-the adjoint equation.
+The paper's RK-Net is the same network. Only the fit differs: the gradient of an RK-Net goes through the solver
+instead of through the adjoint equation.
 """
 
 import torch
@@ -62,7 +62,7 @@ class Stem(nn.Sequential):
 class StridedStem(nn.Sequential):
     """A stem with the same input and output shapes as `Stem` and a tenth of its multiplications.
 
-    It is cheaper because its first convolution has a stride already.
+    The strided stem is cheaper because its first convolution has a stride already.
     """
 
     def __init__(self, normalisation: Normalisation) -> None:
@@ -76,7 +76,7 @@ class StridedStem(nn.Sequential):
 
 
 class WideStem(nn.Sequential):
-    """A stem whose state has more channels, ``[rows, 96, 6, 6]``. Its narrow first convolution keeps it cheap."""
+    """A stem whose state has more channels, ``[rows, 96, 6, 6]``. The narrow first convolution keeps the stem cheap."""
 
     def __init__(self, normalisation: Normalisation) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""The array functions for an array: those of NumPy, or those of torch through array_api_compat."""
+"""Selects the library whose functions fit an array: NumPy, or torch through array_api_compat."""
 
 from typing import Any
 

@@ -72,7 +72,7 @@ class Solution(NamedTuple):
 
 
 Observer = Callable[[Array, Array, Array, Attempt], None]
-"""Called after each attempt with the indices of the rows, their times and step sizes before it, and its result."""
+"""Called after each attempt with the rows' indices, their times and step sizes before the attempt, and the result."""
 
 
 def solve(

@@ -1,4 +1,4 @@
-"""Reads the body of a request to predict: its images and, in JSON, its solver fields. The media type sets the form."""
+"""Parses the body of a request to predict by the media type: the images and, in JSON, the solver fields."""
 
 from collections.abc import Iterable, Sequence
 from math import inf
@@ -34,7 +34,7 @@ from service.settings import Settings
 IMAGE_BYTES = SIDE * SIDE
 
 MOST_ON_LOOP = 64
-"""Most raw images that are parsed on the event loop, if they are in MNIST's form."""
+"""The event loop parses at most this many raw images, and only if all of them are in MNIST's form."""
 
 MAGIC = tuple(READERS)
 
@@ -46,7 +46,7 @@ MEDIA_TYPES = (JSON, *PICTURES, PIXELS, MULTIPART)
 
 
 class Part(NamedTuple):
-    """One part of a body: the field that errors name, the media type, and the content."""
+    """One part of a body: the name of the field in error messages, the media type, and the content."""
 
     field: str
     media_type: str
@@ -191,7 +191,7 @@ def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> Infe
 
 
 def request_for(images: Images, query: QueryFields) -> InferenceRequest:
-    """The request for images, if the query alone says how to solve."""
+    """Make the inference request for images whose solver fields all come from the query."""
     return InferenceRequest(images, query.solver, query.model, priority=query.level, trace=query.trace)
 
 
@@ -226,7 +226,7 @@ def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> Infer
 
 
 def _decoded(row: int, image: str | Images, settings: Settings) -> Images:
-    """Decode an image of a JSON body: a picture into MNIST's form; grey levels are returned unchanged."""
+    """Return grey levels. A PNG or JPEG is decoded and converted to MNIST's form. A grid is returned unchanged."""
     if not isinstance(image, str):
         return image
     field = f"images.{row}"

@@ -1,4 +1,4 @@
-"""``GET /openapi.json``, the OpenAPI document, and ``GET /docs``, a page to read and try it, which works offline."""
+"""The OpenAPI document, and ``GET /docs``, a page on which people read and try the API. The page works offline."""
 
 import re
 from base64 import b64encode
@@ -37,7 +37,7 @@ SCHEMES = {
 def document(app: FastAPI, *, keys: bool) -> dict[str, Any]:
     """The OpenAPI document.
 
-    We add the schemas of the bodies that our routes read and write without FastAPI, and the ways to send an API key.
+    Some routes read and write bodies without FastAPI. We add their schemas, and the ways to send an API key.
 
     Args:
         app: the application whose routes are documented.
@@ -62,7 +62,7 @@ def document(app: FastAPI, *, keys: bool) -> dict[str, Any]:
 
 
 def _document_key_errors(operation: dict[str, Any]) -> None:
-    """Document the answers of an operation to a wrong API key, in the form of its other errors."""
+    """Document an operation's answers to a wrong key, a missing scope and too many requests, like its other errors."""
     for error in (UnauthenticatedError, ForbiddenError, RateLimitedError):
         answer = {**operation["responses"]["default"], "description": described(error)}
         operation["responses"].setdefault(str(int(STATUS[error])), answer)

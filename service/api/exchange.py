@@ -11,13 +11,13 @@ from service.api.lengths import length
 from service.errors import FieldError, TooLargeError
 
 DRAINED = 256 * 2**20
-"""Most bytes of a body over the limit that are read and thrown away before the request is refused."""
+"""If a body is too large, we still read and discard it, up to this many bytes, before we refuse the request."""
 
 CONNECTION = "odenet.connection"
-"""The key in the state of the scope under which our server puts a weak reference to its connection."""
+"""A key of the scope's `state`. Under this key, our server stores a weak reference to its connection."""
 
 EXCHANGE = "odenet.exchange"
-"""The key in the scope of the exchange of a request that FastAPI routes."""
+"""A key of the scope. If FastAPI routes the request, the exchange is stored under this key."""
 
 ID_HEADER = b"x-request-id"
 
@@ -31,7 +31,7 @@ class Connection(Protocol):
         """Call a function once the caller has disconnected; at once if the caller already has."""
 
     async def answer(self, status: int, head: bytes, content: bytes, /, *, close: bool) -> None:
-        """Write a whole answer with its headers, which are encoded; close the connection after it if asked to."""
+        """Write a whole answer. `head` holds the encoded headers. If `close` is true, then close the connection."""
 
 
 class Answer(NamedTuple):
@@ -51,8 +51,8 @@ class MoreHeaders:
     """The headers that each answer gets unless it has them.
 
     Attributes:
-        fields: their names and values.
-        encoded: the same as lines.
+        fields: the names and values of the headers.
+        encoded: the same fields as bytes, one line for each header.
     """
 
     def __init__(self, fields: Headers) -> None:
@@ -63,17 +63,18 @@ class MoreHeaders:
 class Exchange(Request):
     """A request and its answer: the request has a limit for its body, and the answer gets more headers.
 
-    A body is refused by its declared length, or as soon as it exceeds the limit. Such a body is never stored.
+    The request is refused if the declared or the received length of the body exceeds the limit. No more of the body
+    than the limit is kept in memory.
 
     If the request expects `100 Continue` and the application does not read the body, the answer closes the connection.
     We cannot know whether the client sends the body anyway. If the connection stayed open, we could mistake the body
     for the next request, or the next request for the body (RFC 9110, section 10.1.1).
 
     Args:
-        scope: of the request.
-        receive: receives from the server.
-        send: sends to the server.
-        max_body_bytes: the most bytes of the body.
+        scope: the ASGI scope of the request.
+        receive: receives the parts of the body from the server.
+        send: sends the parts of the answer to the server.
+        max_body_bytes: the greatest number of bytes that the body may have.
         headers: the headers that an answer gets unless it has them.
 
     Attributes:
@@ -115,7 +116,7 @@ class Exchange(Request):
         yield await self.body()
 
     async def body(self) -> bytes:
-        """Read the whole body, which can be read once.
+        """Read the whole body. Call this method only once.
 
         Raises:
             TooLargeError: the body is too large.
@@ -142,7 +143,7 @@ class Exchange(Request):
         self._received += len(message.get("body", b""))
         if self._received <= self._max_body_bytes and self._expected <= self._max_body_bytes:
             return message
-        # We read on, because a client that is still sending may see a broken connection instead of our answer.
+        # We read on. Otherwise, a client that is still sending may see a broken connection instead of our answer.
         while message.get("more_body", False) and self._received <= DRAINED:
             message = await self._receive()
             self._received += len(message.get("body", b""))
@@ -162,7 +163,7 @@ class Exchange(Request):
         await self._send(message)
 
     async def answer(self, answer: Answer) -> None:
-        """Send a whole answer with our headers. The answer has none of them yet."""
+        """Send a whole answer, and add our headers. The answer must not contain any of these headers."""
         if self._connection is None:
             await answer.send(self.send)
             return
@@ -173,4 +174,4 @@ class Exchange(Request):
 
 
 def _no_connection() -> None:
-    """The server is not ours, and offers nothing beyond ASGI."""
+    """Stands in for the weak reference to the connection, if another server runs the application. Returns None."""

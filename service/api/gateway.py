@@ -33,7 +33,7 @@ class Gateway:
         errors: answer the errors of these routes, and the requests without a valid key.
         metrics: count the requests.
         guard: checks the API keys; None if requests need no key.
-        max_body_bytes: the most bytes of a body.
+        max_body_bytes: the greatest number of bytes of a body.
         headers: the headers that each answer gets unless it has them.
         origins: the origins whose pages may send requests.
     """

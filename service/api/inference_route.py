@@ -33,9 +33,9 @@ REFUSALS = (
 
 
 class InferenceRoute(APIRoute):
-    """A route that FastAPI documents, and that reads the arguments of its endpoint itself.
+    """A route that is in FastAPI's document, but bypasses its handling of requests. The endpoint reads the request.
 
-    FastAPI's own handling of a request would take longer than all our work outside the engine.
+    FastAPI's handling would take longer than all our work outside the engine.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -55,7 +55,7 @@ class InferenceRoute(APIRoute):
 
 PHASES = (*Phases._fields, "total")
 SERVER_TIMING = ", ".join(f"{name};dur=%.3f" for name in PHASES)
-"""The form of the header Server-Timing (W3C Server Timing)."""
+"""The format of the header Server-Timing (W3C Server Timing)."""
 
 
 def timing(answered: EngineRequest) -> dict[str, float]:
@@ -70,11 +70,11 @@ def server_timing(timing_ms: dict[str, float]) -> tuple[bytes, bytes]:
 
 
 def written(content: bytes, media_type: bytes, *headers: tuple[bytes, bytes]) -> Answer:
-    """The answer with a content.
+    """Make an answer with status 200.
 
     Args:
-        content: the content.
-        media_type: its media type.
+        content: the bytes of the body.
+        media_type: the media type of the body.
         headers: more headers.
     """
     return Answer(200, [*headers, (b"content-type", media_type), (b"content-length", b"%d" % len(content))], content)

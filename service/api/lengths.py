@@ -1,7 +1,7 @@
 """Parses the lengths in headers."""
 
 MOST_DIGITS = 18
-"""Most digits of a length. No body has more bytes than 18 digits can express."""
+"""The greatest number of digits of a length. No body has more bytes than 18 digits can express."""
 
 
 def length(header: str) -> int | None:

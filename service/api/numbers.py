@@ -12,8 +12,8 @@ import numpy.typing as npt
 def numbers(data: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     """Convert a flat or nested list of numbers to an array of a shape.
 
-    We refuse values that are not numbers before we make an array. NumPy would make every element of the array as wide
-    as the longest string.
+    We refuse strings before NumPy sees them. Otherwise, one long string would make NumPy reserve the length of this
+    string for every element.
 
     Raises:
         ValueError: the list does not have this shape, or a value is not a number.

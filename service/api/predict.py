@@ -156,9 +156,10 @@ def route(plane: DataPlane) -> InferenceRoute:
     async def predict(exchange: Exchange, query: Annotated[QueryFields, Query()]) -> Answer:
         """Classify one or more images.
 
-        The body is JSON, a PNG, a JPEG, raw pixels, or a form of such files. A JSON body may hold the solver fields;
-        with any other body they go into the query. Pictures and grey levels that are not in MNIST's form are
-        converted to it: only the ink, white on black, fitted to 20x20 pixels, with its centre of mass in the middle.
+        The body is JSON, a PNG, a JPEG, raw pixels, or multipart/form-data with such files. A JSON body may hold the
+        solver fields; with any other body the solver fields go into the query. Pictures and grey levels that are not in
+        MNIST's form are converted to it: only the ink, white on black, fitted to 20x20 pixels, with the centre of mass
+        of the ink in the middle.
         """
         plane.check_room(expected_images(exchange, settings.max_images), query.level)
         body_type = supported_type(exchange)

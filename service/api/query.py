@@ -12,7 +12,7 @@ from service.engine.request import Priority
 from service.errors import MOST_ERRORS, FieldError, InvalidError, invalid, shortened
 
 LONGEST_CACHED = 256
-"""Most bytes of a query whose result is cached."""
+"""The result of a query is cached if the query has at most this many bytes."""
 
 
 class PredictFields(SolverFields):

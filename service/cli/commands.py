@@ -48,7 +48,7 @@ class MakeKey(BaseModel):
     """The scopes of the key, separated by commas: predict, admin, metrics."""
 
     requests_per_minute: int | None = Field(default=None, ge=1)
-    """The most requests per minute. Without this flag there is no limit."""
+    """The greatest number of requests per minute. Without this flag there is no limit."""
 
     def cli_cmd(self) -> None:
         """Make the key."""

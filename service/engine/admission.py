@@ -14,11 +14,11 @@ class Admission:
     priority keep no request out.
 
     Args:
-        rows: the most images in the queue.
+        rows: the greatest number of images in the queue.
         threads: the threads that work off the queue.
 
     Attributes:
-        rows: the most images in the queue.
+        rows: the greatest number of images in the queue.
         seconds_per_row: estimated seconds until one more image leaves the queue; `update_estimate` keeps it current.
     """
 
@@ -71,7 +71,7 @@ class Admission:
             self._waiting[priority] -= rows
 
     def _refusal(self, priority: Priority) -> OverloadedError:
-        """The error for a request that finds no room; it tells after how many whole seconds to retry."""
+        """The error for a request that finds no room. The error tells after how many whole seconds to retry."""
         seconds = max(1, math.ceil(self.waiting(priority) * self.seconds_per_row))
         message = f"the limit is {self.rows:,} images, and the queue has no room for more; retry after {seconds} s"
         return OverloadedError(FieldError("queue", message), retry_after=seconds)

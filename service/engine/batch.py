@@ -41,7 +41,7 @@ class Batch:
         costs: the costs of the model.
         queue: the requests whose images wait.
         members: the images in flight, in the order of their places in the flight.
-        capacity: the most guests in flight, and the most images of its own.
+        capacity: the greatest number of guests in flight, and the greatest number of the batch's own images in flight.
         shortest_step: estimated seconds of a step of one image alone by the model's default method. A step of a full
             batch takes at most `PATIENCE` times as long.
         seconds: estimated seconds of an iteration.
@@ -87,10 +87,10 @@ class Batch:
         return self.costs.step(1, self.evaluations_per_step)
 
     def room(self, longest_step: float, *, guest: bool) -> int:
-        """How many more guests may join, or how many more images of its own.
+        """How many more guests, or how many more of the batch's own images, may join.
 
         Args:
-            longest_step: the most seconds that a step of these images may take. One image may always be in flight.
+            longest_step: how many seconds a step of these images may take. One image may always be in flight.
             guest: whether to count the room of the guests.
         """
         most = min(self.capacity, self.costs.rows_within(longest_step, self.evaluations_per_step))

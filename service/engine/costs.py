@@ -16,13 +16,13 @@ PASSES = 3
 """Runs per part at few rows. We keep the fastest, because other load can only slow a run down."""
 
 ROWS_TIMED = 32
-"""Rows per part in all runs together, as far as one run allows. At many rows, the load of others weighs less."""
+"""Limit of rows per part in all runs together, but at least one run. At many rows, other load has less effect."""
 
 LEARNING_RATE = 0.02
 """Weight of one more iteration in the correction."""
 
 LARGEST_SURPRISE = 4.0
-"""Largest factor between the predicted and the measured time of an iteration that the correction believes."""
+"""Limit on the ratio of the measured to the predicted time of an iteration. The lower limit is 1 over this limit."""
 
 Clock = Callable[[], float]
 """Returns seconds."""
@@ -91,12 +91,12 @@ class Costs:
         return self.answer(rows, 0)
 
     def rows_within(self, seconds: float, evaluations: int) -> int:
-        """The most images whose step takes at most some seconds; at least 1. The arguments are those of `step`."""
+        """How many images may take a step together within some seconds; at least 1. For the arguments, see `step`."""
         rows = range(1, len(self.stem))
         return max(1, bisect_right(rows, seconds, key=lambda n: self.step(n, evaluations)))
 
     def stems_within(self, seconds: float) -> int:
-        """The most images whose stem takes at most some seconds; at least 1."""
+        """How many images may pass the stem together within some seconds; at least 1."""
         return max(1, bisect_right(self.stem, seconds / self.correction) - 1)
 
     def correct(self, joined: int, stepped: int, evaluations: int, seconds: float) -> None:

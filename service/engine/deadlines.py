@@ -24,7 +24,7 @@ class Deadlines:
             heapq.heappush(self._heap, (request.deadline, next(self._numbers), request))
 
     def discard(self, request: EngineRequest) -> None:
-        """Remove a request that has ended. It leaves the heap when more than half of the heap has ended."""
+        """Remove a request that has ended. The request stays in the heap until more than half of the heap has ended."""
         if request.deadline is None:
             return
         self._ended += 1

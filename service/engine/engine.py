@@ -23,7 +23,7 @@ class Engine:
     """Computes the answers to the requests of one event loop.
 
     Args:
-        queue_rows: the most images in the queue.
+        queue_rows: the greatest number of images in the queue.
         threads: the number of threads that compute next to the event loop, each with its own batches; 0 to compute
             in the thread of the event loop.
         on_change: called when a request enters the queue, and after each iteration.

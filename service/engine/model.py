@@ -13,7 +13,7 @@ from service.engine.costs import Costs
 from service.engine.plan import Plan, SolverFields, make_plan
 
 LARGEST_BATCH = {"cpu": 64, "cuda": 256}
-"""Most images in a batch, by device. A larger batch leaves the caches of a CPU, and only a large batch fills a GPU."""
+"""The greatest batch, in images, by device. A larger batch leaves the caches of a CPU; only a large one fills a GPU."""
 
 PLANS_KEPT = 4096
 """Plans that a model keeps, because most requests repeat the solver fields of an earlier request."""

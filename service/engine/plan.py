@@ -15,10 +15,10 @@ from service.engine.tuning import BROWN_OUT_FROM, BROWN_OUT_TO
 from service.errors import FieldError, InvalidError, shortened
 
 LARGEST_NFE = 10_000
-"""Largest `max_nfe`. The method with the most stages needs fewer evaluations for the most steps of a solve."""
+"""The greatest `max_nfe`. Even the method with the most stages needs fewer evaluations for `MAX_STEPS` attempts."""
 
 MOST_TRACED = 16
-"""Most images in a request with `trace`. One image may take `models.solvers.solve.MAX_STEPS` attempts, which make a
+"""Limit of images in a request with `trace`. One image may take `models.solvers.solve.MAX_STEPS` attempts, which make a
 third of a megabyte of JSON."""
 
 ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
@@ -54,7 +54,7 @@ class SolverFields(BaseModel):
         Field(
             ge=1,
             le=LARGEST_NFE,
-            description="The most evaluations of f for an image. When only one step is left, this step goes all the "
+            description="Limit of evaluations of f for an image. When only one step is left, this step goes all the "
             "way to t = 1, and the outcome is max_nfe.",
         ),
     ] = None
@@ -130,7 +130,7 @@ class Plan:
         candidates: from the tightest to the loosest, at least one. The first is the requested one, unless the deadline
             chooses.
         by_deadline: whether the remaining time chooses the candidate.
-        max_nfe: the most function evaluations for an image.
+        max_nfe: the greatest number of function evaluations for an image.
         seconds: the deadline, in seconds after the arrival of the request.
         requested_rtol: the relative tolerance that the request names, if it names one.
     """

@@ -71,7 +71,7 @@ class RowAnswers(NamedTuple):
         """The answers to some images, in their order.
 
         Args:
-            rows: for each image, the answers to the images that left their batch together, and its row there.
+            rows: for each image, the answers to the images that left their batch together, and the image's row there.
         """
         if len(rows) == 1:
             ((answer, probabilities), row) = rows[0]

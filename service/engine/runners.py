@@ -14,7 +14,7 @@ from service.engine.request import End, EngineRequest
 from service.engine.scheduler import Iteration, Scheduler
 
 OnChange = Callable[[Iteration | None], object]
-"""Called after an iteration with it, and with None after a request has entered the queue."""
+"""Called with each iteration after its end, and with None after a request has entered the queue."""
 
 OnEnd = Callable[[tuple[EngineRequest, ...]], object]
 """Called in the event loop with the requests that have ended, at most once for each iteration."""
@@ -61,11 +61,11 @@ class Runner(ABC):
     def submit(self, request: EngineRequest, seconds: float) -> None:
         """Submit a request that is estimated to take some seconds."""
         self.load += seconds
-        self._call(partial(self._submit, request))
+        self._run_in_engine(partial(self._submit, request))
 
     def cancel(self, request: EngineRequest) -> None:
         """Cancel a request, if it has not ended."""
-        self._call(partial(self._scheduler.end, request, End.cancelled))
+        self._run_in_engine(partial(self._scheduler.end, request, End.cancelled))
 
     @abstractmethod
     async def stop(self) -> None:
@@ -79,8 +79,8 @@ class Runner(ABC):
             longest_iteration: seconds after which an iteration is taken to hang.
         """
 
-    def _call(self, call: Callable[[], None]) -> None:
-        """Make a call before the next iteration."""
+    def _run_in_engine(self, call: Callable[[], None]) -> None:
+        """Hand a call to the engine, which makes it before its next iteration."""
         self._calls.put(call)
 
     @abstractmethod
@@ -133,8 +133,8 @@ class LoopRunner(Runner):
     def failure(self, longest_iteration: float) -> None:
         """None: while an iteration hangs, the event loop cannot ask. The supervisor notices a loop that hangs."""
 
-    def _call(self, call: Callable[[], None]) -> None:
-        super()._call(call)
+    def _run_in_engine(self, call: Callable[[], None]) -> None:
+        super()._run_in_engine(call)
         self._schedule()
 
     def _report_ended(self, requests: tuple[EngineRequest, ...]) -> None:
@@ -173,7 +173,7 @@ class ThreadRunner(Runner):
 
     async def stop(self) -> None:
         """End all requests as stopped, and wait until the thread has ended."""
-        self._call(self._stop)
+        self._run_in_engine(self._stop)
         await asyncio.to_thread(self._thread.join)
 
     def failure(self, longest_iteration: float) -> str | None:

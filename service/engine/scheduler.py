@@ -1,6 +1,6 @@
 """The scheduler: which images are computed when.
 
-It runs in iterations. In an iteration, one batch drops the images whose request has ended, lets queued images join,
+The scheduler runs in iterations. In one, one batch drops the images whose request has ended, lets queued images join,
 attempts a step for all of its images, and answers those whose solve has ended. The batches take turns.
 
 The scheduler knows nothing of HTTP and threads, and its clock is an argument, so that a test can drive it iteration by

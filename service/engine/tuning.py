@@ -5,8 +5,8 @@ that is marked as chosen has no measurement of its own.
 """
 
 PATIENCE = 8
-"""The most steps of its own that an image waits for the step of another batch, or for the stems that the other batch
-lets in. It limits the images in a batch. The costs that were measured on this machine turn it into seconds.
+"""An image waits at most for the time of this many own steps: for a step of another batch, or for the stems that the
+other batch lets in. This limits the images in a batch. The costs that were measured turn the steps into seconds.
 
 `python -m benchmarks.engine` shows the effect on the processor time per image, and scenario `mixed` the effect on the
 latency of loose requests in a mix with tight ones. A larger limit serves more images per second and makes the loose
@@ -17,7 +17,7 @@ DEADLINE_SHARE = 0.25
 a loose tolerance takes about three iterations."""
 
 LOOK_AHEAD = 16
-"""The most requests in a queue that an iteration passes over because their batches are full. Chosen: the next iteration
+"""An iteration passes over at most this many requests in a queue if their batches are full. Chosen: the next iteration
 passes over the same requests again, so a limit keeps iterations short."""
 
 BROWN_OUT_FROM, BROWN_OUT_TO = 0.05, 0.5

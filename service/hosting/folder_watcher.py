@@ -21,7 +21,7 @@ Version = tuple[str, str]
 """The name of a model, and one of its versions."""
 
 Signature = tuple[tuple[str, int, int, int], ...]
-"""For each file of a folder: name, size, modification time and inode. It differs after any change."""
+"""For each file of a folder: name, size, modification time and inode. The signature differs after any change."""
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class FolderWatcher:
         self._logged_error = ""
 
     async def _safely(self, work: Coroutine[None, None, None]) -> None:
-        """Await work. Its error is logged once, and the next look tries again."""
+        """Await work. An error is logged once, and the next look tries again."""
         try:
             await work
         except Exception as error:
@@ -107,7 +107,7 @@ class FolderWatcher:
         return present[: present.index(served)] if served in present else present
 
     def _looks_for_all(self) -> bool:
-        """Whether this process looks for all processes. It takes this on, until it ends, if no other process does."""
+        """Whether this process looks for all processes. The first process that asks does so until its end."""
         if self._lock is None or self._locked is not None:
             return True
         locked = self._lock.open("w")

@@ -8,7 +8,7 @@ from service.images.paper import WIDEST, Pixels
 FINE = 28  # the step between two bands is narrower than the picture's width divided by this
 STEP = 0.5  # the step is higher than this part of the picture's range of levels
 ALONG = 0.6  # the step is seen in at least this part of the picture's height; a stroke on the step hides it
-ROWS = 64  # the most rows in which a step is searched
+ROWS = 64  # a step is searched in fewer than twice this many rows
 
 
 def without_bands(levels: Pixels) -> Pixels | None:

@@ -25,7 +25,7 @@ def decode(content: bytes, max_pixels: int) -> Digit:
 
     Args:
         content: the bytes of the file.
-        max_pixels: the most pixels that are decoded. The size in the header is checked before anything is decoded.
+        max_pixels: the limit of the pixels. The size in the header is checked before anything is decoded.
 
     Returns:
         uint8 ``[28, 28]``, white ink on black.

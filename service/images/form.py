@@ -1,4 +1,4 @@
-"""Recognises the pictures of 28x28 pixels that are already in MNIST's form."""
+"""Recognises the images of 28x28 pixels that are already in MNIST's form."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ PAPER = 16  # a pixel is paper up to this level
 INK = 32  # a pixel is ink above this level
 STRONGEST = 250  # the least value of an image's highest level; MNIST has 254 and 255
 SHARE = 0.55  # the least part of the pixels that is paper; MNIST has 0.553
-AT_BORDER = 5  # the most pixels that are not paper among the 108 along the border; MNIST has 5
+AT_BORDER = 5  # the greatest number of pixels that are not paper among the 108 along the border; MNIST has 5
 LONGER = (18, BOX)  # the range of the longer side of the ink's box, in pixels; MNIST has 18 to 20
 # The range of the centre of mass, from the middle of the first pixel, in both directions; MNIST has 13.480 to 14.500.
 CENTRE = (13.45, 14.55)

@@ -1,4 +1,4 @@
-"""Finds the ink in a picture: of a pen of any colour, under uneven light, on a paper that may lie on a table."""
+"""Finds the ink in a picture: of a pen of any colour, under uneven light, on a paper that may lie on a desk."""
 
 import numpy as np
 import numpy.typing as npt

@@ -11,7 +11,7 @@ from service.images.pieces import Mask, Pieces, pieces_of
 LONG = 0.85  # a line covers at least this part of the region's side that is parallel to the line
 STEEP = 0.06  # the tangent of the greatest angle between a line and the sides of the picture
 THIN = 0.05  # a line is thinner than this part of the region's side that is perpendicular to the line
-COLUMNS = 64  # the most columns of a mask in which lines are searched
+COLUMNS = 64  # lines are searched in fewer than twice this many columns of a mask
 BAND = 0.08  # the sides of a frame are within this part of its height and width
 REST = 0.15  # a remainder of lines, at their crossings, has less than this part of the digit's area
 AROUND = 2  # pixels around a frame, which distinguish a stroke that ends on the frame from a side of the picture
@@ -40,7 +40,7 @@ def without_lines(pieces: Pieces) -> Cleared | None:
 
     We search for lines if a piece reaches from one side of the picture to the opposite side, or has a straight line
     along each side of its box. We remove the lines only if ink remains inside that touches no side of the picture. A
-    seven that was cut out along its box also has a straight line at its top, and must keep it.
+    seven that was cut out along its box also has a straight line at its top, and must keep this line.
     """
     large = pieces.largest(np.ones(len(pieces.areas), bool))
     height, width = pieces.mask.shape

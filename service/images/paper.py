@@ -10,7 +10,7 @@ Levels = npt.NDArray[np.float32]  # [height, width, channels], signed difference
 
 Level = TypeVar("Level", np.uint8, np.bool_)
 
-WIDEST = 3  # a stroke is narrower than the longer side divided by this; anything wider is light, shadow or table
+WIDEST = 3  # a stroke is narrower than the longer side divided by this; anything wider is light, shadow or desk
 RING = 8  # the border ring, where we expect paper first, is as wide as the longer side divided by this
 SAMPLES = 40  # the paper is fitted to the points of a grid with at most this many rows and columns
 ROUNDS = 8  # rounds of the robust fit
@@ -88,7 +88,7 @@ def from_uneven_paper(levels: Pixels) -> Levels:
     The transform is the closing by a square that is wider than any stroke, minus the picture. A closing fills dark
     parts that are narrower than the square, and leaves wider parts and their edges unchanged (Serra 1982, *Image
     Analysis and Mathematical Morphology*). Beyond the border, the picture continues with its outermost pixels. So a
-    table counts as wide even if only a strip of it is in view.
+    desk counts as wide even if only a strip of it is in view.
 
     Args:
         levels: uint8 ``[height, width, channels]``.

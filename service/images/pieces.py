@@ -11,7 +11,7 @@ Mask = npt.NDArray[np.bool_]  # [height, width]
 Numbers = npt.NDArray[np.int_]  # one number for each run of a mask, or for each piece
 
 PIECE = 0.08  # a piece with less than this part of the largest piece's area is a speck
-FEW = 8  # the most pieces that are examined one by one
+FEW = 8  # at most this many pieces are examined one by one
 NEAR = 0.5  # a piece is near another if their distance is at most this part of the other's longer side
 SMALL = 0.3  # a piece that is not near belongs to the digit from this part of the main piece's area on
 INNER = 0.25  # a piece that touches no side is the main piece of the digit from this part of the largest area on
@@ -156,7 +156,7 @@ def digit_among(pieces: Pieces) -> Mask:
 
 
 def fat_at_side(pieces: Pieces) -> bool:
-    """Whether a piece touches a side of the picture and is too thick for a stroke: a table, a shadow, a finger."""
+    """Whether a piece touches a side of the picture and is too thick for a stroke: a desk, a shadow, a finger."""
     for number in pieces.largest(pieces.at_side):
         top, bottom, left, right = pieces.boxes[number]
         width = max(2, round(FAT * max(bottom - top, right - left)))

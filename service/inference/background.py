@@ -17,7 +17,7 @@ class BackgroundThreads:
     NumPy, Pillow and pydantic's parser mostly release Python's lock, so that the other threads run at the same time.
 
     Args:
-        threads: the most calls at the same time; further calls wait.
+        threads: the greatest number of calls at the same time. Further calls wait.
     """
 
     def __init__(self, threads: int) -> None:

@@ -18,7 +18,7 @@ from service.settings import Settings
 from service.telemetry import context
 
 MAX_ROWS_ON_LOOP = 16
-"""Most images whose answer is written on the event loop. Handing a shorter answer to a thread takes longer."""
+"""The event loop writes an answer for at most this many images. For so few, the hand-over to a thread takes longer."""
 
 Result = TypeVar("Result")
 
@@ -50,12 +50,12 @@ class DataPlane:
         models: the models that are served.
         engine: computes the answers.
         background: threads that read long bodies and write long answers.
-        settings: of the service, with its limits.
+        settings: the settings of the service, with the limits.
         on_end: called with each engine request after it has ended; no caller waits for this call.
 
     Attributes:
         engine: computes the answers.
-        stopping: whether the process is about to end. Its server sets this and goes on accepting and answering.
+        stopping: whether the process is about to end. The server sets this flag, and still answers requests for a time.
     """
 
     def __init__(

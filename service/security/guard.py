@@ -17,7 +17,7 @@ CONTROL = "/v2/repository/models/"
 """The start of all paths that change which models are served."""
 
 LONGEST_KEY = 512
-"""Most characters of a key."""
+"""The greatest number of characters of a key."""
 
 
 class Guard:

@@ -1,7 +1,7 @@
 """The API keys that an operator has issued: reads their file, finds the key of a request, and makes new keys.
 
-The file holds only the SHA-256 hashes of the keys. A key has 256 random bits, so its hash reveals nothing about it. It
-needs neither a salt nor a slow hash, because these protect passwords that people choose.
+The file holds only the SHA-256 hashes of the keys. A key has 256 random bits, so its hash reveals nothing about the
+key. Such a key needs neither a salt nor a slow hash, because these protect passwords that people choose.
 """
 
 import hmac
@@ -18,7 +18,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 LARGEST_FILE = 2**20
-"""Most bytes of the file."""
+"""The greatest number of bytes of the file."""
 
 PREFIX = "odenet_"
 """The start of every key, by which people and scanners for leaked secrets recognise a key."""
@@ -54,7 +54,7 @@ class Key(BaseModel):
     """The scopes of the key."""
 
     requests_per_minute: Annotated[int | None, Field(ge=1, le=10_000_000)] = None
-    """The most requests per minute, which may all come at once. Absent for no limit."""
+    """The greatest number of requests per minute. They may all come at once. Absent for no limit."""
 
 
 class KeyFile(BaseModel):

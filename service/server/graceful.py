@@ -31,7 +31,7 @@ LAST_REQUEST_SECONDS = 0.1
 """Time in which open connections may send another request after the server has stopped accepting connections."""
 
 LAST_READS = 10
-"""Most times that we check a connection again because bytes have arrived; each check takes an iteration of the loop."""
+"""We check a connection again at most this often because bytes have arrived. A check takes an iteration of the loop."""
 
 HANDSHAKE_SECONDS = 1.0
 """Time limit of the TLS handshake for the connections that are accepted last."""

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 CLOSE = (b"connection", b"close")
 
 MOST_OVERHEAD = 64 * 1024
-"""Most bytes of a request outside of its body: the request line, the header, and the lines between the chunks."""
+"""The greatest number of bytes outside the body of a request: request line, headers, and lines between the chunks."""
 
 
 CONNECTION = "odenet.connection"

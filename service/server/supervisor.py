@@ -24,7 +24,7 @@ LONGEST_START = 120.0
 """Seconds in which a worker that replaces another must have loaded the models."""
 
 LONGEST_HANG = 30.0
-"""Seconds after which the event loop of a worker is taken to hang. It computes too, but only for milliseconds."""
+"""Seconds after which a worker's event loop is taken to hang. The loop also computes, but only for milliseconds."""
 
 LONGEST_DELAY = 60.0
 """Longest time, in seconds, between two attempts to start a worker that ends again and again."""

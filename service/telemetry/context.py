@@ -14,8 +14,8 @@ class RequestFacts:
         request_id: the id of the request; None outside a request.
 
     Attributes:
-        key: the name of its API key.
-        inference: its images on their way through the engine.
+        key: the name of the API key of the request.
+        inference: the images of the request, on their way through the engine.
         outcome: the facts of the access log, once the request is answered.
     """
 

@@ -56,12 +56,12 @@ class Distribution:
 
 
 class Instrument(ABC, Generic[Kind]):
-    """A metric with labels. For each combination of labels it has numbers of its own.
+    """A metric with labels. For each combination of labels, the metric has separate numbers.
 
     Args:
         numbers: hold the numbers.
         name: the name, without the suffix of a counter.
-        text: what it measures.
+        text: what the metric measures.
         labels: the names of the labels; without labels, the metric is 0 before the first event.
     """
 
@@ -75,7 +75,7 @@ class Instrument(ABC, Generic[Kind]):
             self.of()
 
     def of(self, *labels: str) -> Kind:
-        """The numbers for a combination of labels. Reported as 0 from now on, if it is new."""
+        """The numbers for a combination of labels. A new combination is reported as 0 from now on."""
         if labels not in self._children:
             self._children[labels] = self._make(labels)
         return self._children[labels]
@@ -121,7 +121,7 @@ class Gauge(SingleNumber):
     Args:
         numbers: hold the numbers.
         name: the name.
-        text: what it measures.
+        text: what the metric measures.
         labels: the names of the labels.
         across: combines the numbers of the processes. A process that has died counts only for `max`.
     """
@@ -147,12 +147,12 @@ class Gauge(SingleNumber):
 
 
 class Histogram(Instrument[Distribution]):
-    """How values are distributed.
+    """How the observed values are distributed.
 
     Args:
         numbers: hold the numbers.
         name: the name.
-        text: what it measures.
+        text: what the metric measures.
         labels: the names of the labels.
         buckets: the upper bounds of the buckets, in ascending order; a bucket without a bound follows.
     """

@@ -39,7 +39,7 @@ class Statistics:
 
     Attributes:
         rows: the number of answered images.
-        iterations: iterations of batches. In each iteration the rows of a batch attempt a step together.
+        iterations: the number of iterations. In each iteration, all images of a batch take one batched solver step.
         answered: the number of answered requests.
         failed: the number of requests that ended without an answer.
         last_answered: the time of the last answer, in seconds since 1970; 0 if there was no answer.
@@ -132,15 +132,15 @@ class Metrics:
         self._nfe = histogram("solver_nfe", "Evaluations of f for each image.", [*model, "method"], EVALUATIONS)
         self._steps = counter("solver_steps", "Steps attempted for answered images.", [*model, "method", "outcome"])
         self._requested_rtol = histogram("requested_rtol", "The rtol of requests that name one.", [], TOLERANCES).of()
-        self._batch_rows = histogram("batch_rows", "Images that attempt a step together.", model, ROWS)
-        self._inflight = gauge("rows_inflight", "Images in flight.", []).of()
+        self._batch_rows = histogram("batch_rows", "Images in one batched solver step.", model, ROWS)
+        self._inflight = gauge("rows_inflight", "Images that are being solved, without the queue.", []).of()
         self._queued = gauge("rows_queued", "Images in the queue.", []).of()
-        self._capacity = gauge("queue_rows", "The most images that the queue holds.", []).of()
+        self._capacity = gauge("queue_rows", "The greatest number of images that the queue holds.", []).of()
         self._shed = counter("shed", "Requests for inference that were refused.", ["reason"])
         self._degraded = counter("degraded", "Images solved more loosely than requested.", model)
         self._cancelled = counter("cancelled", "Requests whose caller disconnected before the answer.", ["stage"])
         self._missed = counter("deadline_missed", "Requests whose deadline passed before the answer.", []).of()
-        self._loaded = gauge("models_loaded", "Processes that serve a version of a model.", model)
+        self._loaded = gauge("models_loaded", "How many processes serve a version of a model.", model)
         self._load_failures = counter("model_load_failures", "Failed attempts to load a version.", ["model"])
         self._last = gauge(
             "last_answer_timestamp_seconds", "When the last request for inference was answered.", model, max

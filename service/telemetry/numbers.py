@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 SEGMENT = 64 * 1024
-"""The file of a process grows by this many bytes at a time. The numbers of one series fit into them."""
+"""The file of a process grows by this many bytes at a time. The numbers of one series fit into so many bytes."""
 
 FOLDER = "metrics"
 """The folder of the files, in the folder that the worker processes share."""

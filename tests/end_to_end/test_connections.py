@@ -71,7 +71,7 @@ app = create_app(Settings(model="mlp", models=sys.argv[1], threads=1))
 
 @app.get("/break")
 async def take_a_thread_of_the_engine_down(request: Request):
-    request.state.plane.engine._runners[0]._call(sys.exit)
+    request.state.plane.engine._runners[0]._run_in_engine(sys.exit)
 
 GracefulServer(uvicorn.Config(app, port=0, log_config=None), 0).run()
 """

@@ -159,7 +159,7 @@ def test_the_error_names_an_invalid_field(artifact_copy: Path, change: str) -> N
     "name", ["../x", "/etc/passwd", "a/b", "..", ".", ".hidden", "", "a\\b", "stem.onnx\n", "stem.onnx\0", "é.onnx"]
 )
 def test_a_file_name_outside_the_folder_is_refused(artifact_copy: Path, name: str) -> None:
-    """This holds even if the file exists and its checksum is correct."""
+    """The name is refused even if the file exists and its checksum is correct."""
     (artifact_copy.parent / "x").write_bytes(b"")
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     rewrite(artifact_copy / MANIFEST, lambda manifest: manifest["files"].update({name: empty}))

@@ -1,4 +1,4 @@
-"""The MNIST form: the ink fits a box of 20x20 pixels, and its centre of mass is at the centre."""
+"""MNIST's form: the ink fits a box of 20x20 pixels, and its centre of mass is at the centre."""
 
 import numpy as np
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Synthetic digits: readable, labelled pictures in the MNIST form that the seed determines."""
+"""Synthetic digits: readable, labelled pictures in MNIST's form that the seed determines."""
 
 import numpy as np
 import torch

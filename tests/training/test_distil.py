@@ -1,4 +1,4 @@
-"""Teachers: a student learns their probabilities."""
+"""Distillation: a student learns the probabilities of its teachers."""
 
 from pathlib import Path
 

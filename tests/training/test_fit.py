@@ -108,7 +108,7 @@ def test_every_batch_is_full(digits: Dataset, batch_size: int, expected: list[in
 
 
 def test_the_average_is_the_exponential_moving_average(digits: Dataset) -> None:
-    """It averages the weights after each batch, and it starts with the weights after the first batch."""
+    """The average covers the weights after each batch, from the first batch on."""
     fit = Fit(recipe(average_decay=0.75, solver=penalised(0, 1)), digits, CPU, seed=0)
     expected: dict[str, Tensor] = {}
     for _ in fit.train_epoch():
@@ -145,7 +145,7 @@ def test_a_fit_in_bfloat16_has_weights_in_float32(digits: Dataset) -> None:
 
 
 def test_a_fit_with_outliers_lowers_their_greatest_probability(digits: Dataset) -> None:
-    """A fit without outliers does not measure it."""
+    """A fit without outliers does not measure this probability."""
     fit_recipe = recipe(network="odenet-strided", epochs=8, learning_rate=1e-2, solver=penalised(0.01, 1))
     exposed = fit_recipe.model_copy(update={"outliers": OutlierExposure(rows=16, weight=1)})
     plain, unsure = fitted(fit_recipe, digits), fitted(exposed, digits)
@@ -159,7 +159,7 @@ def test_a_fit_with_outliers_lowers_their_greatest_probability(digits: Dataset) 
 
 
 def test_synthetic_digits_are_added_to_each_batch(digits: Dataset) -> None:
-    """They have labels, so they count as digits; outliers do not."""
+    """Synthetic digits have labels, so they count as digits; outliers do not."""
     fit_recipe = without_ode("mlp", synthetic={"rows": 16}, outliers={"rows": 8, "weight": 0.5})
     fit = Fit(fit_recipe, digits, CPU, seed=0)
     assert [rows for rows, _, _ in fit.train_epoch()] == [32 + 16] * 3

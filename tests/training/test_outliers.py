@@ -1,4 +1,4 @@
-"""Outliers: pictures without a digit, most of them in the MNIST form, that the seed determines."""
+"""Outliers: pictures without a digit, most of them in MNIST's form, that the seed determines."""
 
 import numpy as np
 import numpy.typing as npt

@@ -187,7 +187,7 @@ def test_a_run_uses_the_precision_of_the_recipe(digits: Dataset, tmp_path: Path)
 
 
 def test_the_estimate_of_the_duration_does_not_change_the_fit(digits: Dataset) -> None:
-    """It changes neither the weights nor the random numbers."""
+    """The estimate changes neither the weights nor the random numbers."""
     fit_recipe = recipe(epochs=1, synthetic={"rows": 8}, outliers={"rows": 8, "weight": 0.5}, augmentation=CHANGED)
     plain, timed = Fit(fit_recipe, digits, CPU, seed=3), Fit(fit_recipe, digits, CPU, seed=3)
     assert timed.time_epoch() > 0

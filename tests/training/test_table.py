@@ -49,7 +49,7 @@ def test_a_row_contains_error_size_and_cost(mlp_artifact: Artifact, few_digits: 
 
 
 def test_the_seeds_of_a_recipe_share_a_row(mlp_artifact: Artifact, few_digits: Dataset, tmp_path: Path) -> None:
-    """The row has their mean with the interval of one seed. Another recipe, or the same seed again, is left out."""
+    """The row has the mean of the seeds, with one seed's interval. Other recipes and repeated seeds are left out."""
     add(tmp_path, mlp_artifact, "1", errors=30, epochs=99)
     add(tmp_path, mlp_artifact, "2", errors=2, seed=1)
     add(tmp_path, mlp_artifact, "3", errors=31, seed=2)

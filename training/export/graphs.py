@@ -83,7 +83,7 @@ class WholeAnswer(NamedTuple):
 class WholeSolve(nn.Module):
     """Stem, adaptive loop and head in one module. The loop becomes an ONNX ``Loop``.
 
-    The batch of a graph has a fixed size, so a row that has ended stays in it unchanged until the last row has ended.
+    The batch of a graph has a fixed size, so a row that has ended stays there unchanged until the last row has ended.
 
     Args:
         network: the network.

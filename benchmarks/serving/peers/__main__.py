@@ -41,7 +41,7 @@ def main(
     """Compare the service with real servers."""
     if unknown := set(only or ()) - {peer.name for peer in PEERS}:
         raise typer.BadParameter(f"no peer is called {', '.join(unknown)}")
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:PROCESSES])  # the servers inherit it
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:PROCESSES])  # the servers inherit the affinity
     console, began = Console(stderr=True, highlight=False), time.monotonic()
     found, failed = Findings(), list[ServerError]()
     with Bench.open(

@@ -1,4 +1,4 @@
-"""The forms in which the peers take images and give answers."""
+"""The formats in which the peers take images and give answers."""
 
 import json
 from math import nan, prod

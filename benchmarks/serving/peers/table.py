@@ -25,8 +25,8 @@ class Body(NamedTuple):
 
     Attributes:
         name: the name in the results.
-        theirs: the form that the peer takes.
-        mine: the form that the service takes.
+        theirs: the format that the peer takes.
+        mine: the format that the service takes.
         goal: the smallest allowed number of images per second at 32 connections, relative to the peer; None for no
             goal.
     """
@@ -43,11 +43,11 @@ class Peer:
 
     Attributes:
         name: the name in the results.
-        folder: the name of its folder next to this file, and of its environment; None for a contender, which needs no
-            other packages.
+        folder: the name of the peer's folder next to this file, and of its environment; None for a contender, which
+            needs no other packages.
         ready: the path that answers with 200 when the peer is ready.
         bodies: the kinds of body to measure.
-        environment: its own environment variables.
+        environment: the environment variables for the peer alone.
         is_busy: whether it takes much processor time even without load. LitServe takes a third of a processor, Ray
             Serve an eighth.
     """

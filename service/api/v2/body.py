@@ -26,7 +26,7 @@ LEVELS = 3
 """Number of priority levels: 1 is the highest, 2 is the default, and 0 means the default (Triton's schedule policy)."""
 
 MOST_PARAMETERS = 64
-"""Most parameters of a request. We count the parameters before we validate them, so that a million wrong ones cost no
+"""Limit of the parameters of a request. We count them before we validate them, so that a million wrong ones cost no
 time."""
 
 
@@ -151,7 +151,7 @@ def parse_body(content: bytes, encoding: str, header_length: str | None, max_byt
 
 
 def decompress(content: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Decompress a body that was compressed by gzip (RFC 1952) or deflate (in zlib's form, RFC 1950)."""
+    """Decompress a body that was compressed by gzip (RFC 1952) or deflate (in zlib's format, RFC 1950)."""
     encoding = encoding.strip().lower()
     if encoding in {"", "identity"}:
         return content
@@ -172,7 +172,7 @@ def _decompressor(window: int, members: int) -> Callable[[bytes, int], bytes]:
 
     Args:
         window: zlib's window bits, which also select the format of the stream.
-        members: the most members of a stream.
+        members: the greatest number of members of a stream.
     """
 
     def decompress_stream(content: bytes, enough: int) -> bytes:

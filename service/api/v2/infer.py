@@ -24,7 +24,7 @@ JSON = "application/json"
 BINARY = "application/octet-stream"
 
 MAX_BYTES_ON_LOOP = 16 * 1024
-"""Most bytes of a body that is parsed on the event loop."""
+"""The event loop parses a body only if the body has at most this many bytes."""
 
 PRIORITIES = {None: Priority.normal, 0: Priority.normal, 1: Priority.high, 2: Priority.normal, LEVELS: Priority.low}
 

@@ -89,7 +89,7 @@ class ModelConfiguration(BaseModel):
     name: str
     platform: str
     backend: str
-    max_batch_size: int = Field(description="The most images in a request.")
+    max_batch_size: int = Field(description="The greatest number of images in a request.")
     version_policy: dict[str, Any]
     input: list[dict[str, Any]]
     output: list[dict[str, Any]]

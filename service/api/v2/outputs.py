@@ -38,7 +38,7 @@ SOLVES = {
     "outcome": Output("BYTES"),
     "degraded": Output("BOOL"),
 }
-"""The outputs that describe the solve. They have the names of `service.inference.data_plane.solve_columns`."""
+"""The outputs that describe the solve. `service.inference.data_plane.solve_columns` returns a column for each."""
 
 
 class OutputChoice(NamedTuple):
@@ -56,7 +56,7 @@ class OutputChoice(NamedTuple):
 
 
 class OutputTensor(NamedTuple):
-    """A tensor of the answer: its JSON, and its bytes if it is in binary form."""
+    """A tensor of the answer: its JSON, and its bytes if the tensor is in binary form."""
 
     head: dict[str, Any]
     binary: bytes = b""
@@ -75,7 +75,7 @@ def choose_outputs(requested: list[RequestedOutput] | None, model: ServedModel, 
     Args:
         requested: the outputs that the request names; None or an empty list for all outputs.
         model: the model that answers.
-        binary: whether an output that does not give its form is returned in binary form.
+        binary: whether an output is returned in binary form if the request sets no `binary_data` for this output.
 
     Raises:
         InvalidError: the model has no such output, an output is named twice, or a classification is requested of an
@@ -103,7 +103,7 @@ def write_answer(
     """Write the answer to a request.
 
     Returns:
-        The JSON, and the bytes of the tensors in binary form that follow it; None if no output is in binary form.
+        The JSON, and the bytes that follow the JSON. The bytes are None if no output is in binary form.
     """
     outputs, known = list(outputs), outputs_of(answered.model)
     columns: dict[str, Any] = {
@@ -146,7 +146,7 @@ def _binary(datatype: str, column: Any) -> bytes:
 
 
 def _classify(probabilities: npt.NDArray[np.float32], most: int, labels: list[str]) -> npt.NDArray[np.str_]:
-    """The most probable classes of each image as ``value:index:label``, at most `most`: ``[rows, classes]``."""
+    """At most `most` of the most probable classes of each image, each as ``value:index:label``: ``[rows, n]``."""
     ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :most]
     values = np.take_along_axis(probabilities, ranked, axis=1)
     images = zip(values, ranked.tolist(), strict=True)

@@ -20,7 +20,7 @@ function questions({ name, methods }, all) {
   return [...own, ...fixed.map((each) => ({ model: each, fields: {} }))];
 }
 
-/** A comparison on the page. A failed comparison shows an error, and starts again if that can help. */
+/** A comparison on the page. A failed comparison shows an error, and starts again if a new start can help. */
 export class Comparison {
   /**
    * @param {HTMLTableElement} table

@@ -84,7 +84,7 @@ export function apart(positions, gap, low, high) {
 }
 
 /**
- * A chart of the newest data, which is drawn again when its width changes.
+ * A chart of the newest data, which is drawn again when the width of the chart changes.
  *
  * @template Data
  */

@@ -64,7 +64,7 @@ def test_a_contender_gives_the_same_answers_as_the_service(
     predictions = [prediction for answer in answers for prediction in answer.json()["predictions"]]
     assert [prediction["digit"] for prediction in predictions] == expected.digits.tolist()
     if create_app is torchdiffeq.create_app:
-        return  # it uses another solver
+        return  # torchdiffeq uses another solver
     assert [prediction["solver"]["nfe"] for prediction in predictions] == expected.nfe.tolist()
     assert np.allclose(
         [prediction["probabilities"] for prediction in predictions], expected.probabilities(1.0), atol=1e-4

@@ -1,4 +1,4 @@
-"""The peers: their forms, their environments, and their comparison with the service."""
+"""The peers: the formats of their requests, their environments, and their comparison with the service."""
 
 import json
 from collections.abc import Iterator

@@ -21,7 +21,7 @@ def pictures(mnist: Dataset) -> Tensor:
 
 
 def test_stretch_hardly_changes_the_digits_of_mnist(mnist: Dataset) -> None:
-    """It changes only digits whose strongest ink is below 255, and those by about one level."""
+    """Only digits whose strongest ink is below 255 change, by about one level."""
     pictures = mnist.validation.images.float()
     assert_close(stretch(pictures), pictures, rtol=0, atol=1.01)
     assert_close(stretch(pictures).amax((1, 2)), torch.full((5_000,), 255.0))

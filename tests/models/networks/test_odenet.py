@@ -185,7 +185,7 @@ def test_a_tighter_tolerance_costs_more_and_is_more_accurate(network: ODENet, me
     ids=str,
 )
 def test_an_image_has_the_same_solution_alone_and_in_any_batch(network: ODENet, solver: SolverSettings) -> None:
-    """The other images of the batch change neither its final state nor its number of steps."""
+    """The other images of the batch change neither the final state of an image nor its number of steps."""
     images = random_images(7)
     images[::2] //= 16  # half of the images are dark, so the rows take different steps
     whole = solution_of(network, images, solver)

@@ -126,7 +126,7 @@ def test_error_follows_the_tolerance(method: str, tightest: int) -> None:
 @every_adaptive_method
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-4, 1e-5, 1e-6])
 def test_the_reported_error_is_not_much_too_small(method: str, tolerance: float) -> None:
-    """It estimates the error of the pair's lower order, and its sum over the steps ignores that errors can cancel."""
+    """The estimate is for the pair's lower order, and the sum over the steps ignores that errors can cancel."""
     z = torch.ones(1, 1, dtype=F64)
     solution = solve(
         Step(Dynamics(swing), METHODS[method]), z, rtol=tolerance, atol=tolerance, first_step=0.1, max_steps=9999

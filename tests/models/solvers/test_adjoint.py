@@ -174,7 +174,7 @@ def test_the_solution_equals_that_of_the_plain_solve(method: str) -> None:
 
 @every_method
 def test_the_observer_sees_each_backward_pass(method: str) -> None:
-    """It sees the solve of one row, which contains the whole batch."""
+    """The observer sees the solve of one row, which contains the whole batch."""
     dynamics, z, seen = Smooth(), states([1.0, -0.5, 0.3], [0.2, 2.0, -1.0]), list[Solution]()
     tableau, first_step = METHODS[method], None if METHODS[method].adaptive else 0.25
     solution = solve_with_adjoint(

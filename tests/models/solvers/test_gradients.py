@@ -81,7 +81,7 @@ def test_gradients_are_finite_if_a_step_has_no_error(method: str) -> None:
 
 @every_method
 def test_a_row_has_no_influence_on_the_gradient_of_another(method: str) -> None:
-    """This holds also for a row whose solve fails."""
+    """This also holds for a row whose solve fails."""
     z = torch.tensor([[0.5], [torch.nan], [2.0]], dtype=F64, requires_grad=True)
     solution = solve(Step(Scaled(lambda t, z: -z), METHODS[method]), z, first_step=0.5)
     (gradient,) = torch.autograd.grad(solution.z[0].sum(), z)

@@ -79,7 +79,7 @@ def test_a_step_equals_the_textbook_sum_over_stages(tableau: Tableau) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("h", [0.7, 0.6999, 0.698, 1.0, 50.0])
 def test_the_last_step_ends_exactly_at_the_end(tableau: Tableau, dtype: torch.dtype, h: float) -> None:
-    """This includes a step that would otherwise end just before it."""
+    """A step that would otherwise end just before the end also ends exactly there."""
     result = attempt(tableau, torch.ones(1, 2, dtype=dtype), t=0.3, h=h)
     assert result.t.tolist() == [1.0]
 
@@ -139,7 +139,7 @@ def test_a_rejected_row_keeps_its_state_and_tries_a_smaller_step(tableau: Tablea
 
 @every_adaptive_method
 def test_a_rejected_last_step_shrinks_from_its_shortened_size(tableau: Tableau) -> None:
-    """It does not shrink from the requested size: a fraction of that may again be longer than the rest."""
+    """The step does not shrink from its requested size: a fraction of this size may again be longer than the rest."""
     z = torch.tensor([[0.5, -1.0]], dtype=F64)
     assert attempt(tableau, z, t=0.5, h=100.0, tolerance=1e-12).h.item() < 0.5
 
@@ -201,7 +201,7 @@ def test_an_adaptive_method_tries_a_smaller_step_for_a_non_finite_row(tableau: T
 
 @every_adaptive_method
 def test_a_step_that_overflows_is_not_accepted(tableau: Tableau) -> None:
-    """This holds even if the derivatives are finite and equal, so that their differences are zero."""
+    """The step is not accepted even if the derivatives are finite and equal, so that their differences are zero."""
     z = torch.full((1, 2), 3e38)
     result = attempt(tableau, z, h=1.0, tolerance=1e-3, f=lambda t, z: torch.full_like(z, 3e38))
     assert result.accepted.tolist() == [False]

@@ -58,7 +58,7 @@ def test_a_hanging_thread_is_a_failure_until_it_goes_on() -> None:
 
 
 def test_a_hanging_engine_does_not_keep_the_process_from_ending() -> None:
-    model = on(Hanging())  # it hangs for ever
+    model = on(Hanging())  # the engine hangs for ever
 
     async def test() -> None:
         engine = Engine(queue_rows=8, longest_iteration=0.05)

@@ -20,7 +20,7 @@ LONG: dict[str, Any] = {"method": "heun2", "tolerance": 1e-6}
 """Solver fields with which an image takes some eight hundred evaluations."""
 
 LONG_NFE = 500
-"""Evaluations that an image takes at least with these fields."""
+"""With these fields, an image takes at least this many evaluations."""
 
 
 @pytest.fixture

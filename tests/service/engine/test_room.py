@@ -13,7 +13,7 @@ from tests.service.engine.driving import Clock, Driver, assert_answered_as_alone
 TIGHT = {"method": "dopri5", "tolerance": 1e-6}
 LOOSE = {"method": "heun2", "tolerance": 1e-1}
 SPEEDS = {"fast": 0.4, "usual": 1.0, "slow": 20.0}
-"""Machines, and the time that they take for an operation, relative to a usual machine."""
+"""For each machine: the time that an operation takes, relative to a usual machine."""
 
 every_machine = pytest.mark.parametrize("slowness", SPEEDS.values(), ids=SPEEDS.keys())
 

@@ -35,7 +35,7 @@ def test_an_answer_with_another_number_of_classes_is_refused() -> None:
 
 def test_the_loading_thread_gives_way_to_all_others(tmp_path: Path) -> None:
     put(tmp_path, "one", "1", MLP)
-    loader = Loader(Settings(models=tmp_path, model="one"))  # kept in a variable, because its thread ends with it
+    loader = Loader(Settings(models=tmp_path, model="one"))  # in a variable, because the thread ends with the loader
     model = asyncio.run(loader.load("one", "1"))
     assert (model.name, model.version) == ("one", "1")
     own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())

@@ -183,7 +183,7 @@ def test_a_change_during_a_load_is_visible_at_once(folder: Path) -> None:
     async def run() -> None:
         await one.models.load("fresh")
         loading = asyncio.create_task(two.serves("fresh"))
-        for _ in range(10):  # until it has read the desired state and is loading
+        for _ in range(10):  # until the process has read the desired state and is loading
             await asyncio.sleep(0)
         await one.models.unload("other")
         assert not loading.done()

@@ -81,7 +81,7 @@ def test_the_error_names_a_step_that_is_slightly_wrong(
 def test_dynamics_that_are_slightly_wrong_are_detected(
     artifact_copy: Path, torch_backend: TorchBackend, images: Images
 ) -> None:
-    """The first method that evaluates the dynamics graph itself detects them."""
+    """The first method that evaluates the dynamics graph itself detects the error."""
     perturb(artifact_copy / DYNAMICS, 2.0)
     with pytest.raises(DisagreementError, match=r"^bosh3: a logit differs by "):
         check(torch_backend, OnnxBackend(artifact_copy, METHODS), images, METHODS)

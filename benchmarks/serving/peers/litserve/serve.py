@@ -1,6 +1,6 @@
 """LitServe with batching and two workers on the CPU.
 
-Its option `fast_queue` is off, because with it LitServe answered fewer requests on two processors.
+LitServe's option `fast_queue` is off, because with this option LitServe answered fewer requests on two processors.
 
 Source: the pages LitAPI, LitServer and Batching of LitServe's documentation.
 """
