@@ -1,6 +1,7 @@
 """Decodes a PNG or JPEG and converts it to a digit in MNIST's form."""
 
 import io
+from contextlib import suppress
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -8,16 +9,20 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from models.form import Digit
+from service.images.containers import END_OF_IMAGE, JPEG, PNG, scans, without_metadata
 from service.images.errors import PictureError, PictureTooLargeError, UndecodablePictureError
 from service.images.ink import WORKING
-from service.images.normalise import to_mnist
+from service.images.normalise import Picture, to_mnist
 
 OPAQUE = 16  # a drawing whose visible levels span less than this has no paper of its own
 GREYS = ("1", "L", "LA")
 
-START_OF_SCAN = b"\xff\xda"
-READERS = {b"\x89PNG\r\n\x1a\n": PngImageFile, b"\xff\xd8\xff": JpegImageFile}  # by the first bytes of the content
+READERS: dict[bytes, type[PngImageFile | JpegImageFile]] = {
+    PNG: PngImageFile,
+    JPEG: JpegImageFile,
+}  # by the first bytes of the content
 MOST_SCANS = 100  # of a progressive JPEG; each scan takes as long as the picture is large
+FILLINGS = (b"", b"\x55" * 64)  # bytes that stand in for the missing end of a JPEG
 
 
 def decode(content: bytes, max_pixels: int) -> Digit:
@@ -39,22 +44,45 @@ def decode(content: bytes, max_pixels: int) -> Digit:
     reader = next((reader for magic, reader in READERS.items() if content.startswith(magic)), None)
     if reader is None:
         raise UndecodablePictureError("the content is neither a PNG nor a JPEG; only PNG and JPEG are decoded")
-    if reader is JpegImageFile and (scans := content.count(START_OF_SCAN)) > MOST_SCANS:
-        raise PictureTooLargeError(f"the JPEG has {scans:,} scans; at most {MOST_SCANS} are decoded")
+    if reader is JpegImageFile and scans(content, MOST_SCANS) > MOST_SCANS:
+        raise PictureTooLargeError(f"the JPEG has more than {MOST_SCANS} scans; at most {MOST_SCANS} are decoded")
     try:
-        # We call the readers themselves: Image.open has a pixel limit of its own and tries other formats.
-        with reader(io.BytesIO(content)) as picture:
-            _check_size(*picture.size, max_pixels)
-            # A JPEG is decoded at an eighth, a quarter or half of its size, if the result has enough pixels for us.
-            picture.draft(picture.mode, (2 * WORKING, 2 * WORKING))
-            picture.load()
-            ImageOps.exif_transpose(picture, in_place=True)
-            levels = np.asarray(_opaque(picture))
+        levels = _levels(reader, without_metadata(content) if reader is PngImageFile else content, max_pixels)
     except PictureError:
         raise
     except Exception as error:  # damaged content makes Pillow raise nearly anything
-        raise UndecodablePictureError(f"the {reader.format} is damaged and cannot be decoded") from error
+        whole = _despite_missing_end(content, max_pixels) if reader is JpegImageFile else None
+        if whole is None:
+            raise UndecodablePictureError(f"the {reader.format} is damaged and cannot be decoded") from error
+        levels = whole
     return to_mnist(levels)
+
+
+def _levels(reader: type[PngImageFile | JpegImageFile], content: bytes, max_pixels: int) -> Picture:
+    """The levels of a picture, upright and opaque."""
+    # We call the readers themselves: Image.open has a pixel limit of its own and tries other formats.
+    with reader(io.BytesIO(content)) as picture:
+        _check_size(*picture.size, max_pixels)
+        # A JPEG is decoded at an eighth, a quarter or half of its size, if the result has enough pixels for us.
+        picture.draft(picture.mode, (2 * WORKING, 2 * WORKING))
+        picture.load()
+        with suppress(Exception):  # odd metadata makes Pillow raise nearly anything; we then ignore the orientation
+            ImageOps.exif_transpose(picture, in_place=True)
+        return np.asarray(_opaque(picture))
+
+
+def _despite_missing_end(jpeg: bytes, max_pixels: int) -> Picture | None:
+    """The levels of a JPEG of which only the end marker is missing; None if it is damaged or pixels are missing.
+
+    A decoder reads on into whatever follows the data. So we let two different fillings follow. If the levels differ,
+    some of them come from the fillings, because pixels are missing.
+    """
+    try:
+        files = (jpeg.rstrip(b"\xff") + filling + END_OF_IMAGE for filling in FILLINGS)
+        one, other = (_levels(JpegImageFile, file, max_pixels) for file in files)
+    except Exception:  # noqa: BLE001 (damaged content makes Pillow raise nearly anything)
+        return None
+    return one if np.array_equal(one, other) else None
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

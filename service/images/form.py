@@ -20,6 +20,7 @@ CENTRE = (13.45, 14.55)
 
 PIXELS = SIDE * SIDE
 NOT_PAPER = bytes(range(PAPER + 1, 256))
+NEGATIVE = bytes(range(255, -1, -1))
 WEAK = bytes(range(STRONGEST))
 INKED = bytes(level > INK for level in range(256))
 """The table that turns a level into 1 if it is ink, else into 0."""
@@ -49,6 +50,19 @@ def are_in_form(images: bytes) -> bool:
         images: 784 grey levels for each image.
     """
     return all(is_in_form(images[start : start + PIXELS]) for start in range(0, len(images), PIXELS))
+
+
+def first_in_neither_form(images: bytes) -> int | None:
+    """The row of the first image that is not in MNIST's form and whose negative is not either; None without such a row.
+
+    Args:
+        images: 784 grey levels for each image.
+    """
+    each = (images[start : start + PIXELS] for start in range(0, len(images), PIXELS))
+    rows = (
+        row for row, image in enumerate(each) if not is_in_form(image) and not is_in_form(image.translate(NEGATIVE))
+    )
+    return next(rows, None)
 
 
 def is_in_form(image: bytes) -> bool:
