@@ -3,7 +3,7 @@
 from typing import Annotated, NamedTuple, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from models.solvers.methods import METHODS
 from models.solvers.solve import equal_steps
@@ -17,8 +17,18 @@ LARGEST_TOLERANCE = 10.0
 MOST_STEPS = 100
 """The greatest number of steps of a fixed-step method."""
 
-Tolerance = Annotated[float, Field(ge=SMALLEST_TOLERANCE, le=LARGEST_TOLERANCE, allow_inf_nan=False)]
-Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
+
+def _refuse_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, and a boolean is no number")  # noqa: TRY004 (pydantic expects a ValueError)
+    return value
+
+
+NOT_BOOLEAN = BeforeValidator(_refuse_boolean)
+"""Refuses booleans where a number is expected. Without it, pydantic would take true for 1."""
+
+Tolerance = Annotated[float, NOT_BOOLEAN, Field(ge=SMALLEST_TOLERANCE, le=LARGEST_TOLERANCE, allow_inf_nan=False)]
+Steps = Annotated[int, NOT_BOOLEAN, Field(ge=1, le=MOST_STEPS)]
 
 
 class SolveArguments(NamedTuple):

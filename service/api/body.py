@@ -1,26 +1,26 @@
 """Parses the body of a request to predict by the media type: the images and, in JSON, the solver fields."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from pydantic import FailFast, Field, PlainValidator, ValidationError, WithJsonSchema
-from pydantic_core import PydanticCustomError, from_json
+from pydantic_core import PydanticCustomError
 from starlette.datastructures import UploadFile
 
 from models.backends.answer import Images
 from models.form import SIDE
+from service.api.documents import check_known, read_document
 from service.api.exchange import Exchange
 from service.api.lengths import length
 from service.api.numbers import numbers
-from service.api.pictures import base64_picture, grey_levels, picture
+from service.api.pictures import base64_picture, check_plausible, grey_levels, picture
 from service.api.query import PredictFields, QueryFields
 from service.errors import (
-    MOST_ERRORS,
     FieldError,
     InvalidError,
-    MalformedError,
     TooLargeError,
     UnsupportedMediaTypeError,
     invalid,
@@ -43,6 +43,16 @@ MULTIPART = "multipart/form-data"
 PIXELS = "application/octet-stream"
 PICTURES = ("image/png", "image/jpeg")
 MEDIA_TYPES = (JSON, *PICTURES, PIXELS, MULTIPART)
+ALIASES = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-png": "image/png",
+    "image/*": "image/png",
+    "binary/octet-stream": PIXELS,
+}
+"""Other names of our media types, which programs send. The content tells whether a picture is a PNG or a JPEG."""
+
+IN_QUERY_AND_BODY = set(PredictFields.model_fields)
 
 
 class Part(NamedTuple):
@@ -63,15 +73,16 @@ def _image(value: Any) -> str | Images:
         message = "must be 28 rows of 28 numbers from 0 to 255, or a PNG or JPEG in base64"
         raise PydanticCustomError("image", message) from error
     with np.errstate(invalid="ignore"):
-        wrong = np.argwhere(~((grid >= 0) & (grid <= 255) & (grid == np.floor(grid))))
-    if len(wrong):
-        row, column = map(int, wrong[0])
+        levels = grid.astype(np.uint8)
+    wrong = levels != grid
+    if wrong.any():
+        row, column = map(int, np.argwhere(wrong)[0])
         raise PydanticCustomError(
             "grey_level",
             "must hold whole numbers from 0 to 255; row {row}, column {column} holds {level}",
             {"row": row, "column": column, "level": f"{grid[row, column]:.10g}"},
         )
-    return grid.astype(np.uint8)
+    return levels
 
 
 GREY_LEVEL = {"type": "integer", "minimum": 0, "maximum": 255}
@@ -141,18 +152,34 @@ async def read(exchange: Exchange, body_type: str) -> list[Part]:
         return [Part("body", body_type, await exchange.body())]
     parts = []
     # The size of the body is already limited, and the number of images is checked later, as for any other body.
-    async with exchange.form(max_files=inf, max_fields=inf) as form:
-        for name, upload in form.multi_items():
-            if not isinstance(upload, UploadFile):
-                message = "is not a file; send files in the form, and solver fields in the query"
-                raise InvalidError(FieldError(shortened(name), message, shortened(upload)))
-            part_type = _media_type(upload.content_type or "") or PIXELS
-            if part_type not in {PIXELS, *PICTURES}:
-                raise _unsupported(shortened(name), part_type, (*PICTURES, PIXELS))
-            parts.append(Part(shortened(name), part_type, await upload.read()))
+    async with exchange.form(max_files=inf, max_fields=inf, max_part_size=sys.maxsize) as form:
+        for name, value in form.multi_items():
+            parts.append(await _part(shortened(name), value))
     if not parts:
         raise InvalidError(FieldError("body", "has no file; send each image as a file"))
     return parts
+
+
+async def _part(name: str, value: UploadFile | str) -> Part:
+    """A part of a multipart body. A picture is recognised by its content, whatever the part says about itself."""
+    content = await value.read() if isinstance(value, UploadFile) else _bytes_of_text(value)
+    if content.startswith(MAGIC):
+        return Part(name, PICTURES[0], content)
+    if not isinstance(value, UploadFile):
+        message = "is not a file; send files in the form, and solver fields in the query"
+        raise InvalidError(FieldError(name, message, shortened(value)))
+    part_type = _media_type(value.content_type or "") or PIXELS
+    if part_type not in {PIXELS, *PICTURES}:
+        raise _unsupported(name, part_type, (*PICTURES, PIXELS))
+    return Part(name, part_type, content)
+
+
+def _bytes_of_text(text: str) -> bytes:
+    """The bytes of a part without a file name; the parser has read bytes that are not UTF-8 as Latin-1."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return b""
 
 
 def raw_images_in_form(parts: Sequence[Part], settings: Settings) -> Images | None:
@@ -186,43 +213,41 @@ def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> Infe
     if [part.media_type for part in parts] == [JSON]:
         return _parse_json(parts[0].content, query, settings)
     _check_count(sum(_count(part) for part in parts), settings)
-    images = [_images(part, settings) for part in parts]
+    images = [_images(part, query, settings) for part in parts]
     return request_for(images[0] if len(images) == 1 else np.concatenate(images), query)
 
 
 def request_for(images: Images, query: QueryFields) -> InferenceRequest:
-    """Make the inference request for images whose solver fields all come from the query."""
-    return InferenceRequest(images, query.solver, query.model, priority=query.level, trace=query.trace)
+    """Make the inference request for images whose solver fields all come from the query.
+
+    Raises:
+        InvalidError: the query gives another number of images.
+    """
+    _check_given_count(len(images), query)
+    return InferenceRequest(images, query.solver, query.model, priority=query.level, trace=bool(query.trace))
 
 
 def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> InferenceRequest:
-    try:
-        document = from_json(content)
-    except ValueError as error:
-        raise MalformedError(FieldError("body", f"is not JSON: {error}")) from error
-    if not isinstance(document, dict):
-        raise InvalidError(FieldError("body", "must be an object with the field images"))
-    # We count the images and the fields before we validate them, so that a million wrong ones cost no time.
+    document = read_document(content, "an object with the field images")
+    # We count the images before we validate them, so that a million wrong ones cost no time.
     if isinstance(document.get("images"), list):
         _check_count(len(document["images"]), settings)
-    if unknown := [field for field in document if field not in PredictBody.model_fields]:
-        message = f"is not a field; the fields are {', '.join(PredictBody.model_fields)}"
-        raise InvalidError(*(FieldError(shortened(field), message) for field in unknown[:MOST_ERRORS]))
+    check_known(document, PredictBody.model_fields)
     try:
         body = PredictBody.model_validate(document)
     except ValidationError as error:
         raise invalid(error) from error
-    if twice := (body.model_fields_set - {"images"}) & query.model_fields_set:
+    _check_given_count(len(body.images), query)
+    in_query = query.model_dump(include=IN_QUERY_AND_BODY, exclude_none=True)
+    in_body = body.model_dump(exclude={"images"}, exclude_none=True)
+    if twice := in_query.keys() & in_body.keys():
         raise InvalidError(*(FieldError(field, "is given in the query and in the body") for field in sorted(twice)))
     images = np.stack([_decoded(row, image, settings) for row, image in enumerate(body.images)])
     grid_rows = [row for row, image in enumerate(body.images) if not isinstance(image, str)]
     if grid_rows:
         images[grid_rows] = grey_levels(lambda row: f"images.{grid_rows[row]}", images[grid_rows])
-    fields = PredictFields.model_construct(
-        **query.model_dump(exclude={"priority"}, exclude_unset=True),
-        **body.model_dump(exclude={"images"}, exclude_unset=True),
-    )
-    return InferenceRequest(images, fields.solver, fields.model, priority=query.level, trace=fields.trace)
+    fields = PredictFields.model_construct(**in_query | in_body)
+    return InferenceRequest(images, fields.solver, fields.model, priority=query.level, trace=bool(fields.trace))
 
 
 def _decoded(row: int, image: str | Images, settings: Settings) -> Images:
@@ -243,13 +268,15 @@ def _is_picture(part: Part) -> bool:
     return part.media_type in PICTURES or part.content.startswith(MAGIC)
 
 
-def _images(part: Part, settings: Settings) -> Images:
+def _images(part: Part, query: QueryFields, settings: Settings) -> Images:
     if _is_picture(part):
         return picture(part.field, part.content, settings)[np.newaxis]
     if not part.content or len(part.content) % IMAGE_BYTES:
         message = f"must be raw images of {IMAGE_BYTES} bytes each, one byte per grey level, or a PNG or a JPEG"
         raise InvalidError(FieldError(part.field, message, f"{len(part.content):,} bytes"))
     images = _pixels(part)
+    if len(images) > 1 and query.count is None:
+        check_plausible(part.field, part.content, "give the number of images as count in the query")
     return grey_levels(lambda row: part.field if len(images) == 1 else f"{part.field}.{row}", images)
 
 
@@ -264,9 +291,15 @@ def _check_count(count: int, settings: Settings) -> None:
         raise TooLargeError(FieldError("images", message, f"{count:,}"))
 
 
+def _check_given_count(count: int, query: QueryFields) -> None:
+    if query.count not in {None, count}:
+        raise InvalidError(FieldError("count", f"must be the number of images, {count:,}", f"{query.count:,}"))
+
+
 def _media_type(header: str) -> str:
-    """The media type of a Content-Type header, without the parameters."""
-    return header.partition(";")[0].strip().lower()
+    """The media type of a Content-Type header by its usual name, without the parameters."""
+    media_type = header.partition(";")[0].strip().lower()
+    return ALIASES.get(media_type, media_type)
 
 
 def _unsupported(field: str, media_type: str, supported: Iterable[str]) -> UnsupportedMediaTypeError:

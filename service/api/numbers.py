@@ -27,6 +27,10 @@ def numbers(data: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     if len(values) != prod(shape):
         raise ValueError("the number of values is wrong")
     try:
-        return np.frombuffer(array("d", values)).reshape(shape)
+        result = np.frombuffer(array("d", values))
     except (TypeError, OverflowError) as error:
         raise ValueError("a value is not a number") from error
+    # Python takes true for 1. We look only where the array holds 1, because to look at all values would take too long.
+    if any(isinstance(values[at], bool) for at in np.flatnonzero(result == 1).tolist()):
+        raise ValueError("a value is a boolean, and a boolean is no number")
+    return result.reshape(shape)

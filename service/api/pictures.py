@@ -8,8 +8,12 @@ from models.backends.answer import Images
 from service.errors import FieldError, InvalidError, MalformedError, TooLargeError
 from service.images.decode import decode
 from service.images.errors import NoDigitError, PictureTooLargeError, RowError, UndecodablePictureError
+from service.images.form import PIXELS, first_in_neither_form
 from service.images.normalise import rows_to_mnist
 from service.settings import Settings
+
+URL_SAFE = str.maketrans("-_", "+/")
+"""The letters of the URL-safe alphabet that differ, with those of the usual alphabet (RFC 4648, section 5)."""
 
 
 def picture(field: str, content: bytes, settings: Settings) -> Images:
@@ -51,14 +55,37 @@ def grey_levels(field: Callable[[int], str], images: Images) -> Images:
         raise InvalidError(FieldError(field(error.row), str(error))) from error
 
 
+def check_plausible(field: str, content: bytes, remedy: str) -> None:
+    """Check that bytes are the grey levels of several images: each image or its negative is in MNIST's form.
+
+    Otherwise the bytes may be of another type. One image of 32-bit numbers, for example, is as long as four images.
+
+    Args:
+        field: the field of the request that holds the bytes.
+        content: 784 bytes for each image.
+        remedy: how the caller can say that the bytes are grey levels.
+
+    Raises:
+        InvalidError: they may be of another type.
+    """
+    row = first_in_neither_form(content)
+    if row is not None:
+        image = content[row * PIXELS : (row + 1) * PIXELS]
+        message = f"is not in MNIST's form; its levels go from {min(image)} to {max(image)}, of 0 to 255. Perhaps the "
+        message += f"bytes are of another type than one byte for each grey level. If they are {len(content) // PIXELS} "
+        message += f"images of grey levels, {remedy}"
+        raise InvalidError(FieldError(f"{field}.{row}", message, f"{len(content):,} bytes"))
+
+
 def base64_picture(field: str, text: str) -> bytes:
-    """Decode a base64 text, which may be a data URL.
+    """Decode a base64 text, which may be a data URL, use the URL-safe alphabet, or lack the padding (RFC 4648).
 
     Raises:
         MalformedError: the text is not base64.
     """
     encoded = text.partition(";base64,")[2] if text.startswith("data:") else text
     try:
-        return base64.b64decode("".join(encoded.split()), validate=True)
+        letters = "".join(encoded.split()).translate(URL_SAFE)
+        return base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise MalformedError(FieldError(field, f"is not base64 ({error})")) from error

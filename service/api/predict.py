@@ -126,12 +126,18 @@ class PredictAnswer(BaseModel):
     timing_ms: Timing
 
 
+PIXELS_DESCRIPTION = (
+    "One or more images, each as 784 grey levels, row by row. Several images need count in the query, unless each "
+    "image or its negative is in MNIST's form."
+)
+
+
 def _body_documentation() -> dict[str, Any]:
     binary = {"type": "string", "format": "binary"}
     content: dict[str, Any] = {
         JSON: {"schema": {"$ref": "#/components/schemas/PredictBody"}, "examples": PREDICT_EXAMPLES},
         **{picture: {"schema": binary} for picture in PICTURES},
-        PIXELS: {"schema": {**binary, "description": "One or more images, each as 784 grey levels, row by row."}},
+        PIXELS: {"schema": {**binary, "description": PIXELS_DESCRIPTION}},
         MULTIPART: {
             "schema": {"type": "object", "properties": {"files": {"type": "array", "items": binary}}},
             "encoding": {"files": {"contentType": ", ".join((*PICTURES, PIXELS))}},

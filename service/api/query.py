@@ -7,6 +7,8 @@ from urllib.parse import parse_qsl
 
 from pydantic import Field, ValidationError
 
+from models.solvers.settings import NOT_BOOLEAN
+from service.api.documents import check_known
 from service.engine.plan import MOST_TRACED, SolverFields
 from service.engine.request import Priority
 from service.errors import MOST_ERRORS, FieldError, InvalidError, invalid, shortened
@@ -22,12 +24,13 @@ class PredictFields(SolverFields):
         str | None, Field(description="The model that answers.  Default: the default model of the service.")
     ] = None
     trace: Annotated[
-        bool,
+        bool | None,
         Field(
             description="Whether to add to each prediction the image that the network saw, every attempted step, and "
-            f"the logits along the depth. For at most {MOST_TRACED} images. The predictions stay the same."
+            f"the logits along the depth. For at most {MOST_TRACED} images. The predictions stay the same. "
+            "Default: false."
         ),
-    ] = False
+    ] = None
 
     @cached_property
     def solver(self) -> SolverFields:
@@ -47,6 +50,16 @@ class QueryFields(PredictFields):
             "body is read."
         ),
     ] = "normal"
+    count: Annotated[
+        int | None,
+        NOT_BOOLEAN,
+        Field(
+            ge=1,
+            description="The number of images in the body; another number is refused. Only in the query. Raw bytes of "
+            "several images need it, unless each image or its negative is in MNIST's form: the bytes could also be of "
+            "another type, such as one image of 32-bit numbers.",
+        ),
+    ] = None
 
     @cached_property
     def level(self) -> Priority:
@@ -70,6 +83,7 @@ def _read(query: bytes) -> QueryFields:
         raise InvalidError(
             *(FieldError(shortened(name), "is given twice in the query") for name in repeated[:MOST_ERRORS])
         )
+    check_known(counts, QueryFields.model_fields)
     try:
         return QueryFields.model_validate(dict(fields))
     except ValidationError as error:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.artifact import Artifact, Profile, ProfilePoint
 from models.solvers.methods import METHODS
-from models.solvers.settings import SolveArguments, SolverSettings, Steps, Tolerance
+from models.solvers.settings import NOT_BOOLEAN, SolveArguments, SolverSettings, Steps, Tolerance
 from service.engine.tuning import BROWN_OUT_FROM, BROWN_OUT_TO
 from service.errors import FieldError, InvalidError, shortened
 
@@ -51,6 +51,7 @@ class SolverFields(BaseModel):
     steps: Annotated[Steps | None, Field(description="The number of equal steps of a fixed-step method.")] = None
     max_nfe: Annotated[
         int | None,
+        NOT_BOOLEAN,
         Field(
             ge=1,
             le=LARGEST_NFE,
@@ -60,6 +61,7 @@ class SolverFields(BaseModel):
     ] = None
     deadline_ms: Annotated[
         float | None,
+        NOT_BOOLEAN,
         Field(
             ge=1,
             le=600_000,

@@ -119,7 +119,7 @@ CASES: dict[str, tuple[dict[str, Any], int, str, str]] = {
         {"content": seven().tobytes(), "headers": PIXELS, "params": {"tol": 1}},
         422,
         "tol",
-        "permitted",
+        "is not a field; the fields are method, tolerance, ",
     ),
     "query and body": (
         {"json": {"images": [SEVEN], "tolerance": 1}, "params": {"tolerance": 1}},

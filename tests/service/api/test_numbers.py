@@ -22,8 +22,17 @@ def test_flat_and_nested_lists_are_converted(expected: np.ndarray[Any, np.dtype[
         np.testing.assert_array_equal(read, expected)
 
 
-def test_integers_and_booleans_are_numbers() -> None:
-    np.testing.assert_array_equal(numbers([1, True, 2.5, -0.0], (2, 2)), [[1, 1], [2.5, 0]])
+def test_integers_and_fractions_are_numbers() -> None:
+    np.testing.assert_array_equal(numbers([1, 3, 2.5, -0.0], (2, 2)), [[1, 3], [2.5, 0]])
+
+
+@given(data=st.lists(st.booleans() | st.integers(-1, 2), min_size=4, max_size=4))
+def test_true_is_no_number(data: list[int | bool]) -> None:
+    if any(value is True for value in data):
+        with pytest.raises(ValueError, match="a boolean is no number"):
+            numbers(data, (2, 2))
+    else:
+        assert numbers(data, (4,)).tolist() == data
 
 
 @pytest.mark.parametrize(

@@ -114,9 +114,9 @@ def test_a_value_that_is_not_a_boolean_is_refused(client: httpx.Client, value: s
 
 
 def test_an_answer_has_no_trace_unless_it_is_requested(client: httpx.Client) -> None:
-    for fields in ({}, {"trace": False}):
+    for fields in ({}, {"trace": False}, {"trace": None}):
         (prediction,) = predict(client, **fields)
         assert set(prediction) == {"digit", "probabilities", "solver"}
     schema = client.get("/openapi.json").json()["components"]["schemas"]
     assert {"trace", "image"}.isdisjoint(schema["Prediction"]["required"])
-    assert schema["PredictBody"]["properties"]["trace"]["default"] is False
+    assert not schema["PredictBody"]["properties"]["trace"].get("default")
