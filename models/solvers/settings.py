@@ -27,8 +27,8 @@ def _refuse_boolean(value: object) -> object:
 NOT_BOOLEAN = BeforeValidator(_refuse_boolean)
 """Refuses booleans where a number is expected. Without it, pydantic would take true for 1."""
 
-Tolerance = Annotated[float, NOT_BOOLEAN, Field(ge=SMALLEST_TOLERANCE, le=LARGEST_TOLERANCE, allow_inf_nan=False)]
-Steps = Annotated[int, NOT_BOOLEAN, Field(ge=1, le=MOST_STEPS)]
+Tolerance = Annotated[float, Field(ge=SMALLEST_TOLERANCE, le=LARGEST_TOLERANCE, allow_inf_nan=False), NOT_BOOLEAN]
+Steps = Annotated[int, Field(ge=1, le=MOST_STEPS), NOT_BOOLEAN]
 
 
 class SolveArguments(NamedTuple):

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
+from service.api.exchange import DOCUMENT_ID
 from service.errors import (
     AbandonedError,
     BrokenModelError,
@@ -66,6 +67,7 @@ class Failure:
         fields: the fields that are wrong, if the reason lies in fields.
         headers: the headers of the answer.
         challenges: the ways to authenticate, if the request did not.
+        document_id: the id in the JSON of the request; None if it has none, or was not read.
     """
 
     status: HTTPStatus
@@ -73,6 +75,7 @@ class Failure:
     fields: list[FieldError] = field(default_factory=list)
     headers: Mapping[str, str] | None = None
     challenges: tuple[str, ...] = ()
+    document_id: str | None = None
 
     @classmethod
     def of(cls, error: RequestError) -> "Failure":
@@ -120,7 +123,7 @@ class ErrorAnswers:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         if isinstance(error, RequestError):
             self._on_refusal(error)
-        failure = _failure(scope, error)
+        failure = replace(_failure(scope, error), document_id=scope.get(DOCUMENT_ID))
         answer = self._formatters.get(scope["path"].partition("/")[2].partition("/")[0], self._default)(failure)
         for challenge in failure.challenges:
             answer.headers.append("www-authenticate", challenge)

@@ -19,6 +19,9 @@ CONNECTION = "odenet.connection"
 EXCHANGE = "odenet.exchange"
 """A key of the scope. If FastAPI routes the request, the exchange is stored under this key."""
 
+DOCUMENT_ID = "odenet.document_id"
+"""The key in the scope of the id that the JSON of a request gives to the request."""
+
 ID_HEADER = b"x-request-id"
 
 Headers = list[tuple[bytes, bytes]]

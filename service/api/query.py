@@ -52,13 +52,13 @@ class QueryFields(PredictFields):
     ] = "normal"
     count: Annotated[
         int | None,
-        NOT_BOOLEAN,
         Field(
             ge=1,
             description="The number of images in the body; another number is refused. Only in the query. Raw bytes of "
             "several images need it, unless each image or its negative is in MNIST's form: the bytes could also be of "
             "another type, such as one image of 32-bit numbers.",
         ),
+        NOT_BOOLEAN,
     ] = None
 
     @cached_property

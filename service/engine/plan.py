@@ -51,17 +51,16 @@ class SolverFields(BaseModel):
     steps: Annotated[Steps | None, Field(description="The number of equal steps of a fixed-step method.")] = None
     max_nfe: Annotated[
         int | None,
-        NOT_BOOLEAN,
         Field(
             ge=1,
             le=LARGEST_NFE,
             description="Limit of evaluations of f for an image. When only one step is left, this step goes all the "
             "way to t = 1, and the outcome is max_nfe.",
         ),
+        NOT_BOOLEAN,
     ] = None
     deadline_ms: Annotated[
         float | None,
-        NOT_BOOLEAN,
         Field(
             ge=1,
             le=600_000,
@@ -70,6 +69,7 @@ class SolverFields(BaseModel):
             "tightest tolerance that is expected to fit. Shortly before the deadline, the last step goes all the way "
             "to t = 1, and the outcome is deadline. If even this step is too late, the answer is 504.",
         ),
+        NOT_BOOLEAN,
     ] = None
     allow_degraded: Annotated[
         bool | None,

@@ -5,14 +5,15 @@ from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError, from_json
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
+from models.solvers.settings import NOT_BOOLEAN
+from service.api.documents import read_document
 from service.api.lengths import length
 from service.engine.plan import SolverFields
 from service.errors import (
     FieldError,
-    InvalidError,
     MalformedError,
     TooLargeError,
     UnsupportedMediaTypeError,
@@ -30,18 +31,69 @@ MOST_PARAMETERS = 64
 time."""
 
 
-def _check_count(parameters: Any) -> Any:
-    if isinstance(parameters, dict) and len(parameters) > MOST_PARAMETERS:
+IGNORED_PARAMETERS = frozenset({"content_type", "headers"})
+"""Parameters of a request that clients of other servers always send, and that have no effect on an answer. MLServer's
+client sends both."""
+
+
+def _null_is_empty(parameters: Any) -> Any:
+    return {} if parameters is None else parameters
+
+
+def _relevant(parameters: Any) -> Any:
+    if not isinstance(parameters, dict):
+        return _null_is_empty(parameters)
+    if len(parameters) > MOST_PARAMETERS:
         raise PydanticCustomError("parameters", "at most {most} parameters", {"most": MOST_PARAMETERS})
-    return parameters
+    return {name: value for name, value in parameters.items() if name not in IGNORED_PARAMETERS}
 
 
-BOUNDED = BeforeValidator(_check_count)
-"""Limits the number of parameters where each unknown parameter would give an error."""
+OPTIONAL = BeforeValidator(_null_is_empty)
+"""Takes null for an empty object, because many programs write what is absent as null."""
+
+RELEVANT = BeforeValidator(_relevant)
+"""The same, and removes the parameters that are ignored, and limits the number of parameters, where each unknown
+parameter would give an error."""
 
 
-class TensorParameters(BaseModel):
-    """Parameters of an input. Unknown parameters are ignored, because they may be meant for other servers."""
+class InferParameters(SolverFields):
+    """Parameters of the request: how to solve, and how to answer."""
+
+    priority: Annotated[
+        int | None,
+        Field(ge=0, le=LEVELS, description="Decides which queued images start first: 1, then 2 or 0, then 3."),
+        NOT_BOOLEAN,
+    ] = None
+    timeout: Annotated[
+        int | None,
+        Field(ge=1_000, le=600_000_000, description="The same as deadline_ms, in microseconds."),
+        NOT_BOOLEAN,
+    ] = None
+    binary_data_output: Annotated[
+        bool | None,
+        Field(strict=True, description="Whether outputs without binary_data follow the JSON as bytes.  Default: no."),
+    ] = None
+
+
+class OpenObject(BaseModel):
+    """An object in the JSON of a request. Unknown keys are ignored, because they may be meant for other servers.
+
+    But a parameter of the request in the wrong object is refused: the caller would believe that it had an effect.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_misplaced(cls, document: Any) -> Any:
+        wrong = sorted(InferParameters.model_fields.keys() & document.keys()) if isinstance(document, dict) else ()
+        if wrong:
+            raise PydanticCustomError(
+                "misplaced", "{names} must be in the parameters of the request", {"names": ", ".join(wrong)}
+            )
+        return document
+
+
+class TensorParameters(OpenObject):
+    """Parameters of an input."""
 
     binary_data_size: Annotated[
         int | None,
@@ -53,18 +105,18 @@ class TensorParameters(BaseModel):
     ] = None
 
 
-class InputTensor(BaseModel):
+class InputTensor(OpenObject):
     """A tensor of the request."""
 
     name: str
     shape: list[Annotated[int, Field(strict=True, ge=0)]] = Field(max_length=8)
     datatype: str
-    parameters: TensorParameters = TensorParameters()
+    parameters: Annotated[TensorParameters, OPTIONAL] = TensorParameters()
     data: Annotated[Any, Field(description="The values row by row, flat or nested. Absent for a binary tensor.")] = None
 
 
-class OutputParameters(BaseModel):
-    """Parameters of an output. Unknown parameters are ignored, because they may be meant for other servers."""
+class OutputParameters(OpenObject):
+    """Parameters of an output."""
 
     binary_data: Annotated[
         bool | None, Field(strict=True, description="Whether the output follows the JSON as bytes.")
@@ -77,35 +129,20 @@ class OutputParameters(BaseModel):
     ] = None
 
 
-class RequestedOutput(BaseModel):
+class RequestedOutput(OpenObject):
     """An output that the request names."""
 
     name: str
-    parameters: OutputParameters = OutputParameters()
+    parameters: Annotated[OutputParameters, OPTIONAL] = OutputParameters()
 
 
-class InferParameters(SolverFields):
-    """Parameters of the request: how to solve, and how to answer."""
-
-    priority: Annotated[
-        int | None,
-        Field(ge=0, le=LEVELS, description="Decides which queued images start first: 1, then 2 or 0, then 3."),
-    ] = None
-    timeout: Annotated[
-        int | None, Field(ge=1_000, le=600_000_000, description="The same as deadline_ms, in microseconds.")
-    ] = None
-    binary_data_output: Annotated[
-        bool, Field(strict=True, description="Whether outputs without binary_data follow the JSON as bytes.")
-    ] = False
-
-
-class InferRequest(BaseModel):
+class InferRequest(OpenObject):
     """The JSON of a request for inference."""
 
     model_config = ConfigDict(json_schema_extra={"additionalProperties": True})
 
     id: Annotated[str | None, Field(description="Repeated in the answer.")] = None
-    parameters: Annotated[InferParameters, BOUNDED] = InferParameters()
+    parameters: Annotated[InferParameters, RELEVANT] = InferParameters()
     inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=16)]
     outputs: Annotated[
         list[RequestedOutput] | None, Field(max_length=64, description="The outputs to return.  Default: all.")
@@ -127,7 +164,9 @@ class InferBody(NamedTuple):
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def parse_body(content: bytes, encoding: str, header_length: str | None, max_bytes: int) -> InferBody:
+def parse_body(
+    content: bytes, encoding: str, header_length: str | None, max_bytes: int, note_id: Callable[[str], object]
+) -> InferBody:
     """Parse the body of a request for inference.
 
     Args:
@@ -135,6 +174,7 @@ def parse_body(content: bytes, encoding: str, header_length: str | None, max_byt
         encoding: the header Content-Encoding.
         header_length: the header Inference-Header-Content-Length; None if it is absent.
         max_bytes: the most bytes of the body after decompression.
+        note_id: called with the id in the JSON, before the rest of the JSON is validated.
 
     Raises:
         UnsupportedMediaTypeError: the encoding is not supported.
@@ -144,10 +184,13 @@ def parse_body(content: bytes, encoding: str, header_length: str | None, max_byt
         InvalidError: a field is missing, has the wrong shape, or is out of range.
     """
     body = memoryview(decompress(content, encoding, max_bytes))
-    if header_length is None:
-        return InferBody(read_json(bytes(body), InferRequest), body[:0])
-    head = _length(header_length, len(body))
-    return InferBody(read_json(bytes(body[:head]), InferRequest) if head else None, body[head:])
+    head = len(body) if header_length is None else _length(header_length, len(body))
+    if header_length is not None and head == 0:
+        return InferBody(None, body)
+    document = read_document(bytes(body[:head]))
+    if isinstance(document.get("id"), str):
+        note_id(document["id"])
+    return InferBody(_validated(document, InferRequest), body[head:])
 
 
 def decompress(content: bytes, encoding: str, max_bytes: int) -> bytes:
@@ -212,12 +255,10 @@ def read_json(content: bytes, model: type[Model]) -> Model:
         MalformedError: the content is not JSON.
         InvalidError: a field is missing, has the wrong shape, or is out of range.
     """
-    try:
-        document = from_json(content)
-    except ValueError as error:
-        raise MalformedError(FieldError("body", f"is not JSON: {error}")) from error
-    if not isinstance(document, dict):
-        raise InvalidError(FieldError("body", "must be an object"))
+    return _validated(read_document(content), model)
+
+
+def _validated(document: dict[str, Any], model: type[Model]) -> Model:
     try:
         return model.model_validate(document)
     except ValidationError as error:

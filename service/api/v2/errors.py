@@ -16,6 +16,7 @@ class ErrorAnswer(BaseModel):
     """Why there is no answer."""
 
     error: str = Field(description="The problem, with the limit and the value.")
+    id: str | None = Field(default=None, description="The id of the request, if the request gives one.")
 
 
 ANY: Answers = {"default": {"description": "Any error, as a sentence.", "model": ErrorAnswer}}
@@ -30,7 +31,7 @@ def documented(*errors: type[RequestError]) -> Answers:
 def error_response(failure: Failure) -> Response:
     """Format a failure as an object with the field error."""
     detail = "; ".join(map(_sentence, failure.fields)) or failure.detail
-    content = ErrorAnswer(error=detail).model_dump_json()
+    content = ErrorAnswer(error=detail, id=failure.document_id).model_dump_json(exclude_none=True)
     return Response(content, failure.status, failure.headers, media_type="application/json")
 
 

@@ -1,11 +1,14 @@
 """``POST /v2/models/{name}/infer``: classifies tensors of images, at the tolerance that the caller chooses."""
 
 import time
+from contextlib import suppress
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
-from service.api.exchange import Answer, Exchange
+from models.form import SIDE
+from service.api.exchange import DOCUMENT_ID, Answer, Exchange
 from service.api.inference_route import REFUSALS, InferenceRoute, server_timing, timing, written
-from service.api.pictures import grey_levels
+from service.api.pictures import check_plausible, grey_levels
 from service.api.v2.body import HEADER_LENGTH, LEVELS, InferBody, InferParameters, InferRequest, parse_body
 from service.api.v2.errors import documented
 from service.api.v2.examples import INFER_EXAMPLES
@@ -13,10 +16,7 @@ from service.api.v2.inputs import BYTES, field_of, raw_input, read_images
 from service.api.v2.outputs import OutputChoice, choose_outputs, write_answer
 from service.engine.plan import SolverFields
 from service.engine.request import Priority
-from service.errors import (
-    FieldError,
-    InvalidError,
-)
+from service.errors import MOST_ERRORS, FieldError, InvalidError, RequestError, UnknownModelError, shortened
 from service.images.form import in_form
 from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane, InferenceRequest
 
@@ -41,6 +41,19 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
     """The inference routes of a data plane: for a model, and for a version of a model."""
     settings = plane.settings
 
+    async def parse(exchange: Exchange, body: bytes) -> tuple[InferBody, bool]:
+        """Parse a body. The result also tells whether this took long, so that the rest may take long too."""
+        encoding, header_length = exchange.joined(b"content-encoding") or "", exchange.joined(HEADER_LENGTH.encode())
+        long = len(body) > MAX_BYTES_ON_LOOP or bool(encoding)
+
+        def note_id(document_id: str) -> None:
+            exchange.scope[DOCUMENT_ID] = document_id
+
+        most = settings.max_body_bytes
+        return await plane.run(
+            lambda: parse_body(body, encoding, header_length, most, note_id), in_background=long
+        ), long
+
     async def infer(exchange: Exchange, name: str, version: str | None = None) -> Answer:
         """Classify the images of the tensor `image`: UINT8 or FP32 (0 to 1) `[-1, 28, 28]`, or PNG or JPEG as BYTES.
 
@@ -49,25 +62,25 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
         the body is JSON followed by the tensors in binary form. The media type of the body is ignored.
         """
         plane.check_room(1, Priority.high)  # at the highest priority, because the body holds the priority
-        model = await plane.models.get(name, version)
+        _refuse_query(exchange.scope["query_string"])
+        try:
+            model = await plane.models.get(name, version)
+        except UnknownModelError:
+            with suppress(RequestError):
+                await parse(exchange, await exchange.body())  # only for the id, which the error repeats
+            raise
         body = await exchange.body()
         arrived_at = time.perf_counter()
-        encoding, header_length = exchange.joined(b"content-encoding") or "", exchange.joined(HEADER_LENGTH.encode())
 
         def read(infer_body: InferBody) -> ParsedRequest:
-            infer_request = infer_body.request or InferRequest(
-                inputs=[raw_input(infer_body.binary)], parameters=InferParameters(binary_data_output=True)
-            )
+            infer_request = infer_body.request or _raw_request(infer_body.binary)
             images = read_images(infer_request.inputs, infer_body.binary, settings)
             parameters = infer_request.parameters
-            outputs = choose_outputs(infer_request.outputs, model, binary=parameters.binary_data_output)
+            outputs = choose_outputs(infer_request.outputs, model, binary=bool(parameters.binary_data_output))
             inference = InferenceRequest(images, _solver(parameters), priority=PRIORITIES[parameters.priority])
             return ParsedRequest(inference, outputs, infer_request.id)
 
-        long = len(body) > MAX_BYTES_ON_LOOP or bool(encoding)
-        infer_body = await plane.run(
-            lambda: parse_body(body, encoding, header_length, settings.max_body_bytes), in_background=long
-        )
+        infer_body, long = await parse(exchange, body)
         has_pictures = _has_pictures(infer_body)
         parsed = await plane.run(lambda: read(infer_body), in_background=long or has_pictures)
         inference = parsed.inference
@@ -97,6 +110,22 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
             ("/versions/{version}", "Classify images by a version of a model", "infer_by_version"),
         )
     ]
+
+
+def _refuse_query(query: bytes) -> None:
+    """Refuse the fields of a query. If we ignored them, the caller would believe that they had an effect."""
+    if query:
+        message = "is not read from the query here; put it into the parameters of the request"
+        names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)][:MOST_ERRORS]
+        raise InvalidError(*(FieldError(shortened(name), message) for name in names or ["query"]))
+
+
+def _raw_request(binary: memoryview) -> InferRequest:
+    """The request of a body that holds only the bytes of UINT8 images."""
+    tensor = raw_input(binary)
+    if tensor.shape[0] > 1 and len(binary) % (SIDE * SIDE) == 0:
+        check_plausible("body", bytes(binary), "give their number as the shape of a tensor")
+    return InferRequest(inputs=[tensor], parameters=InferParameters(binary_data_output=True))
 
 
 def _has_pictures(body: InferBody) -> bool:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from service.api.v2.body import LEVELS
-from service.api.v2.errors import documented
+from service.api.v2.errors import Answers, documented
 from service.api.v2.inputs import NAME, SHAPE
 from service.api.v2.outputs import Output, outputs_of
 from service.engine.model import ServedModel
@@ -37,13 +37,13 @@ class Server(BaseModel):
     extensions: list[str]
 
 
-class Live(BaseModel):
+class ServerLive(BaseModel):
     """Whether the process answers."""
 
     live: bool = True
 
 
-class Ready(BaseModel):
+class ServerReady(BaseModel):
     """Whether the service would answer a request for inference."""
 
     ready: bool
@@ -101,21 +101,23 @@ def router(plane: DataPlane, metrics: Metrics, server: Server) -> APIRouter:
     """The routes for the server and the models of a data plane."""
     routes = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=documented())
     platform = PLATFORMS[plane.settings.backend]
-    not_ready: dict[int | str, dict[str, Any]] = {503: {"description": "Not ready."}}
+
+    def not_ready(model: type[BaseModel]) -> Answers:
+        return {503: {"description": "Not ready.", "model": model}}
 
     @routes.get("", summary="The server")
     async def get_server() -> Server:
         return server
 
     @routes.get("/health/live", summary="Whether the process answers")
-    async def live() -> Live:
-        return Live()
+    async def live() -> ServerLive:
+        return ServerLive()
 
-    @routes.get("/health/ready", summary="Whether the default model is served", responses=not_ready)
-    async def ready(response: Response) -> Ready:
+    @routes.get("/health/ready", summary="Whether the default model is served", responses=not_ready(ServerReady))
+    async def ready(response: Response) -> ServerReady:
         is_ready = await plane.ready()
         response.status_code = 200 if is_ready else 503
-        return Ready(ready=is_ready)
+        return ServerReady(ready=is_ready)
 
     # This route comes before the routes of a model, which would take "stats" for the name of a model.
     @routes.get("/models/stats", summary="The statistics of all models")
@@ -137,7 +139,7 @@ def router(plane: DataPlane, metrics: Metrics, server: Server) -> APIRouter:
             f"{path}/ready",
             summary="Whether a model is served",
             operation_id=f"get_model_ready{suffix}",
-            responses=documented(UnknownModelError) | not_ready,
+            responses=documented(UnknownModelError) | not_ready(ModelReady),
         )
         async def get_model_ready(response: Response, name: str, version: str | None = None) -> ModelReady:
             try:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.v2.body import BOUNDED, read_object
+from service.api.v2.body import RELEVANT, read_object
 from service.api.v2.errors import documented
 from service.errors import BrokenModelError, ForbiddenError, InvalidError, MalformedError, UnknownModelError
 from service.hosting.manager import ModelManager
@@ -14,7 +14,9 @@ from service.hosting.manager import ModelManager
 class IndexRequest(BaseModel):
     """A request for the index."""
 
-    ready: bool = Field(default=False, strict=True, description="Whether to list only the versions that are served.")
+    ready: bool | None = Field(
+        default=None, strict=True, description="Whether to list only the versions that are served."
+    )
 
 
 class IndexEntry(BaseModel):
@@ -35,7 +37,7 @@ class LoadParameters(BaseModel):
 class LoadRequest(BaseModel):
     """A request to load a model."""
 
-    parameters: Annotated[LoadParameters, BOUNDED] = LoadParameters()
+    parameters: Annotated[LoadParameters, RELEVANT] = LoadParameters()
 
 
 class UnloadParameters(BaseModel):
@@ -43,15 +45,15 @@ class UnloadParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    unload_dependents: bool = Field(
-        default=False, strict=True, description="Has no effect, because no model depends on another model."
+    unload_dependents: bool | None = Field(
+        default=None, strict=True, description="Has no effect, because no model depends on another model."
     )
 
 
 class UnloadRequest(BaseModel):
     """A request to unload a model."""
 
-    parameters: Annotated[UnloadParameters, BOUNDED] = UnloadParameters()
+    parameters: Annotated[UnloadParameters, RELEVANT] = UnloadParameters()
 
 
 BODIES = (IndexRequest, LoadRequest, UnloadRequest)

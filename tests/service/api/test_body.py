@@ -199,10 +199,20 @@ def test_an_image_of_booleans_is_refused() -> None:
         parsed_json({"images": [(seven() > 127).tolist()]})
 
 
-@pytest.mark.parametrize("field", ["tolerance", "steps", "trace", "model", "method"])
+VALUES = {
+    "tolerance": 0.01,
+    "steps": 3,
+    "max_nfe": 9,
+    "deadline_ms": 50,
+    "trace": True,
+    "model": "mlp",
+    "method": "rk4",
+}
+
+
+@pytest.mark.parametrize("field", VALUES)
 def test_null_in_the_body_counts_as_absent(field: str) -> None:
-    values = {"tolerance": 0.01, "steps": 3, "trace": True, "model": "mlp", "method": "rk4"}
-    query = f"{field}={values[field]}"
+    query = f"{field}={VALUES[field]}"
     with_null, without = (parsed_json({"images": [GRID], **more}, query) for more in ({field: None}, {}))
     assert with_null._replace(images=without.images) == without
 

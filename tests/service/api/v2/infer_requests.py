@@ -103,10 +103,13 @@ def outputs(answer: httpx.Response) -> dict[str, Any]:
 
 
 def error(answer: httpx.Response) -> str:
-    """The error of an answer. We check that the answer has the form of the protocol and reveals no internals."""
+    """The error of an answer. We check that the answer has the form of the protocol and reveals no internals.
+
+    The answer also has the id of the request, if the request has one.
+    """
     content = answer.json()
     assert answer.headers["content-type"] == "application/json"
-    assert set(content) == {"error"}
+    assert {"error"} <= set(content) <= {"error", "id"}
     assert "Traceback" not in answer.text
     assert '.py"' not in answer.text
     assert len(answer.content) < 4_000

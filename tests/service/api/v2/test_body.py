@@ -24,7 +24,7 @@ CODERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate":
 
 def refused(content: bytes, encoding: str = "", header_length: str | None = None) -> RequestError:
     with pytest.raises(RequestError) as caught:
-        parse_body(content, encoding, header_length, MOST)
+        parse_body(content, encoding, header_length, MOST, str)
     return caught.value
 
 
@@ -47,17 +47,17 @@ def test_a_body_is_split_into_its_json_and_its_binary_data(
 ) -> None:
     head = json.dumps({"inputs": [TENSOR], "id": request_id}).encode()
     coding, coded = ENCODINGS[encoding]
-    body = parse_body(coded(head + binary), coding, str(len(head)), MOST)
+    body = parse_body(coded(head + binary), coding, str(len(head)), MOST, str)
     assert body.request is not None
     assert body.request.id == request_id
     assert bytes(body.binary) == binary
-    assert parse_body(coded(head), coding, None, MOST) == InferBody(body.request, memoryview(b""))
+    assert parse_body(coded(head), coding, None, MOST, str) == InferBody(body.request, memoryview(b""))
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_with_a_json_length_of_0_the_body_is_only_binary_data(encoding: str) -> None:
     coding, coded = ENCODINGS[encoding]
-    body = parse_body(coded(b"784 grey levels"), coding, "0", MOST)
+    body = parse_body(coded(b"784 grey levels"), coding, "0", MOST, str)
     assert (body.request, bytes(body.binary)) == (None, b"784 grey levels")
 
 
@@ -90,7 +90,7 @@ def test_a_json_length_that_is_too_short_is_refused(length: int) -> None:
     header_length=st.none() | st.integers(-5, 600).map(str) | st.text(max_size=5),
 )
 def test_any_bytes_are_parsed_or_refused(content: bytes, encoding: str, header_length: str | None) -> None:
-    body = outcome(lambda: parse_body(content, encoding, header_length, MOST))
+    body = outcome(lambda: parse_body(content, encoding, header_length, MOST, str))
     if isinstance(body, InferBody):
         assert body.request is not None or header_length is not None
     else:

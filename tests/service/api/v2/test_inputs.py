@@ -56,7 +56,7 @@ def test_grey_levels_are_the_same_in_every_form(
     head, content = tensor(images, datatype, binary=binary)
     json_bytes = json.dumps({"inputs": [head]}).encode()
     coding, coded = ENCODINGS[encoding]
-    body = parse_body(coded(json_bytes + content), coding, str(len(json_bytes)) if binary else None, 10**6)
+    body = parse_body(coded(json_bytes + content), coding, str(len(json_bytes)) if binary else None, 10**6, str)
     assert body.request is not None
     np.testing.assert_array_equal(read_images(body.request.inputs, body.binary, SETTINGS), images)
 
