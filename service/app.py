@@ -83,6 +83,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # the gateway removes needless slashes
         lifespan=partial(_lifespan, plane, engine, tracing, shared),
         telemetry=NOT_TRACED if tracing is None else tracing.config,
     )

@@ -5,10 +5,10 @@ from base64 import b64encode
 from hashlib import sha256
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse
+from fastapi.responses import RedirectResponse
 from pydantic.json_schema import models_json_schema
 
 from service.api.body import PredictBody
@@ -19,8 +19,12 @@ from service.api.v2.body import InferRequest
 from service.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 from service.security.guard import OPEN
 
-STATIC = "/static-offline-docs"
-"""The path at which `fastapi_offline` serves the scripts and the styles of the page."""
+STATIC = "static-offline-docs"
+"""The path at which `fastapi_offline` serves the scripts and the styles of the page.
+
+The links of the page and the server in the document are relative. So they also work behind a proxy that serves the
+service under a path of its own. The service need not know this path.
+"""
 
 POLICY = (
     "default-src 'none'; script-src 'self' 'sha256-{digest}'; style-src 'self' 'unsafe-inline'; "
@@ -45,6 +49,7 @@ def document(app: FastAPI, *, keys: bool) -> dict[str, Any]:
     """
     if app.openapi_schema is None:
         openapi = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        openapi["servers"] = [{"url": ".", "description": "The folder of this document."}]
         read, written = (PredictBody, InferRequest, *repository.BODIES), (Problem,)
         _, schemas = models_json_schema(
             [*((model, "validation") for model in read), *((model, "serialization") for model in written)],
@@ -71,7 +76,7 @@ def _document_key_errors(operation: dict[str, Any]) -> None:
 def router(title: str, document: str) -> APIRouter:
     """The route to the page that shows an OpenAPI document."""
     page = get_swagger_ui_html(
-        openapi_url=document,
+        openapi_url=document.removeprefix("/"),
         title=title,
         swagger_js_url=f"{STATIC}/swagger-ui-bundle.js",
         swagger_css_url=f"{STATIC}/swagger-ui.css",
@@ -82,7 +87,9 @@ def router(title: str, document: str) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
+    async def docs(request: Request) -> Response:
+        if request.scope["raw_path"].endswith(b"/"):  # the relative links of the page would lead elsewhere
+            return RedirectResponse("../docs")
         return page
 
     return routes

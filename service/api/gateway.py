@@ -1,5 +1,6 @@
 """The one layer between the server and FastAPI's routes, and the short way to the inference routes."""
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -15,17 +16,32 @@ from service.telemetry import access, context
 from service.telemetry.metrics import Metrics
 
 CORS: dict[str, Any] = {
-    "allow_methods": ["GET", "POST"],
-    "allow_headers": ["authorization", "content-type", "inference-header-content-length", "x-request-id"],
+    "allow_methods": ["GET", "HEAD", "POST"],
+    "allow_headers": [
+        "authorization",
+        "content-encoding",
+        "content-type",
+        "inference-header-content-length",
+        "traceparent",
+        "tracestate",
+        "x-request-id",
+    ],
     "expose_headers": ["inference-header-content-length", "retry-after", "server-timing", "x-request-id"],
 }
 """The methods and headers that pages of the allowed origins may send, and the headers of answers they may read."""
+
+
+SLASHES = re.compile("/{2,}")
 
 
 class Gateway:
     """Gives each request an id, checks its key, limits its body, answers it, adds headers, logs it and counts it.
 
     Separate layers for these tasks would take longer than the tasks themselves.
+
+    Slashes at the end of a path and repeated slashes do not matter. We answer such a request at once, because a
+    redirect would have to know by which URL a proxy is reached. HEAD is answered wherever GET is (RFC 9110, section
+    9.3.2).
 
     Args:
         app: FastAPI's application, for all requests that the gateway does not answer.
@@ -64,6 +80,9 @@ class Gateway:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
+        path = scope["path"]
+        if path.endswith("/") or "//" in path:
+            scope["path"] = SLASHES.sub("/", path).rstrip("/") or "/"
         exchange = Exchange(scope, receive, send, self._max_body_bytes, self._headers)
         exchange.id = access.request_id(exchange.first(ID_HEADER))
         facts = context.begin(exchange.id)
@@ -104,7 +123,14 @@ class Gateway:
             await finish(answer)
             return
         exchange.scope[EXCHANGE] = exchange
-        await self._app(exchange.scope, exchange.receive_limited, send)
+        if exchange.scope["method"] != "HEAD":
+            await self._app(exchange.scope, exchange.receive_limited, send)
+            return
+        as_get = {**exchange.scope, "method": "GET"}  # the server removes the content of the answer
+        try:
+            await self._app(as_get, exchange.receive_limited, send)
+        finally:
+            exchange.scope["route"] = as_get.get("route")
 
     async def _infer(self, exchange: Exchange) -> Answer | None:
         """The answer of an inference route; None if the request is for another route."""

@@ -66,7 +66,7 @@ class HttpConnection(HttpToolsProtocol):
         Args:
             status: the status.
             head: the header lines, content-length included.
-            content: the content.
+            content: the content, which is left out in the answer to HEAD.
             close: whether to close the connection after the answer.
         """
         cycle = self._answering
@@ -80,6 +80,7 @@ class HttpConnection(HttpToolsProtocol):
             headers = [*headers, CLOSE]
         lines = [b"%b: %b\r\n" % header for header in headers]
         cycle.response_started = cycle.response_complete = True
+        content = b"" if cycle.scope["method"] == "HEAD" else content
         self.transport.write(b"".join([STATUS_LINE[status], *lines, head, b"\r\n", content]))
         cycle.message_event.set()
         if not cycle.keep_alive:

@@ -17,7 +17,6 @@ POLICY = (
 
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "no-cache"
-METHODS = ["GET", "HEAD"]
 
 
 def router() -> APIRouter:
@@ -32,14 +31,14 @@ def router() -> APIRouter:
     etag = f'"{hashlib.sha256(page).hexdigest()[:16]}"'
     files = StaticFiles(directory=FOLDER)
 
-    @routes.api_route("/", methods=METHODS)
+    @routes.get("/")
     async def get_page(request: Request) -> Response:
         headers = {"content-security-policy": POLICY, "cache-control": ASK_AGAIN, "etag": etag}
         if etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         return Response(page, headers=headers, media_type="text/html")
 
-    @routes.api_route("/static/{version}/{name}", methods=METHODS)
+    @routes.get("/static/{version}/{name}")
     async def get_file(request: Request, version: str, name: str) -> Response:
         if version != digest:
             raise HTTPException(404)

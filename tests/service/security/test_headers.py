@@ -41,7 +41,10 @@ def test_the_documentation_page_may_run_only_its_own_script(client: httpx.Client
     assert directives["script-src"] == f"'self' 'sha256-{digest}'"
 
 
-PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
+PREFLIGHT = {
+    "access-control-request-method": "POST",
+    "access-control-request-headers": "authorization,content-encoding,content-type,traceparent,x-request-id",
+}
 
 
 @pytest.mark.system
