@@ -84,6 +84,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # the gateway removes needless slashes
+        generate_unique_id_function=lambda route: route.name,  # generated clients name their functions after it
         lifespan=partial(_lifespan, plane, engine, tracing, shared),
         telemetry=NOT_TRACED if tracing is None else tracing.config,
     )

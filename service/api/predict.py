@@ -191,6 +191,7 @@ def route(plane: DataPlane) -> InferenceRoute:
         tags=["predict"],
         summary="Classify images of digits at a tolerance",
         response_model=PredictAnswer,
+        operation_id="predict",
         responses=ANY | documented(*REFUSALS),
         openapi_extra=_body_documentation(),
     )

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import suppress
+from inspect import cleandoc
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -54,13 +55,19 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
             lambda: parse_body(body, encoding, header_length, most, note_id), in_background=long
         ), long
 
-    async def infer(exchange: Exchange, name: str, version: str | None = None) -> Answer:
+    async def infer_by_version(exchange: Exchange, name: str, version: str) -> Answer:
+        return await answer(exchange, name, version)
+
+    async def infer(exchange: Exchange, name: str) -> Answer:
         """Classify the images of the tensor `image`: UINT8 or FP32 (0 to 1) `[-1, 28, 28]`, or PNG or JPEG as BYTES.
 
         The parameters of the request set how precisely to solve: `tolerance`, or `rtol` and `atol`, `method`, `steps`,
         `max_nfe`, `deadline_ms`, `allow_degraded`. The body is JSON. With the header Inference-Header-Content-Length,
         the body is JSON followed by the tensors in binary form. The media type of the body is ignored.
         """
+        return await answer(exchange, name, None)
+
+    async def answer(exchange: Exchange, name: str, version: str | None) -> Answer:
         plane.check_room(1, Priority.high)  # at the highest priority, because the body holds the priority
         _refuse_query(exchange.scope["query_string"])
         try:
@@ -96,7 +103,8 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
     return [
         InferenceRoute(
             f"/v2/models/{{name}}{path}/infer",
-            infer,
+            endpoint,
+            description=cleandoc(infer.__doc__ or ""),
             methods=["POST"],
             tags=["open inference protocol"],
             summary=summary,
@@ -105,9 +113,9 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
             openapi_extra=_request_documentation(),
             operation_id=operation,
         )
-        for path, summary, operation in (
-            ("", "Classify images", "infer"),
-            ("/versions/{version}", "Classify images by a version of a model", "infer_by_version"),
+        for path, summary, operation, endpoint in (
+            ("", "Classify images", "infer", infer),
+            ("/versions/{version}", "Classify images by a version of a model", "infer_by_version", infer_by_version),
         )
     ]
 

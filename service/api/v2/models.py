@@ -1,8 +1,8 @@
 """``GET /v2`` and below: the server and its models, in the form of the protocol."""
 
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 
 from service.api.v2.body import LEVELS
@@ -97,6 +97,21 @@ class ModelConfiguration(BaseModel):
     parameters: dict[str, dict[str, str]]
 
 
+class Address(NamedTuple):
+    """The name of a model, and one of its versions; None for the version that is served."""
+
+    name: str
+    version: str | None
+
+
+def _by_name(name: str) -> Address:
+    return Address(name, None)
+
+
+def _by_version(name: str, version: str) -> Address:
+    return Address(name, version)
+
+
 def router(plane: DataPlane, metrics: Metrics, server: Server) -> APIRouter:
     """The routes for the server and the models of a data plane."""
     routes = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=documented())
@@ -110,11 +125,11 @@ def router(plane: DataPlane, metrics: Metrics, server: Server) -> APIRouter:
         return server
 
     @routes.get("/health/live", summary="Whether the process answers")
-    async def live() -> ServerLive:
+    async def server_live() -> ServerLive:
         return ServerLive()
 
     @routes.get("/health/ready", summary="Whether the default model is served", responses=not_ready(ServerReady))
-    async def ready(response: Response) -> ServerReady:
+    async def server_ready(response: Response) -> ServerReady:
         is_ready = await plane.ready()
         response.status_code = 200 if is_ready else 503
         return ServerReady(ready=is_ready)
@@ -127,13 +142,16 @@ def router(plane: DataPlane, metrics: Metrics, server: Server) -> APIRouter:
         entries = await plane.run(lambda: [_statistics(model, metrics) for model in models], in_background=True)
         return ModelStatistics(model_stats=entries)
 
-    for path, suffix in (("/models/{name}", ""), ("/models/{name}/versions/{version}", "_by_version")):
+    for path, suffix, address in (
+        ("/models/{name}", "", _by_name),
+        ("/models/{name}/versions/{version}", "_by_version", _by_version),
+    ):
 
         @routes.get(
             path, summary="A model", operation_id=f"get_metadata{suffix}", responses=documented(UnknownModelError)
         )
-        async def get_metadata(name: str, version: str | None = None) -> ModelMetadata:
-            return _metadata(await plane.models.get(name, version), platform)
+        async def get_metadata(model_address: Annotated[Address, Depends(address)]) -> ModelMetadata:
+            return _metadata(await plane.models.get(*model_address), platform)
 
         @routes.get(
             f"{path}/ready",
@@ -141,15 +159,17 @@ def router(plane: DataPlane, metrics: Metrics, server: Server) -> APIRouter:
             operation_id=f"get_model_ready{suffix}",
             responses=documented(UnknownModelError) | not_ready(ModelReady),
         )
-        async def get_model_ready(response: Response, name: str, version: str | None = None) -> ModelReady:
+        async def get_model_ready(
+            response: Response, model_address: Annotated[Address, Depends(address)]
+        ) -> ModelReady:
             try:
-                await plane.models.get(name, version)
+                await plane.models.get(*model_address)
             except UnknownModelError:
-                if not plane.models.knows(name, version):
+                if not plane.models.knows(*model_address):
                     raise
                 response.status_code = 503
-                return ModelReady(name=name, ready=False)
-            return ModelReady(name=name, ready=True)
+                return ModelReady(name=model_address.name, ready=False)
+            return ModelReady(name=model_address.name, ready=True)
 
         @routes.get(
             f"{path}/config",
@@ -157,8 +177,8 @@ def router(plane: DataPlane, metrics: Metrics, server: Server) -> APIRouter:
             operation_id=f"get_config{suffix}",
             responses=documented(UnknownModelError),
         )
-        async def get_config(name: str, version: str | None = None) -> ModelConfiguration:
-            model = await plane.models.get(name, version)
+        async def get_config(model_address: Annotated[Address, Depends(address)]) -> ModelConfiguration:
+            model = await plane.models.get(*model_address)
             return _configuration(model, platform, plane.settings.max_images)
 
         @routes.get(
@@ -167,8 +187,8 @@ def router(plane: DataPlane, metrics: Metrics, server: Server) -> APIRouter:
             operation_id=f"get_statistics{suffix}",
             responses=documented(UnknownModelError),
         )
-        async def get_statistics(name: str, version: str | None = None) -> ModelStatistics:
-            model = await plane.models.get(name, version)
+        async def get_statistics(model_address: Annotated[Address, Depends(address)]) -> ModelStatistics:
+            model = await plane.models.get(*model_address)
             entry = await plane.run(lambda: _statistics(model, metrics), in_background=True)
             return ModelStatistics(model_stats=[entry])
 
