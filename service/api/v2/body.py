@@ -48,12 +48,17 @@ def _relevant(parameters: Any) -> Any:
     return {name: value for name, value in parameters.items() if name not in IGNORED_PARAMETERS}
 
 
-OPTIONAL = BeforeValidator(_null_is_empty)
-"""Takes null for an empty object, because many programs write what is absent as null."""
+def optional(model: type[BaseModel]) -> BeforeValidator:
+    """Takes null for an empty object, because many programs write what is absent as null."""
+    return BeforeValidator(_null_is_empty, json_schema_input_type=model | None)
 
-RELEVANT = BeforeValidator(_relevant)
-"""The same, and removes the parameters that are ignored, and limits the number of parameters, where each unknown
-parameter would give an error."""
+
+def relevant(model: type[BaseModel]) -> BeforeValidator:
+    """The same. It also removes the parameters that are ignored, and limits the number of parameters.
+
+    Without the limit, each of a million unknown parameters would give an error.
+    """
+    return BeforeValidator(_relevant, json_schema_input_type=model | None)
 
 
 class InferParameters(SolverFields):
@@ -111,7 +116,7 @@ class InputTensor(OpenObject):
     name: str
     shape: list[Annotated[int, Field(strict=True, ge=0)]] = Field(max_length=8)
     datatype: str
-    parameters: Annotated[TensorParameters, OPTIONAL] = TensorParameters()
+    parameters: Annotated[TensorParameters, optional(TensorParameters)] = Field(default_factory=TensorParameters)
     data: Annotated[Any, Field(description="The values row by row, flat or nested. Absent for a binary tensor.")] = None
 
 
@@ -133,7 +138,7 @@ class RequestedOutput(OpenObject):
     """An output that the request names."""
 
     name: str
-    parameters: Annotated[OutputParameters, OPTIONAL] = OutputParameters()
+    parameters: Annotated[OutputParameters, optional(OutputParameters)] = Field(default_factory=OutputParameters)
 
 
 class InferRequest(OpenObject):
@@ -142,7 +147,7 @@ class InferRequest(OpenObject):
     model_config = ConfigDict(json_schema_extra={"additionalProperties": True})
 
     id: Annotated[str | None, Field(description="Repeated in the answer.")] = None
-    parameters: Annotated[InferParameters, RELEVANT] = InferParameters()
+    parameters: Annotated[InferParameters, relevant(InferParameters)] = Field(default_factory=InferParameters)
     inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=16)]
     outputs: Annotated[
         list[RequestedOutput] | None, Field(max_length=64, description="The outputs to return.  Default: all.")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.v2.body import RELEVANT, read_object
+from service.api.v2.body import read_object, relevant
 from service.api.v2.errors import documented
 from service.errors import BrokenModelError, ForbiddenError, InvalidError, MalformedError, UnknownModelError
 from service.hosting.manager import ModelManager
@@ -37,7 +37,7 @@ class LoadParameters(BaseModel):
 class LoadRequest(BaseModel):
     """A request to load a model."""
 
-    parameters: Annotated[LoadParameters, RELEVANT] = LoadParameters()
+    parameters: Annotated[LoadParameters, relevant(LoadParameters)] = Field(default_factory=LoadParameters)
 
 
 class UnloadParameters(BaseModel):
@@ -53,7 +53,7 @@ class UnloadParameters(BaseModel):
 class UnloadRequest(BaseModel):
     """A request to unload a model."""
 
-    parameters: Annotated[UnloadParameters, RELEVANT] = UnloadParameters()
+    parameters: Annotated[UnloadParameters, relevant(UnloadParameters)] = Field(default_factory=UnloadParameters)
 
 
 BODIES = (IndexRequest, LoadRequest, UnloadRequest)
