@@ -1,7 +1,9 @@
 """The settings of the service: by flag, by environment variable ``ODENET_*``, or in a file ``.env``."""
 
+import os
 import re
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,11 +20,12 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from service.environment import PREFIX, variables
+from service.errors import shortened
 from service.processors import usable_processors
 
 Command = TypeVar("Command", bound=BaseModel)
 
-PREFIX = "ODENET_"
 ORIGIN = re.compile(r"\*|https?://[^/\s,]+")
 """The origin of a page: a scheme, a host and optionally a port (RFC 6454); or * for any origin."""
 
@@ -32,8 +35,11 @@ class Environment(EnvSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """The variables, by the names of the settings."""
-        ours = {name: value for name, value in self.env_vars.items() if name.startswith(PREFIX.lower())}
-        return {name.removeprefix(PREFIX.lower()): value for name, value in ours.items()} | super().__call__()
+        ours = {name.removeprefix(PREFIX.lower()): value for name, value in self.env_vars.items()}
+        return ours | super().__call__()
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in variables(os.environ).items()}
 
 
 class Settings(BaseSettings):
@@ -52,7 +58,7 @@ class Settings(BaseSettings):
     )
 
     host: str = "127.0.0.1"
-    """The address to listen on; 0.0.0.0 for all networks of the machine."""
+    """The address to listen on; 0.0.0.0 for all networks of the machine, and :: for all networks with IPv6 and IPv4."""
 
     port: int = Field(default=8000, ge=0, le=65535)
     """The port to listen on; 0 for any free port."""
@@ -76,8 +82,9 @@ class Settings(BaseSettings):
     client_seconds: float = Field(default=20, gt=0, le=3600)
     """How long a client may take to send a whole request, or to accept more of an answer, before it is disconnected."""
 
-    keep_alive_seconds: int = Field(default=5, ge=1, le=3600)
-    """How long a connection may be idle after an answer before it is closed."""
+    keep_alive_seconds: int = Field(default=75, ge=1, le=3600)
+    """How long a connection may be idle after an answer before it is closed. It should be longer than a proxy keeps its
+    connections (60 s by default for nginx), so that no request meets a connection that is being closed."""
 
     models: Path = Path(__file__).parents[1] / "models" / "fitted"
     """The models folder: <name>/<version>/manifest.json. The service uses the greatest version of each name."""
@@ -170,6 +177,11 @@ class Settings(BaseSettings):
             return self.threads
         return 1 if self.device == "cuda" else 0
 
+    @field_validator("backend", "device", "log_level", "log_format", mode="before")
+    @classmethod
+    def _ignore_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
@@ -189,7 +201,7 @@ class Settings(BaseSettings):
     def _check_access(self) -> Self:
         if self.no_auth and self.api_key_file is not None:
             raise ValueError("no_auth: cannot be combined with api_key_file; set only one of them")
-        if not (_is_loopback(self.host) or self.no_auth or self.api_key_file):
+        if not (is_loopback(self.host) or self.no_auth or self.api_key_file):
             raise ValueError(
                 f"host: other machines may reach {self.host}; set --api-key-file FILE to require API keys, or "
                 "--no-auth to let everybody use the service"
@@ -254,17 +266,21 @@ def read_command_line(command: type[Command], arguments: list[str]) -> Command:
 
 def describe(error: ValidationError) -> str:
     """The errors of the settings, in one line."""
-    return "; ".join(_describe(each["type"], ".".join(map(str, each["loc"])), each["msg"]) for each in error.errors())
+    return "; ".join(
+        _describe(each["type"], ".".join(map(str, each["loc"])), each["msg"], each["input"]) for each in error.errors()
+    )
 
 
-def _describe(kind: str, name: str, message: str) -> str:
+def _describe(kind: str, name: str, message: str, value: object) -> str:
     if kind != "extra_forbidden":
-        return f"{name}: {message}".removeprefix(": ").replace("Value error, ", "")
+        given = f"; not {shortened(str(value))}" if isinstance(value, str | int | float) else ""
+        return f"{name}: {message}{given}".removeprefix(": ").replace("Value error, ", "")
     near = get_close_matches(name, Settings.model_fields, 1, 0)
     return f"{PREFIX}{name.upper()} is not a setting; the nearest is {PREFIX}{near[0].upper()}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address or a name."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

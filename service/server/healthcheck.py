@@ -9,6 +9,8 @@ import sys
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
+from service.environment import variables
+
 SECONDS = 2
 
 
@@ -31,6 +33,5 @@ def ready(port: int, *, tls: bool) -> bool:
 
 
 if __name__ == "__main__":
-    # An empty variable counts as missing, as in the service's settings.
-    port, certificate = os.environ.get("ODENET_PORT") or "8000", os.environ.get("ODENET_TLS_CERTIFICATE")
-    sys.exit(not ready(int(port), tls=bool(certificate)))
+    ours = variables(os.environ)
+    sys.exit(not ready(int(ours.get("ODENET_PORT", "8000")), tls="ODENET_TLS_CERTIFICATE" in ours))

@@ -13,9 +13,11 @@ from models.artifact import ArtifactError
 from service.hosting.desired_state import DesiredState
 from service.hosting.folder import check_models
 from service.processors import usable_processors
+from service.security.keys import read_keys
 from service.security.tls import check_certificate
 from service.server.graceful import GracefulServer
 from service.server.http_protocol import ServerConfig
+from service.server.listening import EVERYWHERE, bind, check_free
 from service.server.shared_folder import shared_folder, sharing
 from service.server.supervisor import serve
 from service.settings import Settings, read_command_line
@@ -45,7 +47,8 @@ def reporting_failures() -> Iterator[None]:
     try:
         yield
     except (ArtifactError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 (logs are for the operators of a running service)
+        reason = error.strerror if isinstance(error, OSError) and error.filename is None else None
+        print(f"error: {reason or error}", file=sys.stderr)  # noqa: T201 (logs are for the operators of a running service)
         sys.exit(STARTUP_FAILURE)
 
 
@@ -68,12 +71,15 @@ def main() -> None:
         settings.engine_threads,
         settings.queue_rows,
     )
-    if settings.tls_certificate is not None and settings.tls_key is not None:
-        with reporting_failures():
+    with reporting_failures():  # before the models are loaded and several processes report the same
+        if settings.tls_certificate is not None and settings.tls_key is not None:
             check_certificate(settings.tls_certificate, settings.tls_key)
+        if settings.api_key_file is not None:
+            read_keys(settings.api_key_file)
+        check_free(settings.host, settings.port)
     if settings.processes == 1:
         server = GracefulServer(ServerConfig(APPLICATION, **_options(settings)), settings.grace_seconds)
-        server.run()
+        server.run([bind(EVERYWHERE, settings.port, shared=False)] if settings.host == EVERYWHERE else None)
         if not server.started:
             sys.exit(STARTUP_FAILURE)
         return

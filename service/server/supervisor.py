@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from multiprocessing import spawn
 from pathlib import Path
 from types import FrameType
 
@@ -18,6 +19,7 @@ from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
 from service.server.graceful import SIGNALLED, GracefulServer
+from service.server.listening import bind, check_free
 from service.telemetry.numbers import mark_dead
 
 LONGEST_START = 120.0
@@ -120,7 +122,8 @@ class Supervisor(Multiprocess):
 
     A worker that ends by itself is replaced: at once, or after a delay if workers end again and again. During the
     delay the socket of the slot is closed, and connections go to the other workers. If a worker fails to start and no
-    other worker serves, the service ends.
+    other worker serves, the service ends. A worker that ends by itself before any worker has served counts as one that
+    fails to start.
 
     Args:
         config: uvicorn's configuration.
@@ -138,7 +141,7 @@ class Supervisor(Multiprocess):
         self._address: tuple[str, int] = listeners[0].getsockname()[:2]
         self._slots = [WorkerSlot(listener) for listener in listeners]
         self._stopped_by: int | None = None
-        self._starting = False
+        self._starting = self._has_served = False
         self.failed = False
         for sig in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sig, self._handle_signal)
@@ -228,7 +231,7 @@ class Supervisor(Multiprocess):
         self._starting = True
         try:
             if slot.listener is None:
-                slot.listener = _bind(*self._address, shared=True)
+                slot.listener = bind(*self._address, shared=True)
             slot.worker, slot.ready_since = Worker(self.config, slot.listener, self._grace_seconds), None
             slot.worker.start()
         finally:
@@ -243,12 +246,16 @@ class Supervisor(Multiprocess):
             return
         if worker.serves(patience):
             slot.ready_since = slot.ready_since or time.monotonic()
+            self._has_served = True
         elif not worker.is_alive(patience) and self._stopped_by is None:
             self._clean_up(worker)
             slot.worker = None
             others = [other.worker for other in self._slots if other.worker is not None]
-            if worker.exitcode == STARTUP_FAILURE and not any(other.serves(patience) for other in others):
-                logger.error("Worker process [%s] failed to start", worker.pid)
+            cannot_start = worker.exitcode == STARTUP_FAILURE or (
+                not self._has_served and worker.exitcode is not None and worker.exitcode > 0
+            )
+            if cannot_start and not any(other.serves(patience) for other in others):
+                logger.error("Worker process [%s] failed to start: it %s", worker.pid, _describe(worker.exitcode))
                 self.failed = True
                 self.should_exit.set()
             else:
@@ -260,7 +267,8 @@ class Supervisor(Multiprocess):
         slot.ends = 1 if steady else slot.ends + 1
         delay = min(2.0 ** (slot.ends - 2), LONGEST_DELAY) if slot.ends > 1 else 0.0
         when = f"in {delay:g} s" if delay else "now"
-        logger.error("Worker process [%s] %s; another is started %s", worker.pid, _describe(worker.exitcode), when)
+        ended = ": ".join(filter(None, (_describe(worker.exitcode), _interpreter_fault())))
+        logger.error("Worker process [%s] %s; another is started %s", worker.pid, ended, when)
         slot.ready_since, slot.retry_at = None, time.monotonic() + delay
         if not delay:
             self._try_to_start(slot)
@@ -273,7 +281,8 @@ class Supervisor(Multiprocess):
         try:
             self._start(slot)
         except OSError as error:
-            logger.warning("No worker process can be started; the next attempt is in %g s: %s", LONGEST_DELAY, error)
+            reason = _interpreter_fault() or error
+            logger.warning("No worker process can be started; the next attempt is in %g s: %s", LONGEST_DELAY, reason)
             slot.worker, slot.retry_at = None, time.monotonic() + LONGEST_DELAY
 
     def _clean_up(self, worker: Worker) -> None:
@@ -297,6 +306,17 @@ def _describe(exitcode: int | None) -> str:
     return f"ended with status {exitcode}"
 
 
+def _interpreter_fault() -> str:
+    """Why new processes cannot run the interpreter; empty if they can. Such a process ends without a reason in the log.
+
+    While the process lives of which the workers are forks, new workers need no interpreter.
+    """
+    interpreter = os.fsdecode(spawn.get_executable() or "")
+    if os.access(interpreter, os.R_OK | os.X_OK):
+        return ""
+    return f"the Python interpreter '{interpreter}' is missing, or this user may not read and run it"
+
+
 def serve(config: uvicorn.Config, grace_seconds: float, shared: Path) -> None:
     """Serve by as many workers as the configuration says, until a signal ends the service.
 
@@ -306,12 +326,14 @@ def serve(config: uvicorn.Config, grace_seconds: float, shared: Path) -> None:
         shared: the folder that the workers share.
 
     Raises:
-        OSError: another process listens at the address, or the address is not available.
+        OSError: another process listens at the address, or the address is not available, or the interpreter is
+            missing.
         SystemExit: a worker failed to start and no other worker serves; or a second signal has killed all workers.
     """
-    with _bind(config.host, config.port, shared=False) as alone:  # fails if another process listens at the address
-        port: int = alone.getsockname()[1]
-    listeners = [_bind(config.host, port, shared=True) for _ in range(config.workers)]
+    if fault := _interpreter_fault():
+        raise OSError(fault)
+    port = check_free(config.host, config.port)
+    listeners = [bind(config.host, port, shared=True) for _ in range(config.workers)]
     host = f"[{config.host}]" if ":" in config.host else config.host
     scheme = "https" if config.is_ssl else "http"
     logger.info("Uvicorn running on %s://%s:%d (Press CTRL+C to quit)", scheme, host, port)
@@ -319,14 +341,3 @@ def serve(config: uvicorn.Config, grace_seconds: float, shared: Path) -> None:
     supervisor.run()
     if supervisor.failed:
         sys.exit(STARTUP_FAILURE)
-
-
-def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
-    """Bind a socket to an address, which other sockets may share or not."""
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    if bound.family == socket.AF_INET6:
-        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as asyncio does for a single process
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
-    bound.bind((host, port))
-    bound.set_inheritable(True)
-    return bound

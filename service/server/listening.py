@@ -1,0 +1,56 @@
+"""The sockets on which the service listens, and why it cannot listen."""
+
+import errno
+import socket
+
+EVERYWHERE = "::"
+"""The address that stands for all networks. We also accept IPv4 there, as other servers do."""
+
+
+def bind(host: str, port: int, *, shared: bool) -> socket.socket:
+    """Bind a socket to an address.
+
+    Args:
+        host: an address, or a name with an IPv4 address.
+        port: the port; 0 for any free port.
+        shared: whether other sockets may be bound to the same address.
+
+    Raises:
+        OSError: the address is not available. The message says why, and what to do.
+    """
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        if bound.family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != EVERYWHERE)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.set_inheritable(True)
+    except OSError as error:
+        bound.close()
+        raise OSError(error.errno, f"{_reason(error, host, port)} ({error.strerror})") from error
+    return bound
+
+
+def check_free(host: str, port: int) -> int:
+    """Check that no other program listens at an address.
+
+    Returns:
+        The port, or a free port if the given port is 0.
+
+    Raises:
+        OSError: the address is not available. The message says why, and what to do.
+    """
+    with bind(host, port, shared=False) as alone:
+        free: int = alone.getsockname()[1]
+    return free
+
+
+def _reason(error: OSError, host: str, port: int) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"port: another program listens at port {port} of {host}; stop it, or choose another port by --port"
+        case errno.EACCES:
+            return f"port: this user may not listen at port {port}; choose a port from 1024 by --port"
+        case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
+            return f"host: this machine has no address {host}; choose another by --host"
+    return f"host: cannot listen at {host}, port {port}"

@@ -1,0 +1,85 @@
+"""The service listens at IPv4 and IPv6 addresses, and says why it cannot listen."""
+
+import errno
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.server.listening import bind, check_free
+from tests.serving import command, running
+
+HAS_IPV6 = bool(Path("/proc/net/if_inet6").exists() and Path("/proc/net/if_inet6").read_text())
+
+
+def is_reached(port: int, family: socket.AddressFamily, address: str) -> bool:
+    with closing(socket.socket(family)) as caller:
+        return caller.connect_ex((address, port)) == 0
+
+
+@pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
+@pytest.mark.parametrize(
+    ("host", "reached"), [("::", (True, True)), ("::1", (False, True)), ("127.0.0.1", (True, False))]
+)
+def test_a_socket_is_reached_over_the_protocols_of_its_address(host: str, reached: tuple[bool, bool]) -> None:
+    with bind(host, 0, shared=False) as listener:
+        listener.listen()
+        port = listener.getsockname()[1]
+        assert is_reached(port, socket.AF_INET, "127.0.0.1") == reached[0]
+        assert is_reached(port, socket.AF_INET6, "::1") == reached[1]
+
+
+def test_a_free_port_is_found_and_a_free_port_is_kept() -> None:
+    port = check_free("127.0.0.1", 0)
+    assert port > 0
+    assert check_free("127.0.0.1", port) == port
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_port_in_use_is_reported_with_the_remedy(shared: bool) -> None:
+    with bind("127.0.0.1", 0, shared=shared) as other:
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(OSError, match=f"program listens at port {port} of 127.0.0.1; .* by --port") as caught:
+            check_free("127.0.0.1", port)
+    assert caught.value.errno == errno.EADDRINUSE
+
+
+def test_sockets_that_share_an_address_are_allowed() -> None:
+    with bind("127.0.0.1", 0, shared=True) as one, bind("127.0.0.1", one.getsockname()[1], shared=True) as other:
+        assert one.getsockname() == other.getsockname()
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
+def test_an_address_of_another_machine_is_reported(host: str) -> None:
+    with pytest.raises(OSError, match=f"host: this machine has no address {host}; choose another by --host"):
+        check_free(host, 0)
+
+
+def test_an_unknown_name_is_reported() -> None:
+    with pytest.raises(OSError, match=r"host: cannot listen at no-such-host\.invalid, port 0"):
+        check_free("no-such-host.invalid", 0)
+
+
+@pytest.mark.system
+@pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_on_all_networks_a_service_answers_over_ipv4_and_ipv6(workers: str) -> None:
+    with running("--host", "::", "--no-auth", ODENET_WORKERS=workers) as service:
+        port = httpx.URL(service.url).port
+        for host in ("127.0.0.1", "[::1]"):
+            assert httpx.get(f"http://{host}:{port}/health/live", trust_env=False).status_code == 200
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_service_at_a_port_in_use_ends_at_once_with_the_reason(workers: str) -> None:
+    with bind("127.0.0.1", 0, shared=False) as other:
+        other.listen()
+        port = other.getsockname()[1]
+        done = command(["--port", str(port)], {"ODENET_WORKERS": workers})
+    assert done.returncode == 3
+    assert f"error: port: another program listens at port {port} of 127.0.0.1; stop it, or" in done.stderr
+    assert "startup" not in done.stderr
