@@ -3,6 +3,19 @@
 import signal
 import sys
 
+from service import VERSION
+from service.cli.errors import ending_with_the_reader
+
+HELP = """\
+usage: python -m service [SETTING ...]           serve
+       python -m service predict FILE ...        print the digits in files
+       python -m service config [SETTING ...]    print the settings with which the service would run
+       python -m service key NAME ...            make an API key
+       python -m service --version               print the version
+
+Each command has --help. The settings, which are also environment variables ODENET_*:
+"""
+
 
 def main() -> None:
     """Run the given command. We import only the modules that it needs, because the server takes long to import."""
@@ -10,12 +23,24 @@ def main() -> None:
         case ["predict", *arguments]:
             from service.cli import predict  # noqa: PLC0415
 
-            sys.exit(predict.main(arguments))
+            with ending_with_the_reader():
+                sys.exit(predict.main(arguments))
         case ["config" | "key" as name, *arguments]:
             from service.cli.commands import COMMANDS  # noqa: PLC0415
             from service.settings import read_command_line  # noqa: PLC0415
 
-            read_command_line(COMMANDS[name], arguments)
+            with ending_with_the_reader():
+                read_command_line(COMMANDS[name], arguments)
+        case ["--version"]:
+            print(f"odenet {VERSION}")  # noqa: T201
+        case ["--help" | "-h", *_]:
+            from service.settings import Settings, read_command_line  # noqa: PLC0415
+
+            with ending_with_the_reader():
+                print(HELP)  # noqa: T201
+                read_command_line(Settings, ["--help"])
+        case [word, *_] if not word.startswith("-"):
+            sys.exit(f"error: {word} is no command; the commands are predict, config, key; see --help")
         case _:
             # Without a handler, the first process of a container would ignore these signals while it imports.
             for sig in (signal.SIGINT, signal.SIGTERM):

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
+from service import VERSION
 from service.api import catalogue, documentation, errors, health, predict, problems
 from service.api import metrics as exposition
 from service.api.gateway import Gateway
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from service.telemetry.tracing import Tracing
 
 TITLE = "ODE-Net"
-VERSION = "0.1.0"
 DESCRIPTION = (
     "A Neural ODE classifies handwritten digits: a network that replaces a stack of layers with a differential "
     "equation, which a solver solves for each image. Each request sets how precisely the service solves the equation: "

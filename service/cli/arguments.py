@@ -9,17 +9,15 @@ from typing import Literal, NamedTuple, get_args, get_origin
 from pydantic import HttpUrl, ValidationError
 
 from service.api.query import QueryFields
-from service.cli.output import line
+from service.cli.output import KEY, line
 from service.errors import field_errors
-
-KEY = "ODE_KEY"
-"""The variable with the API key. It has no prefix of settings, because an unknown setting would be refused."""
 
 STDIN = "-"
 
 EPILOG = f"""\
 The environment variable {KEY} holds the API key, if the service needs one. With --url, the command also uses the
-proxy in HTTPS_PROXY and similar variables, and trusts the certificates of the system and of SSL_CERT_FILE.
+proxy in HTTPS_PROXY and similar variables, unless the service is on this machine, and it trusts the certificates of the
+system and of SSL_CERT_FILE.
 
 exit status:
   0  the service answered every file

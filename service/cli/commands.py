@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -51,10 +52,22 @@ class MakeKey(BaseModel):
     """The greatest number of requests per minute. Without this flag there is no limit."""
 
     def cli_cmd(self) -> None:
-        """Make the key."""
+        """Make the key.
+
+        Raises:
+            ValueError: the output goes into a file of keys that is invalid, or has a key with this name.
+        """
+        if self.name in {key.name for key in _keys_in_output()}:
+            raise ValueError(f"name: the file already has a key with the name {self.name}; choose another name")
         secret, entry = make_key(self.name, frozenset(self.scopes), self.requests_per_minute)
         print(entry)  # noqa: T201
         print(f"the key of {self.name}, which is stored nowhere: {secret}", file=sys.stderr)  # noqa: T201
+
+
+def _keys_in_output() -> tuple[Key, ...]:
+    """The keys in the file to which the standard output is appended; none if the output is no file (Linux only)."""
+    output = Path("/proc/self/fd/1")
+    return read_keys(output.resolve()) if output.is_file() else ()
 
 
 COMMANDS: dict[str, type[BaseModel]] = {"config": Config, "key": MakeKey}

@@ -1,5 +1,9 @@
-"""The failures of the command, and its exit statuses."""
+"""The failures of the commands, and their exit statuses."""
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -25,3 +29,20 @@ class NoAnswerError(Exception):
     def __init__(self, status: Exit, reason: str) -> None:
         super().__init__(reason)
         self.status = status
+
+
+@contextmanager
+def ending_with_the_reader() -> Iterator[None]:
+    """End the command, as other programs do, once the reader of its output has closed it: `config | head`, for example.
+
+    Raises:
+        SystemExit: the reader has closed the output.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at the exit does not fail
+        sys.exit(Exit.broken_pipe)

@@ -7,6 +7,9 @@ import httpx
 from service.cli.errors import Exit, NoAnswerError
 from service.errors import FieldError
 
+KEY = "ODE_KEY"
+"""The variable with the API key. It has no prefix of settings, because an unknown setting would be refused."""
+
 COLUMNS = {
     "file": "<",
     "digit": ">",
@@ -73,6 +76,8 @@ def refusal(response: httpx.Response) -> NoAnswerError:
         lines = [line(error) for error in errors] or [str(problem["detail"])]
     except (ValueError, KeyError, TypeError):  # the response is from a proxy, for example; we only have the status
         lines = []
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        lines.append(f"put your API key into the environment variable {KEY}")
     text = "\n  ".join(map(printable, [reason, *lines]))
     if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
         return NoAnswerError(Exit.unavailable, text)

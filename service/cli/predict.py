@@ -1,7 +1,6 @@
 """The command ``predict``: sends each file to a service, and prints the answers."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from service.api.query import QueryFields
 from service.cli.arguments import STDIN, Arguments, parser, read
 from service.cli.errors import Exit, NoAnswerError
 from service.cli.output import printable, refusal, table, table_rows
-from service.cli.target import connected
+from service.cli.target import connected, through_proxy
 from service.settings import Settings
 
 BYTES = {"content-type": "application/octet-stream"}
@@ -38,9 +37,6 @@ def main(arguments: Sequence[str]) -> int:
     except NoAnswerError as error:
         _print_error(str(error))
         return error.status
-    except BrokenPipeError:  # the reader of the output closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at the exit does not fail
-        return Exit.broken_pipe
     except KeyboardInterrupt:
         return Exit.interrupted
 
@@ -96,8 +92,9 @@ async def _predict(service: httpx.AsyncClient, content: bytes, query: QueryField
     try:
         response = await service.post("/predict", content=content, params=params, headers=BYTES)
     except httpx.RequestError as error:
-        reason = str(error) or type(error).__name__
-        raise NoAnswerError(Exit.unreachable, f"{service.base_url} cannot be reached: {printable(reason)}") from error
+        reason = printable(str(error) or type(error).__name__)
+        where = f"{service.base_url} cannot be reached{printable(through_proxy(service))}"
+        raise NoAnswerError(Exit.unreachable, f"{where}: {reason}") from error
     if not response.is_success:
         raise refusal(response)
     return response

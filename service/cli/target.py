@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from models.artifact import ArtifactError, newest
 from service.cli.arguments import Arguments
 from service.cli.errors import Exit, NoAnswerError
-from service.settings import Settings
+from service.settings import Settings, is_loopback
 
 SECONDS = 60
 """How long we wait for an answer, in addition to the deadline of the request."""
@@ -46,9 +47,24 @@ async def connected(arguments: Arguments, settings: Settings) -> AsyncIterator[h
         headers={} if arguments.key is None else {"authorization": f"Bearer {arguments.key}"},
         verify=trusted,
         timeout=httpx.Timeout(SECONDS + (arguments.query.deadline_ms or 0) / 1e3, connect=CONNECT_SECONDS),
-        trust_env=arguments.url is not None,
+        trust_env=arguments.url is not None and not is_loopback(httpx.URL(arguments.url).host),
     ) as client:
         yield client
+
+
+def through_proxy(client: httpx.AsyncClient) -> str:
+    """The proxy that a client of a service uses, for errors; empty without a proxy. It does not repeat a password."""
+    url = client.base_url
+    if not client.trust_env or proxy_bypass(url.host):
+        return ""
+    proxies = getproxies()
+    variable = next((scheme for scheme in (url.scheme, "all") if scheme in proxies), None)
+    if variable is None:
+        return ""
+    proxy = httpx.URL(proxies[variable])
+    return (
+        f" through the proxy {proxy.host}:{proxy.port or 80} in {variable.upper()}_PROXY; NO_PROXY={url.host} avoids it"
+    )
 
 
 def _listens(settings: Settings) -> bool:

@@ -70,7 +70,7 @@ class KeyFile(BaseModel):
     def _are_distinct(cls, keys: tuple[Key, ...]) -> tuple[Key, ...]:
         names = Counter(key.name for key in keys)
         if twice := [name for name, times in names.items() if times > 1]:
-            raise ValueError(f"{names[twice[0]]} keys have the name {twice[0]}; each name may occur once")
+            raise ValueError(f"{names[twice[0]]} keys have the name {twice[0]}; remove or rename all but one")
         if len({key.sha256 for key in keys}) < len(keys):
             raise ValueError("two keys have the same hash")
         return keys

@@ -2,13 +2,15 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from service.security.keys import Keys, Scope
+from service import VERSION
+from service.security.keys import Keys, Scope, make_key
 from service.settings import Settings
-from tests.serving import command
+from tests.serving import ROOT, command
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -93,3 +95,57 @@ def test_wrong_arguments_make_no_key(flags: list[str]) -> None:
     assert ended.returncode != 0
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr
+
+
+def test_a_key_with_the_name_of_another_is_not_appended_to_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    for _ in range(2):
+        with path.open("a") as file:
+            words = [sys.executable, "-m", "service", "key", "alice"]
+            done = subprocess.run(words, cwd=ROOT, env={}, stdout=file, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: name: the file already has a key with the name alice; choose another name\n"
+    assert [key.name for key in Keys(path)()] == ["alice"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_wrong_file_of_keys_is_reported_once_before_the_service_listens(tmp_path: Path, workers: str) -> None:
+    path = tmp_path / "keys.toml"
+    entry = make_key("alice", frozenset(Scope))[1]
+    path.write_text(entry + make_key("alice", frozenset(Scope))[1])
+    ended = run("--port", "0", "--api-key-file", str(path), ODENET_WORKERS=workers)
+    assert ended.returncode == 3
+    assert ended.stderr.count("2 keys have the name alice; remove or rename all but one") == 1
+    assert "running on" not in ended.stderr
+
+
+@pytest.mark.parametrize("words", [["config"], ["--help"], ["predict", "--help"], ["key", "--help"]])
+def test_a_closed_output_is_no_error(words: list[str]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "service", *words],
+        cwd=ROOT,
+        env={},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_the_version_is_printed() -> None:
+    assert run("--version").stdout == f"odenet {VERSION}\n"
+
+
+def test_help_names_the_commands_and_the_settings() -> None:
+    text = run("--help").stdout
+    for word in ("predict", "config", "key", "--version", "--port", "--api-key-file"):
+        assert word in text
+
+
+def test_a_word_that_is_no_command_is_refused_with_the_commands() -> None:
+    ended = run("serve")
+    assert ended.returncode == 1
+    assert ended.stderr == "error: serve is no command; the commands are predict, config, key; see --help\n"

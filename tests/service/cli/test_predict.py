@@ -298,11 +298,28 @@ def test_the_key_of_the_environment_is_sent_and_the_command_stops_at_the_rate_li
         with_it = predict(SEVEN, SEVEN, SEVEN, "--url", service.url, ODE_KEY=secret)
     assert (without.returncode, without.stdout) == (4, "")
     assert f"error: {SEVEN}: 401 Unauthorized\n  authorization: " in without.stderr
+    assert "put your API key into the environment variable ODE_KEY" in without.stderr
     assert with_it.returncode == 5
     assert len(cells(with_it)[1:]) == 1
     assert f"error: {SEVEN}: 429 Too Many Requests; ask again in " in with_it.stderr
     assert with_it.stderr.count("error: ") == 1
     assert secret not in with_it.stderr
+
+
+def test_a_service_on_this_machine_is_asked_without_a_proxy(service: Running) -> None:
+    for host in ("127.0.0.1", "localhost"):
+        for variable in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+            done = predict(SEVEN, "--url", f"http://{host}:{port(service)}", **{variable: NOWHERE})
+            assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_proxy_that_does_not_answer_is_named_without_its_password() -> None:
+    proxy = NOWHERE.replace("//", "//user:secret@")
+    done = predict(SEVEN, "--url", "http://service.example", http_proxy=proxy)
+    assert done.returncode == 6
+    assert "http://service.example cannot be reached through the proxy 127.0.0.1:1 in HTTP_PROXY" in done.stderr
+    assert "NO_PROXY=service.example avoids it" in done.stderr
+    assert "secret" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ WRONG = {
     "a misspelt field": (entry(scope='["predict"]'), "key.0.scope: Extra"),
     "a name twice": (
         entry() + entry(sha256=f'"{sha256(b"b").hexdigest()}"'),
-        "2 keys have the name alice; each name may occur once",
+        "2 keys have the name alice; remove or rename all but one",
     ),
     "a hash twice": (entry() + entry(name='"bob"'), "two keys have the same hash"),
     "too deep": ("a = " + "[" * 10_000, ""),
