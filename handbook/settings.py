@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from handbook.schema import Schema, kind, prose
-from service.settings import PREFIX, Settings
+from service.environment import PREFIX
+from service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,6 +11,7 @@ usage: python -m service [SETTING ...]           serve
        python -m service predict FILE ...        print the digits in files
        python -m service config [SETTING ...]    print the settings with which the service would run
        python -m service key NAME ...            make an API key
+       python -m service completion              print a script by which a shell completes arguments
        python -m service --version               print the version
 
 Each command has --help. The settings, which are also environment variables ODENET_*:
@@ -25,7 +26,7 @@ def main() -> None:
 
             with ending_with_the_reader():
                 sys.exit(predict.main(arguments))
-        case ["config" | "key" as name, *arguments]:
+        case ["config" | "key" | "completion" as name, *arguments]:
             from service.cli.commands import COMMANDS  # noqa: PLC0415
             from service.settings import read_command_line  # noqa: PLC0415
 
@@ -40,7 +41,7 @@ def main() -> None:
                 print(HELP)  # noqa: T201
                 read_command_line(Settings, ["--help"])
         case [word, *_] if not word.startswith("-"):
-            sys.exit(f"error: {word} is no command; the commands are predict, config, key; see --help")
+            sys.exit(f"error: {word} is no command; the commands are predict, config, key, completion; see --help")
         case _:
             # Without a handler, the first process of a container would ignore these signals while it imports.
             for sig in (signal.SIGINT, signal.SIGTERM):

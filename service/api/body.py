@@ -70,8 +70,8 @@ def _image(value: Any) -> str | Images:
     try:
         grid = numbers(value if isinstance(value, list) and len(value) == SIDE else [], (SIDE, SIDE))
     except ValueError as error:
-        message = "must be 28 rows of 28 numbers from 0 to 255, or a PNG or JPEG in base64"
-        raise PydanticCustomError("image", message) from error
+        message = "must be 28 rows of 28 numbers from 0 to 255, or a PNG or JPEG in base64 ({reason})"
+        raise PydanticCustomError("image", message, {"reason": str(error)}) from error
     with np.errstate(invalid="ignore"):
         levels = grid.astype(np.uint8)
     wrong = levels != grid

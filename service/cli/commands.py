@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
+from service.cli.completion import Completion
 from service.processors import usable_processors
 from service.security.keys import Key, Scope, make_key, read_keys
 from service.settings import Settings
@@ -70,4 +71,4 @@ def _keys_in_output() -> tuple[Key, ...]:
     return read_keys(output.resolve()) if output.is_file() else ()
 
 
-COMMANDS: dict[str, type[BaseModel]] = {"config": Config, "key": MakeKey}
+COMMANDS: dict[str, type[BaseModel]] = {"config": Config, "key": MakeKey, "completion": Completion}

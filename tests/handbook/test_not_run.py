@@ -20,7 +20,8 @@ import pytest
 import yaml
 
 from handbook.http_api import openapi
-from service.settings import PREFIX, Settings
+from service.environment import PREFIX
+from service.settings import Settings
 from tests.handbook.blocks import PAGES, ROOT, blocks, commands, name
 from training.cli import app
 

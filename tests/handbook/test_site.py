@@ -12,7 +12,8 @@ from handbook.schema import title
 from models.solvers.methods import METHODS
 from service.cli.arguments import parser
 from service.cli.commands import COMMANDS
-from service.settings import PREFIX, Settings
+from service.environment import PREFIX
+from service.settings import Settings
 from tests.handbook.blocks import ROOT
 from tests.handbook.test_not_run import help_text
 from training.cli import app

@@ -57,7 +57,7 @@ def read_images(inputs: list[InputTensor], binary: memoryview, settings: Setting
         try:
             return _pixels(tensor.datatype, numbers(tensor.data, shape))
         except ValueError as error:
-            message = f"must be {prod(shape):,} numbers for the shape {list(shape)}, flat or nested"
+            message = f"must be {prod(shape):,} numbers for the shape {list(shape)}, flat or nested ({error})"
             raise InvalidError(FieldError("inputs.0.data", message)) from error
     dtype = DTYPES[tensor.datatype]
     if size != (expected := rows * SIDE * SIDE * dtype.itemsize):

@@ -148,4 +148,4 @@ def test_help_names_the_commands_and_the_settings() -> None:
 def test_a_word_that_is_no_command_is_refused_with_the_commands() -> None:
     ended = run("serve")
     assert ended.returncode == 1
-    assert ended.stderr == "error: serve is no command; the commands are predict, config, key; see --help\n"
+    assert ended.stderr == "error: serve is no command; the commands are predict, config, key, completion; see --help\n"
