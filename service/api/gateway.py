@@ -1,6 +1,5 @@
 """The one layer between the server and FastAPI's routes, and the short way to the inference routes."""
 
-import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -31,17 +30,14 @@ CORS: dict[str, Any] = {
 """The methods and headers that pages of the allowed origins may send, and the headers of answers they may read."""
 
 
-SLASHES = re.compile("/{2,}")
-
-
 class Gateway:
     """Gives each request an id, checks its key, limits its body, answers it, adds headers, logs it and counts it.
 
     Separate layers for these tasks would take longer than the tasks themselves.
 
-    Slashes at the end of a path and repeated slashes do not matter. We answer such a request at once, because a
-    redirect would have to know by which URL a proxy is reached. HEAD is answered wherever GET is (RFC 9110, section
-    9.3.2).
+    Slashes at the end of a path and more than one at its beginning do not matter. We answer such a request at once,
+    because a redirect would have to know by which URL a proxy is reached. HEAD is answered wherever GET is (RFC 9110,
+    section 9.3.2).
 
     Args:
         app: FastAPI's application, for all requests that the gateway does not answer.
@@ -81,8 +77,8 @@ class Gateway:
             return
         started = time.perf_counter()
         path = scope["path"]
-        if path.endswith("/") or "//" in path:
-            scope["path"] = SLASHES.sub("/", path).rstrip("/") or "/"
+        if path.endswith("/") or path.startswith("//"):
+            scope["path"] = f"/{path.strip('/')}"
         exchange = Exchange(scope, receive, send, self._max_body_bytes, self._headers)
         exchange.id = access.request_id(exchange.first(ID_HEADER))
         facts = context.begin(exchange.id)

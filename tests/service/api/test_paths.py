@@ -54,9 +54,9 @@ def test_head_is_refused_like_get(client: httpx.Client, path: str, status: int) 
     assert client.head(path).headers.get("allow") == client.get(path).headers.get("allow")
 
 
-@pytest.mark.parametrize("path", ["/health/ready/", "//health//ready", "/health/ready///", "/metrics/", "/v2/", "//"])
+@pytest.mark.parametrize("path", ["/health/ready/", "//health/ready", "/health/ready///", "/metrics/", "/v2/", "//"])
 def test_needless_slashes_do_not_matter(client: httpx.Client, path: str) -> None:
-    plain = re.sub("/+", "/", path).rstrip("/") or "/"
+    plain = f"/{path.strip('/')}"
     status, content = raw(client, "GET", path)
     assert status == 200
     assert content[:20] == client.get(plain).content[:20]

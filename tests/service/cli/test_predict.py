@@ -1,12 +1,10 @@
 """The command ``python -m service predict``."""
 
-import contextlib
-import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -18,60 +16,12 @@ import pytest
 import trustme
 
 from service.api.query import QueryFields
-from service.cli import predict as command
 from service.security.keys import Scope, make_key
-from tests import serving
 from tests.digits import encoded, load_test_set, seven
+from tests.service.cli.command_line import NOWHERE, SEVEN, port, predict, run
 from tests.serving import ROOT, Running, running
 
 pytestmark = pytest.mark.system
-
-SEVEN = ROOT / "docs" / "digits" / "seven.png"
-NOWHERE = "http://127.0.0.1:1"
-"""An address at which nothing listens: port 1 belongs to tcpmux, which machines do not run."""
-
-
-def run(
-    arguments: Iterable[str | Path],
-    environment: dict[str, str],
-    standard_input: bytes = b"",
-    python: Iterable[str] = (),
-) -> subprocess.CompletedProcess[str]:
-    """Run the command with arguments, an environment, a standard input, and flags for Python.
-
-    A command that asks a service runs in this process, because a process of its own costs half a second.
-    """
-    words, flags = [*map(str, arguments)], [*python]
-    if "--url" in words and not flags:
-        return run_here(words, environment, standard_input)
-    return serving.command(["predict", *words], environment, standard_input, flags)
-
-
-def run_here(
-    arguments: list[str], environment: dict[str, str], standard_input: bytes
-) -> subprocess.CompletedProcess[str]:
-    """Run the command in this process."""
-    output, errors = io.StringIO(), io.StringIO()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(output),
-        contextlib.redirect_stderr(errors),
-    ):
-        for name in list(os.environ):
-            patch.delenv(name)
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        patch.chdir(ROOT)
-        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(standard_input)))
-        try:
-            status = command.main(arguments)
-        except SystemExit as end:
-            status = int(end.code or 0)
-    return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
-
-
-def predict(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return run(arguments, environment)
 
 
 def answers(done: subprocess.CompletedProcess[str]) -> list[list[dict[str, Any]]]:
@@ -108,10 +58,6 @@ def answering(status: int, body: bytes) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
-
-
-def port(service: Running) -> str:
-    return str(httpx.URL(service.url).port)
 
 
 def test_the_table_shows_the_answer_of_the_service(service: Running, client: httpx.Client) -> None:
@@ -304,22 +250,6 @@ def test_the_key_of_the_environment_is_sent_and_the_command_stops_at_the_rate_li
     assert f"error: {SEVEN}: 429 Too Many Requests; ask again in " in with_it.stderr
     assert with_it.stderr.count("error: ") == 1
     assert secret not in with_it.stderr
-
-
-def test_a_service_on_this_machine_is_asked_without_a_proxy(service: Running) -> None:
-    for host in ("127.0.0.1", "localhost"):
-        for variable in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
-            done = predict(SEVEN, "--url", f"http://{host}:{port(service)}", **{variable: NOWHERE})
-            assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_a_proxy_that_does_not_answer_is_named_without_its_password() -> None:
-    proxy = NOWHERE.replace("//", "//user:secret@")
-    done = predict(SEVEN, "--url", "http://service.example", http_proxy=proxy)
-    assert done.returncode == 6
-    assert "http://service.example cannot be reached through the proxy 127.0.0.1:1 in HTTP_PROXY" in done.stderr
-    assert "NO_PROXY=service.example avoids it" in done.stderr
-    assert "secret" not in done.stderr
 
 
 @pytest.mark.parametrize(

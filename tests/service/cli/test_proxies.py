@@ -1,0 +1,24 @@
+"""The command ``predict`` with proxies in the environment."""
+
+import pytest
+
+from tests.service.cli.command_line import NOWHERE, SEVEN, port, predict
+from tests.serving import Running
+
+pytestmark = pytest.mark.system
+
+
+def test_a_service_on_this_machine_is_asked_without_a_proxy(service: Running) -> None:
+    for host in ("127.0.0.1", "localhost"):
+        for variable in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+            done = predict(SEVEN, "--url", f"http://{host}:{port(service)}", **{variable: NOWHERE})
+            assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_proxy_that_does_not_answer_is_named_without_its_password() -> None:
+    proxy = NOWHERE.replace("//", "//user:secret@")
+    done = predict(SEVEN, "--url", "http://service.example", http_proxy=proxy)
+    assert done.returncode == 6
+    assert "http://service.example cannot be reached through the proxy 127.0.0.1:1 in HTTP_PROXY" in done.stderr
+    assert "NO_PROXY=service.example avoids it" in done.stderr
+    assert "secret" not in done.stderr
