@@ -87,3 +87,9 @@ def test_the_first_step_is_the_step_that_a_solve_derives_from_the_tolerances(met
 def test_invalid_settings_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         SolverSettings.model_validate(fields)
+
+
+@pytest.mark.parametrize("values", [{"method": "rk4", "steps": True}, {"method": "dopri5", "rtol": True, "atol": 1.0}])
+def test_a_boolean_is_no_number(values: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="a boolean is no number"):
+        SolverSettings.model_validate(values)
