@@ -95,7 +95,7 @@ class GracefulServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, and listen."""
         await super().startup(sockets)
-        if sockets is not None and self._supervisor is None:  # uvicorn reports only the sockets that it has made itself
+        if sockets is not None and self.config.workers == 1:  # uvicorn reports only the sockets that it has made itself
             self._log_started_message(sockets)
         self._plane = self.lifespan.state["plane"]
 
