@@ -22,13 +22,13 @@ def variables(environment: Mapping[str, str]) -> dict[str, str]:
     or odenet-something, these variables begin with our prefix; ODENET_PORT is then tcp://ADDRESS:PORT. They are not
     settings, and are left out (Kubernetes, documentation of Service, "Discovering services").
 
-    A value may be in quotes, because a file for ``docker run --env-file`` keeps them.
+    A value may be in quotes and end with the carriage return of a line, because ``docker run --env-file`` keeps both.
 
     Args:
         environment: all variables. The case of the names does not matter.
     """
     ours = {name.upper(): value for name, value in environment.items() if name.upper().startswith(PREFIX)}
-    settings = {name: _unquoted(value) for name, value in ours.items() if not _is_service_link(name, value)}
+    settings = {name: _unquoted(value.strip()) for name, value in ours.items() if not _is_service_link(name, value)}
     return {name: value for name, value in settings.items() if value}
 
 

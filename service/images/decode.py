@@ -22,6 +22,7 @@ READERS: dict[bytes, type[PngImageFile | JpegImageFile]] = {
     JPEG: JpegImageFile,
 }  # by the first bytes of the content
 MOST_SCANS = 100  # of a progressive JPEG; each scan takes as long as the picture is large
+CHANGED_PNG = (b"\x89PNG\x1a", b"\x89PNG\n", b"\xef\xbf\xbdPNG")  # the start of a PNG that was sent as text
 FILLINGS = (b"", b"\x55" * 64)  # bytes that stand in for the missing end of a JPEG
 
 
@@ -43,6 +44,8 @@ def decode(content: bytes, max_pixels: int) -> Digit:
     """
     reader = next((reader for magic, reader in READERS.items() if content.startswith(magic)), None)
     if reader is None:
+        if content.startswith(CHANGED_PNG):
+            raise UndecodablePictureError("the PNG lost its line ends; send it as bytes (curl: --data-binary, not -d)")
         raise UndecodablePictureError("the content is neither a PNG nor a JPEG; only PNG and JPEG are decoded")
     if reader is JpegImageFile and scans(content, MOST_SCANS) > MOST_SCANS:
         raise PictureTooLargeError(f"the JPEG has more than {MOST_SCANS} scans; at most {MOST_SCANS} are decoded")

@@ -72,6 +72,19 @@ def test_the_orientation_in_exif_and_in_xmp_is_applied(orientation: int) -> None
         assert np.array_equal(decode(content, MAX_PIXELS), SEVEN)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        SEVEN_PNG.replace(b"\n", b"").replace(b"\r", b""),
+        SEVEN_PNG.replace(b"\r\n", b"\n"),
+        SEVEN_PNG.decode(errors="replace").encode(),
+    ],
+)
+def test_a_png_that_was_sent_as_text_is_refused_with_the_remedy(content: bytes) -> None:
+    with pytest.raises(UndecodablePictureError, match="lost its line ends; send it as bytes"):
+        decode(content, MAX_PIXELS)
+
+
 # The end of a JPEG.
 
 
