@@ -54,6 +54,7 @@ class Reader:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self._address = f"127.0.0.1:{port}"
+        self._health = ""
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("ODENET_", "MAKE", "MFLAGS"))
         }
@@ -97,7 +98,15 @@ class Reader:
                 waiting.clear()
             if line is not None and starts:
                 self._start(line)
-        return "".join(output) + (self.log.read_text(encoding="utf-8") if self.log.exists() else "")
+        return "".join(output) + self._logged()
+
+    def _logged(self) -> str:
+        """The log of the service so far, with all requests that it has answered."""
+        if self._service is None:
+            return ""
+        with httpx.Client(verify=False, trust_env=False) as client:  # noqa: S501 (the test makes its own certificate)
+            _ready(client, self._health)  # a request is logged right after its answer, so before the next answer
+        return self.log.read_text(encoding="utf-8")
 
     def _ensure_service(self, text: str) -> None:
         """Start a service for commands that need one, if the page has not started one before."""
@@ -137,9 +146,10 @@ class Reader:
                 start_new_session=True,
             )
         scheme = "https" if "--tls-certificate" in line else "http"
+        self._health = f"{scheme}://{self._address}/health/ready"
         given_up = time.monotonic() + HANG
         with httpx.Client(verify=False, trust_env=False) as client:  # noqa: S501 (the test makes its own certificate)
-            while not _ready(client, f"{scheme}://{self._address}/health/ready"):
+            while not _ready(client, self._health):
                 assert self._service.poll() is None, f"{line}\n{self.log.read_text()}"
                 assert time.monotonic() < given_up, f"{line}: the service is not ready\n{self.log.read_text()}"
                 time.sleep(0.02)
