@@ -1,12 +1,14 @@
-"""The reference page of an artifact's files, generated from ``models.artifact``."""
+"""The reference page of an artifact's files, generated from ``models.artifact`` and ``models.profile``."""
 
 from handbook.schema import Schema, section, sections
-from models.artifact import Manifest, Profile
+from models.artifact import Manifest
+from models.profile import Profile
 
 HEAD = """# Artifact
 
 An artifact is a fitted network in a folder `models/fitted/NAME/VERSION/`. This page is generated from
-`models/artifact.py`, which reads artifacts. [Fit and export a network](../howto/fit.md) says how to make one.
+`models/artifact.py` and `models/profile.py`, which read artifacts. [Fit and export a network](../howto/fit.md) says how
+to make one.
 
 | file | content |
 | --- | --- |
@@ -17,7 +19,7 @@ An artifact is a fitted network in a folder `models/fitted/NAME/VERSION/`. This 
 | `solve.onnx` | one graph from pixels to logits, which includes the adaptive loop; only with an ODE |
 | `profile.json` | the measured trade-off; only with an ODE |
 | `metrics.jsonl` | the metrics of the fit, one line per epoch |
-| `README.md`, `tradeoff.svg` | the model card and its picture |
+| `README.md`, `tradeoff.svg`, `ladders.svg` | the model card and its pictures |
 
 """
 

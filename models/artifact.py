@@ -4,14 +4,13 @@ An artifact is a folder, ``<models folder>/<name>/<version>/``. Its manifest lis
 """
 
 import hashlib
-import math
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from models.profile import Frozen, Profile
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 
@@ -20,8 +19,6 @@ WEIGHTS = "weights.safetensors"
 PROFILE = "profile.json"
 CARD = "README.md"
 METRICS = "metrics.jsonl"
-SUFFICIENT_AGREEMENT = 0.999
-"""A setting counts as accurate if it gives at least this share of images the same digit as the tight reference."""
 
 STEM, DYNAMICS, HEAD, SOLVE = "stem.onnx", "dynamics.onnx", "head.onnx", "solve.onnx"
 
@@ -38,10 +35,6 @@ class ArtifactError(Exception):
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 NetworkName = Literal["mlp", "resnet", "odenet", "odenet-strided", "odenet-wide", "stem-only"]
 WITH_ODE: tuple[NetworkName, ...] = ("odenet", "odenet-strided", "odenet-wide")
 """The networks that contain an ODE."""
@@ -52,7 +45,7 @@ Version = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class PixelNormalisation(_Frozen):
+class PixelNormalisation(Frozen):
     """How the network scales pixels. The exported graphs contain this scaling.
 
     Attributes:
@@ -67,7 +60,7 @@ class PixelNormalisation(_Frozen):
     levels: Literal["fixed", "stretched"] = "fixed"
 
 
-class Calibration(_Frozen):
+class Calibration(Frozen):
     """How well the predicted probabilities match the measured accuracy.
 
     Attributes:
@@ -81,7 +74,7 @@ class Calibration(_Frozen):
     ece: float = Field(ge=0, le=1)
 
 
-class MeasuredError(_Frozen):
+class MeasuredError(Frozen):
     """The errors on one split of the data at one solver setting.
 
     Attributes:
@@ -107,12 +100,12 @@ class MeasuredError(_Frozen):
     calibrated: Calibration | None = None
 
 
-class Manifest(_Frozen):
+class Manifest(Frozen):
     """The description of an artifact.
 
     Attributes:
         schema_version: the version of this file format. Version 2 has no fields about calibration. Version 3 has no
-            field `normalisation.levels`.
+            field `normalisation.levels`. Version 4 has no ladders in its profile.
         name: the name under which clients request the model.
         version: a whole number as text. The service uses the greatest version by default.
         network: the name of the network architecture; the architecture and the weights define the model completely.
@@ -123,8 +116,9 @@ class Manifest(_Frozen):
         state_shape: the shape of the stem's output for one image: the state of the ODE, or the features that the head
             reads.
         methods: the solver methods for which the artifact has a step graph; empty for a network without an ODE.
-        default_solver: the setting for a request without solver fields. `solve.onnx` uses the method of this setting.
-            None for a network without an ODE.
+        default_solver: the setting for a request without solver fields whose images are solved once; the ladders of
+            the profile solve doubtful images again. `solve.onnx` uses the method of this setting. None for a network
+            without an ODE.
         temperature: the logits are divided by this number before the softmax. It was fitted on the validation split at
             the default solver. The graphs return undivided logits.
         recipe: the recipe that the network was fitted with.
@@ -132,7 +126,7 @@ class Manifest(_Frozen):
         files: the SHA-256 of every other file, by file name.
     """
 
-    schema_version: Literal[2, 3, 4] = 4
+    schema_version: Literal[2, 3, 4, 5] = 5
     name: Name
     version: Version
     network: NetworkName
@@ -164,129 +158,6 @@ class Manifest(_Frozen):
         if (splits := [measured.split for measured in self.metrics]) != ["validation", "test"]:
             raise ValueError(f"metrics: the splits are {splits}, but must be ['validation', 'test']")
         return self
-
-
-class Distribution(_Frozen):
-    """The distribution of the number of function evaluations over the images of a split.
-
-    Attributes:
-        mean: the mean.
-        p50: the median.
-        p90: the 90th percentile.
-        p99: the 99th percentile.
-        max: the maximum.
-    """
-
-    mean: float
-    p50: int
-    p90: int
-    p99: int
-    max: int
-
-
-class ProfilePoint(_Frozen):
-    """The measured accuracy and cost of one solver setting.
-
-    Attributes:
-        solver: the setting.
-        error: the share of images that are classified wrongly, 0..1.
-        agreement: the share of images with the same digit as the tight reference, 0..1.
-        logit_deviation: the greatest absolute difference between the logits of an image and those of the tight
-            reference, averaged over the images.
-        nfe: the number of function evaluations per image.
-        rejected: the mean number of rejected steps per image.
-        unconverged: the number of images whose solve was given up before t = 1. The other fields include these images.
-        milliseconds_per_row: the processor time per image for the whole answer, including stem and head, measured in
-            batches on one thread. A short measurement is repeated, and the fastest pass counts.
-    """
-
-    solver: SolverSettings
-    error: float
-    agreement: float
-    logit_deviation: float
-    nfe: Distribution
-    rejected: float
-    unconverged: int
-    milliseconds_per_row: float
-
-
-class Profile(_Frozen):
-    """The measured work-precision table.
-
-    Attributes:
-        split: the split of the data that the table was measured on.
-        rows: the number of images in the split.
-        batch_size: the number of images that were solved together.
-        processor: the processor that the table was timed on. Only the times depend on the machine.
-        reference: the tight setting that `agreement` and `logit_deviation` compare with.
-        points: the rows of the table.
-    """
-
-    split: Literal["validation"]
-    rows: int
-    batch_size: int
-    processor: str
-    reference: SolverSettings
-    points: list[ProfilePoint]
-
-    def cheapest(self, methods: Collection[str]) -> SolverSettings:
-        """The setting with the fewest evaluations whose agreement with the reference is at least 99.9 %.
-
-        Among settings of equal cost we choose the one with the greatest agreement. Among those we choose the tightest
-        tolerance, because it spends more evaluations on an image that needs them. If no setting reaches 99.9 %, we
-        choose the setting with the greatest agreement, and among those the one with the most evaluations.
-
-        Args:
-            methods: the methods to choose from.
-        """
-        points = [point for point in self.points if point.solver.method in methods]
-        agreeing = [p for p in points if p.agreement >= SUFFICIENT_AGREEMENT and p.unconverged == 0]
-        if not agreeing:
-            return max(points, key=lambda point: (point.agreement, point.nfe.mean)).solver
-        return min(agreeing, key=lambda p: (p.nfe.mean, -p.agreement, p.solver.rtol or 0)).solver
-
-    def method_for(self, tolerance: float) -> str:
-        """The adaptive method with the fewest evaluations at the measured tolerance nearest to the given tolerance.
-
-        A method of low order is cheapest at a loose tolerance, and a method of high order at a tight tolerance.
-        """
-        return min(
-            self.points, key=lambda point: (_distance(point, tolerance), point.nfe.mean, -point.agreement)
-        ).solver.method
-
-    def nearest(self, solver: SolverSettings) -> ProfilePoint:
-        """The measured point of the same method that is nearest in tolerance, or in the number of steps."""
-        points = [point for point in self.points if point.solver.method == solver.method]
-        if solver.rtol is None or solver.atol is None:
-            return min(points, key=lambda point: abs((point.solver.steps or 0) - (solver.steps or 0)))
-        tolerance = max(solver.rtol, solver.atol)
-        return min(points, key=lambda point: _distance(point, tolerance))
-
-    def candidates(self, methods: Collection[str], agreement: float) -> list[ProfilePoint]:
-        """The measured points from the tightest to the loosest; each is cheaper than the point before it.
-
-        If several adaptive methods were measured at the same tolerance, only the one with the fewest evaluations is
-        included.
-
-        Args:
-            methods: the methods to choose from: adaptive methods, or one fixed-step method.
-            agreement: the least agreement with the tight reference that a point may have, 0..1.
-        """
-        points = [p for p in self.points if p.solver.method in methods and p.agreement >= agreement]
-        candidates: list[ProfilePoint] = []
-        for point in sorted(points, key=lambda p: (p.solver.rtol or 1 / (p.solver.steps or 1), p.nfe.mean)):
-            if point.unconverged == 0 and (not candidates or point.nfe.mean < candidates[-1].nfe.mean):
-                candidates.append(point)
-        return candidates
-
-
-def _distance(point: ProfilePoint, tolerance: float) -> float:
-    """The ratio of a point's tolerance and another tolerance, the larger one divided by the smaller one.
-
-    The page does the same division (service/web/static/tradeoff-chart.js), so that both round alike.
-    """
-    rtol = point.solver.rtol
-    return math.inf if rtol is None else max(rtol / tolerance, tolerance / rtol)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.artifact import Artifact, Profile, ProfilePoint
+from models.artifact import Artifact
 from models.backends.torch import TorchBackend, load_network
 from models.networks.registry import NETWORKS
+from models.profile import Profile, ProfilePoint
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from tests import serving

@@ -1,4 +1,4 @@
-"""The command line of training: ``python -m training fit|evaluate|profile|export|calibrate|table``."""
+"""The command line of training: ``python -m training fit|evaluate|profile|export|calibrate|ladders|table``."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +14,12 @@ from rich.live import Live
 from rich.table import Table
 
 from models import artifact as artifacts
-from models.artifact import MANIFEST, METRICS, Artifact, ArtifactError, ProfilePoint
+from models.artifact import MANIFEST, METRICS, Artifact, ArtifactError
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import Backend, classify
 from models.backends.torch import TorchBackend
 from models.backends.torch import load_network as load_exported_network
+from models.profile import Ladder, ProfilePoint
 from models.solvers.adjoint import SolveError
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
@@ -30,6 +31,7 @@ from training.data import load as load_dataset
 from training.distil import open_teachers
 from training.evaluate import error_rate
 from training.fit import Fit
+from training.ladders import measure_ladders
 from training.recipe import RECIPES, RecipeError, read_recipe
 from training.run import CHECKPOINT, load_network, run, with_decided_precision
 from training.table import measure_table, render
@@ -158,7 +160,8 @@ def profile(
 ) -> None:
     """Measure error, agreement and cost of every method and tolerance on the validation split, on one thread.
 
-    The measurement takes some minutes. An export makes the same measurement and saves it in profile.json.
+    Then measure the ladders, which solve only doubtful images tightly. The measurement takes some minutes. An export
+    makes the same measurement and saves it in profile.json; `ladders` measures only the ladders, and saves them.
     """
     with _report_failures():
         torch.set_num_threads(1)
@@ -168,8 +171,12 @@ def profile(
         images, labels = load_dataset(data).validation
         table = Table("solver", "error", "agreement", "NFE mean", "NFE 99 %", "rejected", "ms per image")
         with Live(table, console=console, vertical_overflow="visible"):
+            points = []
             for point in profiles.measure(backend, images.numpy(), labels.numpy(), profiles.settings()):
+                points.append(point)
                 table.add_row(*_cells(point))
+        for ladder in measure_ladders(backend, images.numpy(), points):
+            console.print(_line(ladder), highlight=False)
 
 
 @app.command()
@@ -238,6 +245,32 @@ def calibrate(
                 if before and after:
                     change = f"{measured.split} ECE {before.ece:.2%} to {after.ece:.2%}"
                     console.print(f"{manifest.name} at {manifest.temperature:g}: {change}", highlight=False)
+
+
+@app.command()
+def ladders(
+    targets: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="ARTIFACT...", help="Artifact folders, or models folders of a name (their newest versions)."
+        ),
+    ],
+    data: DataOption = MNIST,
+) -> None:
+    """Measure the ladders of exported artifacts again, on the validation split; update profile, card and manifest.
+
+    A ladder solves an image loosely, and again tightly if the margin of its two greatest logits is small. An export
+    makes the same measurement. No graph or weight changes, so the version stays the same.
+    """
+    from training.export.ladders import update_ladders  # noqa: PLC0415
+
+    with _report_failures():
+        torch.set_num_threads(1)
+        dataset = load_dataset(data)
+        for target in targets:
+            updated = update_ladders(artifacts.read(artifacts.newest(target) or target), dataset)
+            for ladder in updated.profile.ladders if updated.profile else ():
+                console.print(f"{updated.manifest.name}: {_line(ladder)}", highlight=False)
 
 
 @app.command()
@@ -317,6 +350,14 @@ def _next_version(folder: Path) -> int:
 
 def _report(event: str | ProfilePoint) -> None:
     console.print(event if isinstance(event, str) else "  ".join(_cells(event)), highlight=False)
+
+
+def _line(ladder: Ladder) -> str:
+    """A ladder in one line."""
+    return (
+        f"{ladder}: agreement {ladder.agreement:.2%}, at least {ladder.bound:.2%} with {ladder.confidence:.0%} "
+        f"confidence, {ladder.escalated:.2%} solved again, {ladder.nfe.mean:.2f} NFE an image"
+    )
 
 
 def _cells(point: ProfilePoint) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.artifact import Distribution, Profile, ProfilePoint
 from models.backends.answer import Answer, Images
 from models.backends.protocol import Backend, classify
+from models.profile import Distribution, Profile, ProfilePoint
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from models.solvers.solve import Outcome
@@ -66,8 +66,8 @@ def measure(
             solver=solver,
             error=error_rate(answer.digits, labels).rate,
             agreement=float((answer.digits == reference.digits).mean()),
-            logit_deviation=float(np.abs(answer.logits - reference.logits).max(axis=1).mean()),
-            nfe=_distribution(answer),
+            logit_deviation=deviation(answer, reference),
+            nfe=distribution(answer.nfe),
             rejected=float(answer.rejected.mean()),
             unconverged=int((answer.outcome != Outcome.converged).sum()),
             milliseconds_per_row=1e3 * time_per_row(backend, images[:TIMED_ROWS], solver),
@@ -109,8 +109,12 @@ def time_per_row(backend: Backend, images: Images, solver: SolverSettings | None
     return min(seconds) / len(images)
 
 
-def _distribution(answer: Answer) -> Distribution:
-    p50, p90, p99 = np.percentile(answer.nfe, (50, 90, 99), method="higher")
-    return Distribution(
-        mean=float(answer.nfe.mean()), p50=int(p50), p90=int(p90), p99=int(p99), max=int(answer.nfe.max())
-    )
+def deviation(answer: Answer, reference: Answer) -> float:
+    """The greatest absolute difference between the logits of an image in two answers, averaged over the images."""
+    return float(np.abs(answer.logits - reference.logits).max(axis=1).mean())
+
+
+def distribution(nfe: npt.NDArray[np.int64]) -> Distribution:
+    """The distribution of the numbers of function evaluations of images, ``[rows]``."""
+    p50, p90, p99 = np.percentile(nfe, (50, 90, 99), method="higher")
+    return Distribution(mean=float(nfe.mean()), p50=int(p50), p90=int(p90), p99=int(p99), max=int(nfe.max()))

@@ -46,3 +46,10 @@ class Answer(NamedTuple):
         """The most probable class, ``[rows]``."""
         digits: npt.NDArray[np.int64] = self.logits.argmax(axis=1)
         return digits
+
+    @property
+    def margins(self) -> Floats:
+        """The difference between the two greatest logits, ``[rows]``. A small margin means a doubtful digit."""
+        greatest = np.partition(self.logits, -2, axis=1)[:, -2:]
+        margins: Floats = greatest[:, 1] - greatest[:, 0]
+        return margins

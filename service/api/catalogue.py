@@ -3,7 +3,8 @@
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from models.artifact import Manifest, MeasuredError, Profile
+from models.artifact import Manifest, MeasuredError
+from models.profile import Profile
 from models.solvers.settings import SolverSettings
 from service.api.problems import ANY, documented
 from service.engine.model import ServedModel

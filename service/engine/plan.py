@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.artifact import Artifact, Profile, ProfilePoint
+from models.artifact import Artifact
+from models.profile import Profile, ProfilePoint
 from models.solvers.methods import METHODS
 from models.solvers.settings import NOT_BOOLEAN, SolveArguments, SolverSettings, Steps, Tolerance
 from service.engine.tuning import BROWN_OUT_FROM, BROWN_OUT_TO

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from models.artifact import (
     CARD,
@@ -21,11 +22,11 @@ from models.artifact import (
     Artifact,
     ArtifactError,
     Manifest,
-    Profile,
     read,
     sha256,
     step_file,
 )
+from models.profile import Ladder, Profile
 from models.solvers.methods import METHODS
 
 Json = dict[str, Any]
@@ -118,7 +119,7 @@ def test_the_error_names_a_missing_field(artifact_copy: Path, field: str) -> Non
 
 
 CHANGES: dict[str, tuple[Json, str]] = {
-    "a later schema version": ({"schema_version": 5}, "schema_version"),
+    "a later schema version": ({"schema_version": 6}, "schema_version"),
     "an unknown field": ({"licence": "none"}, "licence"),
     "a name with a path": ({"name": "../small"}, "name"),
     "an empty name": ({"name": ""}, "name"),
@@ -176,6 +177,30 @@ def test_the_error_names_an_invalid_profile_with_a_correct_checksum(artifact_cop
     rewrite(artifact_copy / PROFILE, lambda profile: profile["points"][4].pop("nfe"))
     reseal(artifact_copy, PROFILE)
     assert_refused(artifact_copy, PROFILE, r"points\.4\.nfe: Field required")
+
+
+def test_a_profile_without_ladders_is_read(artifact_copy: Path) -> None:
+    """Artifacts of schema version 4 have no ladders."""
+    rewrite(artifact_copy / PROFILE, lambda profile: profile.pop("ladders"))
+    rewrite(artifact_copy / MANIFEST, lambda manifest: manifest.update(schema_version=4))
+    reseal(artifact_copy, PROFILE)
+    profile = read(artifact_copy).profile
+    assert profile is not None
+    assert profile.ladder_for(0.0) is None
+
+
+@pytest.mark.parametrize("thresholds", [[None, None], [1.0], [None, 1.0]], ids=str)
+def test_every_rung_but_the_last_needs_a_threshold(profile: Profile, thresholds: list[float | None]) -> None:
+    rungs = [{"solver": profile.reference, "threshold": threshold} for threshold in thresholds]
+    with pytest.raises(ValidationError, match="every rung but the last one needs a threshold"):
+        Ladder.model_validate(profile.ladders[-1].model_dump() | {"rungs": rungs})
+
+
+def test_the_cheapest_ladder_with_the_bound_is_chosen(profile: Profile) -> None:
+    *cheaper, reference = profile.ladders
+    assert profile.ladder_for(1.0) == reference
+    for ladder in cheaper:
+        assert profile.ladder_for(ladder.bound) == ladder
 
 
 def test_the_error_names_a_profile_that_is_not_json(artifact_copy: Path) -> None:

@@ -95,7 +95,7 @@ def run_folder(finished: tuple[Path, Result]) -> Path:
     return finished[0]
 
 
-@pytest.mark.parametrize("command", [[], ["fit"], ["evaluate"], ["profile"], ["export"]])
+@pytest.mark.parametrize("command", [[], ["fit"], ["evaluate"], ["profile"], ["export"], ["ladders"]])
 def test_every_command_has_a_help_text(command: list[str]) -> None:
     result = invoke(*command, "--help")
     assert result.exit_code == 0
@@ -214,6 +214,10 @@ def test_evaluate_uses_the_validation_split_by_default(run_folder: Path, data: P
 )
 def test_an_invalid_solver_is_refused(run_folder: Path, data: Path, options: list[str], said: list[str]) -> None:
     failed(invoke("evaluate", run_folder, "--data", data, *options), *said)
+
+
+def test_ladders_are_only_measured_on_the_dataset_of_the_fit(artifact_copy: Path, data: Path) -> None:
+    failed(invoke("ladders", artifact_copy, "--data", data), "fitted on few-digits; the given dataset is little")
 
 
 @pytest.mark.parametrize("command", ["evaluate", "profile", "export"])

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from models.artifact import Artifact, Distribution, Profile, ProfilePoint
+from models.artifact import Artifact
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
+from models.profile import Distribution, Profile, ProfilePoint
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from tests.conftest import ADAPTIVE, PROFILED

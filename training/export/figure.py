@@ -1,4 +1,4 @@
-"""The figure of the trade-off: error, and deviation from the tight reference, against function evaluations."""
+"""The figures of the trade-off: error, deviation from the tight reference, and agreement, against evaluations."""
 
 from pathlib import Path
 
@@ -7,11 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from models.artifact import Profile, ProfilePoint
+from models.profile import Profile, ProfilePoint
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 
 FIGURE = "tradeoff.svg"
+LADDER_FIGURE = "ladders.svg"
 
 SMALLEST_DEVIATION = 1e-6
 """Smaller deviations are drawn at this value, because a logarithmic axis has no zero. The deviation of the reference
@@ -52,6 +53,36 @@ def draw(profile: Profile, default: SolverSettings, path: Path) -> None:
     save(figure, path)
 
 
+def draw_ladders(profile: Profile, path: Path) -> None:
+    """Draw the disagreement of ladders against their evaluations, beside the settings of adaptive methods.
+
+    Args:
+        profile: the measured profile.
+        path: the SVG file to write.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, method in METHODS.items():
+        points = [point for point in profile.points if point.solver.method == name]
+        if method.adaptive:
+            disagreements = [_disagreement(point.agreement, profile.rows) for point in points]
+            axes.plot([point.nfe.mean for point in points], disagreements, "o-", label=name, markersize=4, linewidth=1)
+    for ladder in profile.ladders:
+        if ladder.curve:
+            nfe = [point.nfe for point in ladder.curve]
+            axes.plot(nfe, [_disagreement(point.agreement, ladder.rows) for point in ladder.curve], "k-", linewidth=2)
+            place = ladder.nfe.mean, _disagreement(ladder.agreement, ladder.rows)
+            axes.plot(*place, "k*", markersize=14, label="solved again below a margin")
+    axes.set(xscale="log", yscale="log", xlabel="function evaluations per image (mean)")
+    axes.set_ylabel(f"other digit than {profile.reference}, % of the images")
+    axes.grid(alpha=0.3, which="both", linewidth=0.5)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.legend(fontsize=8)
+    save(figure, path)
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as SVG. The same figure always gives the same file."""
     with mpl.rc_context({"svg.hashsalt": "odenet", "svg.fonttype": "none"}):
@@ -61,6 +92,11 @@ def save(figure: Figure, path: Path) -> None:
 def _percent(point: ProfilePoint, profile: Profile) -> float:
     """The error in per cent. An error of zero is drawn as half a row, because a logarithmic axis has no zero."""
     return 100 * max(point.error, 0.5 / profile.rows)
+
+
+def _disagreement(agreement: float, rows: int) -> float:
+    """The disagreement in per cent. No disagreement is drawn as half a row, because a logarithmic axis has no zero."""
+    return 100 * max(1 - agreement, 0.5 / rows)
 
 
 def _circle(axes: Axes, point: ProfilePoint, y: float) -> None:

@@ -23,8 +23,6 @@ from models.artifact import (
     MeasuredError,
     Name,
     PixelNormalisation,
-    Profile,
-    ProfilePoint,
     Version,
     read,
     sha256,
@@ -34,16 +32,18 @@ from models.backends.protocol import Backend
 from models.backends.torch import TorchBackend
 from models.networks.network import Network
 from models.networks.odenet import ODENet
+from models.profile import Profile, ProfilePoint
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from training import profile
 from training.data import CLASSES, VALIDATION_ROWS, Dataset, Split
 from training.export import agreement, graphs
-from training.export.calibrate import to_json
 from training.export.card import write_card
-from training.export.figure import FIGURE, draw
+from training.export.figure import FIGURE, LADDER_FIGURE, draw, draw_ladders
 from training.export.measure import measure
+from training.export.update import write_manifest, write_profile
 from training.export.weights import share
+from training.ladders import measure_ladders
 from training.profile import REFERENCE
 from training.run import RunConfig
 
@@ -180,15 +180,16 @@ def _write(
         _write_graph(graphs.whole_solve(network, default.method), folder / SOLVE, tensors)
         difference = agreement.check_whole_solve(reference, folder / SOLVE, default.method, images)
         report(f"{SOLVE}: no logit differs by more than {difference:.1e}")
-        (folder / PROFILE).write_text(measured.model_dump_json(indent=1) + "\n")
+        (folder / PROFILE).write_text(write_profile(measured))
         draw(measured, default, folder / FIGURE)
+        draw_ladders(measured, folder / LADDER_FIGURE)
 
     temperature, metrics = measure(backend, source.dataset, default)
     manifest = _manifest(source, name, version, methods, default, temperature, metrics)
     (folder / CARD).write_text(write_card(manifest, measured))
     files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     manifest = manifest.model_copy(update={"files": files})
-    (folder / MANIFEST).write_text(to_json(manifest))
+    (folder / MANIFEST).write_text(write_manifest(manifest))
 
 
 def _write_graph(model: onnx.ModelProto, path: Path, tensors: dict[str, Tensor]) -> None:
@@ -200,11 +201,14 @@ def _write_graph(model: onnx.ModelProto, path: Path, tensors: dict[str, Tensor])
 
 def _measure_trade_off(backend: Backend, split: Split, solvers: Iterable[SolverSettings], report: Report) -> Profile:
     report(f"measuring the trade-off on {len(split.labels):,} images of the validation split")
+    images, labels = split.images.numpy(), split.labels.numpy()
     points = []
-    for point in profile.measure(backend, split.images.numpy(), split.labels.numpy(), solvers):
+    for point in profile.measure(backend, images, labels, solvers):
         points.append(point)
         report(point)
-    return profile.collect(points, len(split.labels))
+    report("measuring the ladders")
+    ladders = measure_ladders(backend, images, points)
+    return profile.collect(points, len(labels)).model_copy(update={"ladders": ladders})
 
 
 def _manifest(

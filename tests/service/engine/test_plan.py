@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.artifact import Profile
+from models.profile import Profile
 from models.solvers.methods import METHODS
 from models.solvers.settings import LARGEST_TOLERANCE, SMALLEST_TOLERANCE, SolverSettings
 from service.engine.model import ServedModel

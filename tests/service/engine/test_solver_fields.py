@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import artifact as artifacts
+from models.profile import SUFFICIENT_AGREEMENT
 from models.solvers.methods import METHODS
 from models.solvers.settings import LARGEST_TOLERANCE, MOST_STEPS, SMALLEST_TOLERANCE, SolverSettings
 from service.engine.model import ServedModel
@@ -33,10 +33,10 @@ def test_a_method_alone_gets_its_cheapest_settings_that_agree_with_the_reference
     chosen = requested(model, method=method)
     assert model.artifact.profile is not None
     points = {point.solver: point for point in model.artifact.profile.points if point.solver.method == method}
-    agreeing = [p.nfe.mean for p in points.values() if p.agreement >= artifacts.SUFFICIENT_AGREEMENT]
+    agreeing = [p.nfe.mean for p in points.values() if p.agreement >= SUFFICIENT_AGREEMENT]
     assert chosen is not None
     if agreeing:
-        assert points[chosen].agreement >= artifacts.SUFFICIENT_AGREEMENT
+        assert points[chosen].agreement >= SUFFICIENT_AGREEMENT
         assert points[chosen].nfe.mean == min(agreeing)
     else:
         assert points[chosen].agreement == max(p.agreement for p in points.values())

