@@ -115,7 +115,7 @@ class Settings(BaseSettings):
 
     floor: float = Field(default=0.99, ge=0, le=1)
     """The least agreement with a tight reference, in the measured profile, of the solver settings that a busy service
-    may choose for requests that allow it."""
+    may choose for requests that allow it. For a ladder, the lower bound of the agreement counts."""
 
     max_body_bytes: int = Field(default=8 * 2**20, ge=1024)
     """The greatest number of bytes in the body of a request. A larger body is refused with 413."""

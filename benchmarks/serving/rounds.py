@@ -14,7 +14,11 @@ from benchmarks.serving.results import Summary, median_of, summarise
 from benchmarks.serving.servers import Server
 from benchmarks.serving.threads import Role
 
-ONE_IMAGE = Kind()
+ONCE = "escalate=false"
+"""The query of a request whose images are solved once, by the default settings of the model. The kernels, the
+contenders and the peers do the same."""
+
+ONE_IMAGE = Kind(query=ONCE)
 
 
 class Cell(NamedTuple):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from benchmarks.serving.bench import Bench
+from benchmarks.serving.escalation import escalated
 from benchmarks.serving.memory import memory
 from benchmarks.serving.overload import ten, twice
 from benchmarks.serving.report import Findings
@@ -12,5 +13,6 @@ from benchmarks.serving.tolerances import deadline, mixed
 Scenario = Callable[[Bench], Findings]
 
 SCENARIOS: dict[str, Scenario] = {
-    scenario.__name__: scenario for scenario in (one, saturated, offered, mixed, memory, twice, ten, workers, deadline)
+    scenario.__name__: scenario
+    for scenario in (one, saturated, escalated, offered, mixed, memory, twice, ten, workers, deadline)
 }

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from models.backends.answer import Answer, Images
 from models.backends.trace import AttemptRecord, Reading, Trace
-from models.solvers.attempt import Attempt, is_last
+from models.solvers.attempt import Array, Attempt, is_last
+from models.solvers.namespace import array_namespace
 from models.solvers.settings import SolveArguments
 from models.solvers.solve import MAX_STEPS, Outcome, judge
 from models.solvers.tableau import Tableau
@@ -50,6 +51,7 @@ class Flight(ABC):
         self._error, self._atol = self._sizes = np.zeros((2, capacity), np.float32)
         self._any_forced = False
         self._traces: dict[int, Trace] = {}
+        self._kept: Array | None = None
 
     @property
     def traced(self) -> bool:
@@ -62,6 +64,8 @@ class Flight(ABC):
         arguments: Sequence[SolveArguments],
         max_nfe: Sequence[int | None],
         traces: Iterable[Trace | None] = (),
+        *,
+        keep: bool = False,
     ) -> None:
         """Run the stem on images and add them as new rows in the next free slots.
 
@@ -71,9 +75,48 @@ class Flight(ABC):
             max_nfe: for each image the greatest number of evaluations of f, or None for no limit. A limit must allow
                 at least one step.
             traces: for each image the trace that records its solve, or None. A network without an ODE records nothing.
+            keep: whether to keep the states at t = 0 for `starts`.
         """
-        first, self.rows = self.rows, self.rows + len(images)
-        self._begin(images, first, arguments)
+        self._begin(images, self.rows, arguments)
+        self._add(arguments, max_nfe, traces, keep=keep)
+
+    def resume(
+        self,
+        starts: Sequence[Array],
+        arguments: Sequence[SolveArguments],
+        max_nfe: Sequence[int | None],
+        traces: Iterable[Trace | None] = (),
+        *,
+        keep: bool = False,
+    ) -> None:
+        """Add rows whose states at t = 0 are known, so that the stem need not run.
+
+        Args:
+            starts: the states, from `starts` of a flight of the same backend.
+            arguments: as for `join`.
+            max_nfe: as for `join`.
+            traces: as for `join`.
+            keep: as for `join`.
+        """
+        self._restore(starts, self.rows, arguments)
+        self._add(arguments, max_nfe, traces, keep=keep)
+
+    def starts(self, slots: Sequence[int]) -> list[Array]:
+        """Copies of the states at t = 0 of some rows, which joined with `keep`."""
+        if self._kept is None:
+            raise ValueError("no row joined with keep")
+        return list(self._kept[list(slots)])
+
+    def _add(
+        self,
+        arguments: Sequence[SolveArguments],
+        max_nfe: Sequence[int | None],
+        traces: Iterable[Trace | None],
+        *,
+        keep: bool,
+    ) -> None:
+        """Count new rows, whose states are in the next free slots."""
+        first, self.rows = self.rows, self.rows + len(arguments)
         limits = [self._attempts + self._affordable_steps(limit) for limit in max_nfe]
         slots = slice(first, self.rows)
         self._counts[:, slots] = 0
@@ -82,6 +125,10 @@ class Flight(ABC):
         self._earliest_limit = min(limits) if first == 0 else min(self._earliest_limit, *limits)
         self._error[slots] = 0
         self._atol[slots] = [each.atol for each in arguments]
+        if keep:
+            z = self._states
+            self._kept = array_namespace(z).zeros_like(z) if self._kept is None else self._kept
+            self._kept[slots] = z[slots]
         if traced := {slot: trace for slot, trace in enumerate(traces, first) if trace is not None}:
             self._traces |= traced
             self._record_readings(list(traced), [0.0] * len(traced))
@@ -132,7 +179,13 @@ class Flight(ABC):
                 self._restart(slot, FORCED)
 
     def leave(self, slots: Sequence[int]) -> Answer:
-        """Run the head on some rows and remove these rows.
+        """Run the head on some rows and remove these rows. The arguments and the result are those of `answer`."""
+        answer = self.answer(slots)
+        self.drop(slots)
+        return answer
+
+    def answer(self, slots: Sequence[int]) -> Answer:
+        """Run the head on some rows.
 
         Args:
             slots: the slots of the rows, in ascending order, at least one. Their solves have ended.
@@ -147,7 +200,6 @@ class Flight(ABC):
         answer = Answer(self._logits(slots), steps, rejected, nfe, self._error[index].copy(), outcome)
         if self._traces:
             self._record_ends(slots, answer)
-        self.drop(slots)
         return answer
 
     def drop(self, slots: Sequence[int]) -> None:
@@ -166,6 +218,8 @@ class Flight(ABC):
             sources = [before[slot] for slot in targets]
             self._counts[:, targets] = self._counts[:, sources]
             self._sizes[:, targets] = self._sizes[:, sources]
+            if self._kept is not None:
+                self._kept[targets] = self._kept[sources]
             self._move(sources, targets)
         if self._traces:
             traces = ((slot, self._traces.get(source)) for slot, source in enumerate(before))
@@ -230,15 +284,24 @@ class Flight(ABC):
             self._traces[slot].depth.append(Reading(t, logits))
 
     def _record_ends(self, slots: Sequence[int], answer: Answer) -> None:
-        """Record in the traces the final logits of the rows that leave from some slots."""
+        """Record in the traces the final logits of the rows in some slots."""
         for row, slot in enumerate(slots):
             if (trace := self._traces.get(slot)) and trace.attempts[-1].accepted:
                 t, _ = self._time_and_step(slot)
                 trace.depth.append(Reading(t, answer.logits[row]))
 
+    @property
+    @abstractmethod
+    def _states(self) -> Array:
+        """The states of all slots, ``[capacity, *state_shape]``."""
+
     @abstractmethod
     def _begin(self, images: Images | Sequence[Images], first: int, arguments: Sequence[SolveArguments]) -> None:
         """Fill the slots from the first on: with the stem's states, their times and, for an FSAL method, f there."""
+
+    @abstractmethod
+    def _restore(self, starts: Sequence[Array], first: int, arguments: Sequence[SolveArguments]) -> None:
+        """Fill the slots from the first on as `_begin` does, but with known states."""
 
     @abstractmethod
     def _attempt(self, rows: int) -> Attempt:

@@ -184,27 +184,41 @@ class OnnxFlight(Flight):
         t, h, other_t, other_h, self._rtol, self._atols = self._columns
         z, k1, other_z, other_k1 = np.zeros((4, *shape), np.float32)
         self._now, self._next = Rows(z, k1, t, h), Rows(other_z, other_k1, other_t, other_h)
-        self._start = np.zeros(capacity, np.float32)
+        self._zeros = np.zeros(capacity, np.float32)
         self._errors, self._accepted = np.zeros(capacity, np.float32), np.zeros(capacity, np.bool_)
         self._stems: dict[int, Run] = {}
         self._first_slopes: dict[int, Run] = {}
         self._heads: dict[int, Run] = {}
         self._bound_steps: dict[tuple[int, int], tuple[Run, Attempt]] = {}
 
+    @property
+    def _states(self) -> Floats:
+        return self._now.z
+
     def _begin(self, images: Images | Sequence[Images], first: int, arguments: Sequence[SolveArguments]) -> None:
-        rows, now = len(images), self._now
-        slots = slice(first, first + rows)
+        rows = len(images)
         for row, image in enumerate(images):
             self._images[row] = image
         if rows not in self._stems:
             self._stems[rows] = self._stem.bind([self._images[:rows]], [self._new[:rows]])
         self._stems[rows]()
+        self._start(first, arguments)
+
+    def _restore(self, starts: Sequence[Floats], first: int, arguments: Sequence[SolveArguments]) -> None:
+        for row, start in enumerate(starts):
+            self._new[row] = start
+        self._start(first, arguments)
+
+    def _start(self, first: int, arguments: Sequence[SolveArguments]) -> None:
+        """Start new rows in the slots from the first on. Their states are in `_new`."""
+        rows, now = len(arguments), self._now
+        slots = slice(first, first + rows)
         now.z[slots] = self._new[:rows]
         now.t[slots] = 0
         now.h[slots], self._rtol[slots], self._atols[slots] = zip(*arguments, strict=True)
         if self._step is not None and self._step.tableau.fsal:
             if rows not in self._first_slopes:
-                inputs = [self._start[:rows], self._new[:rows]]
+                inputs = [self._zeros[:rows], self._new[:rows]]
                 self._first_slopes[rows] = self._step.dynamics_graph.bind(inputs, [self._slopes[:rows]])
             self._first_slopes[rows]()
             now.k1[slots] = self._slopes[:rows]

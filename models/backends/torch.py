@@ -90,10 +90,21 @@ class TorchFlight(Flight):
         self._z = self._k1 = torch.zeros(capacity, 0, device=device)  # resized when the stem returns the first state
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
+    @property
+    def _states(self) -> Tensor:
+        return self._z
+
     @torch.no_grad()
     def _begin(self, images: Images | Sequence[Images], first: int, arguments: Sequence[SolveArguments]) -> None:
-        slots = slice(first, first + len(images))
-        z = self._network.stem(torch.tensor(np.asarray(images), device=self._device))
+        self._start(self._network.stem(torch.tensor(np.asarray(images), device=self._device)), first, arguments)
+
+    @torch.no_grad()
+    def _restore(self, starts: Sequence[Tensor], first: int, arguments: Sequence[SolveArguments]) -> None:
+        self._start(torch.stack(list(starts)), first, arguments)
+
+    def _start(self, z: Tensor, first: int, arguments: Sequence[SolveArguments]) -> None:
+        """Start new rows with their states, ``[rows, *state_shape]``, in the slots from the first on."""
+        slots = slice(first, first + len(z))
         if not self._z.numel():
             self._z, self._k1 = z.new_zeros(2, self.capacity, *z.shape[1:])
         self._z[slots] = z

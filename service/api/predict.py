@@ -31,12 +31,12 @@ from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane, solve_colu
 
 
 class Solve(BaseModel):
-    """How an image was solved, and the cost of the solve."""
+    """How an image was solved, and the cost. The settings and the steps are those of the last solve of the image."""
 
     method: str
     rtol: float | None = Field(description="Null for a fixed-step method.")
     atol: float | None = Field(description="Null for a fixed-step method.")
-    nfe: int = Field(description="Evaluations of the dynamics f.")
+    nfe: int = Field(description="Evaluations of the dynamics f, over all solves of the image.")
     steps: int = Field(description="Steps attempted, rejected ones included.")
     rejected: int = Field(description="Steps rejected because their error exceeded the tolerance.")
     error_estimate: float | None = Field(
@@ -45,8 +45,12 @@ class Solve(BaseModel):
     )
     outcome: str = Field(
         description="converged; max_nfe or deadline if the last step went all the way to t = 1, with an error that "
-        "may exceed the tolerance; max_steps or non_finite if the solve stopped before t = 1.",
+        "may exceed the tolerance, or if there was no budget or no time to solve a doubtful image again; max_steps or "
+        "non_finite if the solve stopped before t = 1.",
         json_schema_extra={"enum": [outcome.name for outcome in Outcome]},
+    )
+    escalated: bool = Field(
+        description="Whether the image was solved again, more tightly, because the margin of the first solve was small."
     )
     degraded: bool = Field(description="Whether the service was busy and solved more loosely than requested.")
 
@@ -97,12 +101,19 @@ class Prediction(BaseModel):
     probabilities: list[float] = Field(
         description="The calibrated probabilities of the digits 0 to 9.", min_length=10, max_length=10
     )
+    margin: float | None = Field(
+        description="The difference between the two greatest logits. A small margin means a doubtful digit. Null if it "
+        "is not finite."
+    )
     solver: Solve | None = Field(description="Null for a model without an ODE.")
     image: list[list[int]] | None = Field(
         default=None, description="The image that the network saw: 28 rows of 28 grey levels. Only with trace."
     )
     trace: SolveTrace | None = Field(
-        default=None, description="The steps of the solve. Only with trace; null for a model without an ODE."
+        default=None, description="The steps of the last solve. Only with trace; null for a model without an ODE."
+    )
+    looser_traces: list[SolveTrace] = Field(
+        default=[], description="The steps of the solves before the last one. Only with trace; empty unless escalated."
     )
 
 
@@ -205,10 +216,11 @@ def _write_answer(answered: EngineRequest, timing_ms: dict[str, float], *, trace
         {
             "digit": digit,
             "probabilities": probabilities,
+            "margin": margin,
             "solver": None if solve is None else dict(zip(columns, solve, strict=True)),
         }
-        for digit, probabilities, solve in zip(
-            answer.digits.tolist(), answered.probabilities.tolist(), solves, strict=True
+        for digit, probabilities, margin, solve in zip(
+            answer.digits.tolist(), answered.probabilities.tolist(), answered.margins.tolist(), solves, strict=True
         )
     ]
     if trace:
@@ -224,11 +236,12 @@ def _image_and_trace(answered: EngineRequest, row: int) -> dict[str, Any]:
     """The fields that a `Prediction` has only with a trace."""
     trace, solver = answered.traces[row], answered.chosen[row].solver
     solve_trace = None if trace is None or solver is None else _solve_trace(trace, adaptive=solver.steps is None)
-    return {"image": answered.images[row].tolist(), "trace": solve_trace}
+    looser_traces = [_solve_trace(each) for each in answered.looser_traces[row]]
+    return {"image": answered.images[row].tolist(), "trace": solve_trace, "looser_traces": looser_traces}
 
 
-def _solve_trace(trace: Trace, *, adaptive: bool) -> dict[str, Any]:
-    """The fields of a `SolveTrace`."""
+def _solve_trace(trace: Trace, *, adaptive: bool = True) -> dict[str, Any]:
+    """The fields of a `SolveTrace`. The solves of a ladder are adaptive."""
     attempts = [attempt._asdict() for attempt in trace.attempts]
     return {
         "attempts": attempts if adaptive else [attempt | {"error": None} for attempt in attempts],

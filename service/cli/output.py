@@ -14,10 +14,12 @@ COLUMNS = {
     "file": "<",
     "digit": ">",
     "probability": ">",
+    "margin": ">",
     "method": "<",
     "tolerance": ">",
     "NFE": ">",
     "steps": ">",
+    "escalated": "<",
     "error estimate": ">",
     "ms": ">",
 }
@@ -56,13 +58,16 @@ def table_rows(name: str, response: httpx.Response) -> list[list[str]]:
 def _cells(prediction: dict[str, Any]) -> list[str]:
     """The cells of an image, without the name and the time."""
     digit, solver = prediction["digit"], prediction["solver"]
-    cells = [f"{digit:d}", f"{prediction['probabilities'][digit]:.4f}"]
+    margin = prediction["margin"]
+    cells = [f"{digit:d}", f"{prediction['probabilities'][digit]:.4f}", "-" if margin is None else f"{margin:.1f}"]
     if solver is None:
-        return cells + ["-"] * 5
+        return cells + ["-"] * 6
     rtol, atol, error = solver["rtol"], solver["atol"], solver["error_estimate"]
     tolerance = "-" if rtol is None else f"{rtol:g}" if rtol == atol else f"{rtol:g}/{atol:g}"
     estimate = "-" if error is None else f"{error:.2g}"
-    return [*cells, printable(solver["method"]), tolerance, f"{solver['nfe']:d}", f"{solver['steps']:d}", estimate]
+    escalated = "yes" if solver["escalated"] else "no"
+    costs = [f"{solver['nfe']:d}", f"{solver['steps']:d}", escalated, estimate]
+    return [*cells, printable(solver["method"]), tolerance, *costs]
 
 
 def refusal(response: httpx.Response) -> NoAnswerError:

@@ -9,7 +9,7 @@ import numpy as np
 
 from models.backends.protocol import Backend
 from models.solvers.settings import SolverSettings
-from service.engine.plan import NO_ARGUMENTS
+from service.engine.candidate import NO_ARGUMENTS
 from service.engine.tuning import COST_MEMORY, LEAST_ANSWERED
 
 PASSES = 3

@@ -1,17 +1,17 @@
 """How to solve a request: from its solver fields to a plan, the solver settings that a scheduler may choose from."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.artifact import Artifact
-from models.profile import Profile, ProfilePoint
+from models.profile import SUFFICIENT_AGREEMENT, Ladder, Profile
 from models.solvers.methods import METHODS
-from models.solvers.settings import NOT_BOOLEAN, SolveArguments, SolverSettings, Steps, Tolerance
+from models.solvers.settings import NOT_BOOLEAN, SolverSettings, Steps, Tolerance
+from service.engine.candidate import Candidate
 from service.engine.tuning import BROWN_OUT_FROM, BROWN_OUT_TO
 from service.errors import FieldError, InvalidError, shortened
 
@@ -26,7 +26,8 @@ ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
 FIXED = [name for name, method in METHODS.items() if not method.adaptive]
 
 
-NO_ARGUMENTS = SolveArguments(first_step=1.0, rtol=0.0, atol=0.0)
+PRECISION = ("tolerance", "rtol", "atol", "steps", "method")
+"""The fields that name solver settings, or a part of them."""
 
 
 class SolverFields(BaseModel):
@@ -38,8 +39,8 @@ class SolverFields(BaseModel):
         str | None,
         Field(
             description=f"Adaptive: {', '.join(ADAPTIVE)}. With a fixed number of steps: {', '.join(FIXED)}. "
-            "Default with a tolerance: the method that needs the fewest evaluations. Default without a tolerance: the "
-            "model's default method.",
+            "Default with a tolerance: the method that needs the fewest evaluations. Default without a tolerance: see "
+            "agreement.",
             json_schema_extra={"enum": [*ADAPTIVE, *FIXED]},
         ),
     ] = None
@@ -50,6 +51,27 @@ class SolverFields(BaseModel):
     rtol: Annotated[Tolerance | None, Field(description="Relative tolerance. Without atol, it sets atol too.")] = None
     atol: Annotated[Tolerance | None, Field(description="Absolute tolerance. Without rtol, it sets rtol too.")] = None
     steps: Annotated[Steps | None, Field(description="The number of equal steps of a fixed-step method.")] = None
+    agreement: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            allow_inf_nan=False,
+            description="The least share of images that get the digit of a tight solve. The service solves each image "
+            "loosely, and solves it again more tightly if the margin between its two greatest logits is small. It "
+            "chooses the cheapest way whose agreement was measured to be at least this, with the confidence in the "
+            f"model's profile. 1 solves every image tightly.  Default: {SUFFICIENT_AGREEMENT}, if the request names "
+            "no other way to solve.",
+        ),
+        NOT_BOOLEAN,
+    ] = None
+    escalate: Annotated[
+        bool | None,
+        Field(
+            description="Whether the service may solve an image with a small margin again. False solves every image "
+            "once, by the model's default settings.  Default: true, if the request names no settings."
+        ),
+    ] = None
     max_nfe: Annotated[
         int | None,
         Field(
@@ -66,9 +88,10 @@ class SolverFields(BaseModel):
             ge=1,
             le=600_000,
             allow_inf_nan=False,
-            description="Milliseconds in which the service must answer. Without a tolerance, the service chooses the "
-            "tightest tolerance that is expected to fit. Shortly before the deadline, the last step goes all the way "
-            "to t = 1, and the outcome is deadline. If even this step is too late, the answer is 504.",
+            description="Milliseconds in which the service must answer. Without a tolerance, a number of steps or an "
+            "agreement, the service chooses the most precise settings that are expected to fit. Shortly before the "
+            "deadline, the last step goes all the way to t = 1, and the outcome is deadline. If even this step is too "
+            "late, the answer is 504.",
         ),
         NOT_BOOLEAN,
     ] = None
@@ -76,53 +99,19 @@ class SolverFields(BaseModel):
         bool | None,
         Field(
             description="Whether a busy service may solve more loosely than requested. Default: true if the request "
-            "gives neither a tolerance nor a number of steps."
+            "gives neither a tolerance nor a number of steps nor an agreement."
         ),
     ] = None
 
     @property
     def open_ended(self) -> bool:
-        """Whether the request leaves the accuracy to the service: it gives neither a tolerance nor a step count."""
-        return self.tolerance is None and self.rtol is None and self.atol is None and self.steps is None
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Solver settings for an image, with their expected cost.
-
-    Attributes:
-        solver: the settings; None for a model without an ODE.
-        nfe: the mean number of function evaluations for an image, from the measured profile.
-        nfe_p90: the number of evaluations that 90 % of images do not exceed.
-    """
-
-    solver: SolverSettings | None
-    nfe: float = 0.0
-    nfe_p90: float = 0.0
+        """Whether the request leaves the accuracy to the service: no tolerance, no number of steps, no agreement."""
+        return self.agreement is None and all(getattr(self, field) is None for field in PRECISION[:-1])
 
     @property
-    def method(self) -> str | None:
-        """The name of the method; None for a model without an ODE."""
-        return None if self.solver is None else self.solver.method
-
-    # The scheduler reads these for each image, so a candidate computes them once.
-
-    @cached_property
-    def arguments(self) -> SolveArguments:
-        """The arguments of a solve; a model without an ODE ignores them."""
-        return NO_ARGUMENTS if self.solver is None else self.solver.arguments
-
-    @cached_property
-    def batch(self) -> tuple[str | None, int]:
-        """The method and the class of the length; images of one model that share both are solved in one batch.
-
-        The class is 0 for a solve of up to 3 attempted steps, 1 for up to 15, 2 for up to 63 and so on.
-        """
-        if self.solver is None:
-            return None, 0
-        method = METHODS[self.solver.method]
-        attempts = max(1, round((self.nfe - method.evaluations_to_start) / method.evaluations_per_step))
-        return method.name, (attempts.bit_length() - 1) // 2
+    def may_escalate(self) -> bool:
+        """Whether images with a small margin may be solved again: the request names no settings and allows it."""
+        return self.escalate is not False and all(getattr(self, field) is None for field in PRECISION)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,46 +157,95 @@ def make_plan(artifact: Artifact, fields: SolverFields, floor: float) -> Plan:
             service may choose.
 
     Raises:
-        InvalidError: the model does not have the method; a field does not fit the method or another field; or the
-            model solves no ODE and the request gives a solver field.
+        InvalidError: the model does not have the method or no ladders; a field does not fit the method or another
+            field; or the model solves no ODE and the request gives a solver field.
     """
     requested = _requested_settings(fields, artifact)
     seconds = None if fields.deadline_ms is None else fields.deadline_ms / 1e3
     profile = artifact.profile
     if requested is None or profile is None:
         return Plan((Candidate(None),), seconds=seconds)
+    _check_escalation(fields, artifact)
     methods = ADAPTIVE if fields.method is None else [fields.method]
-    first = _candidate(requested, profile)
+    first = Candidate.of_solver(requested, profile)
     if seconds is not None and fields.open_ended:
-        affordable = _affordable(profile.candidates(methods, 0), fields.max_nfe)
-        candidates = affordable or (first,)
-        return Plan(candidates, by_deadline=bool(affordable), max_nfe=fields.max_nfe, seconds=seconds)
-    candidates = (first,)
+        ladders = profile.ladders if fields.may_escalate else []
+        affordable = _affordable(_by_precision(profile, methods, ladders), fields.max_nfe)
+        return Plan(affordable or (first,), by_deadline=bool(affordable), max_nfe=fields.max_nfe, seconds=seconds)
+    if (ladder := _ladder(fields, profile, first)) is not None:
+        candidates = [Candidate.of_ladder(ladder, profile)]
+        looser = (each for each in reversed(profile.ladders) if each.bound >= floor)
+        cheaper = [Candidate.of_ladder(each, profile) for each in looser if each.nfe.mean < ladder.nfe.mean]
+    else:
+        candidates = [first]
+        points = (point for point in profile.candidates(methods, floor) if _is_looser(point.solver, requested))
+        cheaper = [Candidate.of_solver(point.solver, profile) for point in points if point.nfe.mean < first.nfe]
     if fields.allow_degraded or (fields.allow_degraded is None and fields.open_ended):
-        looser = (point for point in profile.candidates(methods, floor) if _is_looser(point.solver, requested))
-        candidates += tuple(each for each in _affordable(looser, fields.max_nfe) if each.nfe < first.nfe)
+        candidates += _affordable(cheaper, fields.max_nfe)
     requested_rtol = fields.tolerance or fields.rtol or fields.atol
-    return Plan(candidates, max_nfe=fields.max_nfe, seconds=seconds, requested_rtol=requested_rtol)
+    return Plan(tuple(candidates), max_nfe=fields.max_nfe, seconds=seconds, requested_rtol=requested_rtol)
 
 
-def _affordable(points: Iterable[ProfilePoint], max_nfe: int | None) -> tuple[Candidate, ...]:
-    """The settings of which at least one step fits into `max_nfe`."""
-    most = math.inf if max_nfe is None else max_nfe
-    return tuple(
-        Candidate(point.solver, point.nfe.mean, point.nfe.p90)
-        for point in points
-        if METHODS[point.solver.method].least_evaluations <= most
+def _ladder(fields: SolverFields, profile: Profile, default: Candidate) -> Ladder | None:
+    """The ladder by which a request is solved; None if it is solved by settings.
+
+    A request that says nothing is solved by a ladder only if the ladder is cheaper than the model's default settings.
+
+    Raises:
+        InvalidError: the agreement needs more evaluations than the request allows.
+    """
+    most = math.inf if fields.max_nfe is None else fields.max_nfe
+    explicit = fields.agreement is not None or fields.escalate is True
+    agreement = SUFFICIENT_AGREEMENT if fields.agreement is None else fields.agreement
+    if not fields.may_escalate or (ladder := profile.ladder_for(agreement)) is None:
+        return None
+    least = Candidate.of_ladder(ladder, profile).least_evaluations
+    if explicit and least > most:
+        message = f"an agreement of {agreement:g} takes at least {least} evaluations"
+        raise InvalidError(FieldError("max_nfe", message, str(fields.max_nfe)))
+    return ladder if explicit or (ladder.nfe.mean < default.nfe and least <= most) else None
+
+
+def _by_precision(profile: Profile, methods: Collection[str], ladders: Iterable[Ladder]) -> list[Candidate]:
+    """The measured settings and ladders from the tightest to the loosest.
+
+    A setting that is looser than the last rung of a ladder, and as expensive as the first rung, is left out. The ladder
+    gives more digits of a tight solve, and without time to solve an image again it costs no more.
+    """
+    climbing = [Candidate.of_ladder(ladder, profile) for ladder in ladders if len(ladder.rungs) > 1]
+    settings = [Candidate.of_solver(point.solver, profile) for point in profile.candidates(methods, 0)]
+    kept = (
+        setting
+        for setting in settings
+        if not any(ladder.nfe_p90 <= setting.nfe < ladder.tightest.nfe for ladder in climbing)
     )
+    return sorted([*kept, *climbing], key=lambda candidate: candidate.nfe, reverse=True)
 
 
-def _candidate(solver: SolverSettings, profile: Profile) -> Candidate:
-    """Settings with their expected cost."""
-    method = METHODS[solver.method]
-    if solver.steps is not None:
-        nfe = float(method.evaluations(solver.steps))
-        return Candidate(solver, nfe, nfe)
-    measured = profile.nearest(solver).nfe
-    return Candidate(solver, measured.mean, measured.p90)
+def _affordable(candidates: Iterable[Candidate], max_nfe: int | None) -> tuple[Candidate, ...]:
+    """The candidates of which at least one step of each solve fits into `max_nfe`."""
+    most = math.inf if max_nfe is None else max_nfe
+    return tuple(candidate for candidate in candidates if candidate.least_evaluations <= most)
+
+
+def _check_escalation(fields: SolverFields, artifact: Artifact) -> None:
+    """Check that `agreement` and `escalate` fit the model and the other fields.
+
+    Raises:
+        InvalidError: they do not.
+    """
+    if fields.agreement is None and not fields.escalate:
+        return
+    field = "escalate" if fields.agreement is None else "agreement"
+    value = "true" if fields.agreement is None else f"{fields.agreement:g}"
+    if others := [name for name in PRECISION if getattr(fields, name) is not None]:
+        message = f"does not go with {', '.join(others)}: both say how precisely to solve"
+        raise InvalidError(FieldError(field, message, value))
+    if fields.escalate is False:
+        raise InvalidError(FieldError(field, "does not go with escalate=false, which solves every image once", value))
+    if artifact.profile is not None and not artifact.profile.ladders:
+        message = f"{artifact.manifest.name} has no measured ladders; `python -m training ladders` measures them"
+        raise InvalidError(FieldError(field, message, value))
 
 
 def _is_looser(one: SolverSettings, other: SolverSettings) -> bool:

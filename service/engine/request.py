@@ -10,8 +10,9 @@ import numpy as np
 
 from models.backends.answer import Answer, Floats, Images
 from models.backends.trace import Trace
+from service.engine.candidate import Candidate
 from service.engine.model import ServedModel
-from service.engine.plan import Candidate, Plan
+from service.engine.plan import Plan
 
 
 class Priority(IntEnum):
@@ -56,15 +57,17 @@ class RowAnswers(NamedTuple):
     Attributes:
         answer: the answers.
         probabilities: the probabilities of the classes for each image, ``[rows, classes]``.
+        margins: the difference between the two greatest logits of each image, ``[rows]``.
     """
 
     answer: Answer
     probabilities: Floats
+    margins: Floats
 
     @classmethod
     def of(cls, answer: Answer, temperature: float) -> Self:
-        """Compute the probabilities of all answers at once, because many small NumPy calls take long."""
-        return cls(answer, answer.probabilities(temperature))
+        """Compute the columns for all answers at once, because many small NumPy calls take long."""
+        return cls(answer, answer.probabilities(temperature), answer.margins)
 
     @classmethod
     def collect(cls, rows: Sequence[tuple[Self, int]]) -> Self:
@@ -74,16 +77,19 @@ class RowAnswers(NamedTuple):
             rows: for each image, the answers to the images that left their batch together, and the image's row there.
         """
         if len(rows) == 1:
-            ((answer, probabilities), row) = rows[0]
+            ((answer, probabilities, margins), row) = rows[0]
             place = slice(row, row + 1)
-            return cls(Answer._make(column[place] for column in answer), probabilities[place])
+            return cls(Answer._make(column[place] for column in answer), probabilities[place], margins[place])
         parts = {id(part): part for part, _ in rows}
         sizes = [len(part.probabilities) for part in parts.values()]
         first = dict(zip(parts, accumulate(sizes, initial=0), strict=False))
         index = [first[id(part)] + row for part, row in rows]
         columns = zip(*(part.answer for part in parts.values()), strict=True)
-        probabilities = np.concatenate([part.probabilities for part in parts.values()])[index]
-        return cls(Answer._make(np.concatenate(column)[index] for column in columns), probabilities)
+        answer = Answer._make(np.concatenate(column)[index] for column in columns)
+        probabilities, margins = (
+            np.concatenate(column)[index] for column in zip(*(part[1:] for part in parts.values()), strict=True)
+        )
+        return cls(answer, probabilities, margins)
 
 
 class EngineRequest:
@@ -106,9 +112,11 @@ class EngineRequest:
         answered_at: when the last image had passed the head.
         end: how the request ended; None while it goes on.
         deadline: when the request must be answered, by the scheduler's clock; None without a deadline.
-        chosen: for each image, the candidate by which it is or was solved.
+        chosen: for each image, the candidate by which it is or was solved; the last one if it was solved again.
+        escalated: for each image, whether it is or was solved again because its margin was small.
         degraded: for each image, whether the scheduler chose a looser candidate because the service was busy.
-        traces: for each image, the steps of its solve; None without tracing and for a model without an ODE.
+        traces: for each image, the steps of its last solve; None without tracing and for a model without an ODE.
+        looser_traces: for each traced image, the steps of its solves before the last one.
     """
 
     def __init__(
@@ -137,9 +145,11 @@ class EngineRequest:
         self.end: End | None = None
         self.deadline = None if plan.seconds is None else arrived_at + plan.seconds
         self.chosen = [plan.candidates[0]] * rows
+        self.escalated = [False] * rows
         self.degraded = [False] * rows
         traced = traced and plan.candidates[0].solver is not None
         self.traces = [Trace() if traced else None for _ in range(rows)]
+        self.looser_traces: list[list[Trace]] = [[] for _ in range(rows)]
         self._answers: list[tuple[RowAnswers, int] | None] = [None] * rows
         self._unanswered = rows
 
@@ -152,6 +162,11 @@ class EngineRequest:
     def probabilities(self) -> Floats:
         """The probabilities of the classes for each image, ``[rows, classes]``, at the model's temperature."""
         return self._collected.probabilities
+
+    @property
+    def margins(self) -> Floats:
+        """The difference between the two greatest logits of each image, ``[rows]``."""
+        return self._collected.margins
 
     @cached_property
     def _collected(self) -> RowAnswers:
@@ -193,6 +208,13 @@ class EngineRequest:
         self.started_at = now if self.started_at is None else self.started_at
         self.chosen[row], self.degraded[row] = candidate, degraded
         return row
+
+    def escalate(self, row: int, candidate: Candidate) -> None:
+        """Record that an image, which has been solved, is solved again by a tighter candidate."""
+        self.chosen[row], self.escalated[row] = candidate, True
+        if (trace := self.traces[row]) is not None:
+            self.looser_traces[row].append(trace)
+            self.traces[row] = Trace()
 
     def complete(self, row: int, answers: RowAnswers, place: int) -> bool:
         """Store the answer to an image; the answer to the last image ends the request as answered.

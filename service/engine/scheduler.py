@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+from models.solvers.solve import Outcome
 from service.engine.admission import Admission
 from service.engine.batch import Batch, BatchRow
+from service.engine.candidate import Candidate
 from service.engine.costs import RecentTime
 from service.engine.deadlines import Deadlines
 from service.engine.model import ServedModel
-from service.engine.plan import Candidate, Plan
+from service.engine.plan import Plan
 from service.engine.request import End, EngineRequest
 from service.engine.tuning import BATCH_SMOOTHING, DEADLINE_SHARE, LOOK_AHEAD, PATIENCE, RESERVE, SAFETY
 
@@ -49,6 +51,8 @@ class Work:
         batch: the batch whose turn it is.
         started_at: when the iteration started.
         joining: the images that leave the queue of the batch, by the batch that they join.
+        resuming: the images that are solved again in the batch and join it now.
+        escalated_to: the batches in which images that left the batch wait to be solved again.
         stepped: the number of images that attempted a step.
         answered: the number of images that were answered.
         completed: the requests that were answered completely.
@@ -58,6 +62,8 @@ class Work:
     batch: Batch
     started_at: float
     joining: dict[Batch, list[BatchRow]] = field(default_factory=dict)
+    resuming: list[BatchRow] = field(default_factory=list)
+    escalated_to: list[Batch] = field(default_factory=list)
     stepped: int = 0
     answered: int = 0
     completed: list[EngineRequest] = field(default_factory=list)
@@ -91,8 +97,8 @@ class Scheduler:
 
     @property
     def rows(self) -> int:
-        """The number of images in flight."""
-        return sum(len(batch.members) for batch in self._active)
+        """The number of images in flight, with those that wait to be solved again."""
+        return sum(len(batch.members) + len(batch.escalated) for batch in self._active)
 
     def submit(self, request: EngineRequest) -> None:
         """Queue a request whose images have been admitted."""
@@ -122,7 +128,7 @@ class Scheduler:
     def end_all(self, end: End) -> None:
         """End every request."""
         for batch in [batch for batches in self._batches.values() for batch in batches.values()]:
-            for request in (*batch.queue, *(member.request for member in batch.members)):
+            for request in (*batch.queue, *(row.request for row in (*batch.members, *batch.escalated))):
                 self.end(request, end)
 
     def iterate(self) -> Iteration | None:
@@ -148,15 +154,16 @@ class Scheduler:
     # First part of an iteration: choose the images that leave the queue, and the candidate and batch for each.
 
     def _choose(self, work: Work) -> None:
-        """Take images out of the batch's queue while there is room for them.
+        """Take images that are solved again, and images out of the batch's queue, while there is room for them.
 
         An image whose batch is full does not hold up the images behind it that join another batch.
         """
         batch, room = work.batch, dict[Batch, int]()
         batch.drop_ended()
-        if not batch.queue:
+        if not batch.queue and not batch.escalated:
             return
         longest = self._longest_step(batch, work.started_at)
+        work.resuming = batch.take_escalated(longest)
         stems = batch.costs.stems_within(longest)
         full, passed = set[Plan](), 0
         for request in batch.queue.in_turn():
@@ -184,7 +191,7 @@ class Scheduler:
         degraded = not request.plan.by_deadline and candidate is not request.plan.candidates[0]
         number = request.start_next(candidate, degraded=degraded, now=work.started_at)
         guest = target is not work.batch
-        work.joining.setdefault(target, []).append(BatchRow(request, number, guest))
+        work.joining.setdefault(target, []).append(BatchRow(request, number, candidate, guest))
         work.batch.queue.started(request)
         self._admission.leave(1, request.priority)
 
@@ -218,12 +225,25 @@ class Scheduler:
     def _expected(self, request: EngineRequest, home: Batch, candidate: Candidate) -> float:
         """Estimated seconds until all queued images of a request are answered, each solved by a candidate."""
         batch = self._batch(request.model, candidate)
-        rows = min(request.queued + len(batch.members), batch.capacity)
         waves = math.ceil(request.queued / batch.capacity)
-        attempts = max(1.0, (candidate.nfe_p90 - batch.evaluations_to_start) / batch.evaluations_per_step)
-        wave = request.model.costs.answer(rows, candidate.nfe_p90) + attempts * self._seconds_of_others(batch)
         ahead = min((len(home.queue) - 1) * request.queued, self._admission.waiting(request.priority))
-        return waves * wave + ahead * self._admission.seconds_per_row
+        return waves * self._wave(batch, candidate, request.queued) + ahead * self._admission.seconds_per_row
+
+    def _wave(self, batch: Batch, candidate: Candidate, rows: int) -> float:
+        """Estimated seconds until a number of images that join a batch now, as far as they fit, are answered."""
+        together = min(rows + len(batch.members), batch.capacity)
+        attempts = max(1.0, (candidate.nfe_p90 - batch.evaluations_to_start) / batch.evaluations_per_step)
+        return batch.costs.answer(together, candidate.nfe_p90) + attempts * self._seconds_of_others(batch)
+
+    def _may_escalate(self, row: BatchRow) -> Outcome | None:
+        """Why an image may not be solved again: its limit of evaluations or its deadline; None if it may."""
+        if row.max_nfe is not None and row.max_nfe < row.candidate.least_evaluations:
+            return Outcome.max_nfe
+        if (deadline := row.request.deadline) is not None:
+            wave = self._wave(self._batch(row.request.model, row.candidate), row.candidate, 1)
+            if self._clock() + RESERVE + SAFETY * wave > deadline:
+                return Outcome.deadline
+        return None
 
     def _seconds_of_others(self, batch: Batch) -> float:
         """Estimated seconds of one iteration of every other active batch."""
@@ -232,8 +252,13 @@ class Scheduler:
     # Second part of an iteration: run the computation.
 
     def _run(self, work: Work) -> None:
-        """Let the chosen images join, attempt a step for all images of the batch, and answer those that are solved."""
+        """Let the chosen images join, attempt a step for all images of the batch, and answer those that are solved.
+
+        An image whose margin is too small is not answered. It goes on in the batch of its tighter candidate.
+        """
         batch = work.batch
+        if work.resuming:
+            batch.join(work.resuming)
         for target, members in work.joining.items():
             target.join(members)
             now = self._clock()
@@ -247,17 +272,21 @@ class Scheduler:
             batch.hurry(work.started_at + RESERVE + SAFETY * two_iterations)
         if places := batch.attempt():
             solved_at = self._clock()
-            work.completed = batch.answer(places)
-            work.answered = len(places)
+            work.answered, work.completed, escalated = batch.answer(places, self._may_escalate)
             answered_at = self._clock()
             for request in work.completed:
                 request.solved_at, request.answered_at = solved_at, answered_at
+            for row in escalated:
+                row.request.escalate(row.number, row.candidate)
+                target = self._batch(row.request.model, row.candidate)
+                target.escalate(row)
+                work.escalated_to.append(target)
 
     def _fail(self, work: Work) -> None:
         """End the requests of a failed iteration: those of the batch, and those of the batches that images joined."""
         logger.exception("the computation of %s failed", work.batch.name)
         members = [member for batch in {work.batch, *work.joining} for member in batch.discard()]
-        members += [member for joining in work.joining.values() for member in joining]
+        members += [member for joining in (work.resuming, *work.joining.values()) for member in joining]
         for member in members:
             self.end(member.request, End.failed)
 
@@ -273,7 +302,7 @@ class Scheduler:
         self._update_estimate(seconds, work.answered)
         for request in work.completed:
             self._report_end(request)
-        for each in (batch, *work.joining):
+        for each in (batch, *work.joining, *work.escalated_to):
             if each.active:
                 self._activate(each)
 

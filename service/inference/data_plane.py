@@ -146,6 +146,7 @@ class DataPlane:
 def solve_columns(request: EngineRequest) -> dict[str, list[Any]]:
     """How each image of an answered request was solved, and its cost: one column per quantity, one value per image.
 
+    The settings and the steps are those of the last solve of an image; the evaluations are those of all of its solves.
     A fixed-step method has no tolerances and no error estimate, so those columns hold None. A model without an ODE has
     no columns.
     """
@@ -163,5 +164,6 @@ def solve_columns(request: EngineRequest) -> dict[str, list[Any]]:
         "rejected": answer.rejected.tolist(),
         "error_estimate": [error if solver.steps is None else None for solver, error in errors],
         "outcome": [Outcome(outcome).name for outcome in answer.outcome.tolist()],
+        "escalated": request.escalated,
         "degraded": request.degraded,
     }

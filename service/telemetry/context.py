@@ -33,7 +33,11 @@ class RequestFacts:
         if (request := self.inference) is not None:
             facts |= {"model": request.model.name, "version": request.model.version, "images": len(request.images)}
             if request.phases is not None:
-                facts |= {"nfe": int(request.answer.nfe.sum()), "degraded": sum(request.degraded)}
+                facts |= {
+                    "nfe": int(request.answer.nfe.sum()),
+                    "escalated": sum(request.escalated),
+                    "degraded": sum(request.degraded),
+                }
         return {name: value for name, value in (facts | self.outcome).items() if value is not None}
 
 

@@ -69,6 +69,7 @@ class ModelMetrics(NamedTuple):
     rows: Value
     last: Value
     degraded: Value
+    escalated: Value
     phases: list[Distribution]
     method: Callable[[str], MethodMetrics]
 
@@ -80,6 +81,8 @@ class ModelMetrics(NamedTuple):
             histogram.observe(seconds)
         if degraded := sum(request.degraded):
             self.degraded.add(degraded)
+        if escalated := sum(request.escalated):
+            self.escalated.add(escalated)
         answer, totals = request.answer, dict[str, list[int]]()
         columns = (answer.nfe.tolist(), answer.steps.tolist(), answer.rejected.tolist())
         for candidate, nfe, steps, rejected in zip(request.chosen, *columns, strict=True):
@@ -130,7 +133,9 @@ class Metrics:
         self._inferences = counter("inferences", "Requests that reached a model, by how they ended.", [*model, "end"])
         self._rows = counter("rows", "Answered images.", model)
         self._nfe = histogram("solver_nfe", "Evaluations of f for each image.", [*model, "method"], EVALUATIONS)
-        self._steps = counter("solver_steps", "Steps attempted for answered images.", [*model, "method", "outcome"])
+        self._steps = counter(
+            "solver_steps", "Steps attempted in the last solve of answered images.", [*model, "method", "outcome"]
+        )
         self._requested_rtol = histogram("requested_rtol", "The rtol of requests that name one.", [], TOLERANCES).of()
         self._batch_rows = histogram("batch_rows", "Images in one batched solver step.", model, ROWS)
         self._inflight = gauge("rows_inflight", "Images that are being solved, without the queue.", []).of()
@@ -138,6 +143,7 @@ class Metrics:
         self._capacity = gauge("queue_rows", "The greatest number of images that the queue holds.", []).of()
         self._shed = counter("shed", "Requests for inference that were refused.", ["reason"])
         self._degraded = counter("degraded", "Images solved more loosely than requested.", model)
+        self._escalated = counter("escalated", "Images solved again because their margin was small.", model)
         self._cancelled = counter("cancelled", "Requests whose caller disconnected before the answer.", ["stage"])
         self._missed = counter("deadline_missed", "Requests whose deadline passed before the answer.", []).of()
         self._loaded = gauge("models_loaded", "How many processes serve a version of a model.", model)
@@ -204,6 +210,7 @@ class Metrics:
         self._loaded.of(model.name, model.version).set(int(loaded))
         self._load_failures.of(model.name)
         self._degraded.of(model.name, model.version)  # so that it is reported as 0 before its first event
+        self._escalated.of(model.name, model.version)
         for end in End:
             self._inferences.of(model.name, model.version, end.value)
 
@@ -260,6 +267,7 @@ class Metrics:
             self._rows.of(*labels),
             self._last.of(*labels),
             self._degraded.of(*labels),
+            self._escalated.of(*labels),
             [histogram.of(*labels) for histogram in self._phases],
             cache(find_method_metrics),
         )

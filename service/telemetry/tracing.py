@@ -54,6 +54,7 @@ class Tracing:
             "odenet.version": request.model.version,
             "odenet.images": len(request.images),
             "odenet.nfe": int(request.answer.nfe.sum()),
+            "odenet.escalated": sum(request.escalated),
             "odenet.degraded": sum(request.degraded),
         }
         for name, seconds in zip(Phases._fields, phases, strict=True):

@@ -15,10 +15,13 @@ import pytest
 from models.artifact import newest, read
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
+from models.profile import SUFFICIENT_AGREEMENT
 from tests.digits import encoded, load_test_set, seven
 from tests.serving import DEFAULT_MODEL, EVERY_MODEL, FITTED, ROOT, SHIPPED, TWO_MODELS, folder_of, running
 
 pytestmark = pytest.mark.system
+
+WITH_ODE = ("odenet", "odenet-mnist", "odenet-mnist-fast", "rknet")
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +38,17 @@ def predictions(client: httpx.Client, images: npt.NDArray[np.uint8], **query: st
     return list(listed)
 
 
-def digits_over_http(client: httpx.Client, name: str, rows: int) -> list[int]:
-    """The digits that a model finds in the first images of the test set."""
+def answers_over_http(client: httpx.Client, name: str, rows: int, **query: str) -> list[dict[str, Any]]:
+    """The predictions of a model for the first images of the test set."""
     images = load_test_set()[0]
     batches = (images[start : start + 250] for start in range(0, rows, 250))
-    return [prediction["digit"] for batch in batches for prediction in predictions(client, batch, model=name)]
+    return [prediction for batch in batches for prediction in predictions(client, batch, model=name, **query)]
+
+
+def digits_over_http(client: httpx.Client, name: str, rows: int) -> list[int]:
+    """The digits that a model finds by its default solver in the first images of the test set."""
+    once = {"escalate": "false"} if name in WITH_ODE else {}
+    return [prediction["digit"] for prediction in answers_over_http(client, name, rows, **once)]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +71,43 @@ def test_a_thousand_digits_over_http_equal_the_digits_of_the_graphs(client: http
     manifest = read(folder).manifest
     answer = classify(OnnxBackend(folder, manifest.methods), load_test_set()[0][:1000], manifest.default_solver)
     assert digits_over_http(client, name, 1000) == answer.digits.tolist()
+
+
+@pytest.mark.parametrize("name", WITH_ODE)
+def test_a_thousand_digits_over_http_are_solved_again_where_the_margin_is_small(
+    client: httpx.Client, name: str
+) -> None:
+    """The rungs of the ladder alone, by the graphs, give the same digits at the same cost."""
+    folder = newest(FITTED / name)
+    assert folder is not None
+    artifact = read(folder)
+    assert artifact.profile is not None
+    ladder = artifact.profile.ladder_for(SUFFICIENT_AGREEMENT)
+    assert ladder is not None
+    loose, tight = ladder.rungs
+    backend, images = OnnxBackend(folder, artifact.manifest.methods), load_test_set()[0][:1000]
+    expected = classify(backend, images, loose.solver)
+    again = expected.margins < (loose.threshold or 0)
+    second = classify(backend, images[again], tight.solver)
+    expected.logits[again] = second.logits
+    expected.nfe[again] += second.nfe
+    answers = answers_over_http(client, name, 1000)
+    assert [answer["digit"] for answer in answers] == expected.digits.tolist()
+    assert [answer["solver"]["nfe"] for answer in answers] == expected.nfe.tolist()
+    assert [answer["solver"]["escalated"] for answer in answers] == again.tolist()
+    assert [answer["margin"] for answer in answers] == pytest.approx(expected.margins.tolist(), rel=1e-6)
+
+
+@pytest.mark.nightly
+def test_all_test_digits_over_http_agree_with_a_tight_solve_as_often_as_the_bound_says(client: httpx.Client) -> None:
+    artifact = read(SHIPPED)
+    assert artifact.profile is not None
+    ladder = artifact.profile.ladder_for(SUFFICIENT_AGREEMENT)
+    assert ladder is not None
+    images = load_test_set()[0]
+    tight = classify(OnnxBackend(SHIPPED, artifact.manifest.methods), images, artifact.profile.reference)
+    digits = [answer["digit"] for answer in answers_over_http(client, DEFAULT_MODEL, len(images))]
+    assert (np.array(digits) == tight.digits).mean() >= ladder.bound
 
 
 def test_every_system_of_the_table_is_served(client: httpx.Client) -> None:

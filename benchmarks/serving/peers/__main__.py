@@ -25,7 +25,7 @@ from benchmarks.serving.peers.table import PEERS, PROCESSES, Peer
 from benchmarks.serving.report import Findings, Goal, Ratio
 from benchmarks.serving.requests import Kind
 from benchmarks.serving.results import OK
-from benchmarks.serving.rounds import Cell, measure
+from benchmarks.serving.rounds import ONCE, Cell, measure
 from benchmarks.serving.servers import Server, ServerError
 
 CONNECTIONS = (1, 32)
@@ -79,7 +79,7 @@ def compare(bench: Bench, peer: Peer) -> Findings:
         (
             body,
             Cell(peer.name, count, Kind(form=body.theirs), body.name),
-            Cell(OURS.name, count, Kind(form=body.mine), body.name),
+            Cell(OURS.name, count, Kind(query=ONCE, form=body.mine), body.name),
         )
         for body in peer.bodies
         for count in CONNECTIONS

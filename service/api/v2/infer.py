@@ -61,9 +61,10 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
     async def infer(exchange: Exchange, name: str) -> Answer:
         """Classify the images of the tensor `image`: UINT8 or FP32 (0 to 1) `[-1, 28, 28]`, or PNG or JPEG as BYTES.
 
-        The parameters of the request set how precisely to solve: `tolerance`, or `rtol` and `atol`, `method`, `steps`,
-        `max_nfe`, `deadline_ms`, `allow_degraded`. The body is JSON. With the header Inference-Header-Content-Length,
-        the body is JSON followed by the tensors in binary form. The media type of the body is ignored.
+        The parameters of the request set how precisely to solve: `agreement`, `escalate`, `tolerance`, or `rtol` and
+        `atol`, `method`, `steps`, `max_nfe`, `deadline_ms`, `allow_degraded`. The body is JSON. With the header
+        Inference-Header-Content-Length, the body is JSON followed by the tensors in binary form. The media type of the
+        body is ignored.
         """
         return await answer(exchange, name, None)
 

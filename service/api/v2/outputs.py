@@ -36,6 +36,7 @@ SOLVES = {
     "steps": Output("INT64"),
     "rejected": Output("INT64"),
     "outcome": Output("BYTES"),
+    "escalated": Output("BOOL"),
     "degraded": Output("BOOL"),
 }
 """The outputs that describe the solve. `service.inference.data_plane.solve_columns` returns a column for each."""
@@ -65,7 +66,11 @@ class OutputTensor(NamedTuple):
 def outputs_of(model: ServedModel) -> dict[str, Output]:
     """The outputs of a model, by their names."""
     manifest = model.artifact.manifest
-    outputs = {"probabilities": Output("FP32", (len(manifest.classes),)), "digit": Output("INT64")}
+    outputs = {
+        "probabilities": Output("FP32", (len(manifest.classes),)),
+        "digit": Output("INT64"),
+        "margin": Output("FP32"),
+    }
     return outputs | (SOLVES if manifest.methods else {})
 
 
@@ -109,6 +114,7 @@ def write_answer(
     columns: dict[str, Any] = {
         "probabilities": answered.probabilities,
         "digit": answered.answer.digits,
+        "margin": answered.margins,
         **solve_columns(answered),
     }
     tensors = [_write_tensor(each, known[each.name], columns[each.name], answered) for each in outputs]

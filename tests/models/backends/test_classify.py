@@ -151,3 +151,10 @@ def test_several_threads_may_classify_at_the_same_time(backend: Backend, digits:
         together = list(pool.map(lambda each: classify(backend, *each), work))
     for one, other in zip(together, alone, strict=True):
         assert_same(one, other)
+
+
+def test_the_margin_is_the_difference_of_the_two_greatest_logits() -> None:
+    zeros = np.zeros(3, np.int64)
+    logits = np.array([[1, 5, 3], [2, 2, 0], [np.nan, 1, 0]], np.float32)
+    answer = Answer(logits, zeros, zeros, zeros, zeros.astype(np.float32), zeros)
+    np.testing.assert_array_equal(answer.margins, np.array([2, 0, np.nan], np.float32))

@@ -270,6 +270,34 @@ def test_finish_does_not_affect_the_next_row_in_the_slot_of_a_dropped_row(backen
         assert_same(backend, answer, alone(backend, row, solver))
 
 
+# Rows that start from a known state at t = 0.
+
+
+@every_method
+def test_a_row_that_resumes_gets_the_same_answer_as_one_that_joins(backend: Backend, method: str) -> None:
+    """The states at t = 0 are kept while rows advance, are dropped and move to other slots."""
+    loose = SolverSettings.adaptive("heun2", 1e-2)
+    solver = SolverSettings.adaptive(method, 1e-2) if method in ADAPTIVE else SolverSettings(method=method, steps=3)
+    first = backend.flight("heun2", CAPACITY)
+    first.join(DIGITS[:4], [loose.arguments] * 4, [None] * 4, keep=True)
+    first.attempt()
+    first.drop([1])
+    starts = first.starts([1, 2])  # the last row has moved into the free slot
+    second = TrackedFlight(backend, method)
+    second.join([9], [9], [solver])
+    second.flight.resume(starts, [solver.arguments] * 2, [None, None])
+    second.id_of_slot += [3, 2]
+    for digit, answer in second.run_to_end().items():
+        assert_same(backend, answer, alone(backend, digit, solver))
+
+
+def test_a_flight_without_kept_states_has_no_starts(backend: Backend) -> None:
+    flight = backend.flight("heun2", CAPACITY)
+    flight.join(DIGITS[:1], [SolverSettings.adaptive("heun2", 1.0).arguments], [None])
+    with pytest.raises(ValueError, match="no row joined with keep"):
+        flight.starts([0])
+
+
 # Solves that do not converge, and networks without an ODE.
 
 

@@ -91,6 +91,8 @@ def test_a_body_may_not_hold_a_priority(client: httpx.Client) -> None:
 
 
 BAD = {
+    "agreement": ["-0.1", "1.001", "nan", "high", ""],
+    "escalate": ["maybe", "2", ""],
     "max_nfe": ["0", "10001", "many", "1.5", ""],
     "deadline_ms": ["0", "-5", "600001", "nan", "inf", "soon", ""],
     "allow_degraded": ["maybe", "2", ""],

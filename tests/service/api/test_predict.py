@@ -88,7 +88,9 @@ def test_the_probabilities_use_the_temperature_of_the_model(client: httpx.Client
     tolerances = {name: np.array([solver[name]], np.float32) for name in ("rtol", "atol")}
     (logits,) = session.run(["logits"], {"image": seven()[np.newaxis], **tolerances})
     scaled = np.exp((logits[0] - logits[0].max()) / manifest["temperature"])
-    prediction = only(client.post("/predict", json={"images": [seven().tolist()]}))
+    prediction = only(client.post("/predict", json={"images": [seven().tolist()], "escalate": False}))
+    greatest = np.sort(logits[0])[-2:]
+    assert prediction["margin"] == pytest.approx(greatest[1] - greatest[0], abs=1e-3)
     assert prediction["probabilities"] == pytest.approx((scaled / scaled.sum()).tolist(), abs=1e-5)
 
 
@@ -99,7 +101,7 @@ def test_the_answer_has_the_model_the_solve_and_the_timing(client: httpx.Client)
     assert set(body) == {"model", "version", "predictions", "timing_ms"}
     assert body["model"] == "odenet-mnist"
     prediction = only(answer)
-    assert set(prediction) == {"digit", "probabilities", "solver"}
+    assert set(prediction) == {"digit", "probabilities", "margin", "solver"}
     assert sum(prediction["probabilities"]) == pytest.approx(1, abs=1e-5)
     assert int(np.argmax(prediction["probabilities"])) == prediction["digit"]
     solver = prediction["solver"]
@@ -107,7 +109,7 @@ def test_the_answer_has_the_model_the_solve_and_the_timing(client: httpx.Client)
     assert solver["nfe"] == 1 + 6 * solver["steps"]
     assert 0 <= solver["rejected"] < solver["steps"]
     assert solver["error_estimate"] > 0
-    assert solver["degraded"] is False
+    assert (solver["escalated"], solver["degraded"]) == (False, False)
     timing = body["timing_ms"]
     assert list(timing) == ["decode", "queue", "stem", "solve", "head", "total"]
     assert min(timing.values()) >= 0

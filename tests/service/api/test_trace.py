@@ -44,7 +44,7 @@ def test_predictions_with_and_without_a_trace_are_bitwise_equal(
 ) -> None:
     plain = predict(traced, digits, **fields)
     for prediction, expected in zip(predict(traced, digits, trace=True, **fields), plain, strict=True):
-        assert set(prediction) - set(expected) == {"image", "trace"}
+        assert set(prediction) - set(expected) == {"image", "trace", "looser_traces"}
         assert {name: prediction[name] for name in expected} == expected
 
 
@@ -88,7 +88,7 @@ def test_the_image_of_a_trace_is_the_picture_in_mnists_form(client: httpx.Client
 def test_a_model_without_an_ode_returns_the_image_and_no_trace(client: httpx.Client) -> None:
     (prediction,) = predict(client, trace=True, model="mlp")
     assert prediction["image"] == DIGITS[0].tolist()
-    assert (prediction["trace"], prediction["solver"]) == (None, None)
+    assert (prediction["trace"], prediction["looser_traces"], prediction["solver"]) == (None, [], None)
 
 
 def test_a_trace_has_all_attempts_of_a_long_solve(client: httpx.Client) -> None:
@@ -116,7 +116,7 @@ def test_a_value_that_is_not_a_boolean_is_refused(client: httpx.Client, value: s
 def test_an_answer_has_no_trace_unless_it_is_requested(client: httpx.Client) -> None:
     for fields in ({}, {"trace": False}, {"trace": None}):
         (prediction,) = predict(client, **fields)
-        assert set(prediction) == {"digit", "probabilities", "solver"}
+        assert set(prediction) == {"digit", "probabilities", "margin", "solver"}
     schema = client.get("/openapi.json").json()["components"]["schemas"]
     assert {"trace", "image"}.isdisjoint(schema["Prediction"]["required"])
     assert not schema["PredictBody"]["properties"]["trace"].get("default")

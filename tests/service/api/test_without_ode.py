@@ -21,7 +21,9 @@ def test_a_model_without_an_ode_classifies_digits(client: httpx.Client, name: st
 
 
 @without_ode
-@pytest.mark.parametrize("field", ["method=dopri5", "tolerance=0.1", "rtol=0.1", "atol=0.1", "steps=2"])
+@pytest.mark.parametrize(
+    "field", ["method=dopri5", "tolerance=0.1", "rtol=0.1", "atol=0.1", "steps=2", "agreement=0.999"]
+)
 def test_a_solver_field_is_refused_with_its_name(client: httpx.Client, name: str, field: str) -> None:
     images, _ = load_test_set()
     answer = client.post(f"/predict?model={name}&{field}", content=images[0].tobytes(), headers=PIXELS)

@@ -64,7 +64,8 @@ def test_the_table_shows_the_answer_of_the_service(service: Running, client: htt
     done = predict(SEVEN, "--tolerance", "1e-3", "--url", service.url)
     assert (done.returncode, done.stderr) == (0, "")
     heading, row = cells(done)
-    assert heading == ["file", "digit", "probability", "method", "tolerance", "NFE", "steps", "error_estimate", "ms"]
+    costs = ["NFE", "steps", "escalated", "error_estimate", "ms"]
+    assert heading == ["file", "digit", "probability", "margin", "method", "tolerance", *costs]
     (answer,) = client.post(
         "/predict?tolerance=1e-3", content=SEVEN.read_bytes(), headers={"content-type": "image/png"}
     ).json()["predictions"]
@@ -73,10 +74,12 @@ def test_the_table_shows_the_answer_of_the_service(service: Running, client: htt
         str(SEVEN),
         str(answer["digit"]),
         f"{answer['probabilities'][answer['digit']]:.4f}",
+        f"{answer['margin']:.1f}",
         solver["method"],
         "0.001",
         str(solver["nfe"]),
         str(solver["steps"]),
+        "no",
         f"{solver['error_estimate']:.2g}",
     ]
     assert float(row[-1]) > 0
@@ -112,6 +115,8 @@ def test_each_image_of_each_file_has_a_row_and_the_columns_are_aligned(service: 
         "tolerance": (["--tolerance", "1e-2"], {"rtol": 0.01, "atol": 0.01}),
         "tolerances": (["--rtol", "1e-2", "--atol", "1e-3"], {"rtol": 0.01, "atol": 0.001}),
         "fixed": (["--method", "rk4", "--steps", "3"], {"method": "rk4", "steps": 3, "nfe": 12, "rtol": None}),
+        "agreement": (["--agreement", "1"], {"rtol": 1e-6, "escalated": False}),
+        "no escalation": (["--no-escalate"], {"rtol": 0.1, "escalated": False}),
         "budget": (["--tolerance", "1e-6", "--max-nfe", "9"], {"outcome": "max_nfe"}),
         "others": (["--deadline-ms", "60000", "--allow-degraded", "--priority", "high"], {"outcome": "converged"}),
     }.values(),
@@ -126,7 +131,7 @@ def test_the_options_set_the_fields_of_the_request(
 def test_the_solver_columns_of_a_model_without_an_ode_have_dashes(service: Running) -> None:
     done = predict(SEVEN, "--model", "mlp", "--url", service.url)
     assert done.returncode == 0
-    assert cells(done)[1][3:8] == ["-"] * 5
+    assert cells(done)[1][4:10] == ["-"] * 6
 
 
 def test_without_a_service_this_process_gives_the_same_answers_and_reports_it(service: Running, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from models.backends.answer import Images
 from models.backends.onnx import OnnxBackend, OnnxFlight
-from models.solvers.attempt import Attempt
+from models.solvers.attempt import Array, Attempt
 from models.solvers.settings import SolveArguments
 
 
@@ -54,6 +54,12 @@ class DeviceFlight(OnnxFlight):
         if self.tableau is not None:
             self.device.evaluations += self.tableau.evaluations_to_start * len(images)
         self.device.take_time(stems=len(images))
+
+    def _restore(self, starts: Sequence[Array], first: int, arguments: Sequence[SolveArguments]) -> None:
+        self.device.use("restore", self._method)
+        super()._restore(starts, first, arguments)
+        if self.tableau is not None:
+            self.device.evaluations += self.tableau.evaluations_to_start * len(starts)
 
     def _attempt(self, rows: int) -> Attempt:
         self.device.use("step", self._method)

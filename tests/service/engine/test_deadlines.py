@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from models.solvers.solve import Outcome
+from service.engine.candidate import Candidate
 from service.engine.deadlines import Deadlines
 from service.engine.model import ServedModel
-from service.engine.plan import Candidate
 from service.engine.request import End, EngineRequest
 from service.engine.tuning import RESERVE, SAFETY
 from tests.service.engine.driving import Driver, assert_answered_as_alone, served, tolerances
@@ -88,16 +88,17 @@ def test_other_solves_of_the_batch_are_not_cut_short(model: ServedModel) -> None
 # A deadline without a tolerance chooses one.
 
 
-def test_the_tightest_candidate_that_fits_is_chosen() -> None:
+@pytest.mark.parametrize(("escalate", "least"), [(None, 4), (False, 5)])
+def test_the_tightest_candidate_that_fits_is_chosen(escalate: bool | None, least: int) -> None:
     slow = served("odenet-mnist")
     slow.costs.correction = 10.0
-    asked = Driver(slow).request([0], deadline_ms=1)
+    asked = Driver(slow).request([0], deadline_ms=1, escalate=escalate)
     costs = [(candidate, cost(asked, candidate)) for candidate in asked.plan.candidates]
-    assert len(costs) > 4
+    assert len(costs) >= least
     for candidate, seconds in costs:
         driver = Driver(served("odenet-mnist"))
         driver.model.costs.correction = 10.0
-        request = driver.submit([0], deadline_ms=1.001e3 * seconds)
+        request = driver.submit([0], deadline_ms=1.001e3 * seconds, escalate=escalate)
         assert request.plan.by_deadline
         driver.iterate()
         assert request.chosen[0] == candidate

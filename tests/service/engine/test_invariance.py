@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from service.engine.request import End, EngineRequest, Priority
 from service.errors import OverloadedError
-from tests.service.engine.driving import Driver, assert_answered_as_alone, served
+from tests.service.engine.driving import Driver, assert_answered_as_alone, doubtful_digits, served
 
 QUEUE_ROWS = 16
 """A short queue, so that requests find the service busy, and answers are degraded."""
@@ -29,7 +29,9 @@ fields = st.one_of(
         }
     ),
     st.fixed_dictionaries({}, optional={"method": adaptive, "deadline_ms": st.just(600_000)}),
+    st.fixed_dictionaries({}, optional={"agreement": st.sampled_from([0.99, 0.999]), "allow_degraded": allowed}),
 )
+digits = st.lists(st.one_of(st.integers(0, 30), st.sampled_from(doubtful_digits())), min_size=1, max_size=12)
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Iterations:
 asks = st.builds(
     Ask,
     model=st.sampled_from(MODELS),
-    digits=st.builds(lambda first, rows: list(range(first, first + rows)), st.integers(0, 30), st.integers(1, 12)),
+    digits=digits,
     priority=st.sampled_from(Priority),
     fields=fields,
 )

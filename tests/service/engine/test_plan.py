@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from models.profile import Profile
 from models.solvers.methods import METHODS
 from models.solvers.settings import LARGEST_TOLERANCE, SMALLEST_TOLERANCE, SolverSettings
+from service.engine.candidate import Candidate
 from service.engine.model import ServedModel
-from service.engine.plan import ADAPTIVE, FIXED, Candidate, Plan, SolverFields
+from service.engine.plan import ADAPTIVE, FIXED, Plan, SolverFields
 from service.errors import InvalidError
 from tests.service.engine.driving import served, tolerances
 
@@ -45,7 +46,7 @@ def requested(profile: Profile, fields: dict[str, Any]) -> SolverSettings:
             return SERVED.artifact.manifest.default_solver or profile.cheapest(ADAPTIVE)
 
 
-@pytest.mark.parametrize("fields", [{}, *EXPLICIT, {"method": "dopri5"}], ids=str)
+@pytest.mark.parametrize("fields", [{"escalate": False}, *EXPLICIT, {"method": "dopri5"}], ids=str)
 def test_the_first_candidate_has_the_requested_settings(model: ServedModel, fields: dict[str, Any]) -> None:
     assert model.artifact.profile is not None
     expected = requested(model.artifact.profile, fields)

@@ -22,8 +22,8 @@ def requested(model: ServedModel, **fields: Any) -> SolverSettings | None:
     return model.plan(SolverFields(**fields), 0.99).candidates[0].solver
 
 
-def test_without_fields_the_default_settings_are_requested(model: ServedModel) -> None:
-    assert requested(model) == model.artifact.manifest.default_solver
+def test_without_escalation_the_default_settings_are_requested(model: ServedModel) -> None:
+    assert requested(model, escalate=False) == model.artifact.manifest.default_solver
 
 
 @pytest.mark.parametrize("method", METHODS)

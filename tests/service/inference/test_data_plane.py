@@ -169,7 +169,7 @@ def test_each_column_has_one_value_for_each_image(local: LocalPlane) -> None:
     assert columns["nfe"] == answered.answer.nfe.tolist()
     assert columns["error_estimate"] == answered.answer.error_estimate.tolist()
     assert columns["outcome"] == ["converged"] * 3
-    assert columns["degraded"] == [False] * 3
+    assert columns["escalated"] == columns["degraded"] == [False] * 3
     assert {len(column) for column in columns.values()} == {3}
 
 

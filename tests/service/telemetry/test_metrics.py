@@ -15,6 +15,7 @@ import pytest
 
 from tests.digits import load_test_set
 from tests.metrics import Scrape, scrape
+from tests.service.engine.driving import doubtful_digits
 from tests.serving import SHIPPED, TWO_MODELS, Running, running
 from tests.waiting import HANG, until
 
@@ -90,6 +91,17 @@ def test_the_metrics_of_a_known_run_equal_the_sums_of_its_answers(workers: int) 
     assert final.total("models_loaded", model="odenet-mnist") == workers
     assert final.total("rows_inflight") == final.total("rows_queued") == 0
     assert (stats["inference_count"], stats["inference_stats"]["success"]["count"]) == (48, 12)
+
+
+def test_images_that_are_solved_again_are_counted_with_the_evaluations_of_all_solves(client: httpx.Client) -> None:
+    before = scrape(client)
+    images = DIGITS[[0, *doubtful_digits()[:2]]]
+    answer = client.post("/predict", content=images.tobytes(), headers=PIXELS)
+    solves = solve_columns([answer])
+    assert [solve["escalated"] for solve in solves] == [False, True, True]
+    until(lambda: scrape(client).total("escalated_total") == before.total("escalated_total") + 2)
+    nfe = scrape(client).total("solver_nfe_sum") - before.total("solver_nfe_sum")
+    assert nfe == sum(solve["nfe"] for solve in solves)
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "1.x.0", "abc", ""])

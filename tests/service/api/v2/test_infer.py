@@ -14,7 +14,7 @@ from tests.serving import SHIPPED
 
 ROWS = 3
 TIGHT: dict[str, Any] = {"tolerance": 1e-4}
-SOLVES = ["nfe", "error_estimate", "method", "rtol", "atol", "steps", "rejected", "outcome", "degraded"]
+SOLVES = ["nfe", "error_estimate", "method", "rtol", "atol", "steps", "rejected", "outcome", "escalated", "degraded"]
 
 
 def predicted(client: httpx.Client, rows: int = ROWS, **query: Any) -> dict[str, Any]:
@@ -31,6 +31,7 @@ def predicted(client: httpx.Client, rows: int = ROWS, **query: Any) -> dict[str,
     return {
         "probabilities": [value for each in predictions for value in each["probabilities"]],
         "digit": [each["digit"] for each in predictions],
+        "margin": [each["margin"] for each in predictions],
     } | {name: column for name, column in columns.items() if column}
 
 
@@ -102,6 +103,9 @@ def test_a_request_may_name_a_version(client: httpx.Client) -> None:
         {"deadline_ms": 600_000},
         {"tolerance": 1e-3, "allow_degraded": True},
         {"allow_degraded": False},
+        {"agreement": 0.999},
+        {"agreement": 0.99, "deadline_ms": 60_000},
+        {"escalate": False},
     ],
     ids=str,
 )
@@ -142,7 +146,7 @@ def test_all_outputs_are_returned_unless_the_request_names_some(client: httpx.Cl
 
 def test_a_model_without_an_ode_has_fewer_outputs(client: httpx.Client) -> None:
     answer = infer(client, DIGITS[:1], path="/v2/models/mlp/infer")
-    assert sorted(outputs(answer)) == ["digit", "probabilities"]
+    assert sorted(outputs(answer)) == ["digit", "margin", "probabilities"]
     refused = infer(client, DIGITS[:1], path="/v2/models/mlp/infer", outputs=[{"name": "nfe"}])
     assert (refused.status_code, error(refused)) == (
         422,
@@ -207,7 +211,7 @@ def test_a_classification_returns_the_most_probable_classes(client: httpx.Client
 @pytest.mark.parametrize(
     ("requested", "text"),
     [
-        ([{"name": "logits"}], "outputs.0.name: must be one of probabilities, digit, nfe"),
+        ([{"name": "logits"}], "outputs.0.name: must be one of probabilities, digit, margin, nfe"),
         ([{"name": "digit"}, {"name": "digit"}], "outputs.1.name: must be one of"),
         ([{"name": "digit", "parameters": {"classification": 2}}], "is available for probabilities, not for digit"),
         ([{"name": "x" * 5_000}], "x" * 64 + "…"),

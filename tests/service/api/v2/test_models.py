@@ -44,6 +44,7 @@ def test_metadata_list_the_inputs_and_outputs(client: httpx.Client, path: str) -
     assert {output["name"]: (output["datatype"], output["shape"]) for output in metadata["outputs"]} == {
         "probabilities": ("FP32", [-1, 10]),
         "digit": ("INT64", [-1]),
+        "margin": ("FP32", [-1]),
         "nfe": ("INT64", [-1]),
         "error_estimate": ("FP32", [-1]),
         "method": ("BYTES", [-1]),
@@ -52,6 +53,7 @@ def test_metadata_list_the_inputs_and_outputs(client: httpx.Client, path: str) -
         "steps": ("INT64", [-1]),
         "rejected": ("INT64", [-1]),
         "outcome": ("BYTES", [-1]),
+        "escalated": ("BOOL", [-1]),
         "degraded": ("BOOL", [-1]),
     }
 

@@ -76,12 +76,12 @@ def predicted(client: httpx.Client, **query: Any) -> list[dict[str, Any]]:
 
 def agree(answer: Any, predictions: list[dict[str, Any]]) -> None:
     """Check that all outputs equal those of /predict."""
-    columns = ("probabilities", "digit")
+    columns = ("probabilities", "digit", "margin")
     for name in columns:
         np.testing.assert_array_equal(
             answer.as_numpy(name), np.array([each[name] for each in predictions], answer.as_numpy(name).dtype)
         )
-    for name in ("nfe", "error_estimate", "rtol", "atol", "steps", "rejected", "degraded"):
+    for name in ("nfe", "error_estimate", "rtol", "atol", "steps", "rejected", "escalated", "degraded"):
         column = answer.as_numpy(name)
         np.testing.assert_array_equal(column, np.array([each["solver"][name] for each in predictions], column.dtype))
     for name in ("method", "outcome"):
