@@ -79,7 +79,10 @@ export class AnswerView {
   /** @param {import("./api.js").Solver} solver */
   #showSolve(solver) {
     this.part("nfe").textContent = String(solver.nfe);
-    this.part("by").textContent = setting(solver) + (solver.degraded ? ", loosened under load" : "");
+    this.part("by").textContent =
+      setting(solver) +
+      (solver.escalated ? ", after a doubtful loose solve" : "") +
+      (solver.degraded ? ", loosened under load" : "");
     this.part("steps").textContent = String(solver.steps - solver.rejected);
     this.part("rejected").textContent = solver.rejected ? `and ${solver.rejected} rejected` : "none rejected";
     this.part("error").textContent = solver.error_estimate === null ? "none" : number(solver.error_estimate);

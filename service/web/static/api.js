@@ -2,11 +2,12 @@
 
 /**
  * @typedef {{method: string, rtol: number | null, atol: number | null, nfe: number, steps: number, rejected: number,
- *   error_estimate: number | null, outcome: string, degraded: boolean}} Solver
+ *   error_estimate: number | null, outcome: string, escalated: boolean, degraded: boolean}} Solver
  * @typedef {{t: number, size: number, error: number | null, accepted: boolean}} Attempt
  * @typedef {{t: number, logits: number[]}} Reading
- * @typedef {{digit: number, probabilities: number[], solver: Solver | null, image: number[][],
- *   trace: {attempts: Attempt[], depth: Reading[]} | null}} Prediction
+ * @typedef {{attempts: Attempt[], depth: Reading[]}} Trace
+ * @typedef {{digit: number, probabilities: number[], margin: number | null, solver: Solver | null, image: number[][],
+ *   trace: Trace | null, looser_traces: Trace[]}} Prediction
  * @typedef {{body: Blob, label: number | null}} Picture the body of a request, and the true digit if it is known
  * @typedef {Record<string, string | number | boolean>} Fields the fields of the query
  * @typedef {{detail?: string, errors?: {field: string, message: string, value: string | null}[]}} Problem

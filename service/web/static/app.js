@@ -12,7 +12,7 @@ import { Pad } from "./pad.js";
 import { read, watch } from "./pictures.js";
 import { offer } from "./samples.js";
 import { logitsChart, stepsChart } from "./solve-charts.js";
-import { methodsOf, tradeoffChart } from "./tradeoff-chart.js";
+import { agreementsOf, methodsOf, tradeoffChart } from "./tradeoff-chart.js";
 
 /**
  * The element of the page with an id.
@@ -69,6 +69,7 @@ const controls = new Controls(
     setting: part("setting", HTMLElement),
     leftEnd: part("left-end", HTMLElement),
     rightEnd: part("right-end", HTMLElement),
+    explanation: part("explanation", HTMLElement),
   },
   ask,
 );
@@ -162,7 +163,7 @@ async function showModel() {
   if (!profiles.has(name)) profiles.set(name, await getProfile(name));
   if (page.model.value !== name) return; // another model was chosen in the meantime
   const profile = /** @type {import("./tradeoff-chart.js").Profile} */ (profiles.get(name));
-  controls.offer(methodsOf(profile));
+  controls.offer(methodsOf(profile), agreementsOf(profile));
   page.lead.textContent =
     `How far the logits are from those of a tight solve: the mean over ${profile.rows.toLocaleString("en")} digits, ` +
     `as measured for ${name}. The ring marks the measured point nearest to the current setting.`;

@@ -1,15 +1,15 @@
-/** The controls of the solve: a tolerance, a number of steps, or a deadline. */
+/** The controls of the solve: an agreement, a tolerance, a number of steps, or a deadline. */
 
-import { counted, number } from "./format.js";
+import { counted, number, percent } from "./format.js";
 
 /**
- * @typedef {"tolerance" | "steps" | "deadline"} Mode
+ * @typedef {"agreement" | "tolerance" | "steps" | "deadline"} Mode
  * @typedef {{name: string, min: number, max: number, step: number, start: number, ends: [string, string],
  *   value: (position: number) => number, format: (value: number) => string, field: string}} Scale how the slider's
  *   position becomes the value of a field
  */
 
-/** @type {Record<Mode, Scale>} */
+/** @type {Record<Exclude<Mode, "agreement">, Scale>} */
 const SCALES = {
   tolerance: {
     name: "Tolerance",
@@ -46,11 +46,30 @@ const SCALES = {
   },
 };
 const ANY = "fewest NFE";
+const EXPLANATION =
+  "Each digit is first solved loosely. Only if the two greatest logits are close is it solved again, tightly. " +
+  "The service promises at least this share of the digits that a tight solve of every image would give.";
+
+/**
+ * @param {number[]} agreements the agreements that a model offers, in ascending order
+ * @returns {Scale} a position for each agreement; it starts at the greatest agreement below 1
+ */
+const agreementScale = (agreements) => ({
+  name: "Agreement with a tight solve",
+  min: 0,
+  max: Math.max(0, agreements.length - 1),
+  step: 1,
+  start: Math.max(0, agreements.filter((each) => each < 1).length - 1),
+  ends: ["fewest evaluations", "every digit tightly"],
+  value: (position) => agreements[position] ?? 1,
+  format: (value) => `≥ ${percent(value)}`,
+  field: "agreement",
+});
 
 export class Controls {
   /**
    * @param {{modes: HTMLElement, method: HTMLSelectElement, slider: HTMLInputElement, setting: HTMLElement,
-   *   leftEnd: HTMLElement, rightEnd: HTMLElement}} parts
+   *   leftEnd: HTMLElement, rightEnd: HTMLElement, explanation: HTMLElement}} parts
    * @param {() => void} changed
    */
   constructor(parts, changed) {
@@ -59,7 +78,9 @@ export class Controls {
     this.methods = { adaptive: [], fixed: [] };
     /** @type {Mode} */
     this.mode = "tolerance";
-    this.positions = Object.fromEntries(Object.entries(SCALES).map(([mode, scale]) => [mode, scale.start]));
+    this.scales = { ...SCALES, agreement: agreementScale([]) };
+    /** @type {Record<string, number>} */
+    this.positions = Object.fromEntries(Object.entries(this.scales).map(([mode, scale]) => [mode, scale.start]));
     parts.modes.addEventListener("change", (event) => {
       this.#show(/** @type {Mode} */ (/** @type {HTMLInputElement} */ (event.target).value));
       changed();
@@ -72,15 +93,26 @@ export class Controls {
     parts.method.addEventListener("change", changed);
   }
 
-  /** @param {{adaptive: string[], fixed: string[]}} methods the methods of the model */
-  offer(methods) {
+  /**
+   * @param {{adaptive: string[], fixed: string[]}} methods the methods of the model
+   * @param {number[]} agreements the agreements that the model offers, in ascending order; may be empty
+   */
+  offer(methods, agreements) {
     this.methods = methods;
+    this.scales.agreement = agreementScale(agreements);
+    this.positions.agreement = this.scales.agreement.start;
+    const radio = /** @type {HTMLInputElement} */ (this.parts.modes.querySelector("[value=agreement]"));
+    radio.disabled = !agreements.length;
+    if (radio.disabled && radio.checked) {
+      /** @type {HTMLInputElement} */ (this.parts.modes.querySelector("[value=tolerance]")).checked = true;
+      this.mode = "tolerance";
+    }
     this.#show(this.mode);
   }
 
   /** @returns {import("./api.js").Fields} */
   get fields() {
-    const { field, value } = SCALES[this.mode];
+    const { field, value } = this.scales[this.mode];
     const method = this.parts.method.value;
     return { ...(method && { method }), [field]: value(this.positions[this.mode]) };
   }
@@ -88,12 +120,15 @@ export class Controls {
   /** @param {Mode} mode */
   #show(mode) {
     this.mode = mode;
-    const { slider, method, leftEnd, rightEnd } = this.parts;
-    const { name, min, max, step, ends } = SCALES[mode];
+    const { slider, method, leftEnd, rightEnd, explanation } = this.parts;
+    const { name, min, max, step, ends } = this.scales[mode];
     Object.assign(slider, { min, max, step, value: this.positions[mode] });
     slider.setAttribute("aria-label", name);
     [leftEnd.textContent, rightEnd.textContent] = ends;
-    const values = mode === "steps" ? this.methods.fixed : ["", ...this.methods.adaptive];
+    explanation.hidden = mode !== "agreement";
+    explanation.textContent = EXPLANATION;
+    const any = ["", ...this.methods.adaptive];
+    const values = { agreement: [""], tolerance: any, steps: this.methods.fixed, deadline: any }[mode];
     const kept = values.includes(method.value) ? method.value : values[0];
     method.replaceChildren(...values.map((each) => new Option(each || ANY, each)));
     method.value = kept;
@@ -101,11 +136,11 @@ export class Controls {
   }
 
   #showValue() {
-    const { value, format, min, max } = SCALES[this.mode];
+    const { value, format, min, max } = this.scales[this.mode];
     const { slider, setting } = this.parts;
     const shown = format(value(this.positions[this.mode]));
     setting.textContent = shown;
     slider.setAttribute("aria-valuetext", shown);
-    slider.style.setProperty("--part", String((this.positions[this.mode] - min) / (max - min)));
+    slider.style.setProperty("--part", String((this.positions[this.mode] - min) / (max - min || 1)));
   }
 }

@@ -19,8 +19,9 @@ export const stepsChart = (host) => new Chart(host, 150, drawSteps);
 export const logitsChart = (host) => new Chart(host, 250, drawLogits);
 
 /** @param {Prediction} prediction @param {number} width @param {number} height */
-function drawSteps({ trace }, width, height) {
+function drawSteps({ trace, looser_traces }, width, height) {
   const attempts = trace?.attempts ?? [];
+  const looser = looser_traces.flatMap((each) => each.attempts);
   const [x, top, bottom] = [depth(width), 22, height - 10];
   const smallest = Math.min(0.1, ...attempts.map(({ size }) => size));
   const low = 10 ** Math.floor(Math.log10(smallest) + 1e-9);
@@ -59,17 +60,23 @@ function drawSteps({ trace }, width, height) {
     element("path", { d: spans(accepted) || "M0 0", class: "step" }),
     element("path", { d: spans(rejected) || "M0 0", class: "step rejected" }),
   ];
+  if (looser.length) parts.push(element("path", { d: spans(looser), class: "looser" }));
   if (rejected.length) {
     parts.push(text(width, 10, `${rejected.length} rejected, tried again smaller`, "end", "label warn"));
   }
-  return { parts, summary: `Steps of the solve: ${summary}` };
+  const before = looser.length ? `, after a loose solve of ${counted(looser.length, "step")}` : "";
+  return { parts, summary: `Steps of the solve: ${summary}${before}` };
 }
 
 /** @param {Prediction} prediction @param {number} width @param {number} height */
-function drawLogits({ trace, digit, probabilities }, width, height) {
+function drawLogits({ trace, looser_traces, digit, probabilities, margin }, width, height) {
   const readings = trace?.depth ?? [];
   const [x, top, bottom] = [depth(width), 22, height - 34];
-  const all = readings.flatMap(({ logits }) => logits).filter(Number.isFinite);
+  const before = looser_traces.map(({ depth }) => depth);
+  const all = [readings, ...before]
+    .flat()
+    .flatMap(({ logits }) => logits)
+    .filter(Number.isFinite);
   const [least, most] = [Math.floor(Math.min(0, ...all)), Math.ceil(Math.max(1, ...all))];
   const y = linear(least, most, bottom, top);
   const last = readings[readings.length - 1].logits;
@@ -91,6 +98,9 @@ function drawLogits({ trace, digit, probabilities }, width, height) {
       text(width - RIGHT + 8, labels[each] + 4, name, "start"),
     );
   });
+  const looser = before.flatMap((depth) =>
+    [second, digit].map((each) => path(depth.map(({ t, logits }) => [x(t), y(logits[each])]))),
+  );
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((t) => {
     const mark = element("path", {
       d: path([
@@ -120,7 +130,13 @@ function drawLogits({ trace, digit, probabilities }, width, height) {
     text(width - RIGHT + 8, bottom + 27, "t", "start"),
     ...lines,
   ];
+  if (looser.length) {
+    parts.push(element("path", { d: looser.join(""), class: "looser" }));
+    parts.push(text(width - RIGHT, 10, "dashed: the loose solve before", "end"));
+  }
+  if (margin !== null) parts.push(text(width, 10, `margin ${number(margin)}`, "end"));
   const begin = start.indexOf(Math.max(...start));
-  const summary = `The ten logits along the depth: ${begin} leads at t = 0, ${digit} at t = 1, before ${second}`;
+  const again = looser.length ? "; the loose solve before left them close" : "";
+  const summary = `The ten logits along the depth: ${begin} leads at t = 0, ${digit} at t = 1, before ${second}${again}`;
   return { parts, summary };
 }

@@ -10,7 +10,7 @@ const LABEL = [58, 13]; // the width and the height of a label
 /**
  * @typedef {{solver: {method: string, rtol: number | null, atol: number | null, steps: number | null}, error: number,
  *   agreement: number, logit_deviation: number, nfe: {mean: number}}} Point
- * @typedef {{rows: number, points: Point[], reference: Point["solver"]}} Profile
+ * @typedef {{rows: number, points: Point[], reference: Point["solver"], ladders: {bound: number}[]}} Profile
  * @typedef {{profile: Profile, solver: import("./api.js").Solver}} Shown
  */
 
@@ -24,6 +24,9 @@ export function methodsOf({ points }) {
   ];
   return { adaptive: named(false), fixed: named(true) };
 }
+
+/** @param {Profile} profile @returns {number[]} the agreements on offer, ascending, rounded down to a hundredth of a per cent */
+export const agreementsOf = ({ ladders }) => ladders.map(({ bound }) => Math.floor(1e4 * bound) / 1e4);
 
 /**
  * The measured point of the same method that is nearest in tolerance, or in the number of steps.

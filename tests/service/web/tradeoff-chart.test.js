@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { methodsOf, nearest } from "../../../service/web/static/tradeoff-chart.js";
+import { agreementsOf, methodsOf, nearest } from "../../../service/web/static/tradeoff-chart.js";
 
 /** @typedef {import("../../../service/web/static/tradeoff-chart.js").Point["solver"]} Setting */
 
@@ -21,8 +21,13 @@ const settings = [
 const profile = {
   rows: 64,
   reference: adaptive("dopri5", 1e-9),
+  ladders: [0.99639, 0.9994, 1].map((bound) => ({ bound })),
   points: settings.map((solver) => ({ solver, error: 0.01, agreement: 1, logit_deviation: 0.1, nfe: { mean: 12 } })),
 };
+
+test("the agreements on offer are never above the measured bounds", () => {
+  assert.deepEqual(agreementsOf(profile), [0.9963, 0.9994, 1]);
+});
 
 test("the methods are listed once each, adaptive ones apart from those with a number of steps", () => {
   assert.deepEqual(methodsOf(profile), { adaptive: ["dopri5", "tsit5"], fixed: ["euler", "rk4"] });

@@ -150,7 +150,7 @@ def test_a_model_without_an_ode_has_fewer_outputs(client: httpx.Client) -> None:
     refused = infer(client, DIGITS[:1], path="/v2/models/mlp/infer", outputs=[{"name": "nfe"}])
     assert (refused.status_code, error(refused)) == (
         422,
-        "outputs.0.name: must be one of probabilities, digit, each at most once; it is nfe",
+        "outputs.0.name: must be one of probabilities, digit, margin, each at most once; it is nfe",
     )
 
 
