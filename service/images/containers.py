@@ -1,4 +1,7 @@
-"""Prepares the bytes of a PNG or JPEG for the decoder: removes metadata from a PNG, and counts the scans of a JPEG."""
+"""Prepares the bytes of a PNG or JPEG for the decoder.
+
+It removes metadata from a PNG, counts the scans of a JPEG, and completes a JPEG whose end marker is missing.
+"""
 
 import re
 import zlib
@@ -17,11 +20,16 @@ CHUNK_HEAD = Struct(">I4s")
 CHECKSUM = Struct(">I")
 
 START_OF_SCAN, END_OF_IMAGE = 0xDA, b"\xff\xd9"
+RESTART = re.compile(rb"\xff([\xd0-\xd7])")
+FILLING = b"\x5a\xa5\x33\xcc\x0f\xf0" * 12
+"""Bytes that a decoder takes for pixels if pixels are missing."""
+
 MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 """A marker that ends the data of a scan. In the data, 0 or the number of a restart follows a byte of 255."""
 
-WITHOUT_LENGTH = {0x01, 0xD8}
-"""Markers of JPEG without a length and a content."""
+START_OF_IMAGE, FIRST_WITH_LENGTH = 0xD8, 0xC0
+"""Only markers from the second on have a length and a content, except for the start of the image. Decoders pass over
+a lower marker in a scan, and read on right after it. If we took the next bytes for a length, scans could hide there."""
 
 
 def without_metadata(png: bytes) -> bytes:
@@ -67,6 +75,26 @@ def scans(jpeg: bytes, most: int) -> int:
         at = marker.end()
         code = marker[1][0]
         found += code == START_OF_SCAN
-        if code not in WITHOUT_LENGTH:
+        if code >= FIRST_WITH_LENGTH and code != START_OF_IMAGE:
             at += int.from_bytes(jpeg[at : at + 2])
     return found
+
+
+def completions(jpeg: bytes) -> tuple[bytes, bytes] | None:
+    """Complete a JPEG whose end marker is missing, in two ways that differ only if pixels are missing.
+
+    A decoder reads on into whatever follows the data. So other pixels follow in the second way, and then the marker of
+    the next restart with other pixels: a decoder skips the first ones if the data end just before a restart.
+
+    Returns:
+        Two JPEGs; None if whole scans are missing, because the last scan does not give the lowest bits (T.81, annex G).
+    """
+    data = jpeg.rstrip(b"\xff")
+    start = data.rfind(bytes([0xFF, START_OF_SCAN]))
+    end_of_header = start + 2 + int.from_bytes(data[start + 2 : start + 4])
+    scan = data[end_of_header:]
+    if start < 0 or not scan or data[end_of_header - 1] & 0x0F:
+        return None
+    restarts = RESTART.findall(scan)
+    following = bytes([0xFF, 0xD0 | (restarts[-1][0] + 1) % 8 if restarts else 0xD0])
+    return data + END_OF_IMAGE, data + FILLING + following + FILLING + END_OF_IMAGE

@@ -9,7 +9,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from models.form import Digit
-from service.images.containers import END_OF_IMAGE, JPEG, PNG, scans, without_metadata
+from service.images.containers import JPEG, PNG, completions, scans, without_metadata
 from service.images.errors import PictureError, PictureTooLargeError, UndecodablePictureError
 from service.images.ink import WORKING
 from service.images.normalise import Picture, to_mnist
@@ -23,7 +23,6 @@ READERS: dict[bytes, type[PngImageFile | JpegImageFile]] = {
 }  # by the first bytes of the content
 MOST_SCANS = 100  # of a progressive JPEG; each scan takes as long as the picture is large
 CHANGED_PNG = (b"\x89PNG\x1a", b"\x89PNG\n", b"\xef\xbf\xbdPNG")  # the start of a PNG that was sent as text
-FILLINGS = (b"", b"\x55" * 64)  # bytes that stand in for the missing end of a JPEG
 
 
 def decode(content: bytes, max_pixels: int) -> Digit:
@@ -54,7 +53,9 @@ def decode(content: bytes, max_pixels: int) -> Digit:
     except PictureError:
         raise
     except Exception as error:  # damaged content makes Pillow raise nearly anything
-        whole = _despite_missing_end(content, max_pixels) if reader is JpegImageFile else None
+        # Pillow raises OSError if the data end too soon. We do not decode three times what fails for another reason.
+        ends_early = reader is JpegImageFile and isinstance(error, OSError)
+        whole = _despite_missing_end(content, max_pixels) if ends_early else None
         if whole is None:
             raise UndecodablePictureError(f"the {reader.format} is damaged and cannot be decoded") from error
         levels = whole
@@ -75,13 +76,11 @@ def _levels(reader: type[PngImageFile | JpegImageFile], content: bytes, max_pixe
 
 
 def _despite_missing_end(jpeg: bytes, max_pixels: int) -> Picture | None:
-    """The levels of a JPEG of which only the end marker is missing; None if it is damaged or pixels are missing.
-
-    A decoder reads on into whatever follows the data. So we let two different fillings follow. If the levels differ,
-    some of them come from the fillings, because pixels are missing.
-    """
+    """The levels of a JPEG of which only the end marker is missing; None if it is damaged or pixels are missing."""
+    files = completions(jpeg)
+    if files is None:
+        return None
     try:
-        files = (jpeg.rstrip(b"\xff") + filling + END_OF_IMAGE for filling in FILLINGS)
         one, other = (_levels(JpegImageFile, file, max_pixels) for file in files)
     except Exception:  # noqa: BLE001 (damaged content makes Pillow raise nearly anything)
         return None

@@ -1,6 +1,7 @@
 """Only the pixels of a file decide about its digit: its metadata, and bytes after its end, change nothing."""
 
 import io
+import re
 import struct
 import zlib
 
@@ -10,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.images.containers import scans, without_metadata
+from service.images.containers import completions, scans, without_metadata
 from service.images.decode import decode
-from service.images.errors import UndecodablePictureError
+from service.images.errors import PictureTooLargeError, UndecodablePictureError
 from tests.digits import encoded
 from tests.pictures import DIGITS, MAX_PIXELS, ORIENTATION, PNG, SEVEN, TURNED, chunk, on_paper
 
@@ -103,6 +104,33 @@ def test_a_jpeg_that_lacks_pixels_is_refused(digit: int) -> None:
             decode(content[: max(3, int(cut * len(content)))], MAX_PIXELS)
 
 
+@pytest.mark.parametrize("interval", range(1, 10))
+@pytest.mark.parametrize("progressive", [False, True], ids=["baseline", "progressive"])
+def test_a_jpeg_that_ends_at_a_restart_lacks_pixels(interval: int, *, progressive: bool) -> None:
+    """A decoder goes on at the next restart, so bytes that follow the data do not by themselves become pixels."""
+    content = encoded(SCENE, "JPEG", quality=92, progressive=progressive, restart_marker_blocks=interval)
+    assert np.array_equal(decode(content[:-2], MAX_PIXELS), decode(content, MAX_PIXELS))
+    restarts = [found.start() for found in re.finditer(rb"\xff[\xd0-\xd7]", content)]
+    # The last scan of a progressive JPEG holds only the lowest bits, without which the picture looks the same.
+    for cut in restarts[:10] if progressive else [*restarts[:5], *restarts[-5:]]:
+        for kept in range(3):
+            with pytest.raises(UndecodablePictureError, match="the JPEG is damaged"):
+                decode(content[: cut + kept], MAX_PIXELS)
+
+
+def test_a_progressive_jpeg_without_the_scans_of_the_lowest_bits_is_refused() -> None:
+    first, second = (found.start() for found in list(re.finditer(b"\xff\xda", PROGRESSIVE))[:2])
+    for end in (PROGRESSIVE.index(b"\xff\xc4", first), second):
+        with pytest.raises(UndecodablePictureError, match="the JPEG is damaged"):
+            decode(PROGRESSIVE[:end], MAX_PIXELS)
+
+
+@given(content=st.binary(max_size=100), scan=st.binary(max_size=20))
+def test_any_bytes_are_completed_or_lack_scans(content: bytes, scan: bytes) -> None:
+    for files in (completions(content), completions(content + b"\xff\xda" + scan)):
+        assert files is None or all(file.endswith(END) for file in files)
+
+
 @settings(deadline=None, max_examples=30)
 @given(rest=st.binary(max_size=300))
 def test_bytes_after_the_end_change_nothing(rest: bytes) -> None:
@@ -121,6 +149,16 @@ def test_scans_are_counted_up_to_the_limit_and_the_end(number: int, most: int, r
     scan = b"\xff\xda\x00\x02data\xff\x00\xff\xd0data"
     content = b"\xff\xd8" + comment + number * scan + END + 50 * b"\xff\xda" + rest
     assert scans(content, most) == min(number, most + 1)
+
+
+@pytest.mark.parametrize("reserved", [b"\xff\x02", b"\xff\xbf"])
+def test_scans_cannot_hide_behind_a_reserved_marker_in_a_scan(reserved: bytes) -> None:
+    """A decoder that looks for a restart passes over the marker alone, and not over a length."""
+    content = encoded(SCENE, "JPEG", progressive=True, restart_marker_blocks=1)
+    scan = content[content.rfind(b"\xff\xda") : -2]
+    hidden = 120 * scan[:14]
+    with pytest.raises(PictureTooLargeError, match="more than 100 scans"):
+        decode(content[:-2] + reserved + struct.pack(">H", len(hidden) + 2) + hidden + END, MAX_PIXELS)
 
 
 @given(content=st.binary(max_size=300), most=st.integers(0, 3))
