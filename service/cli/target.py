@@ -30,7 +30,8 @@ async def connected(arguments: Arguments, settings: Settings) -> AsyncIterator[h
     """A client of the service, or of an application in this process if no service runs and no URL is given.
 
     Raises:
-        NoAnswerError: the application cannot be started, or the certificate in the settings cannot be read.
+        NoAnswerError: the application cannot be started, the certificate in the settings cannot be read, or the proxy
+            in the environment cannot be used.
     """
     own = settings.model_copy(update={"host": LOOPBACK.get(settings.host, settings.host)})
     if arguments.url is None and not _listens(own):
@@ -42,13 +43,17 @@ async def connected(arguments: Arguments, settings: Settings) -> AsyncIterator[h
         trusted = _trusted(own if arguments.url is None else None)
     except OSError as error:
         raise NoAnswerError(Exit.unreachable, f"tls_certificate: {settings.tls_certificate}: {error}") from error
-    async with httpx.AsyncClient(
-        base_url=arguments.url or own.url,
-        headers={} if arguments.key is None else {"authorization": f"Bearer {arguments.key}"},
-        verify=trusted,
-        timeout=httpx.Timeout(SECONDS + (arguments.query.deadline_ms or 0) / 1e3, connect=CONNECT_SECONDS),
-        trust_env=arguments.url is not None and not is_loopback(httpx.URL(arguments.url).host),
-    ) as client:
+    try:
+        client = httpx.AsyncClient(
+            base_url=arguments.url or own.url,
+            headers={} if arguments.key is None else {"authorization": f"Bearer {arguments.key}"},
+            verify=trusted,
+            timeout=httpx.Timeout(SECONDS + (arguments.query.deadline_ms or 0) / 1e3, connect=CONNECT_SECONDS),
+            trust_env=arguments.url is not None and not is_loopback(httpx.URL(arguments.url).host),
+        )
+    except (ImportError, ValueError, httpx.InvalidURL) as error:  # a SOCKS proxy, an unknown scheme, or no URL
+        raise NoAnswerError(Exit.unreachable, f"HTTP_PROXY, HTTPS_PROXY or ALL_PROXY: {error}") from error
+    async with client:
         yield client
 
 
@@ -61,7 +66,8 @@ def through_proxy(client: httpx.AsyncClient) -> str:
     variable = next((scheme for scheme in (url.scheme, "all") if scheme in proxies), None)
     if variable is None:
         return ""
-    proxy = httpx.URL(proxies[variable])
+    address = proxies[variable]
+    proxy = httpx.URL(address if "://" in address else f"http://{address}")
     return (
         f" through the proxy {proxy.host}:{proxy.port or 80} in {variable.upper()}_PROXY; NO_PROXY={url.host} avoids it"
     )
