@@ -273,7 +273,8 @@ def describe(error: ValidationError) -> str:
 
 def _describe(kind: str, name: str, message: str, value: object) -> str:
     if kind != "extra_forbidden":
-        given = f"; not {shortened(str(value))}" if isinstance(value, str | int | float) else ""
+        shows_value = kind == "value_error"  # the messages of our own validators
+        given = f"; not {shortened(str(value))}" if isinstance(value, str | int | float) and not shows_value else ""
         return f"{name}: {message}{given}".removeprefix(": ").replace("Value error, ", "")
     near = get_close_matches(name, Settings.model_fields, 1, 0)
     return f"{PREFIX}{name.upper()} is not a setting; the nearest is {PREFIX}{near[0].upper()}"

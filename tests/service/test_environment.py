@@ -94,3 +94,10 @@ def test_a_value_that_is_refused_is_shown(monkeypatch: pytest.MonkeyPatch, name:
         Settings()
     assert describe(error.value).startswith(f"{name.lower()}: Input should be ")
     assert describe(error.value).endswith(f"; not {value}")
+
+
+def test_a_refused_value_is_shown_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODENET_CORS_ORIGINS", "example.org")
+    with pytest.raises(ValidationError) as error:
+        Settings()
+    assert describe(error.value).count("not example.org") == 1
