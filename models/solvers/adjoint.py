@@ -17,9 +17,9 @@ from models.solvers.solve import Observer, Outcome, Solution, solve
 from models.solvers.step import Step
 
 ADJOINT_SIZE = 0.01
-"""The adjoint is scaled to this root mean square at t1. The equation is linear in the adjoint, so the scale only sets
-the weight of the adjoint's error against the state's error when the step size is chosen. A greater scale spends more
-evaluations on the kinks of the rectifiers, where the equation is not smooth."""
+"""The adjoint is scaled to this root mean square at t1. The equation is linear in the adjoint, so the scale affects
+only the choice of the step sizes: it sets how much the adjoint's error counts beside the state's error. A greater scale
+spends more evaluations on the kinks of the rectifiers, where the equation is not smooth."""
 
 BackwardObserver = Callable[[Solution], None]
 """Called after each backward pass with its solution. In this solution the whole batch is one row."""

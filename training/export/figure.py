@@ -90,12 +90,12 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _percent(point: ProfilePoint, profile: Profile) -> float:
-    """The error in per cent. An error of zero is drawn as half a row, because a logarithmic axis has no zero."""
+    """The error in per cent. An error of zero is drawn as half an image, because a logarithmic axis has no zero."""
     return 100 * max(point.error, 0.5 / profile.rows)
 
 
 def _disagreement(agreement: float, rows: int) -> float:
-    """The disagreement in per cent. No disagreement is drawn as half a row, because a logarithmic axis has no zero."""
+    """The disagreement in per cent. Zero is drawn as half an image, because a logarithmic axis has no zero."""
     return 100 * max(1 - agreement, 0.5 / rows)
 
 

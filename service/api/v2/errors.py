@@ -29,7 +29,7 @@ def documented(*errors: type[RequestError]) -> Answers:
 
 
 def error_response(failure: Failure) -> Response:
-    """Format a failure as an object with the field error."""
+    """Format a failure as a JSON object with a field called ``error``."""
     detail = "; ".join(map(_sentence, failure.fields)) or failure.detail
     content = ErrorAnswer(error=detail, id=failure.document_id).model_dump_json(exclude_none=True)
     return Response(content, failure.status, failure.headers, media_type="application/json")

@@ -43,7 +43,7 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
     settings = plane.settings
 
     async def parse(exchange: Exchange, body: bytes) -> tuple[InferBody, bool]:
-        """Parse a body. The result also tells whether this took long, so that the rest may take long too."""
+        """Parse a body, and tell whether it is long or encoded. If it is, reading its images may take long too."""
         encoding, header_length = exchange.joined(b"content-encoding") or "", exchange.joined(HEADER_LENGTH.encode())
         long = len(body) > MAX_BYTES_ON_LOOP or bool(encoding)
 
@@ -69,7 +69,7 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
         return await answer(exchange, name, None)
 
     async def answer(exchange: Exchange, name: str, version: str | None) -> Answer:
-        plane.check_room(1, Priority.high)  # at the highest priority, because the body holds the priority
+        plane.check_room(1, Priority.high)  # the highest priority, because the real priority is in the unread body
         _refuse_query(exchange.scope["query_string"])
         try:
             model = await plane.models.get(name, version)

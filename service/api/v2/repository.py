@@ -57,7 +57,7 @@ class UnloadRequest(BaseModel):
 
 
 BODIES = (IndexRequest, LoadRequest, UnloadRequest)
-"""The bodies that the routes read without FastAPI, for OpenAPI."""
+"""The bodies that the routes read without FastAPI. The OpenAPI document takes their schemas from here."""
 
 
 class Done(BaseModel):
