@@ -79,7 +79,7 @@ class GracefulServer(uvicorn.Server):
         """Handle signals for the time of the block."""
         with super().capture_signals():
             if self._supervisor is not None:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # SIGINT waited for its handler
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # they waited for handlers
             elif signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup makes a process ignore SIGHUP
                 signal.signal(signal.SIGHUP, self.handle_exit)
             yield

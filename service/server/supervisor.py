@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
-from multiprocessing import spawn
+from multiprocessing import resource_tracker, spawn
 from pathlib import Path
 from types import FrameType
 
@@ -37,6 +37,12 @@ STEADY_SECONDS = 60.0
 MARGIN_SECONDS = 5.0
 """Seconds that a worker may take to end, beyond its grace time and its time to shut down."""
 
+FOR_SUPERVISOR = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+"""Signals that a terminal or systemd sends to all processes of the service at once.
+
+The supervisor passes them on in its own way. They are blocked in the process that forks the workers, because this
+process tells the supervisor how a worker has ended. A worker unblocks SIGINT and SIGTERM once it has handlers."""
+
 logger = logging.getLogger("uvicorn.error")
 
 forks = multiprocessing.get_context("forkserver")
@@ -62,12 +68,13 @@ class Worker(Process):
         return self._server
 
     def start(self) -> None:
-        """Start the process. In the process, SIGINT is blocked until it has a handler."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        """Start the process, with the signals for the supervisor blocked; see `FOR_SUPERVISOR`."""
+        resource_tracker.ensure_running()  # here, because the start of this process unblocks signals
+        signal.pthread_sigmask(signal.SIG_BLOCK, FOR_SUPERVISOR)
         try:
             super().start()
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_SUPERVISOR)
 
     def pong(self) -> None:
         """Answer a ping of the supervisor from a thread of the worker; without an answer, the event loop hangs."""

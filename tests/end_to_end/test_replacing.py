@@ -12,7 +12,7 @@ import pytest
 from models.artifact import newest
 from tests.artifacts import MLP, put
 from tests.digits import load_test_set
-from tests.end_to_end.callers import PIXELS, calling, ports_of, workers
+from tests.end_to_end.callers import PIXELS, calling, descendants, ports_of, workers
 from tests.serving import FITTED, Running, running
 from tests.waiting import HANG, until
 
@@ -96,12 +96,15 @@ def asked(service: Running) -> int:
     ).status_code
 
 
-def test_sighup_replaces_each_worker_and_no_request_fails(models: Path) -> None:
+@pytest.mark.parametrize("everywhere", [False, True], ids=["to the service", "to all its processes, by a terminal"])
+def test_sighup_replaces_each_worker_and_no_request_fails(models: Path, everywhere: bool) -> None:
     with (
         running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service,
         calling(service) as callers,
     ):
         before = workers(service)
+        for process in descendants(service.process.pid) if everywhere else []:
+            os.kill(process, signal.SIGHUP)
         service.process.send_signal(signal.SIGHUP)
         until(lambda: len(workers(service)) == 4 and "".join(service.log).count("Finished server process") == 2)
         callers.answered(2)
