@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple, Protocol
 
 from fastapi import Request
+from starlette.formparsers import MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
@@ -20,6 +21,10 @@ DOCUMENT_ID = "odenet.document_id"
 """The key in the scope of the id that the JSON of a request gives to the request."""
 
 ID_HEADER = b"x-request-id"
+
+MultiPartParser.spool_max_size = 0
+"""Keep every file of a form in memory, where the limited body is anyway. Starlette would write files over 1 MiB to the
+disk, which may be full."""
 
 Headers = list[tuple[bytes, bytes]]
 
