@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from models import weights_header
 from models.profile import Frozen, Profile
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
@@ -19,6 +20,14 @@ WEIGHTS = "weights.safetensors"
 PROFILE = "profile.json"
 CARD = "README.md"
 METRICS = "metrics.jsonl"
+MOST_BYTES = {MANIFEST: 2**20, WEIGHTS: 2**30}
+"""Most bytes of a file; a larger file is refused before it is read."""
+
+MOST_OTHER_BYTES = 16 * 2**20
+"""The same for the other files."""
+
+MOST_FILES = 64
+"""Most files that a manifest may list."""
 
 STEM, DYNAMICS, HEAD, SOLVE = "stem.onnx", "dynamics.onnx", "head.onnx", "solve.onnx"
 
@@ -140,7 +149,7 @@ class Manifest(Frozen):
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     recipe: dict[str, Any]
     metrics: list[MeasuredError]
-    files: dict[FileName, Sha256]
+    files: dict[FileName, Sha256] = Field(max_length=MOST_FILES)
 
     @model_validator(mode="after")
     def _methods_are_known(self) -> Self:
@@ -192,13 +201,14 @@ def read(folder: Path) -> Artifact:
     """Open an artifact and check every file that its manifest lists.
 
     Raises:
-        ArtifactError: the manifest is missing, cannot be read or has an invalid field, or a file is missing or altered.
+        ArtifactError: the manifest is missing, cannot be read or has an invalid field; or a file is missing, altered,
+            too large or not valid.
     """
     manifest = _parse(Manifest, folder / MANIFEST)
     for name, expected in manifest.files.items():
         path = folder / name
         try:
-            actual = sha256(_regular(path))
+            actual = sha256(_readable(path))
         except OSError as error:
             raise ArtifactError(f"{path}: listed in {MANIFEST} and cannot be read ({error.strerror})") from error
         if actual != expected:
@@ -209,7 +219,15 @@ def read(folder: Path) -> Artifact:
     if missing := required - manifest.files.keys():
         raise ArtifactError(f"{folder / MANIFEST}: lists no {', '.join(sorted(missing))}")
     profile = _read_profile(folder / PROFILE, manifest.methods) if manifest.methods else None
-    return Artifact(folder, manifest, profile, (folder / CARD).read_text(encoding="utf-8"))
+    try:
+        weights_header.check(folder / WEIGHTS)
+    except ValueError as error:
+        raise ArtifactError(f"{folder / WEIGHTS}: {error}") from error
+    try:
+        card = (folder / CARD).read_text(encoding="utf-8")
+    except ValueError as error:
+        raise ArtifactError(f"{folder / CARD}: is not text in UTF-8 ({error})") from error
+    return Artifact(folder, manifest, profile, card)
 
 
 def _read_profile(path: Path, methods: list[str]) -> Profile:
@@ -219,10 +237,13 @@ def _read_profile(path: Path, methods: list[str]) -> Profile:
     return profile
 
 
-def _regular(path: Path) -> Path:
-    """Return the path if it is not a pipe or a device, because reading from a pipe or a device may never end."""
+def _readable(path: Path) -> Path:
+    """Return the path if reading the file surely ends: it is no pipe and no device, and not too large."""
     if path.exists() and not path.is_file():
         raise ArtifactError(f"{path}: cannot be read, because it is not a regular file")
+    size, most = path.stat().st_size, MOST_BYTES.get(path.name, MOST_OTHER_BYTES)
+    if size > most:
+        raise ArtifactError(f"{path}: has {size:,} bytes; the limit is {most:,}")
     return path
 
 
@@ -234,7 +255,7 @@ def sha256(path: Path) -> str:
 
 def _parse(model: type[Model], path: Path) -> Model:
     try:
-        return model.model_validate_json(_regular(path).read_bytes())
+        return model.model_validate_json(_readable(path).read_bytes())
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ import httpx
 
 from models.artifact import newest
 from tests.forking import ForkedService
-from tests.waiting import HANG
+from tests.waiting import HANG, until
 
 ROOT = Path(__file__).parents[1]
 FITTED = ROOT / "models" / "fitted"
@@ -46,8 +47,7 @@ class Running:
 
     def client(self) -> httpx.Client:
         """A client of the service, which the caller must close."""
-        # A process logs that it has started just before it listens.
-        return httpx.Client(base_url=self.url, timeout=HANG, transport=httpx.HTTPTransport(retries=3))
+        return httpx.Client(base_url=self.url, timeout=HANG)
 
 
 def start(*flags: str, **environment: str) -> subprocess.Popen[str]:
@@ -128,6 +128,7 @@ def running(*flags: str, models: Sequence[str] = FASTEST_MODEL, **environment: s
                 listening = re.search(r"running on (https?://\S+)", line)
                 url = listening[1] if listening else url
                 started += "startup complete" in line
+            until(lambda: _listens(url))  # a process logs that it has started just before it listens
             reader.start()
             yield Running(url, process, log)
         finally:
@@ -135,6 +136,16 @@ def running(*flags: str, models: Sequence[str] = FASTEST_MODEL, **environment: s
             process.wait(timeout=HANG)
             if reader.ident is not None:
                 reader.join()  # no process writes to the pipe any more
+
+
+def _listens(url: str) -> bool:
+    """Whether the service accepts connections."""
+    address = httpx.URL(url)
+    try:
+        socket.create_connection((address.host, address.port or 0), timeout=HANG).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 @contextmanager

@@ -52,6 +52,7 @@ class Graph:
             self._session = ort.InferenceSession(path, options, providers=providers)
         except Exception as error:  # onnxruntime's exceptions share no base class except Exception
             raise ArtifactError(f"{path}: onnxruntime cannot load it ({error})") from error
+        self._run_options = ort.RunOptions()
         self._inputs = [node.name for node in self._session.get_inputs()]
         self._outputs = [node.name for node in self._session.get_outputs()]
 
@@ -77,8 +78,13 @@ class Graph:
 
     def __call__(self, *inputs: npt.NDArray[Any]) -> list[Any]:
         """Run the graph and return its outputs, in the order of the graph's outputs."""
-        outputs: list[Any] = self._session.run(None, dict(zip(self._inputs, inputs, strict=True)))
+        feed = dict(zip(self._inputs, inputs, strict=True))
+        outputs: list[Any] = self._session.run(None, feed, self._run_options)
         return outputs
+
+    def stop(self) -> None:
+        """Make the present call and all later calls fail. Bound runs go on. Any thread may call this."""
+        self._run_options.terminate = True
 
 
 class OnnxStep:
@@ -123,10 +129,17 @@ class OnnxBackend:
             return Graph(folder / name, device, threads)
 
         self._stem, self._head = graph(STEM), graph(HEAD)
+        self._graphs = [self._stem, self._head]
         self._steps = {}
         if methods:
             dynamics = graph(DYNAMICS)
             self._steps = {method: OnnxStep(method, graph(step_file(method)), dynamics) for method in methods}
+            self._graphs += [dynamics, *(step.graph for step in self._steps.values())]
+
+    def stop(self) -> None:
+        """Make the present call of a graph and all later calls fail. Flights go on. Any thread may call this."""
+        for graph in self._graphs:
+            graph.stop()
 
     def stem(self, images: Images, /) -> Floats:
         """The state at t = 0, ``[rows, *state_shape]``."""

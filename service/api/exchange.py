@@ -4,14 +4,12 @@ from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple, Protocol
 
 from fastapi import Request
+from starlette.formparsers import MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from service.api.lengths import length
 from service.errors import FieldError, TooLargeError
-
-DRAINED = 256 * 2**20
-"""If a body is too large, we still read and discard it, up to this many bytes, before we refuse the request."""
 
 CONNECTION = "odenet.connection"
 """A key of the scope's `state`. Under this key, our server stores a weak reference to its connection."""
@@ -23,6 +21,10 @@ DOCUMENT_ID = "odenet.document_id"
 """The key in the scope of the id that the JSON of a request gives to the request."""
 
 ID_HEADER = b"x-request-id"
+
+MultiPartParser.spool_max_size = 0
+"""Keep every file of a form in memory, where the limited body is anyway. Starlette would write files over 1 MiB to the
+disk, which may be full."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -66,8 +68,8 @@ class MoreHeaders:
 class Exchange(Request):
     """A request and its answer: the request has a limit for its body, and the answer gets more headers.
 
-    The request is refused if the declared or the received length of the body exceeds the limit. No more of the body
-    than the limit is kept in memory.
+    The request is refused at once if the declared or the received length of the body exceeds the limit. No more of the
+    body than the limit is kept in memory. The server discards what arrives after the refusal.
 
     If the request expects `100 Continue` and the application does not read the body, the answer closes the connection.
     We cannot know whether the client sends the body anyway. If the connection stayed open, we could mistake the body
@@ -141,17 +143,18 @@ class Exchange(Request):
         Raises:
             TooLargeError: the body is too large.
         """
+        if self._expected > self._max_body_bytes:
+            raise self._too_large(f"{self._expected:,} bytes")
         self._may_have_unread_body = False
         message = await self._receive()
         self._received += len(message.get("body", b""))
-        if self._received <= self._max_body_bytes and self._expected <= self._max_body_bytes:
-            return message
-        # We read on. Otherwise, a client that is still sending may see a broken connection instead of our answer.
-        while message.get("more_body", False) and self._received <= DRAINED:
-            message = await self._receive()
-            self._received += len(message.get("body", b""))
-        size = f"{max(self._expected, self._received):,} bytes or more"
-        raise TooLargeError(FieldError("body", f"at most {self._max_body_bytes:,} bytes", size))
+        if self._received > self._max_body_bytes:
+            raise self._too_large(f"{self._received:,} bytes or more")
+        return message
+
+    def _too_large(self, size: str) -> TooLargeError:
+        """The refusal of a body of this size."""
+        return TooLargeError(FieldError("body", f"at most {self._max_body_bytes:,} bytes", size))
 
     async def send(self, message: Message) -> None:
         """Send a part of the answer. The first part gets the missing headers."""

@@ -154,7 +154,17 @@ def _signatures(folder: Path) -> dict[Version, Signature]:
 def _signature(folder: Path) -> Signature | None:
     """The signature of a folder; None if the folder disappears in the meantime."""
     try:
-        stats = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
+        return tuple(map(_file_signature, sorted(folder.iterdir())))
     except FileNotFoundError:
         return None
-    return tuple((name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in stats)
+    except OSError as error:
+        return (("", -(error.errno or 0), 0, 0),)
+
+
+def _file_signature(path: Path) -> tuple[str, int, int, int]:
+    """The signature of a file. If there is none, the error takes its place: reading the version then gives a reason."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        return path.name, -(error.errno or 0), 0, 0
+    return path.name, stat.st_size, stat.st_mtime_ns, stat.st_ino

@@ -3,9 +3,11 @@
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from threading import get_native_id
+from threading import Timer, get_native_id
 
 import numpy as np
 
@@ -22,6 +24,9 @@ NICENESS = 10
 """Niceness of the loading thread (Linux, sched(7)): it gets a tenth of a processor that another thread wants. With a
 higher niceness it would sometimes hold Python's lock for long while it waits for a processor; with none, it would slow
 down the requests."""
+
+LONGEST_TRIAL = 60.0
+"""Seconds in which a model must answer the probes. The shipped models need less than a second."""
 
 PROBES = np.zeros((2, 28, 28), np.uint8)
 """Images that a model must answer before it is served: an empty image, and a vertical stroke."""
@@ -109,15 +114,39 @@ def make_backend(artifact: Artifact, settings: Settings) -> Backend:
     return TorchBackend(load_network(artifact), settings.device)
 
 
-def check_answers(artifact: Artifact, backend: Backend) -> None:
+def check_answers(artifact: Artifact, backend: Backend, seconds: float = LONGEST_TRIAL) -> None:
     """Solve the probes once by each method, so that each graph has run.
 
     The check cannot tell right answers from wrong answers, because nothing is known about a new model. It tells whether
     the parts of the model fit each other and whether the answers are finite numbers.
 
+    Args:
+        artifact: the artifact.
+        backend: runs the artifact.
+        seconds: after this time, the graphs of an artifact are stopped. A graph may hold a loop that does not end.
+
     Raises:
-        ArtifactError: a graph fails, or an answer has the wrong shape or is not finite.
+        ArtifactError: a graph fails or does not end, or an answer has the wrong shape or is not finite.
     """
+    with _limited(backend, seconds):
+        _check_answers(artifact, backend)
+
+
+@contextmanager
+def _limited(backend: Backend, seconds: float) -> Iterator[None]:
+    """Limit the time of the block. Torch needs no limit, because it runs our code and no graphs."""
+    if not isinstance(backend, OnnxBackend):
+        yield
+        return
+    timer = Timer(seconds, backend.stop)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _check_answers(artifact: Artifact, backend: Backend) -> None:
     profile, classes = artifact.profile, len(artifact.manifest.classes)
     solvers: list[SolverSettings | None] = [None]
     if profile is not None:

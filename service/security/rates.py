@@ -1,6 +1,7 @@
 """Limits how often each key is used, by a token bucket for each key. All worker processes share the buckets."""
 
 import fcntl
+import logging
 import math
 import os
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pyrate_limiter import Duration, InMemoryStateStore, Rate, StateAlgorithm, S
 from pyrate_limiter.abstracts.algorithm import Decision, State
 
 from service.security.keys import Key
+
+logger = logging.getLogger(__name__)
 
 STATE = Struct("=q")
 """The format of a token bucket's state, which is one number."""
@@ -45,7 +48,13 @@ class Rates:
                 InMemoryStateStore() if self._folder is None else SharedStore(self._folder / key.name)
             )
         rates = [Rate(key.requests_per_minute, Duration.MINUTE)]
-        decision = self._stores[key.name].check(TokenBucket(), rates, monotonic_ns() // 1_000_000, 1)
+        now = monotonic_ns() // 1_000_000
+        try:
+            decision = self._stores[key.name].check(TokenBucket(), rates, now, 1)
+        except OSError as error:  # the disk is full
+            logger.warning("each process limits the key %s by itself: %s", key.name, error)
+            self._stores[key.name] = InMemoryStateStore()
+            decision = self._stores[key.name].check(TokenBucket(), rates, now, 1)
         assert isinstance(decision, Decision)  # noqa: S101 (neither store is asynchronous)
         return 0 if decision.allowed else max(1, math.ceil((decision.retry_after_ms or 0) / 1000))
 

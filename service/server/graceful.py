@@ -62,6 +62,8 @@ class GracefulServer(uvicorn.Server):
         self._stop_at: float | None = None
         self._ticked_at = time.monotonic()
         self._logged = self._failed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._also: list[asyncio.Server] = []
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal ends the server.
@@ -79,7 +81,7 @@ class GracefulServer(uvicorn.Server):
         """Handle signals for the time of the block."""
         with super().capture_signals():
             if self._supervisor is not None:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # SIGINT waited for its handler
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # they waited for handlers
             elif signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup makes a process ignore SIGHUP
                 signal.signal(signal.SIGHUP, self.handle_exit)
             yield
@@ -94,6 +96,7 @@ class GracefulServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, and listen."""
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if sockets is not None and self.config.workers == 1:  # uvicorn reports only the sockets that it has made itself
             self._log_started_message(sockets)
@@ -102,6 +105,28 @@ class GracefulServer(uvicorn.Server):
     def hangs(self, longest: float) -> bool:
         """Whether the event loop of the running server has been blocked for some seconds. Any thread may call this."""
         return self.started and not self.should_exit and time.monotonic() - self._ticked_at > longest
+
+    def accept_also(self, listener: socket.socket | None) -> None:
+        """Accept connections at the socket of another worker too; with None, cease. Any thread may call this."""
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._accept_also(listener), self._loop)
+
+    async def _accept_also(self, listener: socket.socket | None) -> None:
+        if listener is None:
+            for server in self._also:
+                server.close()
+                self.servers.remove(server)
+            self._also.clear()
+        elif not self.started or self._stop_at is not None:
+            listener.close()
+        else:
+            options: dict[str, Any] = {"ssl": self.config.ssl, "backlog": self.config.backlog}
+            server = await asyncio.get_running_loop().create_server(
+                self._protocol, sock=listener, start_serving=False, **options
+            )
+            self._also.append(server)
+            self.servers.append(server)
+            await server.start_serving()
 
     async def on_tick(self, counter: int) -> bool:
         """Whether it is time to stop."""

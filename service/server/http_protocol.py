@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 import uvicorn
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from service.server.request_head import RefusedError, check
 
 CLOSE = (b"connection", b"close")
 
@@ -49,6 +52,7 @@ class HttpConnection(HttpToolsProtocol):
     _disconnect_calls: Sequence[Callable[[], object]] = ()
     _request_is_incomplete = False
     _overhead = 0
+    _refusal: RefusedError | None = None
 
     def on_disconnect(self, call: Callable[[], object]) -> None:
         """Call a function once the caller of the present request has disconnected; at once if the caller already has.
@@ -84,7 +88,7 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.write(b"".join([STATUS_LINE[status], *lines, head, b"\r\n", content]))
         cycle.message_event.set()
         if not cycle.keep_alive:
-            self.transport.close()
+            self._close_after_body(cycle)
         cycle.on_response()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -106,19 +110,59 @@ class HttpConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read more of a request, and limit the bytes outside of its body."""
+        if self._refusal is not None:
+            return
+        self._unset_keepalive_if_required()
         self._request_is_incomplete = True
         self._overhead += len(data)
-        super().data_received(data)
+        try:
+            self._parse(data)
+        except httptools.HttpParserError as error:
+            reason = error.__context__
+            self._refuse(reason if isinstance(reason, RefusedError) else RefusedError("The request is not valid HTTP."))
+            return
         if self._request_is_incomplete:
             self._await_request()
         if self._overhead > MOST_OVERHEAD:
             message = f"The limit is {MOST_OVERHEAD:,} bytes outside of the body."
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
+            self._refuse(RefusedError(message, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+
+    def _parse(self, data: bytes) -> None:
+        """Parse bytes, and ignore each header Upgrade (RFC 9110, section 7.8).
+
+        The parser stops after the head of a request with such a header, and would not read the body. We therefore let
+        the parser read the head again, without the header.
+        """
+        rest: bytes | memoryview = data
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+                rest = b""
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = memoryview(data)[len(data) - len(rest) + upgrade.args[0] :]
+                lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+                version = self.parser.get_http_version().encode()
+                line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
+                self.parser.feed_data(b"".join([line, *lines, b"\r\n"]))
 
     def on_message_begin(self) -> None:
         """Wait for the rest of a request."""
         super().on_message_begin()
         self._request_is_incomplete = True
+
+    def on_headers_complete(self) -> None:
+        """Check the head of a request, and start to answer it.
+
+        Raises:
+            RefusedError: the head is not valid, or the connection closes. The parser stops.
+        """
+        if self.transport.is_closing():
+            raise RefusedError("The connection closes.")
+        check(self.parser.get_http_version(), self.headers)
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+        elif self.parser.get_method() == b"CONNECT":
+            raise RefusedError("This server is not a proxy, and does not answer CONNECT.")
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body, which does not count as overhead."""
@@ -127,11 +171,17 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Stop waiting for a request that is complete."""
+        if self.parser.should_upgrade():
+            return  # only the head was read
         super().on_message_complete()
         self._overhead = 0
         self._request_is_incomplete = False
         self._stop(self._request_timer)
         self._request_timer = None
+        cycle = self.cycle
+        cycle.more_body = False  # uvicorn leaves this out if the answer is complete
+        if cycle.response_complete and not cycle.keep_alive:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, unless it has begun."""
@@ -139,6 +189,8 @@ class HttpConnection(HttpToolsProtocol):
         super().on_response_complete()
         if self._request_timer is not None:
             self._unset_keepalive_if_required()
+        if self._refusal is not None:
+            self._send_refusal()
         self._limit_last_write()
 
     def pause_writing(self) -> None:
@@ -170,31 +222,48 @@ class HttpConnection(HttpToolsProtocol):
     def _time_out(self) -> None:
         """Give up a request that is not complete in time."""
         message = f"The request was not complete after {self.config.client_seconds:g} s."
-        self._refuse(HTTPStatus.REQUEST_TIMEOUT, message)
+        self._refuse(RefusedError(message, HTTPStatus.REQUEST_TIMEOUT))
 
-    def _refuse(self, status: HTTPStatus, message: str) -> None:
-        """Refuse a request and close the connection.
+    def _refuse(self, refusal: RefusedError) -> None:
+        """Read no further request. Answer the complete requests, then send the refusal and close the connection."""
+        if self._refusal is not None:
+            return
+        self._refusal = refusal
+        if self.cycle is not None and self.cycle.more_body:  # the refused request has begun its body
+            if self.pipeline:
+                self.pipeline.popleft()  # the request that was read last
+            else:
+                self._disconnect(self.cycle)
+        self._send_refusal()
 
-        The client gets the reason, unless the answer has begun. If an earlier request is still being answered, its
-        answer is the last on the connection, and the refused request gets none.
+    def _send_refusal(self) -> None:
+        """Send the refusal and close the connection, unless an earlier request has no complete answer yet.
+
+        If the answer to the refused request itself has begun, the connection is closed without a refusal.
         """
-        if self.transport.is_closing():
+        cycle, refusal = self._answering, self._refusal
+        if self.transport.is_closing() or refusal is None:
             return
-        cycle = self._answering
-        if cycle is not None and not cycle.more_body and not cycle.response_complete:
-            cycle.keep_alive = False
-            self.pipeline.clear()
-            self.flow.pause_reading()
+        if cycle is not None and not cycle.response_complete and not cycle.disconnected:
             return
-        answer_has_begun = cycle is not None and cycle.more_body and cycle.response_started
-        if not answer_has_begun:
+        if cycle is None or not (cycle.more_body and cycle.response_started):
+            message = str(refusal)
             lines = ["content-type: text/plain; charset=utf-8", f"content-length: {len(message)}", "connection: close"]
             head = "".join(f"{line}\r\n" for line in lines)
-            self.transport.write(STATUS_LINE[status] + f"{head}\r\n{message}".encode())
-        if cycle is not None:
-            self._disconnect(cycle)
+            self.transport.write(STATUS_LINE[refusal.status] + f"{head}\r\n{message}".encode())
         self.transport.close()
         self._limit_last_write()
+
+    def _close_after_body(self, cycle: RequestResponseCycle) -> None:
+        """Close the connection after the rest of the body has arrived, or the time for the request is over.
+
+        If the connection were closed before, a client that still sends could see a broken connection instead of the
+        answer (RFC 9112, section 9.6). A client that waits for `100 Continue` does not send.
+        """
+        if not cycle.more_body or (cycle.waiting_for_100_continue and not cycle.body):
+            self.transport.close()
+        elif self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def _limit_last_write(self) -> None:
         """Limit the time in which a client takes the last bytes of a closing connection."""

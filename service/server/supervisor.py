@@ -1,7 +1,6 @@
 """The supervisor: several worker processes that serve at one address."""
 
 import logging
-import multiprocessing
 import os
 import signal
 import socket
@@ -13,23 +12,22 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
-from uvicorn._subprocess import subprocess_started
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
-from uvicorn.supervisors.multiprocess import Process
 
-from service.server.graceful import SIGNALLED, GracefulServer
+from service.server.graceful import SIGNALLED
 from service.server.listening import bind, check_free
+from service.server.worker import Worker
 from service.telemetry.numbers import mark_dead
 
 LONGEST_START = 120.0
 """Seconds in which a worker that replaces another must have loaded the models."""
 
-LONGEST_HANG = 30.0
-"""Seconds after which a worker's event loop is taken to hang. The loop also computes, but only for milliseconds."""
-
 LONGEST_DELAY = 60.0
 """Longest time, in seconds, between two attempts to start a worker that ends again and again."""
+
+LONGEST_OUTAGE = 1.0
+"""The same, while no other worker serves."""
 
 STEADY_SECONDS = 60.0
 """If a worker has served for this many seconds, its end is the first of a new series of ends."""
@@ -38,59 +36,6 @@ MARGIN_SECONDS = 5.0
 """Seconds that a worker may take to end, beyond its grace time and its time to shut down."""
 
 logger = logging.getLogger("uvicorn.error")
-
-forks = multiprocessing.get_context("forkserver")
-"""Workers are forks of one process that has imported the application. So they start sooner and share its memory."""
-
-forks.set_forkserver_preload(["service.app"])
-
-
-class Worker(Process):
-    """A worker process, as the supervisor sees it and as it runs."""
-
-    def __init__(self, config: uvicorn.Config, listener: socket.socket, grace_seconds: float) -> None:
-        super().__init__(config, [listener])
-        arguments = {"config": config, "target": self.target, "sockets": [listener], "stdin_fileno": None}
-        self.process = forks.Process(target=subprocess_started, kwargs=arguments)  # type: ignore[assignment]
-        self._grace_seconds = grace_seconds
-
-    @property
-    def server(self) -> GracefulServer:
-        """The server, inside the worker process."""
-        if not isinstance(self._server, GracefulServer):
-            self._server = GracefulServer(self.config, self._grace_seconds)
-        return self._server
-
-    def start(self) -> None:
-        """Start the process. In the process, SIGINT is blocked until it has a handler."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            super().start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-    def pong(self) -> None:
-        """Answer a ping of the supervisor from a thread of the worker; without an answer, the event loop hangs."""
-        self.child_conn.recv()
-        if not self.server.hangs(LONGEST_HANG):
-            self.child_conn.send(self.server.started)
-
-    def serves(self, patience: float) -> bool:
-        """Whether the process lives and answers within some seconds that it has started."""
-        return self.process.is_alive() and self.is_ready(patience)
-
-    def send(self, sig: int) -> None:
-        """Send a signal, if the process still lives."""
-        if self.exitcode is None and self.process.pid is not None:
-            os.kill(self.process.pid, sig)
-
-    def end(self, within: float) -> None:
-        """Wait some seconds for the process to end, then kill it."""
-        self.process.join(within)
-        if self.exitcode is None:
-            logger.error("Worker process [%s] does not end, and is killed", self.pid)
-            self.kill()
-            self.process.join()
 
 
 @dataclass
@@ -101,6 +46,7 @@ class WorkerSlot:
         listener: the listening socket of the worker; None while the slot accepts no connections.
         worker: the worker; None while the slot is empty.
         ready_since: when the worker was first seen to serve.
+        shared: whether the other workers accept connections at the socket of this slot too.
         ends: the number of workers in a row that have ended without serving for long.
         retry_at: when to start the next worker.
     """
@@ -108,6 +54,7 @@ class WorkerSlot:
     listener: socket.socket | None
     worker: Worker | None = None
     ready_since: float | None = None
+    shared: bool = False
     ends: int = 0
     retry_at: float = 0.0
 
@@ -121,9 +68,10 @@ class Supervisor(Multiprocess):
     connections that waited for a killed worker.
 
     A worker that ends by itself is replaced: at once, or after a delay if workers end again and again. During the
-    delay the socket of the slot is closed, and connections go to the other workers. If a worker fails to start and no
-    other worker serves, the service ends. A worker that ends by itself before any worker has served counts as one that
-    fails to start.
+    delay the socket of the slot is closed, and connections go to the other workers. The last socket stays open:
+    connections wait there for the next worker that starts. If a worker fails to start and no other worker serves, the
+    service ends. A worker that ends by itself before any worker has served counts as one that fails to start. The other
+    workers accept the connections of a worker that does not answer, until it is replaced.
 
     Args:
         config: uvicorn's configuration.
@@ -231,48 +179,74 @@ class Supervisor(Multiprocess):
         self._starting = True
         try:
             if slot.listener is None:
-                slot.listener = bind(*self._address, shared=True)
+                slot.listener = self._take_unused_listener() or bind(*self._address, shared=True)
             slot.worker, slot.ready_since = Worker(self.config, slot.listener, self._grace_seconds), None
             slot.worker.start()
         finally:
             self._starting = False
 
+    def _take_unused_listener(self) -> socket.socket | None:
+        """Take the open socket of a slot without a worker, if there is one. Connections wait there."""
+        for slot in self._slots:
+            if slot.worker is None and slot.listener is not None:
+                listener, slot.listener = slot.listener, None
+                return listener
+        return None
+
     def _check(self, slot: WorkerSlot) -> None:
         """Check the worker of a slot, and replace it if it has ended."""
-        worker, patience = slot.worker, float(self.config.timeout_worker_healthcheck)
+        worker = slot.worker
         if worker is None:
             if time.monotonic() >= slot.retry_at:
                 self._try_to_start(slot)
             return
-        if worker.serves(patience):
+        state = worker.state(lambda: self._share(slot))
+        if state:
             slot.ready_since = slot.ready_since or time.monotonic()
             self._has_served = True
-        elif not worker.is_alive(patience) and self._stopped_by is None:
+            self._end_sharing(slot)
+        elif state is None and self._stopped_by is None:
             self._clean_up(worker)
             slot.worker = None
             others = [other.worker for other in self._slots if other.worker is not None]
             cannot_start = worker.exitcode == STARTUP_FAILURE or (
                 not self._has_served and worker.exitcode is not None and worker.exitcode > 0
             )
-            if cannot_start and not any(other.serves(patience) for other in others):
+            if cannot_start and not any(other.state(lambda: None) for other in others):
                 logger.error("Worker process [%s] failed to start: it %s", worker.pid, _describe(worker.exitcode))
                 self.failed = True
                 self.should_exit.set()
             else:
                 self._replace(slot, worker)
 
+    def _share(self, slot: WorkerSlot) -> None:
+        """Let the other workers accept the connections of a silent worker, until it or its successor serves."""
+        slot.shared = True
+        for other in self._slots:
+            if other.worker is not None and other is not slot and slot.listener is not None:
+                other.worker.accept_also(slot.listener)
+
+    def _end_sharing(self, slot: WorkerSlot) -> None:
+        """Leave the socket of a slot to its own worker."""
+        for other in self._slots:
+            if other.worker is not None and slot.shared:
+                other.worker.accept_also(None)
+        slot.shared = False
+
     def _replace(self, slot: WorkerSlot, worker: Worker) -> None:
         """Start another worker, at once or after a delay."""
         steady = slot.ready_since is not None and time.monotonic() - slot.ready_since > STEADY_SECONDS
         slot.ends = 1 if steady else slot.ends + 1
-        delay = min(2.0 ** (slot.ends - 2), LONGEST_DELAY) if slot.ends > 1 else 0.0
+        alone = not any(other.worker is not None and other.worker.process.is_alive() for other in self._slots)
+        longest = LONGEST_OUTAGE if alone else LONGEST_DELAY
+        delay = min(2.0 ** (slot.ends - 2), longest) if slot.ends > 1 else 0.0
         when = f"in {delay:g} s" if delay else "now"
         ended = ": ".join(filter(None, (_describe(worker.exitcode), _interpreter_fault())))
         logger.error("Worker process [%s] %s; another is started %s", worker.pid, ended, when)
         slot.ready_since, slot.retry_at = None, time.monotonic() + delay
         if not delay:
             self._try_to_start(slot)
-        elif slot.listener is not None:
+        elif slot.listener is not None and not alone:
             slot.listener.close()
             slot.listener = None
 

@@ -2,9 +2,13 @@
 
 Counting adds to an element of an array: nothing is locked, formatted or sent. A process that is asked for the
 metrics reads the numbers of all processes. The numbers of a process that has died remain in its file.
+
+If the disk is full, a new series is counted in the memory of its process alone: the other processes do not report it.
 """
 
+import errno
 import json
+import logging
 import mmap
 import os
 from collections.abc import Iterator
@@ -20,6 +24,8 @@ FOLDER = "metrics"
 LIVE, DEAD, NUMBERS = ".live", ".dead", ".numbers"
 """Each process has a file of numbers, and an index that says what the numbers are. The name of the index says whether
 the process lives."""
+
+logger = logging.getLogger(__name__)
 
 Numbers: TypeAlias = "memoryview[float]"
 """Float64 numbers, which other processes may read at any time."""
@@ -54,25 +60,40 @@ class SharedNumbers:
             self._folder.mkdir(exist_ok=True)
         self._name = f"{os.getpid()}-{os.urandom(4).hex()}"  # the system has reused the id of a dead process
         self._own: list[Series] = []
+        self._logged = False
         self._size = 0
         self._free = memoryview(b"").cast("d")
 
     def add(self, metric: str, labels: tuple[str, ...], count: int) -> Numbers:
         """Add a series of a number of zeros, which this process changes from now on."""
-        if len(self._free) < count:
-            self._free = self._new_segment()
-        at = self._size // 8 - len(self._free)
-        numbers, self._free = self._free[:count], self._free[count:]
-        self._own.append(Series(metric, labels, numbers))
         if self._folder is not None:
-            with (self._folder / f"{self._name}{LIVE}").open("a") as index:
-                index.write(json.dumps([metric, labels, at, count]) + "\n")
+            try:
+                return self._add_shared(self._folder / self._name, metric, labels, count)
+            except OSError as error:
+                if not self._logged:
+                    logger.warning("some metrics of this process are not shared with the other processes: %s", error)
+                self._logged = True
+        numbers = memoryview(bytearray(8 * count)).cast("d")
+        self._own.append(Series(metric, labels, numbers))
+        return numbers
+
+    def _add_shared(self, path: Path, metric: str, labels: tuple[str, ...], count: int) -> Numbers:
+        """Add a series to the files of this process.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        if len(self._free) < count:
+            self._free = self._new_segment(path.with_suffix(NUMBERS))
+        at = self._size // 8 - len(self._free)
+        _append(path.with_suffix(LIVE), json.dumps([metric, labels, at, count]).encode() + b"\n")
+        numbers, self._free = self._free[:count], self._free[count:]
         return numbers
 
     def read(self) -> Iterator[Series]:
         """The series of all processes, the dead ones included."""
+        yield from self._own
         if self._folder is None:
-            yield from self._own
             return
         for path in (*self._folder.glob(f"*{LIVE}"), *self._folder.glob(f"*{DEAD}")):
             index = path
@@ -84,13 +105,28 @@ class SharedNumbers:
                 metric, labels, at, count = json.loads(line)
                 yield Series(metric, tuple(labels), numbers[at : at + count], index.suffix == LIVE)
 
-    def _new_segment(self) -> Numbers:
+    def _new_segment(self, path: Path) -> Numbers:
+        """Make the file of numbers longer, and map the new part.
+
+        We write the zeros, so that the disk has room for them. Without room, counting would end the process by SIGBUS.
+        """
+        _append(path, bytes(SEGMENT))
         self._size += SEGMENT
-        if self._folder is None:
-            return memoryview(bytearray(SEGMENT)).cast("d")
-        with (self._folder / f"{self._name}{NUMBERS}").open("a+b") as file:
-            file.truncate(self._size)
+        with path.open("r+b") as file:
             return memoryview(mmap.mmap(file.fileno(), SEGMENT, offset=self._size - SEGMENT)).cast("d")
+
+
+def _append(path: Path, content: bytes) -> None:
+    """Append to a file, the whole content or nothing.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    with path.open("ab", buffering=0) as file:
+        size = file.tell()
+        if file.write(content) != len(content):
+            file.truncate(size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def mark_dead(shared: Path, process: int) -> None:

@@ -126,6 +126,12 @@ def workers(service: Running) -> list[int]:
     return [int(rest.partition("]")[0]) for rest in begun if rest]
 
 
+def descendants(process: int) -> list[int]:
+    """The processes that a process has started, and those that they have started (Linux, proc(5))."""
+    children = [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return [each for child in children for each in (child, *descendants(child))]
+
+
 def ports_of(process: int) -> set[int]:
     """The ports of the callers that are connected to a process (Linux, proc(5))."""
     links = [str(path.readlink()) for path in Path("/proc", str(process), "fd").iterdir()]

@@ -12,7 +12,7 @@ import pytest
 from models.artifact import newest
 from tests.artifacts import MLP, put
 from tests.digits import load_test_set
-from tests.end_to_end.callers import PIXELS, calling, ports_of, workers
+from tests.end_to_end.callers import PIXELS, calling, descendants, ports_of, workers
 from tests.serving import FITTED, Running, running
 from tests.waiting import HANG, until
 
@@ -67,6 +67,29 @@ def test_a_worker_that_cannot_restart_does_not_affect_the_others(models: Path) -
         assert service.process.wait(HANG) == 0
 
 
+def test_connections_wait_while_no_worker_serves(models: Path) -> None:
+    with running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service:
+        for started in (2, 4):
+            until(lambda n=started: len(workers(service)) == n)  # type: ignore[misc]
+            for process in workers(service)[-2:]:
+                os.kill(process, signal.SIGKILL)
+        until(lambda: "".join(service.log).count("was killed by SIGKILL; another is started in 1 s") == 2)
+        assert [asked(service) for _ in range(4)] == [200] * 4
+
+
+def test_the_other_workers_accept_the_connections_of_a_suspended_worker(models: Path) -> None:
+    with running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service:
+        victim, _ = workers(service)
+        os.kill(victim, signal.SIGSTOP)
+        assert [asked(service) for _ in range(20)] == [200] * 20
+        assert len(workers(service)) == 2, "all were answered before another worker has started"
+        until(
+            lambda: f"Worker process [{victim}] was killed by SIGKILL; another is started now" in "".join(service.log)
+        )
+        until(lambda: len(workers(service)) == 3)
+        assert [asked(service) for _ in range(20)] == [200] * 20
+
+
 def test_the_service_exits_when_no_worker_can_restart(models: Path) -> None:
     with running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service:
         next(models.glob("mlp/*/stem.onnx")).write_bytes(b"no graph")
@@ -96,12 +119,15 @@ def asked(service: Running) -> int:
     ).status_code
 
 
-def test_sighup_replaces_each_worker_and_no_request_fails(models: Path) -> None:
+@pytest.mark.parametrize("everywhere", [False, True], ids=["to the service", "to all its processes, by a terminal"])
+def test_sighup_replaces_each_worker_and_no_request_fails(models: Path, everywhere: bool) -> None:
     with (
         running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service,
         calling(service) as callers,
     ):
         before = workers(service)
+        for process in descendants(service.process.pid) if everywhere else []:
+            os.kill(process, signal.SIGHUP)
         service.process.send_signal(signal.SIGHUP)
         until(lambda: len(workers(service)) == 4 and "".join(service.log).count("Finished server process") == 2)
         callers.answered(2)

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.digits import load_test_set
-from tests.end_to_end.callers import PIXELS, calling, workers
+from tests.end_to_end.callers import PIXELS, calling, descendants, workers
 from tests.serving import FITTED, Running, running, start
 from tests.waiting import HANG, until
 
@@ -31,10 +31,24 @@ def serving(tmp_path: Path) -> Serve:
     return partial(running, "--models", str(tmp_path), "--model", "mlp")
 
 
+def to_the_service(service: Running) -> None:
+    """Send SIGTERM as ``docker stop`` does."""
+    service.process.send_signal(signal.SIGTERM)
+
+
+def to_all_processes(service: Running) -> None:
+    """Send SIGTERM as systemd does by default, and as a shell does to a whole process group."""
+    for process in [*descendants(service.process.pid), service.process.pid]:
+        os.kill(process, signal.SIGTERM)
+
+
 @ONE_AND_TWO
-def test_sigterm_fails_readiness_first_and_loses_no_request(serving: Serve, processes: str) -> None:
+@pytest.mark.parametrize("terminate", [to_the_service, to_all_processes])
+def test_sigterm_fails_readiness_first_and_loses_no_request(
+    serving: Serve, processes: str, terminate: Callable[[Running], None]
+) -> None:
     with serving("--grace-seconds", "4", ODENET_WORKERS=processes) as service, calling(service) as callers:
-        service.process.send_signal(signal.SIGTERM)
+        terminate(service)
         until(lambda: status(service, "/health/ready") == 503)
         assert status(service, "/v2/health/ready") == 503
         assert status(service, "/health/live") == 200
@@ -42,6 +56,7 @@ def test_sigterm_fails_readiness_first_and_loses_no_request(serving: Serve, proc
         callers.stop.set()  # like a load balancer that sees the failed health check
         callers.end()
         assert service.process.wait(HANG) == 0
+        assert not any(exists(process) for process in workers(service)), "the service waits for its workers"
         assert callers.lost == []
         assert all(caller.closed >= 2 for caller in callers.callers)
 

@@ -216,3 +216,57 @@ def test_a_pipe_in_place_of_a_file_is_refused(artifact_copy: Path) -> None:
         os.mkfifo(artifact_copy / name)
         with pytest.raises(ArtifactError, match=f"{name}: cannot be read, because it is not a regular file"):
             read(artifact_copy)
+
+
+def grow(path: Path, size: int) -> None:
+    """Make a file longer, without a use of the disk."""
+    with path.open("r+b") as file:
+        file.truncate(size)
+
+
+@pytest.mark.parametrize(("file", "most"), [(MANIFEST, 2**20), (WEIGHTS, 2**30), (STEM, 2**24), (CARD, 2**24)])
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(artifact_copy: Path, file: str, most: int) -> None:
+    grow(artifact_copy / file, most + 1)
+    assert_refused(artifact_copy, file, f"has {most + 1:,} bytes; the limit is {most:,}")
+
+
+def test_a_manifest_that_lists_too_many_files_is_refused(artifact_copy: Path) -> None:
+    more = {f"file-{number}": "0" * 64 for number in range(64)}
+    rewrite(artifact_copy / MANIFEST, lambda manifest: manifest["files"].update(more))
+    assert_refused(artifact_copy, MANIFEST, "files: Dictionary should have at most 64 items")
+
+
+def test_a_card_that_is_not_text_is_refused_although_its_checksum_is_correct(artifact_copy: Path) -> None:
+    (artifact_copy / CARD).write_bytes(b"\xff\xfe")
+    reseal(artifact_copy, CARD)
+    assert_refused(artifact_copy, CARD, "is not text in UTF-8")
+
+
+def weights(header: bytes, numbers: bytes = b"") -> bytes:
+    """A file of weights."""
+    return len(header).to_bytes(8, "little") + header + numbers
+
+
+ONE = b'{"one":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+
+HEADERS = {
+    "nothing": (b"", "header would have 0 bytes; .* the file has 0"),
+    "a header longer than the file": ((100).to_bytes(8, "little") + b"{}", "header would have 100 bytes"),
+    "a header of 2**60 bytes": ((2**60).to_bytes(8, "little"), "header would have 1,152,921,504,606,846,976 bytes"),
+    "no JSON": (weights(b"nonsense"), "header is not JSON"),
+    "a list": (weights(b"[]"), "header is not valid"),
+    "an unknown type": (weights(ONE.replace(b"F32", b"F33"), bytes(8)), "header is not valid .one.dtype"),
+    "a negative side": (weights(ONE.replace(b"[2]", b"[-2]"), bytes(8)), "header is not valid .one.shape"),
+    "a wrong shape": (weights(ONE.replace(b"[2]", b"[3]"), bytes(8)), "the tensor one of shape .3. has the bytes"),
+    "numbers outside of the file": (weights(ONE, bytes(7)), "lists 8 bytes of numbers, and the file has 7"),
+    "numbers that no tensor has": (weights(ONE, bytes(9)), "lists 8 bytes of numbers, and the file has 9"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), HEADERS.values(), ids=HEADERS.keys())
+def test_weights_with_a_broken_header_are_refused_although_their_checksum_is_correct(
+    artifact_copy: Path, content: bytes, message: str
+) -> None:
+    (artifact_copy / WEIGHTS).write_bytes(content)
+    reseal(artifact_copy, WEIGHTS)
+    assert_refused(artifact_copy, WEIGHTS, message)

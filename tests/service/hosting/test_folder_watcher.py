@@ -1,6 +1,7 @@
 """The folder watcher: which versions it serves, and which process looks."""
 
 import asyncio
+import os
 import shutil
 from pathlib import Path
 
@@ -110,3 +111,59 @@ def test_the_version_before_a_refused_version_is_served(folder: Path) -> None:
         assert manager.versions == {"one": "2"}
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("broken", ["README.md", "weights.safetensors", "manifest.json"])
+def test_a_version_with_a_file_that_cannot_be_read_is_refused_and_stops_no_other_model(
+    folder: Path, broken: str
+) -> None:
+    """The file is a symbolic link to itself. Any other error of the system has the same effect."""
+    failures = list[str]()
+    models, desired = folder / "models", DesiredState.shared(folder / "shared")
+    manager = ModelManager.open(Settings(models=models, model="one"), desired, on_failure=failures.append)
+    watcher = FolderWatcher(manager, models, 1)
+
+    def link_to_itself(version: Path) -> None:
+        (version / broken).unlink()
+        (version / broken).symlink_to(broken)
+
+    async def run() -> None:
+        put(models, "one", "2", MLP, link_to_itself)
+        put(models, "two", "1", MLP)
+        for _ in range(4):
+            await watcher.look()
+
+    asyncio.run(run())
+    assert manager.versions == {"one": "1", "two": "1"}
+    assert failures == ["one"]
+    assert f"one/2/{broken}" in desired.refusals["one", "2"]
+    assert "Too many levels of symbolic links" in desired.refusals["one", "2"]
+
+
+def test_a_file_that_the_manifest_does_not_list_may_be_unreadable(folder: Path) -> None:
+    manager, watcher = process(folder)
+
+    async def run() -> None:
+        put(folder / "models", "one", "2", MLP, lambda version: (version / "notes").symlink_to("notes"))
+        await watcher.look()
+        await watcher.look()
+
+    asyncio.run(run())
+    assert manager.versions == {"one": "2"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_version_folder_without_permission_is_refused_and_stops_no_other_model(folder: Path) -> None:
+    manager, watcher = process(folder)
+
+    async def run() -> None:
+        closed = put(folder / "models", "one", "2", MLP)
+        closed.chmod(0)
+        put(folder / "models", "two", "1", MLP)
+        for _ in range(4):
+            await watcher.look()
+        closed.chmod(0o700)
+
+    asyncio.run(run())
+    assert manager.versions == {"one": "1", "two": "1"}
+    assert "Permission denied" in DesiredState.shared(folder / "shared").refusals["one", "2"]

@@ -8,6 +8,7 @@ import pytest
 
 from service.security.keys import Key, Scope
 from service.security.rates import Rates
+from tests.full_disk import files_up_to
 
 
 def key(requests_per_minute: int | None, name: str = "alice") -> Key:
@@ -73,3 +74,12 @@ def test_processes_share_the_rate_of_a_key(tmp_path: Path) -> None:
         used = pool.map(count, [tmp_path] * 3)
     came_back = (time.monotonic() - started) * LIMIT / 60 + 1
     assert LIMIT <= sum(used) <= LIMIT + came_back
+
+
+def test_a_full_disk_fails_no_request(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The processes then limit a key that is new to them each by itself."""
+    rates, other = Rates(tmp_path), Rates(tmp_path)
+    with files_up_to(0):
+        assert [rates.take(key(3)) > 0 for _ in range(5)] == [False] * 3 + [True] * 2
+        assert other.take(key(3)) == 0
+    assert "each process limits the key alice by itself" in caplog.text

@@ -1,6 +1,7 @@
-"""Slow clients, and clients that send too many bytes outside of a body: the real service, with short time limits."""
+"""Slow clients, and clients that send requests that are not valid HTTP: the real service, with short time limits."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -94,6 +95,27 @@ def test_an_idle_connection_is_closed_after_an_answer(hasty: Running) -> None:
     assert received.count(b"HTTP/1.1") == 1
 
 
+REFUSABLE = {
+    "no request": (b"nonsense\r\n\r\n", b"HTTP/1.1 400 "),
+    "a head that is not valid": (b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 "),
+    "a chunk that is not valid": (BEGINNINGS["a chunk"].replace(b"310", b"three"), b"HTTP/1.1 400 "),
+    "an incomplete request": (LINE, b"HTTP/1.1 408 "),
+}
+
+
+@pytest.mark.parametrize(("refused", "refusal"), REFUSABLE.values(), ids=REFUSABLE.keys())
+@pytest.mark.parametrize("valid", [1, 3])
+def test_requests_before_a_refused_one_are_answered_first(
+    hasty: Running, refused: bytes, refusal: bytes, valid: int
+) -> None:
+    with connected(hasty) as connection:
+        connection.sendall(DIGIT * valid + refused)
+        received = rest(connection)
+    answers = re.findall(rb"HTTP/1.1 \d{3} ", received)
+    assert answers == [b"HTTP/1.1 200 "] * valid + [refusal]
+    assert received.count(b'"digit":7') == valid
+
+
 def test_a_request_that_begins_after_an_answer_has_the_same_time(hasty: Running) -> None:
     with connected(hasty) as connection:
         connection.sendall(DIGIT + LINE)
@@ -109,8 +131,10 @@ def test_an_answer_is_sent_although_the_next_request_is_incomplete(hasty: Runnin
     header = f"content-type: application/octet-stream\r\ncontent-length: {images.nbytes}\r\n\r\n".encode()
     with connected(hasty) as connection:
         connection.sendall(line + header + images.tobytes() + LINE)
-        head, _, body = rest(connection).partition(b"\r\n\r\n")
+        head, _, received = rest(connection).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")
+    body, _, refusal = received.partition(b"HTTP/1.1 ")
+    assert refusal.startswith(b"408 ")
     answer = json.loads(body)
     assert len(answer["predictions"]) == 64
     assert answer["timing_ms"]["total"] > 1000, "the answer took longer than the time limit"
@@ -177,3 +201,106 @@ def test_a_long_body_does_not_count_as_overhead(service: Running) -> None:
             answer = client.post("/predict", content=body, headers=headers)
             assert len(answer.json()["predictions"]) == 50
             assert len(content) / 100 * 6 < MOST_OVERHEAD
+
+
+def answer_to(service: Running, request: bytes) -> bytes:
+    """The answer to a request, after which the client sends nothing more."""
+    with connected(service) as connection:
+        connection.sendall(request + b"GET /health/live HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+        received = rest(connection)
+    assert received.count(b"HTTP/1.1 ") in {1, 2}, "the answer, and that of the request behind it"
+    return b"HTTP/1.1 " + received.split(b"HTTP/1.1 ")[1]
+
+
+def with_lines(*lines: str) -> bytes:
+    """The request for the digit, with other lines in its head."""
+    return DIGIT.replace(b"host: here\r\n", "".join(f"{line}\r\n" for line in lines).encode())
+
+
+UPGRADES = {
+    "HTTP/2, as curl --http2 asks": ["connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAA"],
+    "a web socket": ["connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13"],
+    "several protocols": ["connection: keep-alive, Upgrade", "upgrade: h2c", "upgrade: irc/6.9"],
+}
+
+
+@pytest.mark.parametrize("lines", UPGRADES.values(), ids=UPGRADES.keys())
+def test_a_request_to_upgrade_the_connection_is_answered_as_any_other(service: Running, lines: list[str]) -> None:
+    request = with_lines("host: here", *lines)
+    with connected(service) as connection:
+        connection.sendall(request[:50])  # the head and the body arrive in parts
+        connection.sendall(request[50:-700])
+        connection.sendall(request[-700:] + request * 2 + LINE + b"connection: close\r\n\r\n")
+        received = rest(connection)
+    assert re.findall(rb"HTTP/1.1 \d{3} ", received) == [b"HTTP/1.1 200 "] * 3 + [b"HTTP/1.1 415 "]
+    assert received.count(b'"digit":7') == 3
+
+
+HEADS = {
+    "no host": ([], "one header Host; this request has 0"),
+    "two hosts": (["host: here", "host: there"], "one header Host; this request has 2"),
+    "the same host twice": (["host: here", "Host: here"], "one header Host; this request has 2"),
+    "a host with a path": (["host: here/there"], "header Host must be a host"),
+    "a host with a user": (["host: me@here"], "header Host must be a host"),
+    "two hosts in one header": (["host: here, there"], "header Host must be a host"),
+    "a port that is no number": (["host: here:http"], "header Host must be a host"),
+    "another coding before chunked": (["host: here", "transfer-encoding: gzip, chunked"], "must be chunked"),
+    "two codings in two headers": (["host: here", "transfer-encoding: gzip", "transfer-encoding: chunked"], "chunked"),
+    "another coding only": (["host: here", "transfer-encoding: identity"], "must be chunked"),
+}
+
+
+@pytest.mark.parametrize(("lines", "reason"), HEADS.values(), ids=HEADS.keys())
+def test_a_request_with_a_wrong_host_or_coding_is_refused(service: Running, lines: list[str], reason: str) -> None:
+    request = with_lines(*lines)
+    if any("transfer-encoding" in line for line in lines):
+        request = request.replace(b"content-length: 784\r\n", b"").replace(seven().tobytes(), b"0\r\n\r\n")
+    answer = answer_to(service, request)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"connection: close" in answer
+    assert reason.encode() in answer
+
+
+@pytest.mark.parametrize(
+    "host", ["", "here", "here:", "here:8000", "10.0.0.1", "[::1]:8000", "a_b.example.org", "caf%C3%A9"]
+)
+def test_every_valid_host_is_accepted(service: Running, host: str) -> None:
+    assert answer_to(service, with_lines(f"host: {host}")).startswith(b"HTTP/1.1 200 ")
+
+
+def test_http_1_0_needs_no_host_and_may_not_send_chunks(service: Running) -> None:
+    """Load balancers check the health of a service by HTTP/1.0."""
+    assert answer_to(service, b"GET /health/ready HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    assert answer_to(service, CHUNKED.replace(b"1.1", b"1.0") + b"0\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+def test_connect_is_refused_because_the_service_is_no_proxy(service: Running) -> None:
+    answer = answer_to(service, b"CONNECT example.org:443 HTTP/1.1\r\nhost: example.org:443\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"not a proxy" in answer
+
+
+@pytest.mark.parametrize("more", [[], ["expect: 100-continue"]], ids=["sending at once", "waiting for 100 Continue"])
+def test_a_body_that_is_declared_too_long_is_refused_before_it_arrives(service: Running, more: list[str]) -> None:
+    with connected(service) as connection:
+        connection.sendall(with_lines("host: here", *more).partition(b"content-length")[0])
+        connection.sendall(b"content-length: 9000000000\r\n\r\n")
+        received = connection.recv(65536)
+    assert received.startswith(b"HTTP/1.1 413 ")
+    assert b"9,000,000,000 bytes" in received
+
+
+@pytest.mark.parametrize("last", ["keep-alive", "close"])
+def test_a_client_that_sends_a_whole_body_that_is_too_long_gets_its_answer(service: Running, last: str) -> None:
+    """Many clients read no answer before they have sent everything. The answer must not be lost by a reset."""
+    size = 30_000_000
+    with connected(service) as connection:
+        head = with_lines("host: here", f"connection: {last}").partition(b"content-length")[0]
+        connection.sendall(head + f"content-length: {size}\r\n\r\n".encode())
+        for _ in range(30):
+            connection.sendall(bytes(size // 30))
+        if last == "keep-alive":
+            connection.sendall(DIGIT.replace(b"host", b"connection: close\r\nhost"))
+        received = rest(connection)
+    statuses = re.findall(rb"HTTP/1.1 \d{3} ", received)
+    assert statuses == [b"HTTP/1.1 413 ", b"HTTP/1.1 200 "][: 1 if last == "close" else 2]

@@ -18,9 +18,9 @@ sys.executable, sys.argv = sys.argv[1], ["service", "--workers", "2", "--port", 
 runpy.run_module("service", run_name="__main__")
 """
 BROKEN_WORKER = """
-from service.server import supervisor
-supervisor.forks.set_forkserver_preload([])
-supervisor.subprocess_started = exit
+from service.server import worker
+worker.forks.set_forkserver_preload([])
+worker.subprocess_started = exit
 """
 
 

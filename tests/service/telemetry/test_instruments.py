@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from service.telemetry.instruments import Counter, Gauge, Histogram, Instrument, Merged
 from service.telemetry.numbers import SEGMENT, SharedNumbers, mark_dead
+from tests.full_disk import files_up_to
 
 
 def merged(instrument: Instrument[Any], numbers: SharedNumbers) -> Merged:
@@ -98,3 +99,28 @@ def test_a_series_that_another_process_is_writing_is_not_read(tmp_path: Path) ->
     with index.open("a") as file:
         file.write('["half", [')
     assert [series.metric for series in numbers.read()] == ["events"]
+
+
+def test_the_disk_has_room_for_all_numbers(tmp_path: Path) -> None:
+    """Otherwise counting would end the process by SIGBUS once the disk is full."""
+    Counter(SharedNumbers(tmp_path), "events", "Events.").of().add()
+    (file,) = tmp_path.glob("*/*.numbers")
+    assert file.stat().st_size == SEGMENT
+    assert file.stat().st_blocks * 512 >= SEGMENT
+
+
+@pytest.mark.parametrize("room", [0, 50, 1000, SEGMENT, SEGMENT + 1000])
+def test_a_full_disk_loses_no_count_and_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, room: int
+) -> None:
+    """The series for which there is no room are known to their own process alone."""
+    numbers, other, kinds = SharedNumbers(tmp_path), SharedNumbers(tmp_path), [f"kind-{n}" for n in range(3000)]
+    counter = Counter(numbers, "events", "Events.", ["kind"])
+    with files_up_to(room):
+        for kind in kinds:
+            counter.of(kind).add()
+    counter.of("after").add()
+    assert merged(counter, numbers) == {(kind,): [1] for kind in [*kinds, "after"]}
+    assert ("after",) in merged(counter, other), "there is room again"
+    assert len(caplog.records) == 1
+    assert "not shared with the other processes" in caplog.text
