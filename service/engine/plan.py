@@ -243,8 +243,12 @@ def _check_escalation(fields: SolverFields, artifact: Artifact) -> None:
         raise InvalidError(FieldError(field, message, value))
     if fields.escalate is False:
         raise InvalidError(FieldError(field, "does not go with escalate=false, which solves every image once", value))
-    if artifact.profile is not None and not artifact.profile.ladders:
-        message = f"{artifact.manifest.name} has no measured ladders; `python -m training ladders` measures them"
+    agreement = SUFFICIENT_AGREEMENT if fields.agreement is None else fields.agreement
+    if artifact.profile is not None and artifact.profile.ladder_for(agreement) is None:
+        message = (
+            f"{artifact.manifest.name} has no measured ladders with an agreement of {agreement:g}; `python -m training "
+            "ladders` measures them"
+        )
         raise InvalidError(FieldError(field, message, value))
 
 
@@ -272,7 +276,8 @@ def _requested_settings(fields: SolverFields, artifact: Artifact) -> SolverSetti
         default = profile.cheapest([_known(fields.method, artifact)])
     solver = _adaptive(fields, default) if METHODS[default.method].adaptive else _fixed(fields, default)
     least = METHODS[solver.method].least_evaluations
-    if fields.max_nfe is not None and fields.max_nfe < least:
+    by_settings = fields.agreement is None  # otherwise `_ladder` checks the limit
+    if by_settings and fields.max_nfe is not None and fields.max_nfe < least:
         raise InvalidError(
             FieldError("max_nfe", f"a step of {solver.method} takes at least {least} evaluations", str(fields.max_nfe))
         )

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.profile import SUFFICIENT_AGREEMENT, Ladder, Profile
+from models.solvers.methods import METHODS
 from service.engine.candidate import Candidate
 from service.engine.model import ServedModel
 from service.engine.plan import Plan, SolverFields
@@ -106,6 +107,12 @@ def test_a_model_without_ladders_refuses_an_agreement(model: ServedModel, fields
     assert "odenet-mnist has no measured ladders" in message
 
 
+def test_an_agreement_above_that_of_every_ladder_is_refused(model: ServedModel) -> None:
+    field, message, value = refused(with_ladders(model, profile_of(model).ladders[:1]), agreement=0.999)
+    assert (field, value) == ("agreement", "0.999")
+    assert "no measured ladders with an agreement of 0.999" in message
+
+
 @pytest.mark.parametrize("fields", [{"agreement": 0.999}, {"escalate": True}], ids=str)
 def test_a_limit_below_one_step_of_each_solve_is_refused(model: ServedModel, fields: dict[str, Any]) -> None:
     least = plan_of(model, **fields).candidates[0].least_evaluations
@@ -113,6 +120,14 @@ def test_a_limit_below_one_step_of_each_solve_is_refused(model: ServedModel, fie
     field, message, value = refused(model, max_nfe=least - 1, **fields)
     assert (field, value) == ("max_nfe", str(least - 1))
     assert f"an agreement of 0.999 takes at least {least} evaluations" in message
+
+
+def test_a_limit_that_suffices_for_the_ladder_need_not_suffice_for_the_default_settings() -> None:
+    model = served("rknet")
+    default = model.artifact.manifest.default_solver
+    assert default is not None
+    (candidate,) = plan_of(model, agreement=0.99, max_nfe=2).candidates
+    assert candidate.least_evaluations == 2 < METHODS[default.method].least_evaluations
 
 
 def test_a_deadline_does_not_change_an_agreement(model: ServedModel) -> None:
