@@ -195,12 +195,12 @@ class Batch:
             answer = answer._replace(nfe=answer.nfe + np.array([row.nfe for row in rows]))
         answers = RowAnswers.of(answer, self._temperature)
         escalated = self._escalated(places, answers, may_escalate)
-        completed = list[EngineRequest]()
+        self._flight.drop(places)
+        self._remove(places)
+        completed = list[EngineRequest]()  # only now, because nothing that may fail comes after it
         for index, row in enumerate(rows):
             if index not in escalated and not row.request.end and row.request.complete(row.number, answers, index):
                 completed.append(row.request)
-        self._flight.drop(places)
-        self._remove(places)
         return Left(len(places) - len(escalated), completed, [*escalated.values()])
 
     def _escalated(self, places: list[int], answers: RowAnswers, may_escalate: MayEscalate) -> dict[int, BatchRow]:

@@ -68,6 +68,10 @@ class DeviceFlight(OnnxFlight):
             self.device.take_time(steps=rows, evaluations=self.tableau.evaluations_per_step)
         return super()._attempt(rows)
 
+    def _move(self, sources: list[int], targets: list[int]) -> None:
+        self.device.use("move", self._method)
+        super()._move(sources, targets)
+
     def _logits(self, slots: Sequence[int]) -> npt.NDArray[np.float32]:
         self.device.use("head", self._method)
         self.device.take_time(heads=len(slots))

@@ -48,6 +48,14 @@ def test_all_requests_are_answered_after_a_repair(driver: Driver, device: Device
         assert_answered_as_alone(request)
 
 
+def test_a_request_whose_answer_cannot_leave_the_batch_is_reported_as_failed(driver: Driver, device: Device) -> None:
+    loose, tight = (driver.submit([0], method="bosh3", tolerance=tolerance) for tolerance in (1e-3, 1e-4))
+    with device.broken("move", "bosh3"):
+        driver.run()
+    assert (loose.end, tight.end) == (End.failed, End.failed)
+    assert driver.ended == [loose, tight]
+
+
 def test_a_failure_in_flight_does_not_end_requests_that_come_later(driver: Driver, device: Device) -> None:
     first = driver.submit(range(2), method="bosh3", tolerance=1e-5)
     driver.iterate()
