@@ -43,8 +43,9 @@ class BatchRow(NamedTuple):
         return None if limit is None else limit - self.nfe
 
 
-MayEscalate = Callable[[BatchRow], Outcome | None]
-"""Says why an image may not be solved again; None if it may."""
+MayEscalate = Callable[[BatchRow, int], Outcome | None]
+"""Says why an image may not be solved again; None if it may. The number says how many images of the same iteration are
+solved again before it."""
 
 
 class Left(NamedTuple):
@@ -119,6 +120,11 @@ class Batch:
     def traced(self) -> bool:
         """Whether any image in flight is traced. Tracing takes extra time."""
         return self._allocated is not None and self._allocated.traced
+
+    @property
+    def guests(self) -> int:
+        """The number of guests in flight."""
+        return sum(row.guest for row in self.members)
 
     @property
     def step_seconds(self) -> float:
@@ -217,7 +223,7 @@ class Batch:
                 continue
             (start,) = self._flight.starts([places[index]])
             row = BatchRow(request, number, candidate.tighter, guest=True, start=start, nfe=int(nfe[index]))
-            if (reason := may_escalate(row)) is None:
+            if (reason := may_escalate(row, len(escalated))) is None:
                 escalated[int(index)] = row
             elif outcome[index] == Outcome.converged:
                 outcome[index] = reason

@@ -156,7 +156,9 @@ class Scheduler:
     def _choose(self, work: Work) -> None:
         """Take images that are solved again, and images out of the batch's queue, while there is room for them.
 
-        An image whose batch is full does not hold up the images behind it that join another batch.
+        An image whose batch is full does not hold up the images behind it that join another batch. A batch in which
+        many images wait to be solved again counts as full for the images that may have to wait there too. Otherwise
+        these images would leave the queue faster than they are answered, and nothing would limit their number.
         """
         batch, room = work.batch, dict[Batch, int]()
         batch.drop_ended()
@@ -173,7 +175,7 @@ class Scheduler:
                 target = batch if candidate is plan.candidates[0] else self._batch(request.model, candidate)
                 if target not in room:
                     room[target] = target.room(longest, guest=target is not batch)
-                if room[target] > 0:
+                if room[target] > 0 and not self._is_congested(request, candidate):
                     self._start(work, request, candidate, target)
                     room[target] -= 1
                     stems -= 1
@@ -194,6 +196,17 @@ class Scheduler:
         work.joining.setdefault(target, []).append(BatchRow(request, number, candidate, guest))
         work.batch.queue.started(request)
         self._admission.leave(1, request.priority)
+
+    def _is_congested(self, request: EngineRequest, candidate: Candidate) -> bool:
+        """Whether the images that wait to be solved again, by the candidate's next rung, would fill a batch.
+
+        A request whose deadline chooses the candidate does not wait for them: without the time to solve its images
+        again, they are answered loosely.
+        """
+        if candidate.tighter is None or request.plan.by_deadline:
+            return False
+        batch = self._batch(request.model, candidate.tighter)
+        return len(batch.escalated) >= batch.capacity
 
     def _longest_step(self, batch: Batch, now: float) -> float:
         """The longest time that a step of a batch, or its new stems, may take.
@@ -235,13 +248,20 @@ class Scheduler:
         attempts = max(1.0, (candidate.nfe_p90 - batch.evaluations_to_start) / batch.evaluations_per_step)
         return batch.costs.answer(together, candidate.nfe_p90) + attempts * self._seconds_of_others(batch)
 
-    def _may_escalate(self, row: BatchRow) -> Outcome | None:
-        """Why an image may not be solved again: its limit of evaluations or its deadline; None if it may."""
+    def _may_escalate(self, row: BatchRow, together: int) -> Outcome | None:
+        """Why an image may not be solved again: its limit of evaluations or its deadline; None if it may.
+
+        Args:
+            row: the image, with its tighter candidate.
+            together: how many images of the same iteration are to be solved again before it.
+        """
         if row.max_nfe is not None and row.max_nfe < row.candidate.least_evaluations:
             return Outcome.max_nfe
         if (deadline := row.request.deadline) is not None:
-            wave = self._wave(self._batch(row.request.model, row.candidate), row.candidate, 1)
-            if self._clock() + RESERVE + SAFETY * wave > deadline:
+            batch = self._batch(row.request.model, row.candidate)
+            waiting = len(batch.escalated) + together
+            waves = 1 + (waiting + batch.guests) // batch.capacity
+            if self._clock() + RESERVE + SAFETY * waves * self._wave(batch, row.candidate, waiting + 1) > deadline:
                 return Outcome.deadline
         return None
 

@@ -11,6 +11,7 @@ from service.engine.batch import Batch, BatchRow
 from service.engine.candidate import Candidate
 from service.engine.model import ServedModel
 from service.engine.request import End, EngineRequest, Priority
+from service.engine.tuning import SAFETY
 from tests.service.engine.device import Device
 from tests.service.engine.driving import Driver, assert_answered_as_alone, doubtful_digits, served
 
@@ -123,6 +124,32 @@ def test_a_request_may_forbid_a_second_solve(driver: Driver) -> None:
     assert_answered_as_alone(request)
 
 
+def test_the_images_that_wait_to_be_solved_again_are_limited(model: ServedModel) -> None:
+    """More doubtful images wait in the queue. An image without a second solve passes them."""
+    driver = Driver(model)
+    request = driver.submit(DOUBTFUL[:1] * 200, agreement=0.999)
+    loose, tight = (Batch(model, each.method).capacity for each in ladder(model))
+    driver.iterate(20)
+    other = driver.submit([CLEAR[0]], escalate=False)
+    while driver.admission.waiting():
+        assert driver.scheduler.rows <= loose + 2 * tight
+        driver.iterate()
+    driver.run()
+    assert driver.ended == [other, request]
+    assert_answered_as_alone(request)
+
+
+def test_an_urgent_request_does_not_wait_for_images_that_are_solved_again(driver: Driver) -> None:
+    driver.submit(DOUBTFUL[:1] * 200, agreement=0.999)
+    driver.iterate(20)
+    loose, _ = ladder(driver.model)
+    urgent = driver.submit([DOUBTFUL[0]], deadline_ms=1)
+    driver.iterate(5)  # each of the three batches has a turn before the loose solve ends
+    assert urgent.end is End.answered
+    assert urgent.chosen == [loose]
+    assert urgent.answer.outcome.tolist() == [Outcome.deadline]
+
+
 # Requests that end early.
 
 
@@ -188,6 +215,19 @@ def test_an_image_without_time_for_a_tight_solve_is_answered_loosely(model: Serv
     assert request.escalated == [False]
     assert request.answer.outcome.tolist() == [Outcome.deadline]
     assert request.chosen == [loose]
+
+
+def test_an_image_that_would_wait_too_long_for_its_tight_solve_is_answered_loosely(model: ServedModel) -> None:
+    """The time suffices for the tight solves of one full batch, but not of three."""
+    driver, (_, tight) = Driver(model), ladder(model)
+    capacity = Batch(model, tight.method).capacity
+    seconds = 2 * SAFETY * model.costs.answer(capacity, tight.nfe_p90)
+    request = driver.submit(DOUBTFUL[:1] * 3 * capacity, agreement=0.999, deadline_ms=1e3 * seconds)
+    driver.run()
+    assert any(request.escalated)
+    late = [not escalated for escalated in request.escalated]
+    assert any(late)
+    assert [outcome == Outcome.deadline for outcome in request.answer.outcome] == late
 
 
 def test_a_deadline_that_passes_during_the_tight_solve_ends_the_request(driver: Driver) -> None:
