@@ -36,6 +36,12 @@ IMAGE_BYTES = SIDE * SIDE
 MOST_ON_LOOP = 64
 """The event loop parses at most this many raw images, and only if all of them are in MNIST's form."""
 
+MOST_JSON_ON_LOOP = 4 * IMAGE_BYTES + 1024
+"""The event loop parses JSON of at most this many bytes: the grey levels of an image, and the other fields."""
+
+PICTURES_IN_BASE64 = (b"iVBORw", b"/9j/")
+"""The beginnings of a PNG and of a JPEG in base64. Pictures take long to decode."""
+
 MAGIC = tuple(READERS)
 
 JSON = "application/json"
@@ -182,19 +188,44 @@ def _bytes_of_text(text: str) -> bytes:
         return b""
 
 
-def raw_images_in_form(parts: Sequence[Part], settings: Settings) -> Images | None:
-    """The images of a body that the event loop can parse itself: a few raw images in MNIST's form.
+def parse_on_loop(parts: Sequence[Part], query: QueryFields, settings: Settings) -> InferenceRequest | None:
+    """Parse a body that the event loop can parse itself: a few raw images or short JSON, all images in MNIST's form.
+
+    To hand such a body over to a thread takes longer than to parse it.
 
     Returns:
-        uint8 ``[rows, 28, 28]``; None for any other body.
+        The request; None for any other body, which `parse` must parse in a thread.
+
+    Raises:
+        MalformedError, TooLargeError, InvalidError: as `parse`.
     """
-    if len(parts) != 1 or parts[0].media_type != PIXELS:
-        return None
-    content = parts[0].content
+    match [part.media_type for part in parts]:
+        case [media_type] if media_type == PIXELS:
+            images = _raw_images_in_form(parts[0], settings)
+            return None if images is None else _request_for(images, query)
+        case [media_type] if media_type == JSON:
+            return _short_json_in_form(parts[0].content, query, settings)
+    return None
+
+
+def _raw_images_in_form(part: Part, settings: Settings) -> Images | None:
+    """A few raw images in MNIST's form, as uint8 ``[rows, 28, 28]``; None for any other content."""
+    content = part.content
     images, rest = divmod(len(content), IMAGE_BYTES)
     if rest or not 1 <= images <= min(MOST_ON_LOOP, settings.max_images):
         return None
-    return _pixels(parts[0]) if not content.startswith(MAGIC) and are_in_form(content) else None
+    return _pixels(part) if not content.startswith(MAGIC) and are_in_form(content) else None
+
+
+def _short_json_in_form(content: bytes, query: QueryFields, settings: Settings) -> InferenceRequest | None:
+    """The request of short JSON whose images are grey levels in MNIST's form; None for any other content."""
+    if len(content) > MOST_JSON_ON_LOOP or any(picture in content for picture in PICTURES_IN_BASE64):
+        return None
+    body, fields = _read_json(content, query, settings)
+    grids = [image for image in body.images if not isinstance(image, str)]
+    if len(grids) < len(body.images) or not are_in_form(b"".join(grid.tobytes() for grid in grids)):
+        return None
+    return _request_of(np.stack(grids), fields, query)
 
 
 def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> InferenceRequest:
@@ -214,10 +245,10 @@ def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> Infe
         return _parse_json(parts[0].content, query, settings)
     _check_count(sum(_count(part) for part in parts), settings)
     images = [_images(part, query, settings) for part in parts]
-    return request_for(images[0] if len(images) == 1 else np.concatenate(images), query)
+    return _request_for(images[0] if len(images) == 1 else np.concatenate(images), query)
 
 
-def request_for(images: Images, query: QueryFields) -> InferenceRequest:
+def _request_for(images: Images, query: QueryFields) -> InferenceRequest:
     """Make the inference request for images whose solver fields all come from the query.
 
     Raises:
@@ -228,6 +259,16 @@ def request_for(images: Images, query: QueryFields) -> InferenceRequest:
 
 
 def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> InferenceRequest:
+    body, fields = _read_json(content, query, settings)
+    images = np.stack([_decoded(row, image, settings) for row, image in enumerate(body.images)])
+    grid_rows = [row for row, image in enumerate(body.images) if not isinstance(image, str)]
+    if grid_rows:
+        images[grid_rows] = grey_levels(lambda row: f"images.{grid_rows[row]}", images[grid_rows])
+    return _request_of(images, fields, query)
+
+
+def _read_json(content: bytes, query: QueryFields, settings: Settings) -> tuple[PredictBody, PredictFields]:
+    """A body in JSON, and the fields of the body and of the query together."""
     document = read_document(content, "an object with the field images")
     # We count the images before we validate them, so that a million wrong ones cost no time.
     if isinstance(document.get("images"), list):
@@ -242,11 +283,10 @@ def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> Infer
     in_body = body.model_dump(exclude={"images"}, exclude_none=True)
     if twice := in_query.keys() & in_body.keys():
         raise InvalidError(*(FieldError(field, "is given in the query and in the body") for field in sorted(twice)))
-    images = np.stack([_decoded(row, image, settings) for row, image in enumerate(body.images)])
-    grid_rows = [row for row, image in enumerate(body.images) if not isinstance(image, str)]
-    if grid_rows:
-        images[grid_rows] = grey_levels(lambda row: f"images.{grid_rows[row]}", images[grid_rows])
-    fields = PredictFields.model_construct(**in_query | in_body)
+    return body, PredictFields.model_construct(**in_query | in_body)
+
+
+def _request_of(images: Images, fields: PredictFields, query: QueryFields) -> InferenceRequest:
     return InferenceRequest(images, fields.solver, fields.model, priority=query.level, trace=bool(fields.trace))
 
 

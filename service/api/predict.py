@@ -16,9 +16,8 @@ from service.api.body import (
     PIXELS,
     expected_images,
     parse,
-    raw_images_in_form,
+    parse_on_loop,
     read,
-    request_for,
     supported_type,
 )
 from service.api.examples import PREDICT_EXAMPLES
@@ -185,9 +184,8 @@ def route(plane: DataPlane) -> InferenceRoute:
         model = await plane.models.get(query.model) if known else None
         parts = await read(exchange, body_type)
         arrived_at = time.perf_counter()
-        if (images := raw_images_in_form(parts, settings)) is not None:
-            inference = request_for(images, query)
-        else:
+        inference = parse_on_loop(parts, query, settings)
+        if inference is None:
             inference = await plane.run(lambda: parse(parts, query, settings), in_background=True)
         answered = await plane.answer(inference, arrived_at, exchange.on_disconnect, model)
         timing_ms = timing(answered)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from service.api.body import ALIASES, PIXELS, Part, parse, read, supported_type
+from service.api.body import ALIASES, JSON, PIXELS, Part, parse, parse_on_loop, read, supported_type
 from service.api.exchange import Exchange, MoreHeaders
 from service.api.pictures import base64_picture
 from service.api.query import read_query
@@ -221,3 +221,38 @@ def test_null_in_the_body_counts_as_absent(field: str) -> None:
 def test_an_unknown_field_of_the_query_is_refused_with_the_fields(field: str) -> None:
     with pytest.raises(InvalidError, match=f"{field}: is not a field; the fields are method, tolerance, .*, count"):
         read_query(f"{field}=1".encode())
+
+
+# Short JSON, which the event loop parses itself.
+
+
+def on_loop(document: dict[str, Any]) -> InferenceRequest | None:
+    return parse_on_loop([Part("body", JSON, json.dumps(document).encode())], read_query(b""), SETTINGS)
+
+
+@given(st.integers(0, 999), st.sampled_from([{}, {"tolerance": 0.1}, {"model": "mlp", "trace": True}]))
+def test_short_json_in_form_is_parsed_as_any_json(row: int, fields: dict[str, Any]) -> None:
+    document = {"images": [DIGITS[row].tolist()], **fields}
+    quick, usual = on_loop(document), parsed(json.dumps(document).encode(), JSON)
+    assert quick is not None
+    assert np.array_equal(quick.images, usual.images)
+    assert quick._replace(images=DIGITS) == usual._replace(images=DIGITS)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        [base64.b64encode(SEVEN).decode()],
+        [np.roll(seven(), 6, axis=0).tolist()],
+        [(255 - seven()).tolist()],
+        [GRID] * 8,
+    ],
+    ids=["a picture", "an image that is not in form", "black on white", "many images"],
+)
+def test_other_json_is_left_to_a_thread(images: list[Any]) -> None:
+    assert on_loop({"images": images}) is None
+
+
+def test_a_wrong_field_of_short_json_is_refused_at_once() -> None:
+    with pytest.raises(InvalidError):
+        on_loop({"images": [GRID], "tolerance": True})
