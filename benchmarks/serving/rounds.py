@@ -133,10 +133,11 @@ def _run(bench: Bench, server: Server, cell: Cell, seed: int) -> Run:
     """Run a closed loop.
 
     The processor time covers the warm-up too, so we divide it by all answers. Linux counts the times of a process and
-    of its threads in whole ticks, so the rest for other threads may come out a tick below zero.
+    of its threads in whole ticks, so the rest for other threads may come out a tick below zero. We round the times to
+    nanoseconds, because a difference of sums may be next to zero instead of zero.
     """
     before = server.processor_seconds()
     result = bench.closed(server, cell.connections, cell.kind, seed=seed)
     after = server.processor_seconds()
-    processor = {role: 1e6 * max(0.0, after[role] - before[role]) / result.answered for role in Role}
+    processor = {role: round(1e6 * max(0.0, after[role] - before[role]) / result.answered, 3) for role in Role}
     return Run(summarise(result), processor, result.cpu_microseconds_per_request)
