@@ -1,7 +1,7 @@
 """Parses the body of a request to predict by the media type: the images and, in JSON, the solver fields."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import Annotated, Any, NamedTuple
 
@@ -38,9 +38,6 @@ MOST_ON_LOOP = 64
 
 MOST_JSON_ON_LOOP = 4 * IMAGE_BYTES + 1024
 """The event loop parses JSON of at most this many bytes: the grey levels of an image, and the other fields."""
-
-PICTURES_IN_BASE64 = (b"iVBORw", b"/9j/")
-"""The beginnings of a PNG and of a JPEG in base64. Pictures take long to decode."""
 
 MAGIC = tuple(READERS)
 
@@ -188,83 +185,66 @@ def _bytes_of_text(text: str) -> bytes:
         return b""
 
 
-def parse_on_loop(parts: Sequence[Part], query: QueryFields, settings: Settings) -> InferenceRequest | None:
-    """Parse a body that the event loop can parse itself: a few raw images or short JSON, all images in MNIST's form.
+def parse(
+    parts: Sequence[Part], query: QueryFields, settings: Settings
+) -> InferenceRequest | Callable[[], InferenceRequest]:
+    """Parse the images and the solver fields of a request, as far as the event loop can do it.
 
-    To hand such a body over to a thread takes longer than to parse it.
-
-    Returns:
-        The request; None for any other body, which `parse` must parse in a thread.
-
-    Raises:
-        MalformedError, TooLargeError, InvalidError: as `parse`.
-    """
-    match [part.media_type for part in parts]:
-        case [media_type] if media_type == PIXELS:
-            images = _raw_images_in_form(parts[0], settings)
-            return None if images is None else _request_for(images, query)
-        case [media_type] if media_type == JSON:
-            return _short_json_in_form(parts[0].content, query, settings)
-    return None
-
-
-def _raw_images_in_form(part: Part, settings: Settings) -> Images | None:
-    """A few raw images in MNIST's form, as uint8 ``[rows, 28, 28]``; None for any other content."""
-    content = part.content
-    images, rest = divmod(len(content), IMAGE_BYTES)
-    if rest or not 1 <= images <= min(MOST_ON_LOOP, settings.max_images):
-        return None
-    return _pixels(part) if not content.startswith(MAGIC) and are_in_form(content) else None
-
-
-def _short_json_in_form(content: bytes, query: QueryFields, settings: Settings) -> InferenceRequest | None:
-    """The request of short JSON whose images are grey levels in MNIST's form; None for any other content."""
-    if len(content) > MOST_JSON_ON_LOOP or any(picture in content for picture in PICTURES_IN_BASE64):
-        return None
-    body, fields = _read_json(content, query, settings)
-    grids = [image for image in body.images if not isinstance(image, str)]
-    if len(grids) < len(body.images) or not are_in_form(b"".join(grid.tobytes() for grid in grids)):
-        return None
-    return _request_of(np.stack(grids), fields, query)
-
-
-def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> InferenceRequest:
-    """Parse the images and the solver fields of a request.
+    The event loop parses short JSON and a few raw images if all images are in MNIST's form: to hand such a body over to
+    a thread takes longer than to parse it. Any other body takes long.
 
     Args:
         parts: the parts of the body.
         query: the query of the request.
         settings: hold the limits.
 
+    Returns:
+        The request, or a call that makes the request in a thread.
+
     Raises:
-        MalformedError: the JSON or a picture cannot be decoded.
+        MalformedError: the JSON or a picture cannot be decoded. The call raises the same errors.
         TooLargeError: a picture has too many pixels, or there are too many images.
         InvalidError: a field has the wrong shape, is out of range, or is given twice.
     """
     if [part.media_type for part in parts] == [JSON]:
-        return _parse_json(parts[0].content, query, settings)
+        content = parts[0].content
+        if len(content) > MOST_JSON_ON_LOOP:
+            return lambda: _convert(*_read_json(content, query, settings), query, settings)
+        body, fields = _read_json(content, query, settings)
+        grids = [image for image in body.images if not isinstance(image, str)]
+        if len(grids) == len(body.images) and are_in_form(b"".join(grid.tobytes() for grid in grids)):
+            return _request(np.stack(grids), fields, query)
+        return lambda: _convert(body, fields, query, settings)
+    if len(parts) == 1 and (images := _raw_images_in_form(parts[0], settings)) is not None:
+        _check_given_count(len(images), query)
+        return _request(images, query, query)
+    return lambda: _parse_files(parts, query, settings)
+
+
+def _raw_images_in_form(part: Part, settings: Settings) -> Images | None:
+    """A few raw images in MNIST's form, as uint8 ``[rows, 28, 28]``; None for any other content."""
+    content = part.content
+    images, rest = divmod(len(content), IMAGE_BYTES)
+    if part.media_type != PIXELS or rest or not 1 <= images <= min(MOST_ON_LOOP, settings.max_images):
+        return None
+    return _pixels(part) if not content.startswith(MAGIC) and are_in_form(content) else None
+
+
+def _parse_files(parts: Sequence[Part], query: QueryFields, settings: Settings) -> InferenceRequest:
     _check_count(sum(_count(part) for part in parts), settings)
-    images = [_images(part, query, settings) for part in parts]
-    return _request_for(images[0] if len(images) == 1 else np.concatenate(images), query)
-
-
-def _request_for(images: Images, query: QueryFields) -> InferenceRequest:
-    """Make the inference request for images whose solver fields all come from the query.
-
-    Raises:
-        InvalidError: the query gives another number of images.
-    """
+    each = [_images(part, query, settings) for part in parts]
+    images = each[0] if len(each) == 1 else np.concatenate(each)
     _check_given_count(len(images), query)
-    return InferenceRequest(images, query.solver, query.model, priority=query.level, trace=bool(query.trace))
+    return _request(images, query, query)
 
 
-def _parse_json(content: bytes, query: QueryFields, settings: Settings) -> InferenceRequest:
-    body, fields = _read_json(content, query, settings)
+def _convert(body: PredictBody, fields: PredictFields, query: QueryFields, settings: Settings) -> InferenceRequest:
+    """The request of a body in JSON, with all of its images converted to MNIST's form."""
     images = np.stack([_decoded(row, image, settings) for row, image in enumerate(body.images)])
     grid_rows = [row for row, image in enumerate(body.images) if not isinstance(image, str)]
     if grid_rows:
         images[grid_rows] = grey_levels(lambda row: f"images.{grid_rows[row]}", images[grid_rows])
-    return _request_of(images, fields, query)
+    return _request(images, fields, query)
 
 
 def _read_json(content: bytes, query: QueryFields, settings: Settings) -> tuple[PredictBody, PredictFields]:
@@ -286,7 +266,7 @@ def _read_json(content: bytes, query: QueryFields, settings: Settings) -> tuple[
     return body, PredictFields.model_construct(**in_query | in_body)
 
 
-def _request_of(images: Images, fields: PredictFields, query: QueryFields) -> InferenceRequest:
+def _request(images: Images, fields: PredictFields, query: QueryFields) -> InferenceRequest:
     return InferenceRequest(images, fields.solver, fields.model, priority=query.level, trace=bool(fields.trace))
 
 

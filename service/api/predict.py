@@ -16,7 +16,6 @@ from service.api.body import (
     PIXELS,
     expected_images,
     parse,
-    parse_on_loop,
     read,
     supported_type,
 )
@@ -184,9 +183,8 @@ def route(plane: DataPlane) -> InferenceRoute:
         model = await plane.models.get(query.model) if known else None
         parts = await read(exchange, body_type)
         arrived_at = time.perf_counter()
-        inference = parse_on_loop(parts, query, settings)
-        if inference is None:
-            inference = await plane.run(lambda: parse(parts, query, settings), in_background=True)
+        parsed = parse(parts, query, settings)
+        inference = await plane.run(parsed, in_background=True) if callable(parsed) else parsed
         answered = await plane.answer(inference, arrived_at, exchange.on_disconnect, model)
         timing_ms = timing(answered)
         long = inference.trace or len(answered.images) > MAX_ROWS_ON_LOOP
