@@ -138,8 +138,12 @@ class Batch:
             longest_step: how many seconds a step of these images may take. One image may always be in flight.
             guest: whether to count the room of the guests.
         """
+        return self._free_places(longest_step, guest=guest) - (len(self.escalated) if guest else 0)
+
+    def _free_places(self, longest_step: float, *, guest: bool) -> int:
+        """The places that no image in flight takes. The arguments are those of `room`."""
         most = min(self.capacity, self.costs.rows_within(longest_step, self.evaluations_per_step))
-        return most - sum(row.guest == guest for row in self.members) - (len(self.escalated) if guest else 0)
+        return most - sum(row.guest == guest for row in self.members)
 
     def join(self, members: list[BatchRow]) -> None:
         """Bring images into flight, at most as many as there is room for. All come from a queue, or none does."""
@@ -163,7 +167,7 @@ class Batch:
 
     def take_escalated(self, longest_step: float) -> list[BatchRow]:
         """Take the images that are solved again, while there is room. The argument is that of `room`."""
-        count = max(0, self.room(longest_step, guest=True) + len(self.escalated))
+        count = max(0, self._free_places(longest_step, guest=True))
         taken, self.escalated = self.escalated[:count], self.escalated[count:]
         return taken
 

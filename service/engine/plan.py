@@ -109,6 +109,11 @@ class SolverFields(BaseModel):
         return self.agreement is None and all(getattr(self, field) is None for field in PRECISION[:-1])
 
     @property
+    def least_agreement(self) -> float:
+        """The agreement that a ladder must offer: the requested one, or the one that a default request gets."""
+        return SUFFICIENT_AGREEMENT if self.agreement is None else self.agreement
+
+    @property
     def may_escalate(self) -> bool:
         """Whether images with a small margin may be solved again: the request names no settings and allows it."""
         return self.escalate is not False and all(getattr(self, field) is None for field in PRECISION)
@@ -187,7 +192,7 @@ def make_plan(artifact: Artifact, fields: SolverFields, floor: float) -> Plan:
 
 
 def _ladder(fields: SolverFields, profile: Profile, default: Candidate) -> Ladder | None:
-    """The ladder by which a request is solved; None if it is solved by settings.
+    """Choose the ladder that solves a request. Returns None if solver settings solve the request instead.
 
     A request that says nothing is solved by a ladder only if the ladder is cheaper than the model's default settings.
 
@@ -196,12 +201,11 @@ def _ladder(fields: SolverFields, profile: Profile, default: Candidate) -> Ladde
     """
     most = math.inf if fields.max_nfe is None else fields.max_nfe
     explicit = fields.agreement is not None or fields.escalate is True
-    agreement = SUFFICIENT_AGREEMENT if fields.agreement is None else fields.agreement
-    if not fields.may_escalate or (ladder := profile.ladder_for(agreement)) is None:
+    if not fields.may_escalate or (ladder := profile.ladder_for(fields.least_agreement)) is None:
         return None
     least = Candidate.of_ladder(ladder, profile).least_evaluations
     if explicit and least > most:
-        message = f"an agreement of {agreement:g} takes at least {least} evaluations"
+        message = f"an agreement of {fields.least_agreement:g} takes at least {least} evaluations"
         raise InvalidError(FieldError("max_nfe", message, str(fields.max_nfe)))
     return ladder if explicit or (ladder.nfe.mean < default.nfe and least <= most) else None
 
@@ -223,7 +227,7 @@ def _by_precision(profile: Profile, methods: Collection[str], ladders: Iterable[
 
 
 def _affordable(candidates: Iterable[Candidate], max_nfe: int | None) -> tuple[Candidate, ...]:
-    """The candidates of which at least one step of each solve fits into `max_nfe`."""
+    """Select the candidates with enough evaluations in `max_nfe` for at least one step of each of their solves."""
     most = math.inf if max_nfe is None else max_nfe
     return tuple(candidate for candidate in candidates if candidate.least_evaluations <= most)
 
@@ -243,11 +247,10 @@ def _check_escalation(fields: SolverFields, artifact: Artifact) -> None:
         raise InvalidError(FieldError(field, message, value))
     if fields.escalate is False:
         raise InvalidError(FieldError(field, "does not go with escalate=false, which solves every image once", value))
-    agreement = SUFFICIENT_AGREEMENT if fields.agreement is None else fields.agreement
-    if artifact.profile is not None and artifact.profile.ladder_for(agreement) is None:
+    if artifact.profile is not None and artifact.profile.ladder_for(fields.least_agreement) is None:
         message = (
-            f"{artifact.manifest.name} has no measured ladders with an agreement of {agreement:g}; `python -m training "
-            "ladders` measures them"
+            f"{artifact.manifest.name} has no measured ladders with an agreement of {fields.least_agreement:g}; "
+            "`python -m training ladders` measures them"
         )
         raise InvalidError(FieldError(field, message, value))
 
