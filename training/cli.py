@@ -79,6 +79,12 @@ class SplitName(StrEnum):
     test = "test"
 
 
+ArtifactsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="ARTIFACT...", help="Artifact folders, or models folders of a name (their newest versions)."
+    ),
+]
 DataOption = Annotated[
     Path, typer.Option("--data", help="Folder of four IDX files with MNIST's file names, plain or gzipped.")
 ]
@@ -222,12 +228,7 @@ def export(
 
 @app.command()
 def calibrate(
-    targets: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="ARTIFACT...", help="Artifact folders, or models folders of a name (their newest versions)."
-        ),
-    ],
+    targets: ArtifactsArgument,
     data: DataOption = MNIST,
 ) -> None:
     """Fit the temperature of exported artifacts again, on the validation split, and update manifest and card.
@@ -249,12 +250,7 @@ def calibrate(
 
 @app.command()
 def ladders(
-    targets: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="ARTIFACT...", help="Artifact folders, or models folders of a name (their newest versions)."
-        ),
-    ],
+    targets: ArtifactsArgument,
     data: DataOption = MNIST,
 ) -> None:
     """Measure the ladders of exported artifacts again, on the validation split; update profile, card and manifest.

@@ -1,4 +1,4 @@
-"""Runs the command ``predict`` in tests."""
+"""Runs the command ``predict`` in tests, and any command whose reader has gone."""
 
 import contextlib
 import io
@@ -65,3 +65,19 @@ def predict(*arguments: str | Path, **environment: str) -> subprocess.CompletedP
 
 def port(service: Running) -> str:
     return str(httpx.URL(service.url).port)
+
+
+def run_with_closed_output(*words: str) -> tuple[int, bytes]:
+    """Run ``python -m service`` with words while nobody reads its output: the exit status, and what it reports."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "service", *words],
+        cwd=ROOT,
+        env={},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+    return process.returncode, errors

@@ -10,6 +10,7 @@ import pytest
 from service import VERSION
 from service.security.keys import Keys, Scope, make_key
 from service.settings import Settings
+from tests.service.cli.command_line import run_with_closed_output
 from tests.serving import ROOT, command
 
 
@@ -121,18 +122,7 @@ def test_a_wrong_file_of_keys_is_reported_once_before_the_service_listens(tmp_pa
 
 @pytest.mark.parametrize("words", [["config"], ["--help"], ["predict", "--help"], ["key", "--help"]])
 def test_a_closed_output_is_no_error(words: list[str]) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "service", *words],
-        cwd=ROOT,
-        env={},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 141
+    assert run_with_closed_output(*words) == (141, b"")
 
 
 def test_the_version_is_printed() -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -18,8 +17,8 @@ import trustme
 from service.api.query import QueryFields
 from service.security.keys import Scope, make_key
 from tests.digits import encoded, load_test_set, seven
-from tests.service.cli.command_line import NOWHERE, SEVEN, port, predict, run
-from tests.serving import ROOT, Running, running
+from tests.service.cli.command_line import NOWHERE, SEVEN, port, predict, run, run_with_closed_output
+from tests.serving import Running, running
 
 pytestmark = pytest.mark.system
 
@@ -314,18 +313,7 @@ def test_a_file_may_have_any_name(service: Running, tmp_path: Path) -> None:
 
 
 def test_a_closed_output_is_not_an_error(service: Running) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "service", "predict", SEVEN, "--json", "--url", service.url],
-        cwd=ROOT,
-        env={},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 141
+    assert run_with_closed_output("predict", str(SEVEN), "--json", "--url", service.url) == (141, b"")
 
 
 def test_help_lists_the_fields_of_the_request_and_the_exit_statuses() -> None:
