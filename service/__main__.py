@@ -11,7 +11,7 @@ usage: python -m service [SETTING ...]           serve
        python -m service predict FILE ...        print the digits in files
        python -m service config [SETTING ...]    print the settings with which the service would run
        python -m service key NAME ...            make an API key
-       python -m service completion              print a script by which a shell completes arguments
+       python -m service completion              print a script that lets a shell complete arguments
        python -m service --version               print the version
 
 Each command has --help. The settings, which are also environment variables ODENET_*:

@@ -36,8 +36,8 @@ class Gateway:
     Separate layers for these tasks would take longer than the tasks themselves.
 
     Slashes at the end of a path and more than one at its beginning do not matter. We answer such a request at once,
-    because a redirect would have to know by which URL a proxy is reached. HEAD is answered wherever GET is (RFC 9110,
-    section 9.3.2).
+    because a redirect would need the public URL of a proxy, which we do not know. A path that answers GET also answers
+    HEAD (RFC 9110, section 9.3.2).
 
     Args:
         app: FastAPI's application, for all requests that the gateway does not answer.

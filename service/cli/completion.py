@@ -1,4 +1,4 @@
-"""The command ``python -m service completion``: prints a script by which a shell completes arguments."""
+"""The command ``python -m service completion`` prints a script. With the script, a shell completes arguments."""
 
 import shlex
 import sys

@@ -44,7 +44,7 @@ class Candidate:
 
     @classmethod
     def of_ladder(cls, ladder: Ladder, profile: Profile) -> Self:
-        """The candidate for the first rung of a ladder. Its cost is that of the whole ladder."""
+        """The candidate for the first rung of a ladder. The candidate has the cost of the whole ladder."""
         last, *before = [cls.of_solver(rung.solver, profile) for rung in reversed(ladder.rungs)]
         for rung, candidate in zip(reversed(ladder.rungs[:-1]), before, strict=True):
             last = replace(candidate, threshold=rung.threshold or 0.0, tighter=last)
