@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.server.acceptor import Acceptor, Share
 from service.server.http_protocol import CLOSE
 
 if TYPE_CHECKING:
@@ -52,18 +53,20 @@ class GracefulServer(uvicorn.Server):
     Args:
         config: uvicorn's configuration.
         grace_seconds: time between the signal and the second step.
+        share: the place of this process among the workers that accept connections at one socket; None if it serves
+            alone.
     """
 
-    def __init__(self, config: uvicorn.Config, grace_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, grace_seconds: float, share: Share | None = None) -> None:
         super().__init__(config)
         self._grace_seconds = grace_seconds
+        self._share = share
+        self._acceptor: Acceptor | None = None
         self._supervisor = multiprocessing.parent_process()
         self._plane: DataPlane | None = None
         self._stop_at: float | None = None
         self._ticked_at = time.monotonic()
         self._logged = self._failed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._also: list[asyncio.Server] = []
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal ends the server.
@@ -96,41 +99,31 @@ class GracefulServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, and listen."""
-        self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
-        if sockets is not None and self.config.workers == 1:  # uvicorn reports only the sockets that it has made itself
-            self._log_started_message(sockets)
+        if self._share is not None and sockets:
+            await super().startup([])
+            self._acceptor = Acceptor(
+                sockets[0],
+                self.config.backlog,
+                self._share,
+                lambda: len(self.server_state.connections),
+                self._protocol,
+                self.config.ssl,
+            )
+        else:
+            await super().startup(sockets)
+            if sockets is not None:  # uvicorn reports only the sockets that it has made itself
+                self._log_started_message(sockets)
         self._plane = self.lifespan.state["plane"]
 
     def hangs(self, longest: float) -> bool:
         """Whether the event loop of the running server has been blocked for some seconds. Any thread may call this."""
         return self.started and not self.should_exit and time.monotonic() - self._ticked_at > longest
 
-    def accept_also(self, listener: socket.socket | None) -> None:
-        """Accept connections at the socket of another worker too; with None, cease. Any thread may call this."""
-        if self._loop is not None:
-            asyncio.run_coroutine_threadsafe(self._accept_also(listener), self._loop)
-
-    async def _accept_also(self, listener: socket.socket | None) -> None:
-        if listener is None:
-            for server in self._also:
-                server.close()
-                self.servers.remove(server)
-            self._also.clear()
-        elif not self.started or self._stop_at is not None:
-            listener.close()
-        else:
-            options: dict[str, Any] = {"ssl": self.config.ssl, "backlog": self.config.backlog}
-            server = await asyncio.get_running_loop().create_server(
-                self._protocol, sock=listener, start_serving=False, **options
-            )
-            self._also.append(server)
-            self.servers.append(server)
-            await server.start_serving()
-
     async def on_tick(self, counter: int) -> bool:
         """Whether it is time to stop."""
         self._ticked_at = time.monotonic()
+        if self._acceptor is not None:
+            self._acceptor.publish()
         ended = await super().on_tick(counter)
         if self._stop_at is None and self._supervisor is not None and not self._supervisor.is_alive():
             logger.error("The supervisor is gone; this worker process ends")
@@ -167,9 +160,10 @@ class GracefulServer(uvicorn.Server):
 
     async def _accept_waiting(self, sockets: list[socket.socket]) -> None:
         """Stop listening, and accept the connections that wait to be accepted."""
-        own = [
-            socket.socket(fileno=os.dup(listener.fileno())) for server in self.servers for listener in server.sockets
-        ]
+        listening = [listener for server in self.servers for listener in server.sockets] or sockets
+        own = [socket.socket(fileno=os.dup(listener.fileno())) for listener in listening]
+        if self._acceptor is not None:
+            self._acceptor.close()
         for server in self.servers:
             server.close()
         for given in sockets:

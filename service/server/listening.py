@@ -7,13 +7,12 @@ EVERYWHERE = "::"
 """The address that stands for all networks. We also accept IPv4 there, as other servers do."""
 
 
-def bind(host: str, port: int, *, shared: bool) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
     """Bind a socket to an address.
 
     Args:
         host: an address, or a name with an IPv4 address.
         port: the port; 0 for any free port.
-        shared: whether other sockets may be bound to the same address.
 
     Raises:
         OSError: the address is not available. The message says why, and what to do.
@@ -22,7 +21,7 @@ def bind(host: str, port: int, *, shared: bool) -> socket.socket:
     try:
         if bound.family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != EVERYWHERE)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
         bound.set_inheritable(True)
     except OSError as error:
@@ -40,7 +39,7 @@ def check_free(host: str, port: int) -> int:
     Raises:
         OSError: the address is not available. The message says why, and what to do.
     """
-    with bind(host, port, shared=False) as alone:
+    with bind(host, port) as alone:
         free: int = alone.getsockname()[1]
     return free
 

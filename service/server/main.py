@@ -79,7 +79,7 @@ def main() -> None:
         check_free(settings.host, settings.port)
     if settings.processes == 1:
         server = GracefulServer(ServerConfig(APPLICATION, workers=1, **_options(settings)), settings.grace_seconds)
-        server.run([bind(EVERYWHERE, settings.port, shared=False)] if settings.host == EVERYWHERE else None)
+        server.run([bind(EVERYWHERE, settings.port)] if settings.host == EVERYWHERE else None)
         if not server.started:
             sys.exit(STARTUP_FAILURE)
         return

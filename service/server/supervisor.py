@@ -15,9 +15,10 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from service.server.acceptor import ABSENT, Share
 from service.server.graceful import SIGNALLED
-from service.server.listening import bind, check_free
-from service.server.worker import Worker
+from service.server.listening import bind
+from service.server.worker import Worker, forks
 from service.telemetry.numbers import mark_dead
 
 LONGEST_START = 120.0
@@ -43,51 +44,43 @@ class WorkerSlot:
     """A place for one worker at a time.
 
     Attributes:
-        listener: the listening socket of the worker; None while the slot accepts no connections.
         worker: the worker; None while the slot is empty.
         ready_since: when the worker was first seen to serve.
-        shared: whether the other workers accept connections at the socket of this slot too.
         ends: the number of workers in a row that have ended without serving for long.
         retry_at: when to start the next worker.
     """
 
-    listener: socket.socket | None
     worker: Worker | None = None
     ready_since: float | None = None
-    shared: bool = False
     ends: int = 0
     retry_at: float = 0.0
 
 
 class Supervisor(Multiprocess):
-    """uvicorn's supervisor of worker processes, with a listening socket for each worker.
+    """uvicorn's supervisor of worker processes, which accept connections at one socket; see `Acceptor`.
 
-    With one shared socket, the worker that wakes up first accepts most connections, and their requests wait for each
-    other while other workers are idle. With several sockets at one address, the kernel spreads connections evenly
-    (Linux, socket(7), SO_REUSEPORT). The supervisor keeps each socket open, so that the next worker accepts the
-    connections that waited for a killed worker.
+    The supervisor keeps the socket open, so that connections wait there while no worker serves.
 
-    A worker that ends by itself is replaced: at once, or after a delay if workers end again and again. During the
-    delay the socket of the slot is closed, and connections go to the other workers. The last socket stays open:
-    connections wait there for the next worker that starts. If a worker fails to start and no other worker serves, the
-    service ends. A worker that ends by itself before any worker has served counts as one that fails to start. The other
-    workers accept the connections of a worker that does not answer, until it is replaced.
+    A worker that ends by itself is replaced: at once, or after a delay if workers end again and again. If a worker
+    fails to start and no other worker serves, the service ends. A worker that ends by itself before any worker has
+    served counts as one that fails to start.
 
     Args:
         config: uvicorn's configuration.
-        listeners: a listening socket for each worker.
+        listener: the listening socket.
         grace_seconds: time for which a worker goes on accepting connections after SIGTERM.
         shared: the folder that the workers share.
     """
 
-    def __init__(
-        self, config: uvicorn.Config, listeners: list[socket.socket], grace_seconds: float, shared: Path
-    ) -> None:
-        super().__init__(config, listeners)
+    def __init__(self, config: uvicorn.Config, listener: socket.socket, grace_seconds: float, shared: Path) -> None:
+        super().__init__(config, [listener])
+        self._listener = listener
         self._grace_seconds = grace_seconds
         self._shared = shared
-        self._address: tuple[str, int] = listeners[0].getsockname()[:2]
-        self._slots = [WorkerSlot(listener) for listener in listeners]
+        self._slots = [WorkerSlot() for _ in range(config.workers)]
+        places = config.workers + 1  # while a worker is replaced, the old and the new worker serve side by side
+        self._connections = forks.RawArray("l", [ABSENT] * places)
+        self._free_places = list(range(places))
         self._stopped_by: int | None = None
         self._starting = self._has_served = False
         self.failed = False
@@ -110,7 +103,7 @@ class Supervisor(Multiprocess):
         for slot in self._slots:
             if self._stopped_by is not None:
                 return
-            if slot.worker is not None and slot.listener is not None and not self._restart(slot, slot.worker):
+            if slot.worker is not None and not self._restart(slot, slot.worker):
                 return
 
     def _restart(self, slot: WorkerSlot, old: Worker) -> bool:
@@ -135,7 +128,7 @@ class Supervisor(Multiprocess):
         for slot in self._slots:
             if slot.worker is not None:
                 slot.worker.send(self._stopped_by or signal.SIGTERM)
-        self._close_listeners()
+        self._listener.close()  # connections are refused once the workers have closed it too
 
     def join_all(self) -> None:
         """Wait until all workers have ended."""
@@ -151,10 +144,10 @@ class Supervisor(Multiprocess):
     handle_term = handle_int
 
     def handle_ttin(self) -> None:
-        """Do not start another worker: it would have no socket."""
+        """Do not start another worker: the number of workers is fixed."""
 
     def handle_ttou(self) -> None:
-        """Do not stop a worker: its socket would stay open, and nothing would accept its connections."""
+        """Do not stop a worker: the number of workers is fixed."""
 
     @property
     def _longest_end(self) -> float:
@@ -178,20 +171,12 @@ class Supervisor(Multiprocess):
         """Start a worker in a slot."""
         self._starting = True
         try:
-            if slot.listener is None:
-                slot.listener = self._take_unused_listener() or bind(*self._address, shared=True)
-            slot.worker, slot.ready_since = Worker(self.config, slot.listener, self._grace_seconds), None
+            share = Share(self._connections, self._free_places[-1])
+            slot.worker, slot.ready_since = Worker(self.config, self._listener, share, self._grace_seconds), None
             slot.worker.start()
+            self._free_places.remove(share.place)
         finally:
             self._starting = False
-
-    def _take_unused_listener(self) -> socket.socket | None:
-        """Take the open socket of a slot without a worker, if there is one. Connections wait there."""
-        for slot in self._slots:
-            if slot.worker is None and slot.listener is not None:
-                listener, slot.listener = slot.listener, None
-                return listener
-        return None
 
     def _check(self, slot: WorkerSlot) -> None:
         """Check the worker of a slot, and replace it if it has ended."""
@@ -200,11 +185,10 @@ class Supervisor(Multiprocess):
             if time.monotonic() >= slot.retry_at:
                 self._try_to_start(slot)
             return
-        state = worker.state(lambda: self._share(slot))
+        state = worker.state()
         if state:
             slot.ready_since = slot.ready_since or time.monotonic()
             self._has_served = True
-            self._end_sharing(slot)
         elif state is None and self._stopped_by is None:
             self._clean_up(worker)
             slot.worker = None
@@ -212,26 +196,12 @@ class Supervisor(Multiprocess):
             cannot_start = worker.exitcode == STARTUP_FAILURE or (
                 not self._has_served and worker.exitcode is not None and worker.exitcode > 0
             )
-            if cannot_start and not any(other.state(lambda: None) for other in others):
+            if cannot_start and not any(other.state() for other in others):
                 logger.error("Worker process [%s] failed to start: it %s", worker.pid, _describe(worker.exitcode))
                 self.failed = True
                 self.should_exit.set()
             else:
                 self._replace(slot, worker)
-
-    def _share(self, slot: WorkerSlot) -> None:
-        """Let the other workers accept the connections of a silent worker, until it or its successor serves."""
-        slot.shared = True
-        for other in self._slots:
-            if other.worker is not None and other is not slot and slot.listener is not None:
-                other.worker.accept_also(slot.listener)
-
-    def _end_sharing(self, slot: WorkerSlot) -> None:
-        """Leave the socket of a slot to its own worker."""
-        for other in self._slots:
-            if other.worker is not None and slot.shared:
-                other.worker.accept_also(None)
-        slot.shared = False
 
     def _replace(self, slot: WorkerSlot, worker: Worker) -> None:
         """Start another worker, at once or after a delay."""
@@ -246,9 +216,6 @@ class Supervisor(Multiprocess):
         slot.ready_since, slot.retry_at = None, time.monotonic() + delay
         if not delay:
             self._try_to_start(slot)
-        elif slot.listener is not None and not alone:
-            slot.listener.close()
-            slot.listener = None
 
     def _try_to_start(self, slot: WorkerSlot) -> None:
         """Start a worker in a slot; if the machine cannot start a process now, try again later."""
@@ -263,14 +230,10 @@ class Supervisor(Multiprocess):
         """Kill a worker if it still lives, and remove its gauges from the metrics. Its counters stay."""
         worker.kill()
         worker.process.join()
+        worker.share.publish(ABSENT)
+        self._free_places.append(worker.share.place)
         if worker.pid is not None:
             mark_dead(self._shared, worker.pid)
-
-    def _close_listeners(self) -> None:
-        """Close the sockets in the supervisor. Connections are refused once the workers have closed them too."""
-        for slot in self._slots:
-            if slot.listener is not None:
-                slot.listener.close()
 
 
 def _describe(exitcode: int | None) -> str:
@@ -306,12 +269,12 @@ def serve(config: uvicorn.Config, grace_seconds: float, shared: Path) -> None:
     """
     if fault := _interpreter_fault():
         raise OSError(fault)
-    port = check_free(config.host, config.port)
-    listeners = [bind(config.host, port, shared=True) for _ in range(config.workers)]
+    listener = bind(config.host, config.port)
+    port = listener.getsockname()[1]
     host = f"[{config.host}]" if ":" in config.host else config.host
     scheme = "https" if config.is_ssl else "http"
     logger.info("Uvicorn running on %s://%s:%d (Press CTRL+C to quit)", scheme, host, port)
-    supervisor = Supervisor(config, listeners, grace_seconds, shared)
+    supervisor = Supervisor(config, listener, grace_seconds, shared)
     supervisor.run()
     if supervisor.failed:
         sys.exit(STARTUP_FAILURE)

@@ -5,22 +5,21 @@ import multiprocessing
 import os
 import signal
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import resource_tracker
-from multiprocessing.reduction import recv_handle, send_handle
 
 import uvicorn
 from uvicorn._subprocess import subprocess_started
 from uvicorn.supervisors.multiprocess import Process
 
+from service.server.acceptor import ABSENT, Share
 from service.server.graceful import GracefulServer
 
 LONGEST_HANG = 30.0
 """Seconds after which a worker's event loop is taken to hang. The loop also computes, but only for milliseconds."""
 
 SILENCE = 1.0
-"""If a worker does not answer a ping within this many seconds, the other workers accept its connections too."""
+"""If a worker does not answer a ping within this many seconds, the other workers do not wait for it to accept."""
 
 LONGEST_SILENCE = 4.5
 """Seconds in which a worker must answer a ping. A ping is sent every half second, so a stopped process is replaced
@@ -32,9 +31,6 @@ FOR_SUPERVISOR = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 The supervisor passes them on in its own way. They are blocked in the process that forks the workers, because this
 process tells the supervisor how a worker has ended. A worker unblocks SIGINT and SIGTERM once it has handlers."""
 
-PING, ACCEPT, ACCEPT_NO_MORE = b"ping", b"accept", b"accept no more"
-"""The messages to a worker. After `ACCEPT`, a socket follows."""
-
 logger = logging.getLogger("uvicorn.error")
 
 forks = multiprocessing.get_context("forkserver")
@@ -44,10 +40,18 @@ forks.set_forkserver_preload(["service.app"])
 
 
 class Worker(Process):
-    """A worker process, as the supervisor sees it and as it runs."""
+    """A worker process, as the supervisor sees it and as it runs.
 
-    def __init__(self, config: uvicorn.Config, listener: socket.socket, grace_seconds: float) -> None:
+    Args:
+        config: uvicorn's configuration.
+        listener: the listening socket, which all workers share.
+        share: the place of this worker among those that accept connections at the socket.
+        grace_seconds: time for which the worker goes on accepting connections after SIGTERM.
+    """
+
+    def __init__(self, config: uvicorn.Config, listener: socket.socket, share: Share, grace_seconds: float) -> None:
         super().__init__(config, [listener])
+        self.share = share
         arguments = {"config": config, "target": self.target, "sockets": [listener], "stdin_fileno": None}
         self.process = forks.Process(target=subprocess_started, kwargs=arguments)  # type: ignore[assignment]
         self._grace_seconds = grace_seconds
@@ -56,7 +60,7 @@ class Worker(Process):
     def server(self) -> GracefulServer:
         """The server, inside the worker process."""
         if not isinstance(self._server, GracefulServer):
-            self._server = GracefulServer(self.config, self._grace_seconds)
+            self._server = GracefulServer(self.config, self._grace_seconds, self.share)
         return self._server
 
     def start(self) -> None:
@@ -69,35 +73,21 @@ class Worker(Process):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_SUPERVISOR)
 
     def pong(self) -> None:
-        """Do what the supervisor asks, in a thread of the worker. If the event loop hangs, a ping gets no answer."""
-        message = self.child_conn.recv()
-        if message == ACCEPT:
-            self.server.accept_also(socket.socket(fileno=recv_handle(self.child_conn)))
-        elif message == ACCEPT_NO_MORE:
-            self.server.accept_also(None)
-        elif not self.server.hangs(LONGEST_HANG):
+        """Answer a ping of the supervisor, in a thread of the worker. If the event loop hangs, there is no answer."""
+        self.child_conn.recv()
+        if not self.server.hangs(LONGEST_HANG):
             self.child_conn.send(self.server.started)
 
-    def accept_also(self, listener: socket.socket | None) -> None:
-        """Ask the worker to accept connections at the socket of another worker too; with None, to cease."""
-        with suppress(OSError):  # the worker has ended
-            if listener is None:
-                self.parent_conn.send(ACCEPT_NO_MORE)
-            elif self.pid is not None:
-                self.parent_conn.send(ACCEPT)
-                send_handle(self.parent_conn, listener.fileno(), self.pid)
-
-    def state(self, on_silence: Callable[[], object]) -> bool | None:
+    def state(self) -> bool | None:
         """Whether the worker has started to serve; None if the process has ended or does not answer in time.
 
-        Args:
-            on_silence: called if the worker is slow to answer.
+        The other workers do not wait for a worker that is slow to answer to accept connections.
         """
         if self.process.is_alive():
             with suppress(OSError, EOFError):
-                self.parent_conn.send(PING)
+                self.parent_conn.send(b"ping")
                 if not self.parent_conn.poll(SILENCE):
-                    on_silence()
+                    self.share.publish(ABSENT)
                 if self.parent_conn.poll(LONGEST_SILENCE - SILENCE):
                     return bool(self.parent_conn.recv())
         return None

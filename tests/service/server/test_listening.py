@@ -24,7 +24,7 @@ def is_reached(port: int, family: socket.AddressFamily, address: str) -> bool:
     ("host", "reached"), [("::", (True, True)), ("::1", (False, True)), ("127.0.0.1", (True, False))]
 )
 def test_a_socket_is_reached_over_the_protocols_of_its_address(host: str, reached: tuple[bool, bool]) -> None:
-    with bind(host, 0, shared=False) as listener:
+    with bind(host, 0) as listener:
         listener.listen()
         port = listener.getsockname()[1]
         assert is_reached(port, socket.AF_INET, "127.0.0.1") == reached[0]
@@ -37,19 +37,13 @@ def test_a_free_port_is_found_and_a_free_port_is_kept() -> None:
     assert check_free("127.0.0.1", port) == port
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_a_port_in_use_is_reported_with_the_remedy(shared: bool) -> None:
-    with bind("127.0.0.1", 0, shared=shared) as other:
+def test_a_port_in_use_is_reported_with_the_remedy() -> None:
+    with bind("127.0.0.1", 0) as other:
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(OSError, match=f"program listens at port {port} of 127.0.0.1; .* by --port") as caught:
             check_free("127.0.0.1", port)
     assert caught.value.errno == errno.EADDRINUSE
-
-
-def test_sockets_that_share_an_address_are_allowed() -> None:
-    with bind("127.0.0.1", 0, shared=True) as one, bind("127.0.0.1", one.getsockname()[1], shared=True) as other:
-        assert one.getsockname() == other.getsockname()
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
@@ -76,7 +70,7 @@ def test_on_all_networks_a_service_answers_over_ipv4_and_ipv6(workers: str) -> N
 @pytest.mark.system
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_service_at_a_port_in_use_ends_at_once_with_the_reason(workers: str) -> None:
-    with bind("127.0.0.1", 0, shared=False) as other:
+    with bind("127.0.0.1", 0) as other:
         other.listen()
         port = other.getsockname()[1]
         done = command(["--port", str(port)], {"ODENET_WORKERS": workers})

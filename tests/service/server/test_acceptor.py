@@ -1,0 +1,108 @@
+"""Workers that share a listening socket: which of them accepts a connection."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import httpx
+import pytest
+
+from service.server.acceptor import ABSENT, Acceptor, Share
+from service.server.listening import bind
+from tests.end_to_end.callers import ports_of, workers
+from tests.serving import running
+from tests.waiting import HANG
+
+
+class Greeting(asyncio.Protocol):
+    """Greets, so that a client sees that its connection was accepted."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.write(b"hello")  # type: ignore[attr-defined]
+
+
+@contextmanager
+def listening() -> Iterator[socket.socket]:
+    with bind("127.0.0.1", 0) as listener:
+        yield listener
+
+
+@asynccontextmanager
+async def accepting(listener: socket.socket, connections: list[int], own: int) -> AsyncIterator[asyncio.Event]:
+    """The worker at place 0 accepts. The event is set when the worker compares its own connections with the others."""
+    compared = asyncio.Event()
+
+    def count() -> int:
+        compared.set()
+        return own
+
+    acceptor = Acceptor(listener, 16, Share(connections, 0), count, Greeting, None)
+    yield compared
+    acceptor.close()
+
+
+async def greeted(listener: socket.socket) -> bytes:
+    reader, writer = await asyncio.open_connection(*listener.getsockname())
+    greeting = await reader.readexactly(5)
+    writer.close()
+    return greeting
+
+
+@pytest.mark.parametrize("others", [[ABSENT], [3, ABSENT], [9]])
+def test_the_worker_with_the_fewest_connections_accepts_at_once(others: list[int]) -> None:
+    async def run() -> None:
+        with listening() as listener:
+            async with accepting(listener, [ABSENT, *others], own=3):
+                assert await greeted(listener) == b"hello"
+
+    asyncio.run(run())
+
+
+def test_a_worker_lets_another_with_fewer_connections_accept_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.server.acceptor.LONGEST_WAIT", HANG)
+
+    async def run() -> None:
+        with listening() as listener:
+            async with accepting(listener, [ABSENT, 1], own=1_000_000) as compared:
+                with socket.create_connection(listener.getsockname()):
+                    await compared.wait()
+                    accepted, _ = listener.accept()  # it still waits, so the other worker can accept it
+                    accepted.close()
+
+    asyncio.run(run())
+
+
+def test_a_worker_accepts_if_the_others_with_fewer_connections_are_busy() -> None:
+    async def run() -> None:
+        with listening() as listener:
+            async with accepting(listener, [ABSENT, 0], own=1000):
+                assert [await greeted(listener) for _ in range(3)] == [b"hello"] * 3
+
+    asyncio.run(run())
+
+
+def test_the_others_see_the_connections_of_a_worker() -> None:
+    connections = [ABSENT, ABSENT]
+
+    async def run() -> None:
+        with listening() as listener:
+            async with accepting(listener, connections, own=5):
+                await greeted(listener)
+                assert connections[0] >= 5
+            assert connections == [ABSENT, ABSENT], "a worker that stops accepting is not waited for"
+
+    asyncio.run(run())
+
+
+@pytest.mark.system
+def test_connections_are_spread_evenly() -> None:
+    with running("--model", "mlp", ODENET_WORKERS="2") as service:
+        clients = [httpx.Client(base_url=service.url, trust_env=False) for _ in range(100)]
+        for client in clients:
+            assert client.get("/health/live").status_code == 200
+        shares = [len(ports_of(worker)) for worker in workers(service)]
+        assert sum(shares) == len(clients)
+        assert abs(shares[0] - shares[1]) <= 10, "on a busy machine, a worker may be late to accept"
+        for client in clients:
+            client.close()
