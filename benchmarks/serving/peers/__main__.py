@@ -25,7 +25,7 @@ from benchmarks.serving.peers.table import PEERS, PROCESSES, Peer
 from benchmarks.serving.report import Findings, Goal, Ratio
 from benchmarks.serving.requests import Kind
 from benchmarks.serving.results import OK
-from benchmarks.serving.rounds import ONCE, Cell, measure
+from benchmarks.serving.rounds import Cell, measure
 from benchmarks.serving.servers import Server, ServerError
 
 CONNECTIONS = (1, 32)
@@ -79,14 +79,14 @@ def compare(bench: Bench, peer: Peer) -> Findings:
         (
             body,
             Cell(peer.name, count, Kind(form=body.theirs), body.name),
-            Cell(OURS.name, count, Kind(query=ONCE, form=body.mine), body.name),
+            Cell(OURS.name, count, body.mine, body.name),
         )
         for body in peer.bodies
         for count in CONNECTIONS
     ]
     busy = [peer.name] if peer.is_busy else []
     with TemporaryDirectory() as folder, bench.servers(OURS, peer.command(bench.artifact, Path(folder))) as servers:
-        for server, form in zip(servers, (peer.bodies[0].mine, peer.bodies[0].theirs), strict=True):
+        for server, form in zip(servers, (peer.bodies[0].mine.form, peer.bodies[0].theirs), strict=True):
             _warm_up(bench, server, form)
         rounds = measure(bench, servers, [cell for _, *pair in pairs for cell in pair], busy=busy)
     found = Findings(rounds.measurements(peer.name))

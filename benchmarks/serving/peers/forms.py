@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.serving.forms import JSON, Form, Images, Row, image_list, pixels
+from models.form import SIDE
 
 INFER = "/v2/models/odenet-mnist/infer"
 DATATYPES = {"FP32": "<f4", "FP64": "<f8", "INT32": "<i4", "INT64": "<i8", "BOOL": "?", "UINT8": "u1"}
@@ -15,9 +16,18 @@ DATATYPES = {"FP32": "<f4", "FP64": "<f8", "INT32": "<i4", "INT64": "<i8", "BOOL
 
 def tensor(images: Images) -> bytes:
     """JSON of the Open Inference Protocol, version 2."""
-    values = images.reshape(-1).tolist()
-    inputs = [{"name": "image", "shape": images.shape, "datatype": "UINT8", "data": values}]
-    return json.dumps({"inputs": inputs}, separators=(",", ":")).encode()
+    return _request(images.shape, {"data": images.reshape(-1).tolist()})
+
+
+def binary(images: Images) -> bytes:
+    """JSON that describes one image, and the image in binary form after it."""
+    return HEADER + images.tobytes()
+
+
+def _request(shape: tuple[int, ...], content: dict[str, object]) -> bytes:
+    """The JSON of a request whose images are solved once. The peers ignore this parameter."""
+    inputs = [{"name": "image", "shape": shape, "datatype": "UINT8", **content}]
+    return json.dumps({"parameters": {"escalate": False}, "inputs": inputs}, separators=(",", ":")).encode()
 
 
 def tensors(body: bytes) -> list[Row]:
@@ -51,7 +61,10 @@ def _rows(shares: Any, nfe: Any) -> list[Row]:
     return [Row(int(np.argmax(row)), float(each)) for row, each in zip(shares, nfe, strict=True)]
 
 
-V2_RAW = Form(INFER, "application/octet-stream", pixels, tensors, (("Inference-Header-Content-Length", "0"),))
+HEADER = _request((1, SIDE, SIDE), {"parameters": {"binary_data_size": SIDE * SIDE}})
+V2_BINARY = Form(
+    INFER, "application/octet-stream", binary, tensors, (("Inference-Header-Content-Length", str(len(HEADER))),)
+)
 V2_JSON = Form(INFER, "application/json", tensor, tensors)
 COLUMNS_RAW = Form("/predict", "application/octet-stream", pixels, columns)
 COLUMNS_JSON = Form("/predict", JSON.content_type, image_list, columns)

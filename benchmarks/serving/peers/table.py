@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 from benchmarks.serving.contenders.common import default_tolerance
 from benchmarks.serving.forms import JSON, RAW, Form
-from benchmarks.serving.peers.forms import BENTOML_JSON, COLUMNS_JSON, COLUMNS_RAW, V2_JSON, V2_RAW
+from benchmarks.serving.peers.forms import BENTOML_JSON, COLUMNS_JSON, COLUMNS_RAW, V2_BINARY, V2_JSON
+from benchmarks.serving.requests import Kind
+from benchmarks.serving.rounds import ONE_IMAGE
 from benchmarks.serving.servers import PORT, ROOT, Command, contender
-from benchmarks.serving.speed import JSON_GOAL
+from benchmarks.serving.speed import AS_JSON, JSON_GOAL
 from models.artifact import SOLVE, Artifact
 
 HERE = Path(__file__).parent
@@ -26,14 +28,14 @@ class Body(NamedTuple):
     Attributes:
         name: the name in the results.
         theirs: the format that the peer takes.
-        mine: the format that the service takes.
+        mine: the kind of request that the service takes; its images are solved once, as the peer solves them.
         goal: the smallest allowed number of images per second at 32 connections, relative to the peer; None for no
             goal.
     """
 
     name: str
     theirs: Form
-    mine: Form
+    mine: Kind
     goal: float | None = None
 
 
@@ -90,23 +92,25 @@ class Peer:
 
 
 PEERS = (
-    Peer("Triton", "triton", "/v2/health/ready", (Body("raw", V2_RAW, V2_RAW, RAW_GOAL),)),
-    Peer("LitServe", "litserve", "/health", (Body("JSON", COLUMNS_JSON, JSON, JSON_GOAL),), is_busy=True),
+    Peer("Triton", "triton", "/v2/health/ready", (Body("binary", V2_BINARY, Kind(form=V2_BINARY), RAW_GOAL),)),
+    Peer("LitServe", "litserve", "/health", (Body("JSON", COLUMNS_JSON, AS_JSON, JSON_GOAL),), is_busy=True),
     Peer(
         "BentoML",
         "bentoml",
         "/readyz",
-        (Body("JSON", BENTOML_JSON, JSON, JSON_GOAL),),
+        (Body("JSON", BENTOML_JSON, AS_JSON, JSON_GOAL),),
         {"BENTOML_DO_NOT_TRACK": "True"},
     ),
-    Peer("MLServer", "mlserver", "/v2/models/odenet-mnist/ready", (Body("JSON", V2_JSON, V2_JSON, JSON_GOAL),)),
+    Peer(
+        "MLServer", "mlserver", "/v2/models/odenet-mnist/ready", (Body("JSON", V2_JSON, Kind(form=V2_JSON), JSON_GOAL),)
+    ),
     Peer(
         "Ray Serve",
         "ray",
         "/-/healthz",
-        (Body("raw", COLUMNS_RAW, RAW),),
+        (Body("raw", COLUMNS_RAW, ONE_IMAGE),),
         {"RAY_AUTH_MODE": "disabled", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"},
         is_busy=True,
     ),
-    Peer("FastAPI + onnxruntime", None, "", (Body("raw", RAW, RAW), Body("JSON", JSON, JSON, JSON_GOAL))),
+    Peer("FastAPI + onnxruntime", None, "", (Body("raw", RAW, ONE_IMAGE), Body("JSON", JSON, AS_JSON, JSON_GOAL))),
 )
