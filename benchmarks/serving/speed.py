@@ -146,11 +146,13 @@ def offered(bench: Bench) -> Findings:
     with bench.servers(*OFFERED) as servers:
         for seed in range(bench.rounds):
             for server in servers:
-                alone = summarise(bench.closed(server, 1, seed=seed)).p50
-                rate = max(1.0, summarise(bench.closed(server, CONNECTIONS, seed=seed)).throughput)
+                alone = summarise(bench.closed(server, 1, ONE_IMAGE, seed=seed)).p50
+                rate = max(1.0, summarise(bench.closed(server, CONNECTIONS, ONE_IMAGE, seed=seed)).throughput)
                 rates[server.name].append(rate)
                 for fraction in FRACTIONS:
-                    summary = summarise(bench.offered(server, [Phase(fraction * rate, bench.seconds)], seed=seed))
+                    summary = summarise(
+                        bench.offered(server, [Phase(fraction * rate, bench.seconds)], ONE_IMAGE, seed=seed)
+                    )
                     measured[server.name, fraction].append(summary)
                     if server.name == OURS.name and fraction == OPEN_SHARE:
                         ratios.append(ratio(summary.p99, alone))
