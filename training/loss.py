@@ -11,6 +11,9 @@ from models.solvers.attempt import Attempt
 from models.solvers.settings import SolverSettings
 from training.recipe import AdjointGradient, Recipe, SolverGradient
 
+LOOSE = SolverSettings(method="midpoint", steps=1)
+"""The loose solve whose probabilities should not differ from those of the training solve."""
+
 
 def training_loss(
     network: nn.Module,
@@ -31,8 +34,8 @@ def training_loss(
         targets: the teachers' probabilities for the digits, ``[digits, classes]``; None for a recipe without teachers.
 
     Returns:
-        The loss, a scalar, and the logits, ``[digits, classes]``, both float32. The kinetic penalty is a mean over
-        digits and outliers.
+        The loss, a scalar, and the logits, ``[digits, classes]``, both float32. The kinetic penalty and the consistency
+        term are means over digits and outliers.
 
     Raises:
         ValueError: the recipe has outliers and the images have none, or the other way round; the recipe has teachers
@@ -58,6 +61,9 @@ def training_loss(
                 drawn = torch.randint(len(solver.steps), (), generator=generator, device=generator.device)
                 logits, energy = _through_solver(network, images, solver.method, solver.steps[int(drawn)])
                 penalty = solver.kinetic_penalty * energy
+                if solver.consistency:
+                    tight = logits.detach().float().softmax(1)
+                    penalty = penalty + solver.consistency * _divergence(network(images, LOOSE).float(), tight)
     logits, of_outliers = logits.float().tensor_split([len(labels)])
     loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
     if recipe.distil and targets is not None:
@@ -68,7 +74,7 @@ def training_loss(
     return loss, logits
 
 
-def _divergence(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
+def _divergence(logits: Tensor, targets: Tensor, temperature: float = 1) -> Tensor:
     """The mean Kullback-Leibler divergence KL(targets || answer), scaled so that its gradients match temperature 1."""
     answers = F.log_softmax(logits / temperature, dim=1)
     return temperature**2 * F.kl_div(answers, targets, reduction="batchmean")

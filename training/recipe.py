@@ -30,12 +30,15 @@ class SolverGradient(_Frozen):
         steps: numbers of steps; one of them is drawn for each batch.
         kinetic_penalty: the weight, in the loss, of the integral over t of the mean square of f. The integral is a sum
             over the first stages of the steps (Finlay et al. 2020, arXiv 2002.02798).
+        consistency: the weight, in the loss, of the divergence of a loose solve's probabilities from those of the
+            training solve. The loose solve is one midpoint step.
     """
 
     gradient: Literal["solver"]
     method: Literal["euler", "midpoint", "rk4"]
     steps: tuple[Steps, ...] = Field(min_length=1)
     kinetic_penalty: float = Field(ge=0)
+    consistency: float = Field(default=0, ge=0)
 
 
 class AdjointGradient(_Frozen):

@@ -78,6 +78,32 @@ def test_the_energy_uses_the_first_stage_of_a_step(digits: Dataset, network: ODE
     assert_close(penalised[0] - plain[0], 2 * energy, rtol=1e-3, atol=0)
 
 
+def test_a_loose_solve_is_pulled_towards_the_training_solve(digits: Dataset, network: ODENet) -> None:
+    """The term is the mean of KL(training solve || one midpoint step), times its weight."""
+    plain, consistent = (
+        loss_of(
+            network,
+            recipe(
+                solver={
+                    "gradient": "solver",
+                    "method": "rk4",
+                    "steps": [2],
+                    "kinetic_penalty": 0,
+                    "consistency": weight,
+                }
+            ),
+            digits,
+        )
+        for weight in (0.0, 3.0)
+    )
+    with torch.no_grad():
+        tight = network(digits.fit.images, SolverSettings(method="rk4", steps=2)).softmax(1)
+        loose = network(digits.fit.images, SolverSettings(method="midpoint", steps=1)).softmax(1)
+        divergence = (tight * (tight / loose).log()).sum(1).mean()
+    assert divergence > 1e-6, "this test needs two solves that differ"
+    assert_close(consistent[0] - plain[0], 3 * divergence, rtol=1e-2, atol=1e-6)
+
+
 def test_the_energy_has_a_gradient(digits: Dataset, network: ODENet) -> None:
     """The penalty changes the gradients of the dynamics, but not those of the head."""
     names, parameters = zip(*network.named_parameters(), strict=True)
