@@ -31,6 +31,7 @@ from service.security.headers import security_headers
 from service.security.keys import Keys
 from service.security.rates import Rates
 from service.settings import Settings
+from service.telemetry.load import LoadReporter
 from service.telemetry.metrics import Metrics
 from service.web import routes as web
 
@@ -69,6 +70,8 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
         settings.engine_threads,
         lambda iteration: metrics.changed(engine, iteration),
     )
+
+    load = LoadReporter(metrics, engine, settings.processes, max(1, settings.engine_threads))
 
     def ended(request: EngineRequest) -> None:
         metrics.ended(request)
@@ -114,6 +117,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
         None if keys is None else Guard(keys, Rates(shared)),
         settings.max_body_bytes,
         security_headers(tls=settings.tls_certificate is not None),
+        load.headers,
         settings.cors_origins,
     )
     return app

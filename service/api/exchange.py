@@ -22,11 +22,17 @@ DOCUMENT_ID = "odenet.document_id"
 
 ID_HEADER = b"x-request-id"
 
+LOAD_FORMAT = b"endpoint-load-metrics-format"
+"""With this header, the caller asks for a report of the load, and names the format."""
+
 MultiPartParser.spool_max_size = 0
 """Keep every file of a form in memory, where the limited body is anyway. Starlette would write files over 1 MiB to the
 disk, which may be full."""
 
 Headers = list[tuple[bytes, bytes]]
+
+ReportLoad = Callable[[str], Headers]
+"""Returns the headers that report the load in a format; see `service.telemetry.load`."""
 
 
 class Connection(Protocol):
@@ -52,17 +58,24 @@ class Answer(NamedTuple):
         await send({"type": "http.response.body", "body": self.content})
 
 
+def encode(fields: Headers) -> bytes:
+    """Headers as bytes, one line for each header."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
 class MoreHeaders:
     """The headers that each answer gets unless it has them.
 
     Attributes:
         fields: the names and values of the headers.
         encoded: the same fields as bytes, one line for each header.
+        report_load: reports the load to the callers that ask.
     """
 
-    def __init__(self, fields: Headers) -> None:
+    def __init__(self, fields: Headers, report_load: ReportLoad) -> None:
         self.fields = fields
-        self.encoded = b"".join(b"%b: %b\r\n" % each for each in fields)
+        self.encoded = encode(fields)
+        self.report_load = report_load
 
 
 class Exchange(Request):
@@ -164,6 +177,8 @@ class Exchange(Request):
             own = {name for name, _ in headers}
             more = (each for each in self._more_headers.fields if each[0] not in own)
             message["headers"] = [*headers, *more, (ID_HEADER, self.id.encode())]
+            if LOAD_FORMAT in self.request_headers:
+                message["headers"] += self._load_report()
             if self._may_have_unread_body:
                 message["headers"].append((b"connection", b"close"))
         await self._send(message)
@@ -174,9 +189,15 @@ class Exchange(Request):
             await answer.send(self.send)
             return
         self.status = answer.status
-        head = b"".join([b"%b: %b\r\n" % header for header in answer.headers])
+        head = encode(answer.headers)
         head += b"%b%b: %b\r\n" % (self._more_headers.encoded, ID_HEADER, self.id.encode())
+        if LOAD_FORMAT in self.request_headers:
+            head += encode(self._load_report())
         await self._connection.answer(answer.status, head, answer.content, close=self._may_have_unread_body)
+
+    def _load_report(self) -> Headers:
+        """The report of the load that the caller asks for."""
+        return self._more_headers.report_load(self.first(LOAD_FORMAT))
 
 
 def _no_connection() -> None:

@@ -8,7 +8,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.errors import ErrorAnswers, is_expected
-from service.api.exchange import EXCHANGE, ID_HEADER, Answer, Exchange, Headers, MoreHeaders
+from service.api.exchange import EXCHANGE, ID_HEADER, Answer, Exchange, Headers, MoreHeaders, ReportLoad
 from service.api.inference_route import InferenceRoute
 from service.security.guard import Guard
 from service.telemetry import access, context
@@ -47,6 +47,7 @@ class Gateway:
         guard: checks the API keys; None if requests need no key.
         max_body_bytes: the greatest number of bytes of a body.
         headers: the headers that each answer gets unless it has them.
+        report_load: reports the load to the callers that ask.
         origins: the origins whose pages may send requests.
     """
 
@@ -59,6 +60,7 @@ class Gateway:
         guard: Guard | None,
         max_body_bytes: int,
         headers: Headers,
+        report_load: ReportLoad,
         origins: Sequence[str] = (),
     ) -> None:
         self._app = app
@@ -67,7 +69,7 @@ class Gateway:
         self._metrics = metrics
         self._guard = guard
         self._max_body_bytes = max_body_bytes
-        self._headers = MoreHeaders(headers)
+        self._headers = MoreHeaders(headers, report_load)
         self._cors = CORSMiddleware(self._answer_in_cors, origins, **CORS) if origins else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import Generic, TypeVar
 
@@ -54,6 +54,11 @@ class Distribution:
         numbers[0] += value
         numbers[1 + bisect_left(self._buckets, value)] += 1
 
+    @property
+    def count(self) -> int:
+        """The number of values."""
+        return int(sum(self._numbers[1:]))
+
 
 class Instrument(ABC, Generic[Kind]):
     """A metric with labels. For each combination of labels, the metric has separate numbers.
@@ -79,6 +84,10 @@ class Instrument(ABC, Generic[Kind]):
         if labels not in self._children:
             self._children[labels] = self._make(labels)
         return self._children[labels]
+
+    def children(self) -> Iterable[tuple[tuple[str, ...], Kind]]:
+        """The numbers of this process for each combination of labels."""
+        return self._children.items()
 
     def merge(self, merged: Merged, series: Series) -> None:
         """Add the numbers of a process to those of the others."""

@@ -54,6 +54,22 @@ class Statistics:
     seconds: Phases
 
 
+@dataclass(frozen=True)
+class RequestCounts:
+    """How many requests a process has answered, by their result.
+
+    Attributes:
+        answered: the requests that did not fail.
+        failed: the requests with status 429 or 5xx, without 504. The cause of a 504 is the deadline of the caller.
+    """
+
+    answered: int
+    failed: int
+
+    def __sub__(self, earlier: "RequestCounts") -> "RequestCounts":
+        return RequestCounts(self.answered - earlier.answered, self.failed - earlier.failed)
+
+
 class MethodMetrics(NamedTuple):
     """The metrics of a method of a model."""
 
@@ -164,6 +180,15 @@ class Metrics:
         """Count an answered HTTP request."""
         label = method if method in METHODS else "other"
         self._requests.of(label, route, str(status)).observe(seconds)
+
+    def posts(self) -> RequestCounts:
+        """The POST requests that this process has answered. Probes and scrapes are GET requests, and do not count."""
+        counts = {False: 0, True: 0}
+        for (method, _, status), durations in self._requests.children():
+            if method == "POST":
+                failed = status == "429" or (status.startswith("5") and status != "504")
+                counts[failed] += durations.count
+        return RequestCounts(answered=counts[False], failed=counts[True])
 
     def refused(self, error: RequestError) -> None:
         """Count a refused request, if it was refused because the service is busy or stopping, or by a rate limit."""

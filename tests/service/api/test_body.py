@@ -45,7 +45,7 @@ def parsed(content: bytes, media_type: str, query: str = "") -> InferenceRequest
 
     async def run() -> InferenceRequest:
         scope = {"type": "http", "headers": [(b"content-type", media_type.encode())]}
-        exchange = Exchange(scope, receive, send, 10**7, MoreHeaders([]))
+        exchange = Exchange(scope, receive, send, 10**7, MoreHeaders([], lambda _: []))
         parts = await read(exchange, supported_type(exchange))
         return whole(parts, query)
 

@@ -9,7 +9,7 @@ from service.api.exchange import Exchange, MoreHeaders
 
 def expected(**headers: str) -> int:
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    exchange = Exchange({"type": "http", "headers": raw}, empty_receive, empty_send, 0, MoreHeaders([]))
+    exchange = Exchange({"type": "http", "headers": raw}, empty_receive, empty_send, 0, MoreHeaders([], lambda _: []))
     return expected_images(exchange, max_images=8)
 
 

@@ -69,7 +69,7 @@ class Upload:
             yield message["body"]
 
     def run(self) -> None:
-        exchange = Exchange(self.scope, self.receive, self.send, MOST, MoreHeaders([]))
+        exchange = Exchange(self.scope, self.receive, self.send, MOST, MoreHeaders([], lambda _: []))
         asyncio.run(self.app(self.scope, exchange.receive_limited, exchange.send))
 
 
@@ -123,7 +123,7 @@ def test_events_other_than_requests_are_passed_on() -> None:
     request = upload()
     lifespan = {"type": "lifespan"}
     answers = ErrorAnswers({}, problem_response, lambda _: None)
-    gateway = Gateway(app, [], answers, Metrics(), None, MOST, [])
+    gateway = Gateway(app, [], answers, Metrics(), None, MOST, [], lambda _: [])
     asyncio.run(gateway(lifespan, request.receive, request.send))
     assert passed == [(lifespan, request.receive, request.send)]
 

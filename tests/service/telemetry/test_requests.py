@@ -81,7 +81,7 @@ def broken() -> FastAPI:
 
     build = app.build_middleware_stack
     app.build_middleware_stack = lambda: Gateway(  # type: ignore[method-assign]
-        build(), [], answers, Metrics(), None, 2000, []
+        build(), [], answers, Metrics(), None, 2000, [], lambda _: []
     )
     return app
 
