@@ -30,7 +30,7 @@ COPY training training
 RUN python -m compileall -q models training \
  && mkdir /runs && chown odenet /runs && find models/fitted -type d -exec chown odenet {} +
 ENV MPLCONFIGDIR=/tmp/matplotlib
-USER odenet
+USER 10001
 ENTRYPOINT ["python", "-m", "training"]
 CMD ["--help"]
 
@@ -42,7 +42,7 @@ RUN python -m compileall -q models service && find models/fitted -type d -exec c
 FROM base AS serving
 ENV ODENET_HOST=0.0.0.0 ODENET_PORT=8000 ODENET_LOG_FORMAT=json
 EXPOSE 8000
-USER odenet
+USER 10001
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-m", "service.server.healthcheck"]

@@ -26,30 +26,18 @@ from promql_parser import (
     VectorMatchCardinality,
     VectorSelector,
     parse,
-    walk,
 )
 
 from service.engine.request import End
 from service.engine.tuning import BROWN_OUT_TO
-from service.telemetry.instruments import Counter, Gauge, Histogram, Instrument
-from service.telemetry.metrics import CANCELLED_STAGES, SHED_REASONS, STEP_OUTCOMES, Metrics
+from service.telemetry.metrics import CANCELLED_STAGES, SHED_REASONS, STEP_OUTCOMES
+from tests.deploy.queries import COUNTERS_AND_GAUGES, HISTOGRAMS, SERIES, Labels, selectors
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
 GRAFANA = DEPLOY / "grafana"
 
-Labels = frozenset[str]
-
-
-def metrics(*kinds: type[Instrument[Any]]) -> dict[str, Labels]:
-    """The service's metrics of some kinds, with the labels of each."""
-    metrics = [each for each in Metrics().instruments.values() if isinstance(each, kinds)]
-    return {f"{each.name}{'_total' if isinstance(each, Counter) else ''}": frozenset(each.labels) for each in metrics}
-
-
-HISTOGRAMS = metrics(Histogram)
-COUNTERS_AND_GAUGES = metrics(Counter, Gauge)
 VALUES = {
     "end": {end.value for end in End},
     "outcome": set(STEP_OUTCOMES),
@@ -58,19 +46,6 @@ VALUES = {
 }
 
 NOT_SHOWN = {"odenet_last_answer_timestamp_seconds"}  # only the statistics of the Open Inference Protocol use it
-
-TARGET = ("job", "instance")  # the labels that Prometheus adds to every series of a target
-SERIES: dict[str, Labels] = {
-    **{name: frozenset((*labels, *TARGET)) for name, labels in COUNTERS_AND_GAUGES.items()},
-    **{
-        f"{name}_{part}": frozenset((*labels, *TARGET))
-        for name, labels in HISTOGRAMS.items()
-        for part in ("sum", "count")
-    },
-    **{f"{name}_bucket": frozenset((*labels, *TARGET, "le")) for name, labels in HISTOGRAMS.items()},
-    "up": frozenset(TARGET),
-    "ALERTS": frozenset(("alertname", "alertstate", "severity")),
-}
 
 
 class Query(NamedTuple):
@@ -124,18 +99,6 @@ QUERIES = [*queries_of_rules(), *queries_of_dashboard()]
 EVERY_QUERY = pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.owner)
 EVERY_ALERT = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))
 EVERY_PANEL = pytest.mark.parametrize("panel", PANELS, ids=lambda panel: str(panel["title"]))
-
-
-def selectors(expression: str) -> list[VectorSelector]:
-    """The selectors of series in an expression."""
-    found: list[VectorSelector] = []
-
-    def visit(node: Expr) -> None:
-        if isinstance(node, VectorSelector):
-            found.append(node)
-
-    walk(parse(expression), visit)
-    return found
 
 
 def matchers(label: str) -> list[Matcher]:

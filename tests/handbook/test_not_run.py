@@ -117,6 +117,12 @@ def check_install(words: Words) -> None:
             assert word.partition("[")[0].lower() in PACKAGES
 
 
+def check_kubectl(words: Words) -> None:
+    """Check that the folder with the manifests exists. The names of files that the reader makes may be any."""
+    for folder in (word for word in words if word.startswith("deploy/")):
+        assert (ROOT / folder / "kustomization.yaml").is_file()
+
+
 CHECKS: dict[tuple[str, ...], Callable[[Words], None]] = {
     ("make",): check_make,
     ("docker", "compose"): check_compose,
@@ -124,6 +130,8 @@ CHECKS: dict[tuple[str, ...], Callable[[Words], None]] = {
     ("docker", "run"): check_run,
     ("curl",): check_curl,
     ("kill",): check_kill,
+    ("kubectl",): check_kubectl,
+    ("deploy/kubernetes/check.sh",): check_kubectl,
     ("pip", "install"): check_install,
     (".venv/serve/bin/pip", "install"): check_install,
     ("python", "-m"): check_module,
