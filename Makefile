@@ -2,6 +2,7 @@
 PYTHON ?= python3
 SERVE  := .venv/serve
 DEV    := .venv/dev
+SCALE  := .venv/scale
 # uv leaves compilation to the first import. Without bytecode files, each process would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -9,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: serve check test lint javascript types tests tests-check test-nightly test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-kernels bench-path bench-peers bench-swap observability docs docs-serve image clean
+.PHONY: serve check test lint javascript types tests tests-check test-nightly test-scale test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-kernels bench-path bench-peers bench-swap observability docs docs-serve image clean
 
 serve: $(SERVE)/.installed  ## start the service, without torch, on http://127.0.0.1:8000 (ODENET_PORT sets another port)
 	$(SERVE)/bin/python -m service $(ARGS)
@@ -21,7 +22,7 @@ test: $(DEV)/.installed  ## run every check that needs no GPU and no container e
 	$(MAKE) --no-print-directory --jobs lint types tests
 
 tests-check: $(DEV)/.installed  ## run only the tests of `make check`
-	$(PYTEST) -m 'not gpu and not nightly and not system'
+	$(PYTEST) -m 'not gpu and not nightly and not scale and not system'
 
 tests: $(DEV)/.installed  ## run only the tests of `make test`
 	$(PYTEST)
@@ -42,6 +43,9 @@ types: $(DEV)/.installed
 
 test-nightly: $(DEV)/.installed  ## run the tests that take minutes each; CI does not run them
 	$(PYTEST) -m nightly
+
+test-scale: $(SCALE)/.installed  ## run the tests with several replicas; needs HAProxy (Debian: apt-get install haproxy); minutes; CI does not run them
+	$(SCALE)/bin/python -m pytest -m scale --capture=no
 
 test-gpu: $(DEV)/.installed  ## run the tests that need a CUDA device
 	$(DEV)/bin/python -m pytest -m gpu
@@ -122,6 +126,9 @@ $(SERVE)/.installed: pyproject.toml constraints.txt
 
 $(DEV)/.installed: pyproject.toml constraints.txt
 	$(call install,$(DEV),'.[dev]')
+
+$(SCALE)/.installed: pyproject.toml constraints.txt
+	$(call install,$(SCALE),'.[dev]' '.[ray]')
 
 node_modules/.installed: package.json package-lock.json | $(DEV)/.installed
 	PATH="$(CURDIR)/$(DEV)/bin:$$PATH" npm ci --loglevel=error

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from functools import cache
 from importlib.util import find_spec
+from itertools import dropwhile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -77,6 +78,9 @@ def check_module(words: Words) -> None:
 
 def check_compose(words: Words) -> None:
     profiles = {words[at + 1] for at, word in enumerate(words) if word == "--profile"}
+    scaled = [words[at + 1] for at, word in enumerate(words) if word == "--scale"]
+    assert {word.partition("=")[0] for word in scaled} <= set(COMPOSE["services"])
+    words = [word for word in words if word != "--scale" and word not in scaled]
     assert profiles <= {profile for service in COMPOSE["services"].values() for profile in service.get("profiles", [])}
     command, *services = [word for word in words if word != "--profile" and word not in profiles]
     assert command in {"up", "restart"}
@@ -117,6 +121,12 @@ def check_install(words: Words) -> None:
             assert word.partition("[")[0].lower() in PACKAGES
 
 
+def check_haproxy(words: Words) -> None:
+    """Check that the shipped files exist."""
+    for file in (word for word in words if word.startswith("deploy/")):
+        assert (ROOT / file).is_file()
+
+
 def check_kubectl(words: Words) -> None:
     """Check that the folder with the manifests exists. The names of files that the reader makes may be any."""
     for folder in (word for word in words if word.startswith("deploy/")):
@@ -130,6 +140,7 @@ CHECKS: dict[tuple[str, ...], Callable[[Words], None]] = {
     ("docker", "run"): check_run,
     ("curl",): check_curl,
     ("kill",): check_kill,
+    ("haproxy",): check_haproxy,
     ("kubectl",): check_kubectl,
     ("deploy/kubernetes/check.sh",): check_kubectl,
     ("pip", "install"): check_install,
@@ -143,7 +154,7 @@ CHECKS: dict[tuple[str, ...], Callable[[Words], None]] = {
     ("page", "command"), [pytest.param(page, command, id=f"{name(page)}: {command}") for page, command in not_run()]
 )
 def test_a_command_that_is_not_run_names_only_what_exists(page: Path, command: str) -> None:
-    words = shlex.split(command)
+    words = list(dropwhile(re.compile(r"[A-Z_]+=").match, shlex.split(command)))
     begins = next((begin for begin in CHECKS if tuple(words[: len(begin)]) == begin), None)
     assert begins is not None, f"{command}: there is no check for this command"
     CHECKS[begins](words[len(begins) :])
