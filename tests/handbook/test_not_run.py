@@ -127,6 +127,13 @@ def check_haproxy(words: Words) -> None:
         assert (ROOT / file).is_file()
 
 
+def check_serve(words: Words) -> None:
+    """Check that the application or the file of Ray Serve exists."""
+    command, target = words
+    assert command in {"run", "deploy"}
+    assert (ROOT / target).is_file() or (ROOT / target.partition(":")[0].replace(".", "/")).with_suffix(".py").is_file()
+
+
 def check_kubectl(words: Words) -> None:
     """Check that the folder with the manifests exists. The names of files that the reader makes may be any."""
     for folder in (word for word in words if word.startswith("deploy/")):
@@ -141,6 +148,7 @@ CHECKS: dict[tuple[str, ...], Callable[[Words], None]] = {
     ("curl",): check_curl,
     ("kill",): check_kill,
     ("haproxy",): check_haproxy,
+    ("serve",): check_serve,
     ("kubectl",): check_kubectl,
     ("deploy/kubernetes/check.sh",): check_kubectl,
     ("pip", "install"): check_install,
