@@ -53,9 +53,8 @@ class Sample(NamedTuple):
 class LoadReporter:
     """Reports the load of this process. One thread, that of the event loop, may call it.
 
-    A report is about the worker process that answers. Its connections are a fair sample, because the kernel spreads
-    connections evenly over the workers. The balancer sees one endpoint, so we multiply the rates by the number of
-    workers.
+    A report is about the worker process that answers. This worker is a fair sample, because the workers share the
+    connections evenly. The balancer sees one endpoint, so we multiply the rates by the number of workers.
 
     Args:
         metrics: counts the requests.
