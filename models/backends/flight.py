@@ -279,16 +279,22 @@ class Flight(ABC):
             self._record_readings(going_on, tried.t[going_on].tolist())
 
     def _record_readings(self, slots: list[int], times: list[float]) -> None:
-        """Record in the traces the logits of the current states in some slots, with their times."""
+        """Record in the traces readings of the current states in some slots, with their times."""
         for slot, t, logits in zip(slots, times, self._logits(slots), strict=True):
-            self._traces[slot].depth.append(Reading(t, logits))
+            self._traces[slot].depth.append(Reading(t, logits, self._channels(slot)))
 
     def _record_ends(self, slots: Sequence[int], answer: Answer) -> None:
-        """Record in the traces the final logits of the rows in some slots."""
+        """Record in the traces the final readings of the rows in some slots."""
         for row, slot in enumerate(slots):
             if (trace := self._traces.get(slot)) and trace.attempts[-1].accepted:
                 t, _ = self._time_and_step(slot)
-                trace.depth.append(Reading(t, answer.logits[row]))
+                trace.depth.append(Reading(t, answer.logits[row], self._channels(slot)))
+
+    def _channels(self, slot: int) -> npt.NDArray[np.float32]:
+        """The mean of each channel of the state in a slot, ``[channels]``."""
+        state = self._states[slot]
+        means = array_namespace(state).mean(state, axis=(1, 2))
+        return np.asarray(means.tolist(), np.float32)
 
     @property
     @abstractmethod

@@ -25,15 +25,17 @@ class AttemptRecord(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """The logits that the head computes from the state at one time.
+    """The state at one time, in short, and the logits that the head computes from it.
 
     Attributes:
         t: the time.
         logits: ``[classes]``.
+        channels: the mean of each channel of the state over its positions, ``[channels]``.
     """
 
     t: float
     logits: npt.NDArray[np.float32]
+    channels: npt.NDArray[np.float32]
 
 
 @dataclass

@@ -77,6 +77,10 @@ class Reading(BaseModel):
         min_length=10,
         max_length=10,
     )
+    channels: list[float | None] = Field(
+        description="The mean of each channel of the state over its positions, rounded to three decimal places. Null "
+        "where a mean is not finite."
+    )
 
 
 class SolveTrace(BaseModel):
@@ -87,8 +91,8 @@ class SolveTrace(BaseModel):
         f"about 400 steps. A solve stops after {MAX_STEPS:,}."
     )
     depth: list[Reading] = Field(
-        description="The logits at t = 0 and after each accepted step. The probabilities are the softmax of the last "
-        "logits, divided by the model's temperature."
+        description="The logits and the state's channels at t = 0 and after each accepted step. The probabilities are "
+        "the softmax of the last logits, divided by the model's temperature."
     )
 
 
@@ -134,6 +138,9 @@ class PredictAnswer(BaseModel):
     predictions: list[Prediction] = Field(description="One prediction for each image, in the order of the images.")
     timing_ms: Timing
 
+
+DECIMALS = 3
+"""Decimal places of the means of the channels in a trace. More of them would make a long trace several times longer."""
 
 PIXELS_DESCRIPTION = (
     "One or more images, each as 784 grey levels, row by row. Several images need count in the query, unless each "
@@ -241,5 +248,12 @@ def _solve_trace(trace: Trace, *, adaptive: bool = True) -> dict[str, Any]:
     attempts = [attempt._asdict() for attempt in trace.attempts]
     return {
         "attempts": attempts if adaptive else [attempt | {"error": None} for attempt in attempts],
-        "depth": [{"t": reading.t, "logits": reading.logits.tolist()} for reading in trace.depth],
+        "depth": [
+            {
+                "t": reading.t,
+                "logits": reading.logits.tolist(),
+                "channels": [round(mean, DECIMALS) for mean in reading.channels.tolist()],
+            }
+            for reading in trace.depth
+        ],
     }

@@ -81,6 +81,14 @@ def test_a_trace_agrees_with_its_answer(backend: Backend, solver: SolverSettings
         assert all(after.size < before.size for before, after in pairwise(trace.attempts) if not before.accepted)
 
 
+def test_a_trace_contains_the_mean_of_each_channel_of_the_state(backend: Backend) -> None:
+    _, traces = solved_in_flight(backend, SolverSettings(method="euler", steps=1), {0}, digits=1)
+    begin, end = (reading.channels for reading in traces[0].depth)
+    states = np.asarray(backend_of("onnxruntime").stem(DIGITS[:1]))
+    assert begin == pytest.approx(states[0].mean(axis=(1, 2)), abs=1e-4)
+    assert np.abs(end - begin).max() > 0.01
+
+
 @every_solver
 def test_a_trace_equals_the_observed_solve_of_the_image_alone(solver: SolverSettings) -> None:
     backend = backend_of("onnxruntime")
