@@ -100,7 +100,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
         exposition.router(metrics),
         models.router(plane, metrics, models.Server(name="odenet", version=VERSION, extensions=models.EXTENSIONS)),
         repository.router(manager),
-        web.router(),
+        web.router(keys=keys is not None),
     ):
         app.include_router(router)
     answers = errors.ErrorAnswers({"v2": v2_errors.error_response}, problems.problem_response, metrics.refused)

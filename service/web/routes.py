@@ -19,15 +19,25 @@ FOR_EVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "no-cache"
 
 
-def router() -> APIRouter:
+KEY_VARIABLE = "ODE_KEY"
+"""The environment variable with the API key in the programs that the page shows, as in the command `predict`."""
+
+
+def router(*, keys: bool) -> APIRouter:
     """The routes.
 
     The path of each file contains a digest of all files. So a browser may cache the files for ever, and it never
     combines files of two versions. The digest is part of the page, so the browser must check the page on each visit.
+
+    Args:
+        keys: whether requests need an API key. If so, the page names `KEY_VARIABLE` in the programs that it shows.
     """
     routes = APIRouter(include_in_schema=False)
     digest = _digest()
-    page = (FOLDER / PAGE).read_text(encoding="utf-8").replace('="static/', f'="static/{digest}/').encode()
+    text = (FOLDER / PAGE).read_text(encoding="utf-8").replace('="static/', f'="static/{digest}/')
+    if keys:
+        text = text.replace("<html ", f'<html data-key-variable="{KEY_VARIABLE}" ', 1)
+    page = text.encode()
     etag = f'"{hashlib.sha256(page).hexdigest()[:16]}"'
     files = StaticFiles(directory=FOLDER)
 

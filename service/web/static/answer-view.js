@@ -35,7 +35,7 @@ export class AnswerView {
   /** Show that there is no answer. */
   clear() {
     for (const id of ["digit", "nfe", "steps", "error", "time"]) this.part(id).textContent = "–";
-    for (const id of ["certainty", "truth", "by", "rejected", "outcome", "trip", "brief"]) {
+    for (const id of ["certainty", "truth", "rare", "by", "rejected", "outcome", "trip", "brief"]) {
       this.part(id).textContent = "\u00a0";
     }
     for (const { row, bar, value } of this.bars) {
@@ -52,8 +52,12 @@ export class AnswerView {
     this.part("answer").classList.add("stale");
   }
 
-  /** @param {import("./api.js").Answer} answer @param {number | null} label the true digit, if it is known */
-  show({ prediction, service, trip }, label) {
+  /**
+   * @param {import("./api.js").Answer} answer
+   * @param {number | null} label the true digit, if it is known
+   * @param {number | null} error the share of all digits that are misread at this setting, if it is known
+   */
+  show({ prediction, times, trip }, label, error) {
     const { digit, probabilities, solver } = prediction;
     const certainty = probabilities[digit];
     this.part("digit").textContent = String(digit);
@@ -62,13 +66,17 @@ export class AnswerView {
     const doubt = certainty < DOUBTFUL ? "perhaps no digit" : "";
     const verdict = label === digit ? "right" : "wrong";
     this.part("truth").textContent = label === null ? doubt || "\u00a0" : `${verdict}: labelled ${label}`;
+    const isRare = verdict === "wrong" && label !== null && error !== null;
+    this.part("rare").textContent = isRare
+      ? `A rare case: at this setting, ${percent(error)} of the digits are misread.`
+      : "\u00a0";
     this.bars.forEach(({ row, bar, value }, each) => {
       row.className = each === digit ? "first" : "";
       bar.style.transform = `scaleX(${probabilities[each]})`;
       value.textContent = percent(probabilities[each]);
     });
-    this.part("time").textContent = milliseconds(service);
-    this.part("trip").textContent = `${milliseconds(trip)} round trip`;
+    this.part("time").textContent = milliseconds(times.solve);
+    this.part("trip").textContent = `decode ${milliseconds(times.decode)} · trip ${milliseconds(trip)}`;
     if (solver) this.#showSolve(solver);
     const brief = `${percent(certainty)}${solver ? ` · ${solver.nfe} NFE` : ""}`;
     this.part("brief").replaceChildren(Object.assign(document.createElement("b"), { textContent: digit }), brief);

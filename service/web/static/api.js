@@ -4,7 +4,7 @@
  * @typedef {{method: string, rtol: number | null, atol: number | null, nfe: number, steps: number, rejected: number,
  *   error_estimate: number | null, outcome: string, escalated: boolean, degraded: boolean}} Solver
  * @typedef {{t: number, size: number, error: number | null, accepted: boolean}} Attempt
- * @typedef {{t: number, logits: number[]}} Reading
+ * @typedef {{t: number, logits: number[], channels: number[]}} Reading
  * @typedef {{attempts: Attempt[], depth: Reading[]}} Trace
  * @typedef {{digit: number, probabilities: number[], margin: number | null, solver: Solver | null, image: number[][],
  *   trace: Trace | null, looser_traces: Trace[]}} Prediction
@@ -12,8 +12,10 @@
  * @typedef {Record<string, string | number | boolean>} Fields the fields of the query
  * @typedef {{detail?: string, errors?: {field: string, message: string, value: string | null}[]}} Problem
  * @typedef {{name: string, methods: string[], default: boolean}} Model
- * @typedef {{prediction: Prediction, service: number, trip: number}} Answer with the service's
- *   time and the time of the round trip, in milliseconds
+ * @typedef {{prediction: Prediction, times: Times, trip: number}} Answer with the time of the round trip, in
+ *   milliseconds
+ * @typedef {{decode: number, solve: number}} Times of the service, in milliseconds: to decode the picture, and to
+ *   compute the answer from the pixels; NaN if the answer does not say it
  */
 
 /** The service answered with an error. */
@@ -70,7 +72,7 @@ export async function predict(picture, fields, signal) {
   const answer = await ask(`predict?${query}`, { method: "POST", body: picture.body, headers, signal });
   const { predictions } = /** @type {{predictions: Prediction[]}} */ (await json(answer));
   const trip = performance.now() - started;
-  return { prediction: predictions[0], service: total(answer), trip };
+  return { prediction: predictions[0], times: times(answer.headers.get("server-timing") ?? ""), trip };
 }
 
 /**
@@ -98,6 +100,9 @@ export async function getProfile(name) {
   return /** @type {{profile: import("./tradeoff-chart.js").Profile}} */ (model).profile;
 }
 
+/** @returns {Promise<string>} the metrics of the service, in Prometheus' text format */
+export const getMetrics = async () => (await ask("metrics", { cache: "no-store" })).text();
+
 /** Whether the service is ready. */
 export async function isReady() {
   return ask("health/ready", { cache: "no-store" }).then(
@@ -106,8 +111,10 @@ export async function isReady() {
   );
 }
 
-/** @param {Response} answer @returns {number} the total in its header Server-Timing, in milliseconds; NaN without one */
-function total(answer) {
-  const found = /total;dur=([\d.]+)/.exec(answer.headers.get("server-timing") ?? "");
-  return found ? Number(found[1]) : NaN;
+/** @param {string} timing the header Server-Timing @returns {Times} */
+function times(timing) {
+  const found = (/** @type {string} */ phase) =>
+    Number(new RegExp(`\\b${phase};dur=([\\d.]+)`).exec(timing)?.[1] ?? NaN);
+  const solve = found("stem") + found("solve") + found("head");
+  return { decode: found("decode"), solve };
 }

@@ -1,18 +1,22 @@
 /** The main module of the page: it connects the other modules. */
 
+import { read as readAddress, write as writeAddress } from "./address.js";
 import { AnswerView, showImage } from "./answer-view.js";
 import { getProfile, listModels, predict, Unreachable } from "./api.js";
+import { drawChannels } from "./channels-chart.js";
 import { base64, copying, programs } from "./code.js";
 import { Comparison } from "./compare.js";
 import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
 import { Live } from "./live.js";
+import { Load } from "./load.js";
 import { isOfPicture, kindly, retryAfter } from "./messages.js";
+import { Moment } from "./moment.js";
 import { Pad } from "./pad.js";
-import { read, watch } from "./pictures.js";
+import { read, sheetOf, watch } from "./pictures.js";
 import { offer } from "./samples.js";
 import { logitsChart, stepsChart } from "./solve-charts.js";
-import { agreementsOf, methodsOf, tradeoffChart } from "./tradeoff-chart.js";
+import { agreementsOf, methodsOf, nearest, tradeoffChart } from "./tradeoff-chart.js";
 
 /**
  * The element of the page with an id.
@@ -35,12 +39,14 @@ const page = {
   undo: part("undo", HTMLButtonElement),
   clear: part("clear", HTMLButtonElement),
   seen: part("seen", HTMLCanvasElement),
+  channels: part("channels", HTMLCanvasElement),
   notice: part("notice", HTMLElement),
   lead: part("tradeoff-lead", HTMLElement),
   compare: part("compare", HTMLButtonElement),
   curl: part("curl", HTMLElement),
   python: part("python", HTMLElement),
 };
+const ADDRESS_DELAY = 300; // milliseconds after an answer; browsers refuse many changes of the address at a time
 /** @type {import("./api.js").Model[]} */
 let models = [];
 /** @type {Map<string, import("./tradeoff-chart.js").Profile>} */
@@ -48,6 +54,11 @@ const profiles = new Map();
 let retry = 0;
 /** @type {Awaited<ReturnType<typeof offer>> | null} */
 let samples = null;
+/** @type {number | null} the number of the picked digit */
+let digit = null;
+/** @type {import("./api.js").Prediction | null} the prediction that is shown */
+let shown = null;
+let addressTimer = 0;
 
 const view = new AnswerView((id) => part(id, HTMLElement));
 const charts = {
@@ -55,6 +66,15 @@ const charts = {
   logits: logitsChart(part("logits-chart", HTMLElement)),
   tradeoff: tradeoffChart(part("tradeoff-chart", HTMLElement)),
 };
+const moment = new Moment(
+  {
+    slider: part("depth-time", HTMLInputElement),
+    play: part("play", HTMLButtonElement),
+    words: part("moment", HTMLElement),
+    charts: part("depth", HTMLElement),
+  },
+  (t) => charts.logits.show(shown && { prediction: shown, t }),
+);
 const connection = new Connection(part("offline", HTMLElement), resume);
 const live = new Live(send, show, fail);
 const comparison = new Comparison(part("compare-table", HTMLTableElement), part("compare-note", HTMLElement), () =>
@@ -66,6 +86,7 @@ const controls = new Controls(
     modes: part("modes", HTMLElement),
     method: part("method", HTMLSelectElement),
     slider: part("slider", HTMLInputElement),
+    name: part("setting-name", HTMLElement),
     setting: part("setting", HTMLElement),
     leftEnd: part("left-end", HTMLElement),
     rightEnd: part("right-end", HTMLElement),
@@ -93,15 +114,49 @@ async function send({ model, fields }, signal) {
 function show({ picture, answer }, { model, fields }) {
   page.notice.hidden = true;
   const { prediction } = answer;
-  view.show(answer, picture.label);
-  showImage(page.seen, prediction.image);
-  charts.steps.show(prediction);
-  charts.logits.show(prediction);
   const [profile, solver] = [profiles.get(model), prediction.solver];
+  view.show(answer, picture.label, profile && solver ? nearest(profile, solver).error : null);
+  showImage(page.seen, prediction.image);
+  showSolve(prediction);
   charts.tradeoff.show(profile && solver ? { profile, solver } : null);
-  const { curl, python } = programs(base64(page.seen), { model, ...fields });
+  const key = document.documentElement.dataset.keyVariable ?? "";
+  const { curl, python } = programs(base64(page.seen), { model, ...fields }, new URL("predict", location.href), key);
   page.curl.textContent = curl;
   page.python.textContent = python;
+  clearTimeout(addressTimer);
+  addressTimer = setTimeout(() => note({ model, ...fields }, digit, prediction.image.flat()), ADDRESS_DELAY);
+}
+
+/** @param {import("./api.js").Prediction | null} prediction */
+function showSolve(prediction) {
+  shown = prediction;
+  const readings = prediction?.trace?.depth ?? [];
+  charts.steps.show(prediction);
+  drawChannels(page.channels, readings);
+  moment.show(readings);
+}
+
+/**
+ * Put the setting and the digit into the page's address.
+ *
+ * @param {import("./api.js").Fields} fields @param {number | null} number @param {number[]} levels
+ */
+async function note(fields, number, levels) {
+  history.replaceState(null, "", await writeAddress(fields, number, Uint8Array.from(levels)));
+}
+
+/** Set the page to what its address asks for. */
+async function follow() {
+  const { model, digit, levels, settings } = await readAddress(location.hash);
+  const offered = [...page.model.options].some(({ value }) => value === model);
+  if (model && offered && model !== page.model.value) {
+    page.model.value = model;
+    await showModel();
+  }
+  controls.set(settings);
+  if (digit !== null) samples?.pick(digit);
+  else if (levels) pad.put(sheetOf(levels, null));
+  ask();
 }
 
 /** @param {Error} error */
@@ -133,7 +188,7 @@ function changed() {
   page.undo.disabled = !pad.undoable;
   page.clear.disabled = page.compare.disabled = pad.blank;
   comparison.drop();
-  samples?.mark(pad.sheet);
+  digit = samples?.mark(pad.sheet) ?? null;
   live.cancel();
   if (pad.blank) {
     clearTimeout(retry);
@@ -147,8 +202,7 @@ function changed() {
 function forget() {
   view.clear();
   page.seen.getContext("2d")?.clearRect(0, 0, page.seen.width, page.seen.height);
-  charts.steps.show(null);
-  charts.logits.show(null);
+  showSolve(null);
 }
 
 function compareAll() {
@@ -183,7 +237,8 @@ async function start() {
     await showModel();
     if (!samples) {
       samples = await offer(part("samples", HTMLElement), (sheet) => pad.put(sheet));
-      samples.begin();
+      await follow();
+      if (pad.blank) samples.begin();
     }
   } catch (error) {
     models = [];
@@ -191,10 +246,32 @@ async function start() {
   }
 }
 
+new Load(
+  {
+    details: part("load", HTMLDetailsElement),
+    flood: part("flood", HTMLButtonElement),
+    note: part("load-note", HTMLElement),
+    figures: {
+      speed: part("load-speed", HTMLElement),
+      batch: part("load-batch", HTMLElement),
+      waiting: part("load-waiting", HTMLElement),
+      wait: part("load-wait", HTMLElement),
+      loosened: part("load-loosened", HTMLElement),
+      refused: part("load-refused", HTMLElement),
+    },
+  },
+  () => shown?.image.flat() ?? null,
+);
 page.undo.addEventListener("click", () => pad.undo());
+document.addEventListener("keydown", (event) => {
+  if (event.key.toLowerCase() !== "z" || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  pad.undo();
+});
 page.clear.addEventListener("click", () => pad.clear());
 page.compare.addEventListener("click", compareAll);
 page.model.addEventListener("change", chooseModel);
+addEventListener("hashchange", () => follow().catch(fail));
 const inputs = ["file", "camera"].map((id) => part(id, HTMLInputElement));
 watch(part("pad", HTMLElement), inputs, async (file) => pad.put(await read(file)));
 copying(document.querySelectorAll("[data-copy]"), part("copied", HTMLElement));

@@ -1,23 +1,31 @@
 /** The current request as a program would send it. */
 
 /**
+ * The settings come first, and the long image comes last.
+ *
  * @param {string} image a PNG in base64
  * @param {import("./api.js").Fields} fields
+ * @param {URL} url of `predict`
+ * @param {string} key the environment variable with the caller's API key; empty if the service needs no key
  * @returns {{curl: string, python: string}}
  */
-export function programs(image, fields) {
-  const url = new URL("predict", location.href).href;
-  const body = JSON.stringify({ images: [image], ...fields });
+export function programs(image, fields, url, key) {
+  const query = new URLSearchParams(Object.entries(fields).map(([name, value]) => [name, String(value)]));
+  const authorization = key ? `  -H "Authorization: Bearer $${key}" \\\n` : "";
+  const body = JSON.stringify({ images: [image] });
   return {
-    curl: `curl ${url} \\\n  -H 'Content-Type: application/json' \\\n  -d '${body}'`,
+    curl: `curl '${url.href}?${query}' \\\n${authorization}  -H 'Content-Type: application/json' \\\n  -d '${body}'`,
     python: [
       "import json",
+      ...(key ? ["import os"] : []),
       "import urllib.request",
       "",
-      `fields = ${python({ images: [image], ...fields })}`,
-      "request = urllib.request.Request(",
-      `    ${JSON.stringify(url)}, json.dumps(fields).encode(), {"Content-Type": "application/json"}`,
-      ")",
+      `fields = ${python(fields)}`,
+      'headers = {"Content-Type": "application/json"}',
+      ...(key ? [`headers["Authorization"] = "Bearer " + os.environ["${key}"]`] : []),
+      `image = "${image}"`,
+      'body = json.dumps({**fields, "images": [image]}).encode()',
+      `request = urllib.request.Request("${url.href}", body, headers)`,
       "with urllib.request.urlopen(request) as answer:",
       '    print(json.load(answer)["predictions"][0])',
     ].join("\n"),

@@ -149,7 +149,7 @@ function show({ model, answer }) {
   track.append(bar);
   certainty.append(track, value);
   const nfe = cell("number", solver ? String(solver.nfe) : "–");
-  row.append(by, answered, certainty, nfe, cell("number time", milliseconds(answer.service)));
+  row.append(by, answered, certainty, nfe, cell("number time", milliseconds(answer.times.solve)));
   return row;
 }
 

@@ -1,12 +1,13 @@
 /** The controls of the solve: an agreement, a tolerance, a number of steps, or a deadline. */
 
-import { counted, number, percent } from "./format.js";
+import { number, percent } from "./format.js";
 
 /**
  * @typedef {"agreement" | "tolerance" | "steps" | "deadline"} Mode
  * @typedef {{name: string, min: number, max: number, step: number, start: number, ends: [string, string],
- *   value: (position: number) => number, format: (value: number) => string, field: string}} Scale how the slider's
- *   position becomes the value of a field
+ *   value: (position: number) => number, position: (value: number) => number, format: (value: number) => string,
+ *   field: string}} Scale how the slider's position becomes the value of a field, and back; `ends` describes the values
+ *   at its two ends
  */
 
 /** @type {Record<Exclude<Mode, "agreement">, Scale>} */
@@ -17,35 +18,38 @@ const SCALES = {
     max: 6,
     step: 0.25,
     start: 0,
-    ends: ["10, loose and fast", "10⁻⁶, tight and accurate"],
+    ends: ["loose and fast", "tight and accurate"],
     value: (position) => Number((10 ** -position).toPrecision(2)),
+    position: (value) => -Math.log10(value),
     format: number,
     field: "tolerance",
   },
   steps: {
-    name: "Number of steps",
+    name: "Steps",
     min: 1,
     max: 40,
     step: 1,
     start: 2,
-    ends: ["1 step", "40 steps"],
+    ends: ["fast", "accurate"],
     value: (position) => position,
-    format: (value) => counted(value, "step"),
+    position: (value) => value,
+    format: String,
     field: "steps",
   },
   deadline: {
-    name: "Deadline in milliseconds",
+    name: "Deadline",
     min: 0,
     max: 2.5,
     step: 0.05,
     start: 1,
-    ends: ["1 ms", "300 ms"],
+    ends: ["loose", "as tight as the time allows"],
     value: (position) => Number((10 ** position).toPrecision(2)),
+    position: Math.log10,
     format: (value) => `${value} ms`,
     field: "deadline_ms",
   },
 };
-const ANY = "fewest NFE";
+const ANY = "automatic"; // the service takes the method with the fewest evaluations
 const EXPLANATION =
   "Each digit is first solved loosely. Only if the two greatest logits are close is it solved again, tightly. " +
   "The service promises at least this share of the digits that a tight solve of every image would give.";
@@ -55,21 +59,22 @@ const EXPLANATION =
  * @returns {Scale} a position for each agreement; it starts at the greatest agreement below 1
  */
 const agreementScale = (agreements) => ({
-  name: "Agreement with a tight solve",
+  name: "Agreement",
   min: 0,
   max: Math.max(0, agreements.length - 1),
   step: 1,
   start: Math.max(0, agreements.filter((each) => each < 1).length - 1),
-  ends: ["fewest evaluations", "every digit tightly"],
+  ends: ["few evaluations", "every digit tightly"],
   value: (position) => agreements[position] ?? 1,
+  position: (value) => agreements.filter((each) => each < value).length,
   format: (value) => `≥ ${percent(value)}`,
   field: "agreement",
 });
 
 export class Controls {
   /**
-   * @param {{modes: HTMLElement, method: HTMLSelectElement, slider: HTMLInputElement, setting: HTMLElement,
-   *   leftEnd: HTMLElement, rightEnd: HTMLElement, explanation: HTMLElement}} parts
+   * @param {{modes: HTMLElement, method: HTMLSelectElement, slider: HTMLInputElement, name: HTMLElement,
+   *   setting: HTMLElement, leftEnd: HTMLElement, rightEnd: HTMLElement, explanation: HTMLElement}} parts
    * @param {() => void} changed
    */
   constructor(parts, changed) {
@@ -82,7 +87,7 @@ export class Controls {
     /** @type {Record<string, number>} */
     this.positions = Object.fromEntries(Object.entries(this.scales).map(([mode, scale]) => [mode, scale.start]));
     parts.modes.addEventListener("change", (event) => {
-      this.#show(/** @type {Mode} */ (/** @type {HTMLInputElement} */ (event.target).value));
+      this.#choose(/** @type {Mode} */ (/** @type {HTMLInputElement} */ (event.target).value));
       changed();
     });
     parts.slider.addEventListener("input", () => {
@@ -101,13 +106,25 @@ export class Controls {
     this.methods = methods;
     this.scales.agreement = agreementScale(agreements);
     this.positions.agreement = this.scales.agreement.start;
-    const radio = /** @type {HTMLInputElement} */ (this.parts.modes.querySelector("[value=agreement]"));
-    radio.disabled = !agreements.length;
-    if (radio.disabled && radio.checked) {
-      /** @type {HTMLInputElement} */ (this.parts.modes.querySelector("[value=tolerance]")).checked = true;
-      this.mode = "tolerance";
-    }
-    this.#show(this.mode);
+    this.#radio("agreement").disabled = !agreements.length;
+    this.#choose(this.mode === "agreement" && !agreements.length ? "tolerance" : this.mode);
+  }
+
+  /**
+   * Set the controls to fields as `fields` gives them. A value between two positions of the slider becomes the nearest
+   * one. Fields that no control has, and values that are not numbers, change nothing.
+   *
+   * @param {Record<string, string>} given
+   */
+  set(given) {
+    const modes = /** @type {Mode[]} */ (Object.keys(this.scales));
+    const mode = modes.find((each) => given[this.scales[each].field] && !this.#radio(each).disabled);
+    if (!mode) return;
+    const { min, max, step, position, field } = this.scales[mode];
+    const wanted = min + step * Math.round((position(Number(given[field])) - min) / step);
+    if (Number.isNaN(wanted)) return;
+    this.positions[mode] = Math.max(min, Math.min(max, wanted));
+    this.#choose(mode, given.method ?? "");
   }
 
   /** @returns {import("./api.js").Fields} */
@@ -117,21 +134,28 @@ export class Controls {
     return { ...(method && { method }), [field]: value(this.positions[this.mode]) };
   }
 
-  /** @param {Mode} mode */
-  #show(mode) {
+  /** @param {Mode} mode @returns {HTMLInputElement} */
+  #radio(mode) {
+    return /** @type {HTMLInputElement} */ (this.parts.modes.querySelector(`[value=${mode}]`));
+  }
+
+  /** @param {Mode} mode @param {string} wanted the method to choose, if the mode offers it */
+  #choose(mode, wanted = this.parts.method.value) {
     this.mode = mode;
+    this.#radio(mode).checked = true;
     const { slider, method, leftEnd, rightEnd, explanation } = this.parts;
-    const { name, min, max, step, ends } = this.scales[mode];
+    const { name, min, max, step, ends, format, value } = this.scales[mode];
     Object.assign(slider, { min, max, step, value: this.positions[mode] });
     slider.setAttribute("aria-label", name);
-    [leftEnd.textContent, rightEnd.textContent] = ends;
+    this.parts.name.textContent = name;
+    leftEnd.textContent = `${format(value(min))}, ${ends[0]}`;
+    rightEnd.textContent = `${format(value(max))}, ${ends[1]}`;
     explanation.hidden = mode !== "agreement";
     explanation.textContent = EXPLANATION;
     const any = ["", ...this.methods.adaptive];
     const values = { agreement: [""], tolerance: any, steps: this.methods.fixed, deadline: any }[mode];
-    const kept = values.includes(method.value) ? method.value : values[0];
     method.replaceChildren(...values.map((each) => new Option(each || ANY, each)));
-    method.value = kept;
+    method.value = values.includes(wanted) ? wanted : values[0];
     this.#showValue();
   }
 

@@ -7,7 +7,7 @@
  *   is set
  */
 
-const SIDE = 280; // pixels, of the picture that is sent
+const SIDE = 112; // pixels, of the picture that is sent. The service decodes it in a third of the time that 280 take.
 const PEN = 0.075; // the width of a stroke, as a fraction of the side
 /** @type {Sheet} */
 const BLANK = { strokes: [], shown: null, file: null };
@@ -58,7 +58,7 @@ export class Pad {
   }
 
   undo() {
-    const sheet = this.past.pop();
+    const sheet = this.stroke ? null : this.past.pop();
     if (sheet) this.#replace(sheet);
   }
 

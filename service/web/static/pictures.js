@@ -4,6 +4,7 @@ const ACCEPTED = ["image/png", "image/jpeg"];
 const MAX_BYTES = 2 * 2 ** 20; // of a picture that is sent unchanged
 const MAX_PIXELS = 1e6; // likewise
 const SIDE = 1000; // pixels; larger pictures are scaled down to this
+const PIXELS = 28; // the side of the image that the network sees
 
 /**
  * Call `take` with each picture that the user gives.
@@ -50,6 +51,20 @@ export async function read(file) {
   const small = file.size <= MAX_BYTES && shown && shown.width * shown.height <= MAX_PIXELS;
   const body = shown && !(small && type === file.type) ? await scaled(shown) : new Blob([file], { type });
   return { strokes: [], shown: shown ?? document.createElement("canvas"), file: { body, label: null } };
+}
+
+/**
+ * @param {Uint8Array} levels 28 times 28 grey levels, white ink on black
+ * @param {number | null} label the true digit, if it is known
+ * @returns {import("./pad.js").Sheet} a sheet that sends exactly these pixels
+ */
+export function sheetOf(levels, label) {
+  const canvas = new OffscreenCanvas(PIXELS, PIXELS);
+  const pixels = new ImageData(PIXELS, PIXELS);
+  for (const [index, level] of levels.entries()) pixels.data[4 * index + 3] = level;
+  /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(pixels, 0, 0);
+  const file = { body: new Blob([new Uint8Array(levels)], { type: "application/octet-stream" }), label };
+  return { strokes: [], shown: canvas, ink: true, file };
 }
 
 /** @param {ImageBitmap} image @returns {Promise<Blob>} a JPEG whose sides have at most 1000 pixels */

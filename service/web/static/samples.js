@@ -1,6 +1,7 @@
 /** Sample digits: tiles of one picture, shown as radio buttons. */
 
 import { ask } from "./api.js";
+import { sheetOf } from "./pictures.js";
 
 const SIDE = 28;
 
@@ -9,8 +10,10 @@ const SIDE = 28;
  *
  * @param {HTMLElement} fieldset
  * @param {(sheet: import("./pad.js").Sheet) => void} take called with the digit that is picked
- * @returns {Promise<{begin: () => void, mark: (sheet: import("./pad.js").Sheet) => void}>}
- *   `begin` picks the first digit to show; `mark` checks the button of the digit that a sheet was made from, if any
+ * @returns {Promise<{begin: () => void, pick: (number: number) => void,
+ *   mark: (sheet: import("./pad.js").Sheet) => number | null}>}
+ *   `begin` picks the first digit to show; `pick` picks a digit by its number, if there is one; `mark` checks the button
+ *   of the digit that a sheet was made from, and returns its number, if any
  */
 export async function offer(fieldset, take) {
   const source = new URL("digits.png", import.meta.url).href;
@@ -33,7 +36,7 @@ export async function offer(fieldset, take) {
     picture.style.backgroundSize = `${100 * list.columns}% ${100 * rows}%`;
     picture.style.backgroundPosition = `${(100 * column) / (list.columns - 1)}% ${(100 * row) / (rows - 1)}%`;
     input.addEventListener("change", () => {
-      const picked = sheet(sprite, column * SIDE, row * SIDE, label);
+      const picked = sheetOf(tileOf(sprite, column * SIDE, row * SIDE), label);
       origins.set(picked, input);
       take(picked);
     });
@@ -43,27 +46,18 @@ export async function offer(fieldset, take) {
   });
   return {
     begin: () => inputs[list.begin].click(),
+    pick: (number) => inputs[number]?.click(),
     mark: (sheet) => {
       for (const input of inputs) input.checked = origins.get(sheet) === input;
+      const marked = inputs.findIndex((input) => input.checked);
+      return marked < 0 ? null : marked;
     },
   };
 }
 
-/**
- * @param {ImageBitmap} sprite
- * @param {number} x
- * @param {number} y
- * @param {number} label
- * @returns {import("./pad.js").Sheet} a sheet that sends exactly these pixels
- */
-function sheet(sprite, x, y, label) {
-  const canvas = new OffscreenCanvas(SIDE, SIDE);
-  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+/** @param {ImageBitmap} sprite @param {number} x @param {number} y @returns {Uint8Array} the grey levels of a tile */
+function tileOf(sprite, x, y) {
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (new OffscreenCanvas(SIDE, SIDE).getContext("2d"));
   context.drawImage(sprite, -x, -y);
-  const pixels = context.getImageData(0, 0, SIDE, SIDE);
-  const levels = pixels.data.filter((_, index) => index % 4 === 0);
-  for (const [index, level] of levels.entries()) pixels.data[4 * index + 3] = level;
-  context.putImageData(pixels, 0, 0);
-  const file = { body: new Blob([levels], { type: "application/octet-stream" }), label };
-  return { strokes: [], shown: canvas, ink: true, file };
+  return Uint8Array.from(context.getImageData(0, 0, SIDE, SIDE).data.filter((_, index) => index % 4 === 0));
 }

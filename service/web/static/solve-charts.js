@@ -1,11 +1,13 @@
 /** Charts of a solve: its steps, and the logits along the depth. */
 
 import { counted, number, percent } from "./format.js";
-import { apart, Chart, decades, element, linear, logarithmic, path, round, rule, steps, text } from "./svg.js";
+import { valuesAt } from "./moment.js";
+import { apart, Chart, decades, element, linear, logarithmic, path, round, rule, steps, tag, text } from "./svg.js";
 
 const LEFT = 44;
-const RIGHT = 96; // room for the longest label, "9 · > 99.99%"
+const RIGHT = 104; // room for the longest label, "9 · > 99.99%"
 const FEW = 40; // up to this many readings, each has a marker
+const WIDE = 84; // pixels: a step that is at least as wide has its size and its error as text
 
 /** @typedef {import("./api.js").Prediction} Prediction */
 
@@ -15,7 +17,9 @@ const depth = (width) => linear(0, 1, LEFT, width - RIGHT);
 /** @param {HTMLElement} host @returns {Chart<Prediction>} the size of each step, over t */
 export const stepsChart = (host) => new Chart(host, 150, drawSteps);
 
-/** @param {HTMLElement} host @returns {Chart<Prediction>} the ten logits, over t */
+/** @typedef {{prediction: Prediction, t: number}} Shown a prediction, and the time that is marked */
+
+/** @param {HTMLElement} host @returns {Chart<Shown>} the ten logits, over t */
 export const logitsChart = (host) => new Chart(host, 250, drawLogits);
 
 /** @param {Prediction} prediction @param {number} width @param {number} height */
@@ -59,6 +63,7 @@ function drawSteps({ trace, looser_traces }, width, height) {
     element("path", { d: fills.join("") || "M0 0", class: "step-fill" }),
     element("path", { d: spans(accepted) || "M0 0", class: "step" }),
     element("path", { d: spans(rejected) || "M0 0", class: "step rejected" }),
+    ...accepted.flatMap((attempt) => facts(attempt, x, y)),
   ];
   if (looser.length) parts.push(element("path", { d: spans(looser), class: "looser" }));
   if (rejected.length) {
@@ -68,8 +73,29 @@ function drawSteps({ trace, looser_traces }, width, height) {
   return { parts, summary: `Steps of the solve: ${summary}${before}` };
 }
 
-/** @param {Prediction} prediction @param {number} width @param {number} height */
-function drawLogits({ trace, looser_traces, digit, probabilities, margin }, width, height) {
+/**
+ * The size and the error of a step as text, if the step is wide enough, and a dot at each of its ends.
+ *
+ * @param {import("./api.js").Attempt} attempt
+ * @param {(t: number) => number} x
+ * @param {(size: number) => number} y
+ * @returns {SVGElement[]}
+ */
+function facts({ t, size, error }, x, y) {
+  const [from, to, top] = [x(t), x(t + size), y(size)];
+  const [middle, words] = [(from + to) / 2, error === null ? "no estimate" : `error ${number(error)}`];
+  if (to - from < WIDE) return [];
+  const dots = [from, to].map((cx) => element("circle", { cx: round(cx), cy: round(top), r: 3, class: "node" }));
+  return [
+    ...dots,
+    text(middle, top + 20, `step of ${number(size)}`, "middle"),
+    text(middle, top + 36, words, "middle"),
+  ];
+}
+
+/** @param {Shown} shown @param {number} width @param {number} height */
+function drawLogits({ prediction, t: now }, width, height) {
+  const { trace, looser_traces, digit, probabilities, margin } = prediction;
   const readings = trace?.depth ?? [];
   const [x, top, bottom] = [depth(width), 22, height - 34];
   const before = looser_traces.map(({ depth }) => depth);
@@ -83,6 +109,7 @@ function drawLogits({ trace, looser_traces, digit, probabilities, margin }, widt
   const second = [...probabilities.keys()].filter((each) => each !== digit).sort((a, b) => last[b] - last[a])[0];
   const rank = (/** @type {number} */ each) => (each === digit ? "first" : each === second ? "second" : "other");
   const labels = apart(last.map(y), 13, top, bottom + 4);
+  const present = valuesAt(readings, now, "logits");
   const order = [...last.keys()].filter((each) => each !== digit && each !== second).concat(second, digit);
   const lines = order.map((each) => {
     const points = readings.map(({ t, logits }) => [x(t), y(logits[each])]);
@@ -95,7 +122,8 @@ function drawLogits({ trace, looser_traces, digit, probabilities, margin }, widt
       { class: `logit ${rank(each)}` },
       element("path", { d: path(points) }),
       ...marks,
-      text(width - RIGHT + 8, labels[each] + 4, name, "start"),
+      ...tag(width - RIGHT, y(last[each]), labels[each], name),
+      ...(now < 1 ? [element("circle", { cx: round(x(now)), cy: round(y(present[each])), r: r + 1.5 })] : []),
     );
   });
   const looser = before.flatMap((depth) =>

@@ -43,6 +43,23 @@ export const rule = (from, to) => element("path", { d: path([from, to]), class: 
 export const text = (x, y, words, anchor, kind = "label") =>
   element("text", { x: round(x), y: round(y), "text-anchor": anchor, class: kind }, words);
 
+/**
+ * A label beside the end of a line, and a thin leader from the line to the label if the label had to move away.
+ *
+ * @param {number} x @param {number} y the end of the line
+ * @param {number} at the vertical position of the label
+ * @param {string} words
+ * @returns {SVGElement[]}
+ */
+export function tag(x, y, at, words) {
+  const leader = path([
+    [x + 4, y],
+    [x + 14, at],
+  ]);
+  const label = text(x + 16, at + 4, words, "start");
+  return Math.abs(at - y) < 4 ? [label] : [element("path", { d: leader, class: "leader" }), label];
+}
+
 /** @param {number} value @returns {number} */
 export const round = (value) => Math.round(value * 100) / 100;
 
@@ -60,7 +77,11 @@ export function steps(low, high) {
 }
 
 /**
- * Move labels apart so that none overlap.
+ * Move labels apart so that none overlap, and keep their order.
+ *
+ * The moves are as small as possible: the sum of their squares is the least. Without the gaps, the new positions are the
+ * isotonic regression of the old ones, which pooling adjacent violators finds (Barlow, Bartholomew, Bremner and Brunk
+ * 1972, *Statistical Inference under Order Restrictions*).
  *
  * @param {number[]} positions the preferred position of each label
  * @param {number} gap the smallest distance between two labels
@@ -68,18 +89,22 @@ export function steps(low, high) {
  * @returns {number[]} the position of each label
  */
 export function apart(positions, gap, low, high) {
-  const order = positions.map((_, index) => index).sort((one, other) => positions[one] - positions[other]);
+  const order = [...positions.keys()].sort((one, other) => positions[one] - positions[other]);
+  /** @type {{sum: number, count: number}[]} */
+  const blocks = [];
+  for (const [rank, index] of order.entries()) {
+    const block = { sum: positions[index] - rank * gap, count: 1 };
+    for (let last = blocks.at(-1); last && last.sum / last.count >= block.sum / block.count; last = blocks.at(-1)) {
+      block.sum += last.sum;
+      block.count += last.count;
+      blocks.pop();
+    }
+    blocks.push(block);
+  }
+  const highest = high - (order.length - 1) * gap;
+  const levels = blocks.flatMap(({ sum, count }) => Array(count).fill(Math.max(low, Math.min(highest, sum / count))));
   const moved = [...positions];
-  let least = low;
-  for (const index of order) {
-    moved[index] = Math.max(moved[index], least);
-    least = moved[index] + gap;
-  }
-  let most = high;
-  for (const index of order.reverse()) {
-    moved[index] = Math.min(moved[index], most);
-    most = moved[index] - gap;
-  }
+  for (const [rank, index] of order.entries()) moved[index] = levels[rank] + rank * gap;
   return moved;
 }
 

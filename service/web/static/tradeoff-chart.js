@@ -1,11 +1,12 @@
 /** The measured trade-off of a model, with the measured point nearest to the current setting. */
 
 import { counted, number, percent, setting } from "./format.js";
-import { Chart, decades, element, logarithmic, path, round, rule, text } from "./svg.js";
+import { apart, Chart, decades, element, logarithmic, path, round, rule, tag, text } from "./svg.js";
 
 const LEFT = 44;
-const RIGHT = 66;
-const LABEL = [58, 13]; // the width and the height of a label
+const RIGHT = 76;
+const GAP = 13; // pixels between the labels of two methods
+const BREAK = 28; // pixels between the smallest distance and 0, which has no place on a logarithmic scale
 
 /**
  * @typedef {{solver: {method: string, rtol: number | null, atol: number | null, steps: number | null}, error: number,
@@ -51,48 +52,29 @@ export function nearest({ points }, { method, rtol, atol, steps }) {
 
 /** @param {Shown} shown @param {number} width @param {number} height */
 function draw({ profile, solver }, width, height) {
-  const points = profile.points.filter((point) => point.logit_deviation > 0);
-  const [top, bottom] = [22, height - 40];
-  const deviations = points.map((point) => point.logit_deviation);
-  const costs = points.map((point) => point.nfe.mean);
-  const x = logarithmic(1, Math.max(...costs), LEFT, width - RIGHT);
-  const y = logarithmic(Math.min(...deviations), Math.max(...deviations), bottom, top);
-  const methods = [...new Set(points.map((point) => point.solver.method))];
-  const curves = methods.map((method) =>
-    points.filter((point) => point.solver.method === method).sort((a, b) => a.nfe.mean - b.nfe.mean),
-  );
-  const ends = curves.map((curve) => curve[curve.length - 1]);
-  const own = methods.indexOf(solver.method);
-  const labels = free(
-    ends.map((end) => [x(end.nfe.mean), y(end.logit_deviation)]),
-    own,
-  );
-  const order = [...methods.keys()].filter((each) => each !== own).concat(own); // the last is drawn on top
-  const lines = order.map((each) => {
-    const places = curves[each].map((point) => [x(point.nfe.mean), y(point.logit_deviation)]);
-    return element(
-      "g",
-      { class: `curve ${each === own ? "first" : "other"}` },
-      element("path", { d: path(places) }),
-      ...places.map(([cx, cy]) => element("circle", { cx: round(cx), cy: round(cy), r: 2 })),
-      text(labels[each][0] + 7, labels[each][1] + 4, methods[each], "start"),
-    );
-  });
+  const [top, zero] = [22, height - 40];
+  const deviations = profile.points.map((point) => point.logit_deviation).filter((deviation) => deviation > 0);
+  const costs = profile.points.map((point) => point.nfe.mean);
+  const [least, greatest, dearest] = [Math.min(...deviations), Math.max(...deviations), Math.max(...costs)];
+  const x = logarithmic(1, dearest, LEFT, width - RIGHT);
+  const positive = logarithmic(least, greatest, zero - BREAK, top);
+  const y = (/** @type {number} */ deviation) => (deviation > 0 ? positive(deviation) : zero);
+  const place = (/** @type {Point} */ point) => [x(Math.max(1, point.nfe.mean)), y(point.logit_deviation)];
   const here = nearest(profile, solver);
-  const place = [x(Math.max(1, here.nfe.mean)), y(Math.max(here.logit_deviation, Math.min(...deviations)))];
+  const [cx, cy] = place(here).map(round);
   const parts = [
     text(LEFT - 36, 10, "distance of the logits", "start"),
-    ...decades(Math.min(...deviations), Math.max(...deviations)).flatMap((tick) => [
+    ...[0, ...decades(least, greatest)].flatMap((tick) => [
       rule([LEFT, y(tick)], [width - RIGHT, y(tick)]),
       text(LEFT - 8, y(tick) + 4, number(tick), "end"),
     ]),
-    ...decades(1, Math.max(...costs)).flatMap((tick) => [
-      rule([x(tick), top], [x(tick), bottom + 6]),
-      text(x(tick), bottom + 20, String(tick), "middle"),
+    ...decades(1, dearest).flatMap((tick) => [
+      rule([x(tick), top], [x(tick), zero + 6]),
+      text(x(tick), zero + 20, String(tick), "middle"),
     ]),
-    text(width - RIGHT, height - 4, "evaluations (NFE)", "end"),
-    ...lines,
-    element("circle", { cx: round(place[0]), cy: round(place[1]), r: 8, class: "here" }),
+    text(width - RIGHT, height - 4, "evaluations of f", "end"),
+    ...curves(profile, solver.method, place, zero),
+    element("circle", { cx, cy, r: 8, class: "here" }),
   ];
   const distance = here.logit_deviation
     ? `logits ${number(here.logit_deviation)} from those of a tight solve`
@@ -104,22 +86,36 @@ function draw({ profile, solver }, width, height) {
 }
 
 /**
- * Place labels beside the ends of curves: as near as possible, without overlap.
+ * The curve of each method; that of `first` is drawn on top of the others. The last piece of a curve that reaches the
+ * distance 0 is dashed, because the scale is broken there.
  *
- * @param {number[][]} ends
- * @param {number} first the index of the label that is placed first, and so is nearest to its curve
- * @returns {number[][]} the position of each label, in the order of the ends
+ * @param {Profile} profile
+ * @param {string} first
+ * @param {(point: Point) => number[]} place the coordinates of a point
+ * @param {number} zero the vertical coordinate of the distance 0
+ * @returns {SVGElement[]}
  */
-function free(ends, first) {
-  /** @type {number[][]} */
-  const placed = [];
-  const isFree = (/** @type {number} */ x, /** @type {number} */ y) =>
-    placed.every((other) => !other || Math.abs(other[0] - x) > LABEL[0] || Math.abs(other[1] - y) >= LABEL[1]);
-  for (const each of [first, ...ends.keys()]) {
-    const [x, y] = ends[each];
-    const shifts = Array.from({ length: 20 }, (_, index) => Math.ceil(index / 2) * (index % 2 ? -4 : 4));
-    const shift = shifts.find((by) => isFree(x, y + by));
-    placed[each] ??= [x, y + (shift ?? 0)];
-  }
-  return placed;
+function curves({ points }, first, place, zero) {
+  const methods = [...new Set(points.map((point) => point.solver.method))];
+  const places = methods.map((method) =>
+    points
+      .filter((point) => point.solver.method === method)
+      .map(place)
+      .sort((a, b) => a[0] - b[0]),
+  );
+  const ends = places.map((each) => each[each.length - 1]);
+  const labels = apart(ends.map(([, y]) => y), GAP, 0, zero + 6); // biome-ignore format: shorter
+  const own = methods.indexOf(first);
+  const order = [...methods.keys()].filter((each) => each !== own).concat(own);
+  const kind = (/** @type {number} */ each) => ({ class: `curve ${each === own ? "first" : "other"}` });
+  const lines = order.map((each) => {
+    const [solid, [x, y]] = [places[each].filter(([, y]) => y < zero), ends[each]];
+    const broken = y < zero ? [] : [element("path", { d: path([...solid.slice(-1), [x, y]]), class: "broken" })];
+    const dots = places[each].map(([cx, cy]) => element("circle", { cx: round(cx), cy: round(cy), r: 2 }));
+    return element("g", kind(each), element("path", { d: path(solid) }), ...broken, ...dots);
+  });
+  const names = order.map((each) =>
+    element("g", kind(each), ...tag(ends[each][0], ends[each][1], labels[each], methods[each])),
+  );
+  return [...lines, ...names];
 }

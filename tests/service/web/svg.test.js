@@ -34,8 +34,9 @@ test("labels that are far enough apart stay where they are", () => {
   assert.deepEqual(apart([30, 10, 50], 13, 0, 100), [30, 10, 50]);
 });
 
-test("labels that overlap move apart in their order, and stay within the range", () => {
-  assert.deepEqual(apart([20, 20, 21], 10, 0, 100), [20, 30, 40]);
+test("labels that overlap move apart in their order, as little as possible, and stay within the range", () => {
+  assert.deepEqual(apart([20, 20, 20], 10, 0, 100), [10, 20, 30]);
+  assert.deepEqual(apart([40, 20, 41], 3, 0, 100), [39, 20, 42]);
   assert.deepEqual(apart([95, 99], 10, 0, 100), [90, 100]);
   assert.deepEqual(apart([-5, 3], 10, 0, 100), [0, 10]);
 });

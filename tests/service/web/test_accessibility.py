@@ -1,10 +1,13 @@
 """The page is accessible: by the rules of axe, by keyboard, at every width, in both colour schemes, without motion."""
 
+import io
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browsing import visiting
@@ -27,6 +30,12 @@ in_light_and_dark = pytest.mark.parametrize("scheme", ["light", "dark"])
 at_every_width = pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
 
 
+def middle_row(page: Page, selector: str) -> list[tuple[int, ...]]:
+    """The colours of an element on the screen, from left to right at half its height."""
+    shown = np.asarray(Image.open(io.BytesIO(page.locator(selector).screenshot())).convert("RGB"))
+    return [tuple(colour) for colour in shown[len(shown) // 2].tolist()]
+
+
 @in_light_and_dark
 @pytest.mark.parametrize("width", [WIDTHS["phone"], WIDTHS["desktop"]], ids=["phone", "desktop"])
 def test_axe_finds_no_violation(browser: Browser, service: Running, scheme: Any, width: int) -> None:
@@ -35,6 +44,7 @@ def test_axe_finds_no_violation(browser: Browser, service: Running, scheme: Any,
     with visiting(browser, service.url, expected="400", **options) as page:
         page.get_by_role("button", name="Compare").click()
         expect(page.locator("#compare-note")).to_contain_text("answers differ")
+        page.get_by_text("The load of the service, live").click()
         found = Axe().run(page)
         assert found.violations_count == 0, found.generate_report()
         assert len(found.response["passes"]) > 20
@@ -60,7 +70,7 @@ def focused(page: Page) -> str:
 def test_the_tab_key_reaches_all_controls_in_the_order_of_the_page(page: Page) -> None:
     names = list[str]()
     page.locator("body").focus()
-    for _ in range(25):
+    for _ in range(45):
         page.keyboard.press("Tab")
         names.append(focused(page))
     expected = [
@@ -74,7 +84,10 @@ def test_the_tab_key_reaches_all_controls_in_the_order_of_the_page(page: Page) -
         "mode",
         "method",
         "slider",
+        "depth-time",
+        "play",
         "compare",
+        "The load of the service, live",
         "curl",
         "python",
     ]
@@ -105,6 +118,27 @@ def test_no_content_is_wider_than_the_window(browser: Browser, service: Running,
         page.locator("#slider").press("End")
         expect(page.locator("#logits-chart .first text")).to_have_text(NEARLY_CERTAIN)
         assert [page.evaluate(OUTSIDE, chart) for chart in CHARTS] == [0, 0, 0]
+
+
+def test_on_a_phone_held_sideways_the_drawing_area_and_the_slider_are_in_view(
+    browser: Browser, service: Running
+) -> None:
+    with visiting(browser, service.url, viewport={"width": 740, "height": 360}, has_touch=True, is_mobile=True) as page:
+        for part in ("#ink", "#undo", "#slider", "#brief"):
+            expect(page.locator(part)).to_be_in_viewport(ratio=1)
+
+
+def test_forced_colours_leave_the_chosen_mode_the_slider_and_the_bars_visible(
+    browser: Browser, service: Running
+) -> None:
+    with visiting(browser, service.url, forced_colors="active") as page:
+        chosen, other = (
+            middle_row(page, f".segments label:has(input{which})") for which in (":checked", "[value=steps]")
+        )
+        assert chosen[4] != other[4]
+        for part in ("#slider", ".bars .first .track"):
+            row = middle_row(page, part)
+            assert row[4] != row[-4], f"the two ends of {part} look the same"
 
 
 def test_on_a_phone_the_slider_is_always_in_view(browser: Browser, service: Running) -> None:

@@ -1,6 +1,9 @@
 """The page reports problems, and continues by itself when they are over."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from service.cli.output import KEY
 from service.security.keys import Scope, make_key
 from tests.browsing import visiting
 from tests.digits import encoded, load_test_set
@@ -118,6 +122,13 @@ def test_a_browser_with_a_key_is_answered(browser: Browser, tmp_path: Path) -> N
         with visiting(browser, service.url, expected="401", http_credentials=credentials) as page:
             page.get_by_role("radio", name="Digit 3", exact=True).check()
             expect(page.locator("#digit")).to_have_text("3")
+            expect(page.locator("#curl")).to_contain_text(f'-H "Authorization: Bearer ${KEY}"')
+            program = page.locator("#python").text_content() or ""
+        environment = {**os.environ, KEY: secret}
+        ran = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=HANG
+        )
+        assert "'digit': 3" in ran.stdout
 
 
 def test_the_page_asks_a_busy_service_again(browser: Browser) -> None:
@@ -152,9 +163,11 @@ def test_the_page_continues_when_the_service_comes_back(browser: Browser) -> Non
         service = first.enter_context(running(models=TWO_MODELS))
         page = then.enter_context(visiting(browser, service.url, expected="net::ERR_"))
         expect(page.locator("#offline")).to_be_hidden()
+        place = page.locator("#ink").bounding_box()
         first.close()
         page.get_by_role("radio", name="Digit 8", exact=True).check()
         expect(page.locator("#offline")).to_be_visible()
+        assert page.locator("#ink").bounding_box() == place, "the banner moves the drawing area from under the pen"
         first.enter_context(running("--port", str(urlsplit(service.url).port), models=TWO_MODELS))
         expect(page.locator("#offline")).to_be_hidden()
         expect(page.locator("#digit")).to_have_text("8")
@@ -169,7 +182,7 @@ def test_a_model_chosen_while_the_service_is_away_is_loaded_when_it_is_back(brow
         expect(page.locator("#offline")).to_be_visible()
         expect(page.locator("#answer")).to_have_class(re.compile("stale"))
         first.enter_context(running("--port", str(urlsplit(service.url).port), models=("odenet-mnist", "rknet")))
-        expect(page.locator("#curl")).to_contain_text('"model":"rknet"')
+        expect(page.locator("#curl")).to_contain_text("model=rknet")
         expect(page.locator("#tradeoff-lead")).to_contain_text("as measured for rknet")
         expect(page.locator("#tradeoff-chart svg")).to_have_attribute("aria-label", re.compile("^By "))
 
