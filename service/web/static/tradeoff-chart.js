@@ -16,7 +16,7 @@ const BREAK = 28; // pixels between the smallest distance and 0, which has no pl
  */
 
 /** @param {HTMLElement} host @returns {Chart<Shown>} */
-export const tradeoffChart = (host) => new Chart(host, 390, draw);
+export const tradeoffChart = (host) => new Chart(host, 480, draw);
 
 /** @param {Profile} profile @returns {{adaptive: string[], fixed: string[]}} the measured methods */
 export function methodsOf({ points }) {

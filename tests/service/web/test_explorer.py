@@ -37,6 +37,9 @@ def test_each_step_of_the_tour_sets_the_page(page: Page) -> None:
     for name, solved_by in TOUR.items():
         page.get_by_role("link", name=name).click()
         expect(page.locator("#by")).to_contain_text(solved_by)
+    for name, truth in {"What a tolerance buys": "wrong: labelled 9", "Tighten it": "right: labelled 9"}.items():
+        page.get_by_role("link", name=name).click()
+        expect(page.locator("#truth")).to_have_text(truth)
     page.get_by_role("link", name="a clear three").click()
     expect(page.locator("#truth")).to_have_text("right: labelled 3")
     expect(page.locator("#nfe")).to_have_text("2")
