@@ -271,6 +271,7 @@ document.addEventListener("keydown", (event) => {
 page.clear.addEventListener("click", () => pad.clear());
 page.compare.addEventListener("click", compareAll);
 page.model.addEventListener("change", chooseModel);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => showSolve(shown));
 addEventListener("hashchange", () => follow().catch(fail));
 const inputs = ["file", "camera"].map((id) => part(id, HTMLInputElement));
 watch(part("pad", HTMLElement), inputs, async (file) => pad.put(await read(file)));
