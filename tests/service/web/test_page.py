@@ -2,9 +2,6 @@
 
 import json
 import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +14,6 @@ from benchmarks.sprite import STATIC
 from tests.browsing import ANY_DIGIT, Held, Strokes, draw, visiting
 from tests.digits import encoded, load_test_set, seven
 from tests.serving import Running
-from tests.waiting import HANG
 
 NOTHING = "\N{EN DASH}"
 Touch = Callable[..., None]
@@ -372,31 +368,3 @@ def test_settings_and_networks_are_compared_and_different_answers_are_marked(pag
     assert compared["heun2 at 1"].locator(".given").inner_text() == f"≠ {loose}"
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#compare-table")).to_be_hidden()
-
-
-# Send the same request from a program.
-
-
-@pytest.mark.parametrize("language", ["curl", "python"])
-def test_the_copied_program_runs_and_gets_the_answer_of_the_page(
-    browser: Browser, service: Running, language: str
-) -> None:
-    with visiting(browser, service.url, permissions=["clipboard-read", "clipboard-write"]) as page:
-        set_slider(page, "End")
-        expect(page.locator("#by")).to_have_text("dopri5 at 10⁻⁶")
-        page.get_by_role("button", name=f"Copy as {language}", exact=False).click()
-        expect(page.locator("#copied")).to_have_text("Copied")
-        program = page.evaluate("() => navigator.clipboard.readText()")
-        assert program == page.locator(f"#{language}").text_content()
-        shown = page.locator("#digit").inner_text(), nfe(page)
-    if language == "curl":
-        curl, url, _, header, _, body = shlex.split(program.replace("\\\n", " "))
-        name, _, value = header.partition(": ")
-        prediction: Any = httpx.post(url, content=body, headers={name: value}).json()["predictions"][0]
-        assert (curl, url) == ("curl", f"{service.url}/predict?model=odenet-mnist&tolerance=0.000001")
-        assert (str(prediction["digit"]), prediction["solver"]["nfe"]) == shown
-        json.loads(body)
-    else:
-        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=HANG)
-        assert f"'digit': {shown[0]}" in ran.stdout
-        assert f"'nfe': {shown[1]}" in ran.stdout
