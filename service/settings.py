@@ -92,9 +92,8 @@ class Settings(BaseSettings):
     model: str = "odenet-mnist"
     """The default model, which answers requests that name no model."""
 
-    watch_seconds: float | None = Field(default=None, ge=0)
-    """The interval at which the models folder is checked for new and removed versions; 0 for never.
-    [default: 5; with cuda, 0]"""
+    watch_seconds: float = Field(default=5, ge=0)
+    """The interval in seconds at which the models folder is checked for new and removed versions; 0 for never."""
 
     backend: Literal["onnxruntime", "torch"] = "onnxruntime"
     """The library that computes. torch must be installed to be chosen."""
@@ -214,17 +213,6 @@ class Settings(BaseSettings):
             raise ValueError("tls_certificate, tls_key: set both or neither of them")
         return self
 
-    @property
-    def seconds_between_looks(self) -> float:
-        """The interval at which the models folder is checked; 0 for never.
-
-        The default is five seconds. This is short compared with the hours of a fit, and the checks take a thousandth of
-        a processor.
-        """
-        if self.watch_seconds is not None:
-            return self.watch_seconds
-        return 0 if self.device == "cuda" else 5
-
     @model_validator(mode="after")
     def _check_queue_fits_a_request(self) -> Self:
         if self.max_images > self.queue_rows:
@@ -238,14 +226,8 @@ class Settings(BaseSettings):
     def _check_cuda(self) -> Self:
         if self.device == "cuda" and self.engine_threads > 1:
             raise ValueError(
-                f"threads: must be 1 with cuda, because one thread at a time may capture graphs; not {self.threads}"
+                f"threads: must be 1 with cuda, because all solves of a model use the same graphs; not {self.threads}"
             )
-        for field in ("model_control", "watch_seconds"):
-            if self.device == "cuda" and getattr(self, field):
-                raise ValueError(
-                    f"{field}: is not available with cuda, because a model that is loaded would capture graphs while "
-                    "other models compute"
-                )
         return self
 
 

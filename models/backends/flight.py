@@ -218,8 +218,6 @@ class Flight(ABC):
             sources = [before[slot] for slot in targets]
             self._counts[:, targets] = self._counts[:, sources]
             self._sizes[:, targets] = self._sizes[:, sources]
-            if self._kept is not None:
-                self._kept[targets] = self._kept[sources]
             self._move(sources, targets)
         if self._traces:
             traces = ((slot, self._traces.get(source)) for slot, source in enumerate(before))
@@ -328,7 +326,7 @@ class Flight(ABC):
 
     @abstractmethod
     def _move(self, sources: list[int], targets: list[int]) -> None:
-        """Copy rows from some slots to others. No slot is both a source and a target."""
+        """Copy rows, with their kept states, from some slots to others. No slot is both a source and a target."""
 
     @abstractmethod
     def _logits(self, slots: Sequence[int]) -> npt.NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """The onnxruntime backend. It runs the exported graphs of an artifact on the CPU or on CUDA, without torch."""
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -128,6 +129,7 @@ class OnnxBackend:
         def graph(name: str) -> Graph:
             return Graph(folder / name, device, threads)
 
+        self._device = device
         self._stem, self._head = graph(STEM), graph(HEAD)
         self._graphs = [self._stem, self._head]
         self._steps = {}
@@ -158,6 +160,10 @@ class OnnxBackend:
     def to_numpy(self, array: npt.NDArray[Any], /) -> npt.NDArray[Any]:
         """Return the array unchanged."""
         return array
+
+    def clock(self) -> float:
+        """Seconds: on the CPU of this thread; on CUDA by the wall clock, because each run waits for the device."""
+        return time.thread_time() if self._device == "cpu" else time.perf_counter()
 
     def flight(self, method: str | None, capacity: int, /) -> "OnnxFlight":
         """An empty flight. Its arrays are in host memory, also for CUDA."""
@@ -265,6 +271,8 @@ class OnnxFlight(Flight):
         now.z[targets] = now.z[sources]
         if self.tableau is not None and self.tableau.fsal:  # any other method computes k1 anew in each step
             now.k1[targets] = now.k1[sources]
+        if self._kept is not None:
+            self._kept[targets] = self._kept[sources]
 
     def _logits(self, slots: Sequence[int]) -> Floats:
         rows = len(slots)

@@ -31,6 +31,14 @@ class Backend(Protocol):
     def to_numpy(self, array: Array, /) -> npt.NDArray[np.generic]:
         """Convert an array of the backend to a NumPy array."""
 
+    def clock(self) -> float:
+        """Seconds, to time work of this thread on an otherwise idle device.
+
+        On a CPU it is the processor time of the thread, so that a model does not seem slow when its loader gives way to
+        the models that serve. A call on a GPU returns before the GPU has computed, so there it is the wall clock, read
+        after all earlier work has ended.
+        """
+
     def flight(self, method: str | None, capacity: int, /) -> Flight:
         """An empty flight of a method; the method is None for a network without an ODE."""
 

@@ -1,6 +1,5 @@
 """The costs of a model on this machine: measured when the model is loaded, and corrected while it serves."""
 
-import time
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,9 +23,6 @@ LEARNING_RATE = 0.02
 LARGEST_SURPRISE = 4.0
 """Limit on the ratio of the measured to the predicted time of an iteration. The lower limit is 1 over this limit."""
 
-Clock = Callable[[], float]
-"""Returns seconds."""
-
 Table = tuple[float, ...]
 """Seconds by the number of rows, from 0 on."""
 
@@ -48,20 +44,16 @@ class Costs:
     correction: float = 1.0
 
     @classmethod
-    def measure(
-        cls, backend: Backend, solver: SolverSettings | None, most_rows: int, clock: Clock = time.thread_time
-    ) -> "Costs":
+    def measure(cls, backend: Backend, solver: SolverSettings | None, most_rows: int) -> "Costs":
         """Time the parts at one row, two, four and so on, and interpolate the costs in between.
 
         Args:
             backend: the model's backend.
             solver: the settings whose step is timed; None for a model without an ODE.
             most_rows: the largest number of rows in the tables.
-            clock: the clock. By default, it counts the processor time of this thread, so that a model does not seem
-                slow when its loader gives way to the models that serve. For a GPU, use the wall clock.
         """
         sizes = sorted({*(1 << power for power in range(most_rows.bit_length())), most_rows})
-        measured = np.array([_time_parts(backend, solver, rows, clock) for rows in sizes])
+        measured = np.array([_time_parts(backend, solver, rows) for rows in sizes])
 
         def table(seconds: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Table:
             rising = np.maximum.accumulate(seconds)
@@ -137,24 +129,24 @@ class RecentTime:
         return self._seconds / self._answered if self._answered > LEAST_ANSWERED else None
 
 
-def _time_parts(backend: Backend, solver: SolverSettings | None, rows: int, clock: Clock) -> tuple[float, float, float]:
+def _time_parts(backend: Backend, solver: SolverSettings | None, rows: int) -> tuple[float, float, float]:
     """Seconds of the stem, of an evaluation and of the head, for a number of rows."""
     flight = backend.flight(None if solver is None else solver.method, rows)
     images = np.zeros((rows, 28, 28), np.uint8)
     places = list(range(rows))
     arguments = NO_ARGUMENTS if solver is None else solver.arguments
     stems, steps, heads = [], [], []
+
+    def seconds(call: Callable[[], object]) -> float:
+        started = backend.clock()
+        call()
+        return backend.clock() - started
+
     for _ in range(1 + min(PASSES, max(1, ROWS_TIMED // rows))):  # the first run is slow and never the fastest
-        stems.append(_seconds(lambda: flight.join(images, [arguments] * rows, [None] * rows), clock))
-        steps.append(_seconds(flight.attempt, clock))
-        heads.append(_seconds(lambda: flight.leave(places), clock))
+        stems.append(seconds(lambda: flight.join(images, [arguments] * rows, [None] * rows)))
+        steps.append(seconds(flight.attempt))
+        heads.append(seconds(lambda: flight.leave(places)))
     if flight.tableau is None:
         return min(stems), 0.0, min(heads)
     evaluation = min(steps) / flight.tableau.evaluations_per_step
     return max(0.0, min(stems) - flight.tableau.evaluations_to_start * evaluation), evaluation, min(heads)
-
-
-def _seconds(call: Callable[[], object], clock: Clock) -> float:
-    started = clock()
-    call()
-    return clock() - started

@@ -1,6 +1,5 @@
 """A model that is ready to answer: its artifact, the backend that runs it, and its measured costs."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -30,8 +29,7 @@ class ServedModel:
     @classmethod
     def warm(cls, artifact: Artifact, backend: Backend, device: str = "cpu") -> Self:
         """Run the model for the first time, which is slow, and measure its costs while it runs."""
-        clock = time.thread_time if device == "cpu" else time.perf_counter
-        costs = Costs.measure(backend, artifact.manifest.default_solver, LARGEST_BATCH[device], clock)
+        costs = Costs.measure(backend, artifact.manifest.default_solver, LARGEST_BATCH[device])
         return cls(artifact, backend, costs)
 
     @property

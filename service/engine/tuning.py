@@ -57,5 +57,4 @@ Measured against Python's default of 5 ms: there, a busy event loop holds up the
 than the steps take."""
 
 LONGEST_ITERATION = 30.0
-"""Seconds after which an iteration is taken to hang. Chosen: an iteration takes milliseconds, and the slowest
-iteration, which captures CUDA graphs, takes a few seconds."""
+"""Seconds after which an iteration is taken to hang. Chosen: an iteration takes milliseconds."""

@@ -129,7 +129,7 @@ async def watching(manager: ModelManager, settings: Settings, shared: Path | Non
         settings: of the service.
         shared: the folder that all worker processes share; None for a process that serves alone.
     """
-    if not (seconds := settings.seconds_between_looks):
+    if not (seconds := settings.watch_seconds):
         yield
         return
     watcher = FolderWatcher(manager, settings.models, seconds, None if shared is None else shared / "watch")

@@ -17,7 +17,7 @@ from models.backends.onnx import OnnxBackend
 from models.backends.protocol import Backend, classify
 from models.solvers.settings import SolverSettings
 from models.solvers.solve import Outcome
-from service.engine.model import ServedModel
+from service.engine.model import LARGEST_BATCH, ServedModel
 from service.settings import Settings
 
 NICENESS = 10
@@ -111,7 +111,10 @@ def make_backend(artifact: Artifact, settings: Settings) -> Backend:
     except ImportError as error:
         raise ValueError(f"backend torch: it is not installed ({error})") from error
     torch.set_num_threads(1)  # each thread of the engine computes by itself
-    return TorchBackend(load_network(artifact), settings.device)
+    torch.backends.cudnn.allow_tf32 = False  # TF32 has the precision of 16-bit floats
+    backend = TorchBackend(load_network(artifact), settings.device)
+    backend.prepare(2 * LARGEST_BATCH[settings.device])  # a full batch and as many guests
+    return backend
 
 
 def check_answers(artifact: Artifact, backend: Backend, seconds: float = LONGEST_TRIAL) -> None:

@@ -95,10 +95,7 @@ def test_every_setting_has_a_description() -> None:
     assert all(field.description for field in Settings.model_fields.values())
 
 
-def test_the_models_folder_is_watched_except_with_cuda() -> None:
-    assert Settings().seconds_between_looks == 5
-    assert Settings(watch_seconds=0).seconds_between_looks == 0
-    assert Settings(device="cuda").seconds_between_looks == 0
-    for settings in ({"watch_seconds": 1}, {"model_control": True}):
-        with pytest.raises(ValidationError, match=f"{next(iter(settings))}: is not available with cuda"):
-            Settings.model_validate({"device": "cuda", **settings})
+def test_with_cuda_only_one_thread_may_compute() -> None:
+    assert Settings(device="cuda").engine_threads == 1
+    with pytest.raises(ValidationError, match="threads: must be 1 with cuda"):
+        Settings(device="cuda", threads=2)

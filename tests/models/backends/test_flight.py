@@ -15,14 +15,12 @@ from models.backends.onnx import OnnxBackend
 from models.backends.protocol import Backend, classify
 from models.backends.torch import TorchBackend, load_network
 from models.solvers.methods import METHODS
-from models.solvers.settings import SolveArguments, SolverSettings
+from models.solvers.settings import SolverSettings
 from models.solvers.solve import MAX_STEPS, Outcome
-from tests.digits import load_test_set
 from tests.models.backends.shipped import backend_of
+from tests.models.backends.tracking import CAPACITY, DIGITS, TrackedFlight
 from tests.serving import FITTED
 
-DIGITS = load_test_set()[0]
-CAPACITY = 6
 ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
 FIXED = [name for name, method in METHODS.items() if not method.adaptive]
 
@@ -36,10 +34,6 @@ def alone(backend: Backend, digit: int, solver: SolverSettings | None) -> Answer
     return classify(backend, DIGITS[digit : digit + 1], solver)
 
 
-def row_of(answer: Answer, row: int) -> Answer:
-    return Answer._make(column[row : row + 1] for column in answer)
-
-
 def assert_same(backend: Backend, one: Answer, other: Answer) -> None:
     """Assert equal bits with onnxruntime, whose rows are independent, and equality up to rounding with torch."""
     if isinstance(backend, OnnxBackend):
@@ -50,56 +44,6 @@ def assert_same(backend: Backend, one: Answer, other: Answer) -> None:
     assert_allclose(one.error_estimate, other.error_estimate, rtol=1e-2, atol=1e-6)
     for name in ("steps", "rejected", "nfe", "outcome"):
         assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-
-
-class TrackedFlight:
-    """A flight together with the identifier of the row in each slot, and the answers so far."""
-
-    def __init__(self, backend: Backend, method: str | None, capacity: int = CAPACITY) -> None:
-        self.flight = backend.flight(method, capacity)
-        self.id_of_slot: list[int] = []
-        self.answers: dict[int, Answer] = {}
-
-    def join(
-        self,
-        ids: Sequence[int],
-        digits: Sequence[int],
-        solvers: Sequence[SolverSettings | None],
-        max_nfe: Sequence[int | None] | None = None,
-    ) -> None:
-        arguments = [SolveArguments(1.0, 0.0, 0.0) if solver is None else solver.arguments for solver in solvers]
-        self.flight.join(DIGITS[list(digits)], arguments, max_nfe or [None] * len(digits))
-        self.id_of_slot += ids
-
-    def attempt(self) -> None:
-        """Attempt a step and collect the answers of the rows that have ended."""
-        if not self.id_of_slot:
-            return
-        slots = self.flight.attempt()
-        assert slots == sorted(set(slots))
-        if slots:
-            answer = self.flight.leave(slots)
-            self.answers |= {self.id_of_slot[slot]: row_of(answer, row) for row, slot in enumerate(slots)}
-            self._free(slots)
-
-    def drop(self, slots: list[int]) -> None:
-        self.flight.drop(slots)
-        self._free(slots)
-
-    def finish(self, slots: list[int], reason: Outcome) -> None:
-        self.flight.finish(slots, reason)
-
-    def _free(self, slots: list[int]) -> None:
-        for slot in reversed(slots):
-            self.id_of_slot[slot] = self.id_of_slot[-1]
-            self.id_of_slot.pop()
-        assert self.flight.rows == len(self.id_of_slot)
-
-    def run_to_end(self) -> dict[int, Answer]:
-        """Attempt steps until every row has ended, and return all answers by identifier."""
-        while self.id_of_slot:
-            self.attempt()
-        return self.answers
 
 
 def solved_together(
@@ -135,7 +79,7 @@ def schedules(draw: st.DrawFn) -> tuple[str, list[list[tuple[int, SolverSettings
 
 @settings(max_examples=60, deadline=None)
 @given(schedule=schedules())
-@pytest.mark.parametrize("name", ["onnxruntime", "torch"])
+@pytest.mark.parametrize("name", ["onnxruntime", "torch", "torch in buckets"])
 def test_a_row_gets_the_same_answer_as_alone_whichever_other_rows_come_and_go(
     name: str, schedule: tuple[str, list[list[tuple[int, SolverSettings]] | set[int] | None]]
 ) -> None:
@@ -274,8 +218,10 @@ def test_finish_does_not_affect_the_next_row_in_the_slot_of_a_dropped_row(backen
 
 
 @every_method
-def test_a_row_that_resumes_gets_the_same_answer_as_one_that_joins(backend: Backend, method: str) -> None:
+@pytest.mark.parametrize("name", ["onnxruntime", "torch", "torch in buckets"])
+def test_a_row_that_resumes_gets_the_same_answer_as_one_that_joins(name: str, method: str) -> None:
     """The states at t = 0 are kept while rows advance, are dropped and move to other slots."""
+    backend = backend_of(name)
     loose = SolverSettings.adaptive("heun2", 1e-2)
     solver = SolverSettings.adaptive(method, 1e-2) if method in ADAPTIVE else SolverSettings(method=method, steps=3)
     first = backend.flight("heun2", CAPACITY)

@@ -8,6 +8,7 @@ import pytest
 from models.solvers.settings import SolverSettings
 from service.engine.costs import LARGEST_SURPRISE, Costs
 from service.engine.model import ServedModel
+from tests.service.engine.device import Device, DeviceBackend
 from tests.service.engine.driving import backend_of
 
 MOST = 8
@@ -29,6 +30,35 @@ def test_costs_are_known_for_every_number_of_rows(solver: SolverSettings) -> Non
         assert all(fewer <= more for fewer, more in pairwise(table))
     assert costs.evaluation[MOST] > costs.evaluation[1] > 0
     assert costs.correction == 1
+
+
+class Queue(Device):
+    """A device that works in the background, as a GPU does: a call returns at once, and only the clock waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.waiting = 0.0
+
+    def take_time(self, stems: int = 0, steps: int = 0, heads: int = 0, evaluations: int = 0) -> None:
+        self.waiting += 10.0 * stems + 1.0 * steps * evaluations + 0.1 * heads
+
+
+class QueueBackend(DeviceBackend):
+    """A backend on a device that works in the background."""
+
+    device: Queue
+
+    def clock(self) -> float:
+        self.device.now += self.device.waiting
+        self.device.waiting = 0.0
+        return self.device.now
+
+
+def test_each_part_is_timed_until_the_device_has_computed_it(costs: Costs) -> None:
+    backend = QueueBackend(backend_of("odenet-mnist"), Queue())
+    measured = Costs.measure(backend, SolverSettings.adaptive("heun2", 1e-1), MOST)
+    for part in ("stem", "evaluation", "head"):
+        assert getattr(measured, part) == pytest.approx(getattr(costs, part)), part
 
 
 @pytest.mark.parametrize("most", [1, 5, 6])
