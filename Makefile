@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: serve check test lint javascript types tests tests-check test-nightly test-scale test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-kernels bench-path bench-peers bench-swap observability docs docs-serve image clean
+.PHONY: serve check test lint javascript types tests tests-check test-nightly test-scale test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-kernels bench-path bench-peers bench-swap gpu-check gpu-rehearsal gpu-wheels observability docs docs-serve image clean
 
 serve: $(SERVE)/.installed  ## start the service, without torch, on http://127.0.0.1:8000 (ODENET_PORT sets another port)
 	$(SERVE)/bin/python -m service $(ARGS)
@@ -92,6 +92,23 @@ bench-path: $(DEV)/.installed  ## print where the processor time of a request go
 
 bench-swap: $(DEV)/.installed  ## measure the latency of requests while a model is swapped; a minute
 	$(DEV)/bin/python -m benchmarks.serving.swap
+
+# GPU_WHEELS is a folder of wheels for a machine that has torch and no network. A machine with the whole environment
+# does not need it.
+GPU_WHEELS := .wheels
+LINUX := $(foreach version,2_28 2_27 2_17,--platform manylinux_$(version)_x86_64) --platform manylinux2014_x86_64
+
+gpu-check:  ## check serving and fitting on a GPU, with the torch of PYTHON; eight minutes; writes into the folder OUT
+	test ! -d $(GPU_WHEELS) || $(PYTHON) -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target $(GPU_WHEELS)/site $(GPU_WHEELS)/*.whl
+	PYTHONPATH=$(GPU_WHEELS)/site $(PYTHON) -m benchmarks.gpu --out $(or $(OUT),runs/gpu) $(ARGS)
+
+gpu-rehearsal: $(DEV)/.installed  ## run every part of gpu-check on the CPU, with small counts; some minutes
+	$(DEV)/bin/python -m benchmarks.gpu --device cpu --scale small --minutes 40 --out $(or $(OUT),runs/gpu)
+
+gpu-wheels: $(DEV)/.installed  ## download what gpu-check needs on a machine with Python 3.12, torch and no network
+	rm -rf $(GPU_WHEELS)
+	$(DEV)/bin/python -m pip download --quiet --no-deps --only-binary :all: --python-version 3.12 --implementation cp $(LINUX) \
+	  --constraint constraints.txt --requirement benchmarks/gpu/requirements.txt --dest $(GPU_WHEELS)
 
 observability:  ## check and test the files of deploy/prometheus; needs promtool on PATH (Debian: apt-get install prometheus)
 	promtool check config deploy/prometheus/prometheus.yml

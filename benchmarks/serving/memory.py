@@ -5,12 +5,12 @@ from pathlib import Path
 from benchmarks.serving.bench import Bench
 from benchmarks.serving.report import Findings, Goal
 from benchmarks.serving.requests import Kind
+from benchmarks.serving.resident import MEGABYTE, resident
 from benchmarks.serving.servers import ours
 
 MEMORY_GOAL = 250.0
 """The greatest number of megabytes that a process with six models may use."""
 
-MEGABYTE = 1e6
 CONNECTIONS = 16
 MODELS = Path(__file__).parents[2] / "models" / "fitted"
 
@@ -24,12 +24,3 @@ def memory(bench: Bench) -> Findings:
         reached = max(resident(process) for process in server.processes()) / MEGABYTE
     claim = f"memory of a process with {len(names)} models, MB"
     return Findings(goals=[Goal("memory", claim, MEMORY_GOAL, reached, is_minimum=False)])
-
-
-def resident(process: int) -> int:
-    """The bytes of a process that are in memory, from Linux's `/proc/PID/status`."""
-    for line in Path("/proc", str(process), "status").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == "VmRSS":
-            return 1024 * int(value.removesuffix("kB"))
-    raise ValueError(f"process {process} has no VmRSS, because it has ended")

@@ -57,7 +57,8 @@ def ours(*flags: str, name: str = "ours") -> Command:
         name: the name in the results.
     """
     service = (sys.executable, "-m", "service", "--log-level", "warning", "--host", HOST, "--port", PORT)
-    return Command(name, (*service, *flags), {"PYTHONPATH": str(NAMED_THREADS)})
+    path = os.pathsep.join(filter(None, [str(NAMED_THREADS), os.environ.get("PYTHONPATH")]))
+    return Command(name, (*service, *flags), {"PYTHONPATH": path})
 
 
 def contender(module: str, name: str, *more: str, **environment: str) -> Command:

@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.serving.forms import UNREAD
 from benchmarks.serving.load import measure
-from benchmarks.serving.memory import resident
 from benchmarks.serving.plan import Closed, Plan
 from benchmarks.serving.requests import Digits, Kind
+from benchmarks.serving.resident import resident
 from benchmarks.serving.servers import PORT, Command, ServerError, contender, ours, running
 from benchmarks.serving.threads import Role
 from tests.waiting import until
