@@ -96,7 +96,7 @@ class Callers:
         self._model = model
         self._images = load_dataset().test[0].numpy()
         self._plan = model.plan(SolverFields(), FLOOR)
-        self._admission = Admission(callers)
+        self._admission = Admission(seconds=60)
         self._ended: list[EngineRequest] = []
         self._scheduler = Scheduler(self._admission, time.perf_counter, self._ended.append)
         self._sent = 0

@@ -64,9 +64,9 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
     keys = None if settings.api_key_file is None else Keys(settings.api_key_file)
     desired = None if shared is None else DesiredState.shared(shared)
     manager = ModelManager.open(settings, desired, metrics.served, metrics.failed_to_load)
-    metrics.set_queue_capacity(settings.queue_rows)
+    metrics.set_queue_limit(settings.queue_seconds)
     engine = Engine(
-        settings.queue_rows,
+        settings.queue_seconds,
         settings.engine_threads,
         lambda iteration: metrics.changed(engine, iteration),
     )

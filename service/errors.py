@@ -76,7 +76,7 @@ class NotReadyError(RequestError):
 
 
 class OverloadedError(RequestError):
-    """The queue is full.
+    """The work in the queue would delay the request too long.
 
     Args:
         errors: the reasons, at least one.

@@ -109,8 +109,9 @@ class Settings(BaseSettings):
     """The number of threads of each worker process that compute next to its event loop, each with its own batches.
     [default: none, because the event loop computes between serving connections; with cuda, 1]"""
 
-    queue_rows: int = Field(default=1024, ge=1)
-    """The greatest number of images in the queue of each engine. A request that does not fit is refused with 429."""
+    queue_seconds: float = Field(default=2, gt=0, le=600)
+    """The longest time by which other work may delay an answer. A request that is expected to be delayed more, by the
+    work in the queue, is refused at once with 429."""
 
     floor: float = Field(default=0.99, ge=0, le=1)
     """The least agreement with a tight reference, in the measured profile, of the solver settings that a busy service
@@ -211,15 +212,6 @@ class Settings(BaseSettings):
     def _check_certificate_and_key(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate, tls_key: set both or neither of them")
-        return self
-
-    @model_validator(mode="after")
-    def _check_queue_fits_a_request(self) -> Self:
-        if self.max_images > self.queue_rows:
-            raise ValueError(
-                f"max_images: a request of {self.max_images:,} images would never fit the queue; "
-                f"queue_rows is {self.queue_rows:,}"
-            )
         return self
 
     @model_validator(mode="after")

@@ -27,9 +27,6 @@ from training.export.graphs import whole_solve
 KERNEL_SHARE = 0.2
 """The time for each batch size of the kernels, as a share of the seconds of a measurement."""
 
-CALIBRATION_SHARE = 0.5
-"""The time for measuring a server's capacity, as a share of the seconds of a measurement."""
-
 OURS = ours()
 TORCHDIFFEQ = contender("torchdiffeq", "(b) torchdiffeq")
 SINGLE = contender("onnx_single", "(c) onnxruntime")
@@ -95,8 +92,8 @@ class Bench:
         return self._measured(server, f"{rates} requests/s", arrival, kinds, seed)
 
     def capacity(self, server: Server, connections: int, *kinds: Kind) -> float:
-        """Measure briefly how many requests per second a server answers at a number of connections."""
-        result = self.closed(server, connections, *kinds, seconds=self.seconds * CALIBRATION_SHARE)
+        """Measure how many requests per second a server answers at a number of connections."""
+        result = self.closed(server, connections, *kinds)
         within = (result.status == 200) & (result.finished >= result.since) & (result.finished < result.until)
         return max(1.0, float(within.sum()) / (result.until - result.since))
 

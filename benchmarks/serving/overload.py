@@ -11,7 +11,6 @@ from benchmarks.serving.servers import Server, ours
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
 from models.solvers.settings import SolverSettings
-from service.processors import usable_processors
 
 TIGHT = 1e-5
 STRICT = Kind("strict", f"tolerance={TIGHT:g}")
@@ -24,7 +23,10 @@ CONNECTIONS = 64
 MAX_ERROR_DIFFERENCE = 0.001
 """The largest allowed difference between the test errors of degraded and undegraded answers."""
 
-QUEUE_ROWS = 256
+LEAST_DEGRADED = 0.1
+"""The smallest share of answers that twice the capacity degrades. With less, the load was no overload."""
+
+QUEUE_SECONDS = 0.5
 LATE = 2.0
 """The largest latency that counts as goodput, relative to the latency bound. Under overload, every admitted request
 waits for about as long as the bound."""
@@ -39,8 +41,8 @@ def twice(bench: Bench) -> Findings:
     """Offer twice the capacity at the tight tolerance, with degradation allowed; then half of the capacity."""
     found, overloaded, recovering, recovered = Findings(), list[Summary](), list[Summary](), list[Summary]()
     with bench.servers(OURS) as (server,):
-        capacity = bench.capacity(server, CONNECTIONS, STRICT)
         for _ in range(bench.rounds):
+            capacity = bench.capacity(server, CONNECTIONS, STRICT)  # in each round: the speed of a machine varies
             phases = [Phase(2 * capacity, bench.seconds), Phase(capacity / 2, bench.seconds)]
             result = bench.offered(server, phases, YIELDING)
             fall, half = result.until - bench.seconds, result.until - bench.seconds / 2
@@ -61,6 +63,7 @@ def twice(bench: Bench) -> Findings:
     remark = f"{share(degraded.test_error)}; without degradation, {share(strict)} on the same images"
     difference = abs(_error(result) - strict)
     found.goals += [
+        Goal("twice", "share degraded at twice the capacity", LEAST_DEGRADED, degraded.degraded, is_minimum=True),
         Goal("twice", "share refused", 0.0, degraded.refused, is_minimum=False),
         Goal("twice", "difference in test error", MAX_ERROR_DIFFERENCE, difference, is_minimum=False, remark=remark),
         Goal("twice", "share degraded after the load has fallen", 0.0, median_of(recovered).degraded, is_minimum=False),
@@ -71,16 +74,14 @@ def twice(bench: Bench) -> Findings:
 def ten(bench: Bench) -> Findings:
     """Offer ten times the capacity without degradation. Most requests are refused, so a refusal must be cheap."""
     found, floods, costs = Findings(), list[Summary](), list[float]()
-    bounded = ours("--queue-rows", str(QUEUE_ROWS), "--max-images", str(QUEUE_ROWS))
-    with bench.servers(bounded) as (server,):
+    with bench.servers(ours("--queue-seconds", str(QUEUE_SECONDS))) as (server,):
         alone = summarise(bench.closed(server, 1, LISTS)).p50
         before = _processor_seconds(server)
         closed = bench.closed(server, CONNECTIONS // 2, LISTS)
         per_answer = (_processor_seconds(server) - before) / _count(closed, answered=True)
         peak = summarise(closed)
         rate = max(1.0, peak.throughput / LISTS.images)
-        rows = QUEUE_ROWS * usable_processors()  # each worker has its own queue
-        bound = 1e3 * rows / peak.throughput + alone
+        bound = 1e3 * QUEUE_SECONDS + alone
         for seed in range(bench.rounds):
             before = _processor_seconds(server)
             result = bench.offered(server, [Phase(LARGEST_MULTIPLE * rate, bench.seconds)], LISTS, seed=seed)
@@ -113,7 +114,7 @@ def ten(bench: Bench) -> Findings:
             "p99 of admitted requests, ms",
             bound,
             flood.p99,
-            f"{rows} rows at the peak rate, plus {number(alone)} ms alone",
+            f"a queue of {QUEUE_SECONDS:g} s, plus {number(alone)} ms alone",
         ),
         (
             "processor time of a refusal relative to an answer",

@@ -1,6 +1,8 @@
 """An HTTP request and its answer, between the server and the application."""
 
 from collections.abc import AsyncGenerator, Callable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import NamedTuple, Protocol
 
 from fastapi import Request
@@ -10,6 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.api.lengths import length
 from service.errors import FieldError, TooLargeError
+from service.telemetry import context
 
 CONNECTION = "odenet.connection"
 """A key of the scope's `state`. Under this key, our server stores a weak reference to its connection."""
@@ -124,6 +127,12 @@ class Exchange(Request):
             return None
         return ", ".join(value.decode("latin-1") for each, value in self.scope["headers"] if each == name)
 
+    @property
+    def caller(self) -> str:
+        """Who asks: the name of the API key, or else the network of the client."""
+        client = self.scope.get("client")
+        return context.current().key or (network(client[0]) if client else "")
+
     def on_disconnect(self, call: Callable[[], object]) -> None:
         """Call a function once the caller has disconnected. Only our own server reports this."""
         if self._connection is not None:
@@ -198,6 +207,18 @@ class Exchange(Request):
     def _load_report(self) -> Headers:
         """The report of the load that the caller asks for."""
         return self._more_headers.report_load(self.first(LOAD_FORMAT))
+
+
+@lru_cache
+def network(host: str) -> str:
+    """The network that an address counts for: an IPv4 address, or the 64 bits of an IPv6 address that a site has."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, IPv4Address) or address.ipv4_mapped:
+        return host
+    return str(IPv6Network((int(address), 64), strict=False))
 
 
 def _no_connection() -> None:

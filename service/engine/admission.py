@@ -1,77 +1,130 @@
-"""Admission to the queue: how many images may wait, and how long the queue takes."""
+"""Admission to the queue: how long the work in the queue delays a request, and who may add more work."""
 
 import math
+from collections import defaultdict
 from threading import Lock
 
-from service.engine.request import Priority
+from service.engine.request import Demand, Priority
 from service.errors import FieldError, OverloadedError
+
+NANOSECONDS = 1e9
 
 
 class Admission:
-    """Counts the images in the queue. Safe to use from several threads.
+    """Adds up the expected work in the queue, and admits the requests that it does not delay for long. Thread-safe.
 
-    A request is admitted if its images and all images that start before them fit the queue. So images of a lower
-    priority keep no request out.
+    A request is admitted if other work is expected to delay its answer by at most a limit. The other work is all work
+    of higher priorities, and a share of the work of its own priority: see `Backlog.ahead`. So neither work of a lower
+    priority, nor a caller who fills the queue, nor costly requests keep a cheap request out.
 
     Args:
-        rows: the greatest number of images in the queue.
+        seconds: the limit: the longest delay.
         threads: the threads that work off the queue.
 
     Attributes:
-        rows: the greatest number of images in the queue.
-        seconds_per_row: estimated seconds until one more image leaves the queue; `update_estimate` keeps it current.
+        seconds: the limit.
+        rows: the number of images in the queue.
+        pace: the seconds that pass while a thread does one second of the expected work; the scheduler measures it.
     """
 
-    def __init__(self, rows: int, threads: int = 1) -> None:
-        self.rows = rows
-        self.seconds_per_row = 0.0
+    def __init__(self, seconds: float, threads: int = 1) -> None:
+        self.seconds = seconds
+        self.rows = 0
+        self.pace = 1.0
         self._threads = threads
-        self._waiting = [0] * len(Priority)
+        self._backlogs = tuple(Backlog() for _ in Priority)
         self._lock = Lock()
 
-    def update_estimate(self, thread_seconds: float) -> None:
-        """Set the estimated time per image, given the seconds that a thread spends on an image."""
-        self.seconds_per_row = thread_seconds / self._threads
+    @property
+    def queued_seconds(self) -> float:
+        """Estimated seconds until all images that are in the queue now have started."""
+        return self._seconds(sum(backlog.work for backlog in self._backlogs))
 
-    def waiting(self, priority: Priority = Priority.low) -> int:
-        """The number of images in the queue at a priority or above."""
-        return sum(self._waiting[: priority + 1])
+    def wait(self, demand: Demand) -> float:
+        """Estimated seconds by which other work delays the answer to a request that enters the queue now."""
+        with self._lock:
+            return self._wait(demand)
 
-    def fullness(self, priority: Priority) -> float:
-        """The share of the queue that is taken for a priority, 0..1."""
-        return self.waiting(priority) / self.rows
+    def fullness(self, demand: Demand) -> float:
+        """The estimated delay of a request as a share of the limit; above 1 for a request that would be refused."""
+        return self.wait(demand) / self.seconds
 
-    def has_room(self, rows: int, priority: Priority) -> bool:
-        """Whether a number of images would be admitted."""
-        return self.waiting(priority) + rows <= self.rows
-
-    def check(self, rows: int, priority: Priority) -> None:
-        """Check that a number of images would be admitted.
+    def check(self, demand: Demand) -> None:
+        """Check that a request would be admitted.
 
         Raises:
-            OverloadedError: the queue has no room for all of them.
+            OverloadedError: other work would delay the answer by more than the limit.
         """
-        if not self.has_room(rows, priority):
-            raise self._refusal(priority)
+        with self._lock:
+            self._check(demand)
 
-    def enter(self, rows: int, priority: Priority) -> None:
-        """Admit a number of images to the queue.
+    def enter(self, demand: Demand) -> None:
+        """Admit a request with all of its images.
 
         Raises:
-            OverloadedError: the queue has no room for all of them.
+            OverloadedError: other work would delay the answer by more than the limit.
         """
         with self._lock:
-            if not self.has_room(rows, priority):
-                raise self._refusal(priority)
-            self._waiting[priority] += rows
+            self._check(demand)
+            self.rows += demand.rows
+            self._backlogs[demand.priority].add(demand, demand.rows)
 
-    def leave(self, rows: int, priority: Priority) -> None:
-        """Record that a number of images have left the queue."""
+    def leave(self, demand: Demand, rows: int) -> None:
+        """Record that a number of images of a request have left the queue."""
         with self._lock:
-            self._waiting[priority] -= rows
+            self.rows -= rows
+            self._backlogs[demand.priority].add(demand, -rows)
 
-    def _refusal(self, priority: Priority) -> OverloadedError:
-        """The error for a request that finds no room. The error tells after how many whole seconds to retry."""
-        seconds = max(1, math.ceil(self.waiting(priority) * self.seconds_per_row))
-        message = f"the limit is {self.rows:,} images, and the queue has no room for more; retry after {seconds} s"
-        return OverloadedError(FieldError("queue", message), retry_after=seconds)
+    def _wait(self, demand: Demand) -> float:
+        higher = sum(backlog.work for backlog in self._backlogs[: demand.priority])
+        return self._seconds(higher + self._backlogs[demand.priority].ahead(demand))
+
+    def _check(self, demand: Demand) -> None:
+        """Raise the error for a request that waits too long. It says after how many whole seconds to retry."""
+        if (excess := self._wait(demand) - self.seconds) > 0:
+            seconds = math.ceil(excess)
+            message = f"other work may delay a request by {self.seconds:g} s; retry after {seconds} s"
+            raise OverloadedError(FieldError("queue", message), retry_after=seconds)
+
+    def _seconds(self, work: int) -> float:
+        return self.pace * work / NANOSECONDS / self._threads
+
+
+class Backlog:
+    """The work of one priority in the queue: by caller, and by the size of the request.
+
+    Callers take turns, and so do the requests of one caller that differ in size (`service.engine.queue`).
+
+    Attributes:
+        work: the expected nanoseconds of all images.
+    """
+
+    def __init__(self) -> None:
+        self.work = 0
+        self._callers: defaultdict[str, dict[int, int]] = defaultdict(dict)
+
+    def add(self, demand: Demand, rows: int) -> None:
+        """Add a number of images of a request. A negative number takes images away."""
+        work = rows * demand.image_work
+        sizes = self._callers[demand.caller]
+        sizes[demand.size] = sizes.get(demand.size, 0) + work
+        self.work += work
+        if not sizes[demand.size]:
+            del sizes[demand.size]
+            if not sizes:
+                del self._callers[demand.caller]
+
+    def ahead(self, demand: Demand) -> int:
+        """The expected nanoseconds of work of this priority that is done before a request that enters the queue now.
+
+        The earlier work of the same caller and size comes first. Until the request is answered, any other size of its
+        caller gets at most as much time as its own size, and any other caller at most as much as its own caller.
+        """
+        sizes = self._callers.get(demand.caller, {})
+        work = demand.rows * demand.image_work
+        ahead = sizes.get(demand.size, 0)
+        turns = ahead + work
+        ahead += sum(min(other, turns) for size, other in sizes.items() if size != demand.size)
+        turns = ahead + work
+        callers = (sum(each.values()) for caller, each in self._callers.items() if caller != demand.caller)
+        return ahead + sum(min(other, turns) for other in callers)

@@ -163,7 +163,7 @@ class Batch:
 
     def escalate(self, row: BatchRow) -> None:
         """Let an image wait to be solved again."""
-        insort(self.escalated, row, key=lambda each: each.request.priority)
+        insort(self.escalated, row, key=lambda each: each.request.demand.priority)
 
     def take_escalated(self, longest_step: float) -> list[BatchRow]:
         """Take the images that are solved again, while there is room. The argument is that of `room`."""

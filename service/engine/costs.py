@@ -9,7 +9,7 @@ import numpy as np
 from models.backends.protocol import Backend
 from models.solvers.settings import SolverSettings
 from service.engine.candidate import NO_ARGUMENTS
-from service.engine.tuning import COST_MEMORY, LEAST_ANSWERED
+from service.engine.tuning import PACE_MEMORY
 
 PASSES = 3
 """Runs per part at few rows. We keep the fastest, because other load can only slow a run down."""
@@ -82,6 +82,18 @@ class Costs:
             return self.correction * evaluations * self.evaluation[rows]
         return self.answer(rows, 0)
 
+    def alone(self, joined: int, stepped: int, evaluations: int, answered: int) -> float:
+        """Estimated seconds of the parts of an iteration if its images were computed one by one.
+
+        Args:
+            joined: the number of rows that passed the stem.
+            stepped: the number of rows that attempted a step.
+            evaluations: evaluations of f in the step.
+            answered: the number of rows that passed the head.
+        """
+        seconds = joined * self.stem[1] + stepped * evaluations * self.evaluation[1] + answered * self.head[1]
+        return self.correction * seconds
+
     def rows_within(self, seconds: float, evaluations: int) -> int:
         """How many images may take a step together within some seconds; at least 1. For the arguments, see `step`."""
         rows = range(1, len(self.stem))
@@ -107,26 +119,26 @@ class Costs:
         self.correction += LEARNING_RATE * self.correction * (surprise - 1)
 
 
-class RecentTime:
-    """The seconds that a thread has recently spent on an answered image: an average with exponential decay."""
+class Pace:
+    """The seconds that pass while a busy thread does one second of the expected work, lately.
+
+    The expected work is that of images computed one by one. Images in one batch take less, and everything that the
+    thread does between two iterations adds to it.
+
+    Attributes:
+        value: the ratio: of averages with exponential decay.
+    """
 
     def __init__(self) -> None:
-        self._seconds, self._answered = 0.0, 0.0
+        self.value = 1.0
+        self._seconds, self._expected = 0.0, 0.0
 
-    @property
-    def empty(self) -> bool:
-        """Whether no image has been counted yet."""
-        return not self._answered
-
-    def add(self, seconds: float, answered: int) -> None:
-        """Count an iteration: its seconds, and the number of images that it answered."""
-        self._seconds = COST_MEMORY * self._seconds + seconds
-        self._answered = COST_MEMORY * self._answered + answered
-
-    @property
-    def per_image(self) -> float | None:
-        """Seconds per image; None while too few answers are recent."""
-        return self._seconds / self._answered if self._answered > LEAST_ANSWERED else None
+    def add(self, seconds: float, expected: float) -> None:
+        """Count an iteration: the seconds that have passed, and the expected seconds of its work."""
+        self._seconds = PACE_MEMORY * self._seconds + seconds
+        self._expected = PACE_MEMORY * self._expected + expected
+        if self._expected > 0:
+            self.value = self._seconds / self._expected
 
 
 def _time_parts(backend: Backend, solver: SolverSettings | None, rows: int) -> tuple[float, float, float]:

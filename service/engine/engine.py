@@ -23,24 +23,24 @@ class Engine:
     """Computes the answers to the requests of one event loop.
 
     Args:
-        queue_rows: the greatest number of images in the queue.
+        queue_seconds: the longest time by which other work may delay an admitted request.
         threads: the number of threads that compute next to the event loop, each with its own batches; 0 to compute
             in the thread of the event loop.
         on_change: called when a request enters the queue, and after each iteration.
         longest_iteration: seconds after which an iteration in a thread is taken to hang.
 
     Attributes:
-        admission: counts the images in the queue.
+        admission: adds up the work in the queue.
     """
 
     def __init__(
         self,
-        queue_rows: int,
+        queue_seconds: float,
         threads: int = 1,
         on_change: OnChange = lambda _: None,
         longest_iteration: float = LONGEST_ITERATION,
     ) -> None:
-        self.admission = Admission(queue_rows, max(1, threads))
+        self.admission = Admission(queue_seconds, max(1, threads))
         self._on_change = on_change
         kinds: list[type[Runner]] = [ThreadRunner] * threads or [LoopRunner]
         self._runners = [kind(self.admission, on_change) for kind in kinds]
@@ -89,7 +89,7 @@ class Engine:
                 computed.
 
         Raises:
-            OverloadedError: the queue has no room.
+            OverloadedError: the work in the queue would delay the request too long.
             DeadlineError: the deadline passed.
             StoppingError: the service stopped first.
             AbandonedError: the caller disconnected.
@@ -98,8 +98,8 @@ class Engine:
         if not self._open:
             raise StoppingError(STOPPING)
         runner = min(self._runners, key=lambda runner: runner.load)
-        self.admission.enter(len(request.images), request.priority)
-        promise = Promise(runner, asyncio.get_running_loop().create_future(), request.expected_seconds)
+        self.admission.enter(request.demand)
+        promise = Promise(runner, asyncio.get_running_loop().create_future(), request.demand.seconds)
         self._promises[request] = promise
         runner.submit(request, promise.seconds)
         report(self._on_change, None)

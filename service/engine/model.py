@@ -48,13 +48,6 @@ class ServedModel:
         default = self.artifact.manifest.default_solver
         return self.costs.step(1, 0 if default is None else METHODS[default.method].evaluations_per_step)
 
-    @property
-    def expected_seconds(self) -> float:
-        """Estimated seconds for one image alone, solved by the default settings."""
-        default, profile = self.artifact.manifest.default_solver, self.artifact.profile
-        nfe = 0.0 if default is None or profile is None else profile.nearest(default).nfe.mean
-        return self.costs.answer(1, nfe)
-
     @cached_property
     def plan(self) -> Callable[[SolverFields, float], Plan]:
         """`make_plan` for this model. The model keeps its plans, so the plans go when the model goes.

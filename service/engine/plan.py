@@ -138,6 +138,14 @@ class Plan:
     seconds: float | None = None
     requested_rtol: float | None = None
 
+    @property
+    def expected(self) -> Candidate:
+        """The candidate whose cost counts in the queue.
+
+        A deadline chooses a looser candidate when the queue is long, so only the cost of the loosest one is certain.
+        """
+        return self.candidates[-1 if self.by_deadline else 0]
+
     def at_fullness(self, fullness: float) -> Candidate:
         """The candidate for a queue of some fullness, 0..1: the fuller the queue, the fewer evaluations.
 

@@ -1,4 +1,4 @@
-"""The queue of a batch: requests whose images wait, by priority."""
+"""The queue of a batch: requests whose images wait, by priority, caller and size."""
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from service.engine.plan import Plan
 from service.engine.request import EngineRequest, Priority
 
-SameLength = deque[EngineRequest]
-"""Requests of one priority and of about the same length, in the order of their arrival."""
+SameSize = deque[EngineRequest]
+"""Requests of one caller and of about the same work, in the order of their arrival."""
+
+Turns = OrderedDict[str, OrderedDict[int, SameSize]]
+"""The requests of one priority by caller, and then by size. The next turn is that of the first caller and size."""
 
 
 class RequestQueue:
     """Requests with images that have not started, by priority.
 
-    Requests of about the same length (to a power of two) start first come, first served. Requests of different lengths
-    take turns, one image each. So a long request delays a single image by one image, and the wait of a request is
-    limited by the requests that came before it.
+    Callers take turns, one image each. The requests of a caller that differ in their expected work (to a power of two)
+    take turns too, one image each. Requests of about the same work start first come, first served. So a caller with
+    many requests delays the request of another caller by an image, and a long request delays a single image of its own
+    caller by an image.
 
     Attributes:
         plans: the number of requests by their plan.
@@ -23,56 +27,76 @@ class RequestQueue:
 
     def __init__(self) -> None:
         self.plans = Counter[Plan]()
-        self._by_priority: tuple[OrderedDict[int, SameLength], ...] = tuple(OrderedDict() for _ in Priority)
+        self._by_priority: tuple[Turns, ...] = tuple(OrderedDict() for _ in Priority)
 
     def __bool__(self) -> bool:
         return any(self._by_priority)
 
     def __len__(self) -> int:
         """The number of requests."""
-        return sum(len(same_length) for lengths in self._by_priority for same_length in lengths.values())
+        return self.plans.total()
 
     def __iter__(self) -> Iterator[EngineRequest]:
-        for lengths in self._by_priority:
-            for same_length in lengths.values():
-                yield from same_length
+        for turns in self._by_priority:
+            for sizes in turns.values():
+                for same_size in sizes.values():
+                    yield from same_size
 
     def append(self, request: EngineRequest) -> None:
-        """Add a request behind those of its priority and length."""
-        self._by_priority[request.priority].setdefault(_length_class(request), deque()).append(request)
+        """Add a request behind those of its priority, caller and size."""
+        demand = request.demand
+        sizes = self._by_priority[demand.priority].setdefault(demand.caller, OrderedDict())
+        sizes.setdefault(demand.size, deque()).append(request)
         self.plans[request.plan] += 1
 
     def remove(self, request: EngineRequest) -> None:
         """Remove a request that is in the queue."""
-        lengths, length = self._by_priority[request.priority], _length_class(request)
-        lengths[length].remove(request)
+        demand = request.demand
+        turns = self._by_priority[demand.priority]
+        sizes = turns[demand.caller]
+        sizes[demand.size].remove(request)
         self.plans[request.plan] -= 1
         if not self.plans[request.plan]:
             del self.plans[request.plan]
-        if not lengths[length]:
-            del lengths[length]
+        if not sizes[demand.size]:
+            del sizes[demand.size]
+            if not sizes:
+                del turns[demand.caller]
 
     def in_turn(self) -> Iterator[EngineRequest]:
         """The requests in the order in which their images start.
 
-        For each request, the caller either starts an image and calls `started`, or passes over the request. A request
-        whose image has started comes again in its next turn. A request that was passed over does not come again, and
-        the next request of the same length has its turn.
+        For each request, the caller of this method either starts an image and calls `started`, or passes over the
+        request. A request whose image has started comes again in its next turn. A request that was passed over does not
+        come again, and the next request of the same caller and size has its turn.
         """
-        for lengths in self._by_priority:
-            passed = Counter[int]()
-            while (length := next((each for each in lengths if passed[each] < len(lengths[each])), None)) is not None:
-                request = lengths[length][passed[length]]
+        for turns in self._by_priority:
+            passed = Counter[tuple[str, int]]()
+            while (request := _next(turns, passed)) is not None:
                 started = request.started
                 yield request
-                passed[length] += request.started == started
+                if request.started == started:
+                    passed[request.demand.caller, request.demand.size] += 1
 
     def started(self, request: EngineRequest) -> None:
-        """Give the turn to the next length, and drop the request once all of its images have started."""
-        self._by_priority[request.priority].move_to_end(_length_class(request))
+        """Give the turn to the next caller and size, and drop the request once all of its images have started."""
+        demand = request.demand
+        turns = self._by_priority[demand.priority]
+        turns.move_to_end(demand.caller)
+        turns[demand.caller].move_to_end(demand.size)
         if not request.queued:
             self.remove(request)
 
 
-def _length_class(request: EngineRequest) -> int:
-    return len(request.images).bit_length()
+def _next(turns: Turns, passed: Counter[tuple[str, int]]) -> EngineRequest | None:
+    """The request whose turn it is; None if all were passed over.
+
+    Args:
+        turns: the requests.
+        passed: how many requests of a caller and a size were passed over.
+    """
+    for caller, sizes in turns.items():
+        for size, same_size in sizes.items():
+            if (index := passed[caller, size]) < len(same_size):
+                return same_size[index]
+    return None

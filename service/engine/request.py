@@ -23,6 +23,37 @@ class Priority(IntEnum):
     low = 2
 
 
+class Demand(NamedTuple):
+    """The work that a request adds to the queue.
+
+    Attributes:
+        caller: who asks: the name of an API key, or a network address. Callers take turns.
+        priority: decides which queued images start first.
+        rows: the number of images.
+        image_work: the expected nanoseconds of an image alone: a whole number, so that sums are exact; at least 1.
+    """
+
+    caller: str
+    priority: Priority
+    rows: int
+    image_work: int
+
+    @classmethod
+    def of(cls, model: ServedModel, plan: Plan, rows: int, priority: Priority, caller: str) -> Self:
+        """The work of a number of images that a model solves by a plan."""
+        return cls(caller, priority, rows, max(1, round(1e9 * model.costs.answer(1, plan.expected.nfe))))
+
+    @property
+    def seconds(self) -> float:
+        """Estimated seconds for all images, each solved alone."""
+        return self.rows * self.image_work / 1e9
+
+    @property
+    def size(self) -> int:
+        """The class of the work of all images, to a power of two. The requests of a caller take turns by their size."""
+        return (self.rows * self.image_work).bit_length()
+
+
 class End(Enum):
     """How a request ends."""
 
@@ -102,9 +133,11 @@ class EngineRequest:
         arrived_at: when the request arrived, by the scheduler's clock.
         decoded_at: when the images were decoded.
         priority: decides which queued images start first.
+        caller: who asks: the name of an API key, or a network address.
         traced: whether to record the steps of each solve.
 
     Attributes:
+        demand: the work that the request adds to the queue.
         started: how many images have left the queue. They leave in their order.
         started_at: when the first image left the queue, by the scheduler's clock; None before.
         in_flight_at: when the first image had passed the stem.
@@ -127,16 +160,17 @@ class EngineRequest:
         arrived_at: float,
         decoded_at: float,
         priority: Priority = Priority.normal,
+        caller: str = "",
         *,
         traced: bool = False,
     ) -> None:
         rows = len(images)
+        self.demand = Demand.of(model, plan, rows, priority, caller)
         self.model = model
         self.images = images
         self.plan = plan
         self.arrived_at = arrived_at
         self.decoded_at = decoded_at
-        self.priority = priority
         self.started = 0
         self.started_at: float | None = None
         self.in_flight_at: float | None = None
@@ -172,11 +206,6 @@ class EngineRequest:
     def _collected(self) -> RowAnswers:
         """The answers to all images, collected when they are first read: not in the thread that computes."""
         return RowAnswers.collect([answer for answer in self._answers if answer is not None])
-
-    @property
-    def expected_seconds(self) -> float:
-        """Estimated seconds for all images, each solved alone by the first candidate."""
-        return len(self.images) * self.model.costs.answer(1, self.plan.candidates[0].nfe)
 
     @property
     def queued(self) -> int:

@@ -38,7 +38,7 @@ class Runner(ABC):
     runner goes on with an empty scheduler.
 
     Args:
-        admission: counts the images in the queue.
+        admission: adds up the work in the queue.
         on_change: called after each iteration.
 
     Attributes:

@@ -19,7 +19,7 @@ from models.solvers.solve import Outcome
 from service.engine.admission import Admission
 from service.engine.batch import Batch, BatchRow
 from service.engine.candidate import Candidate
-from service.engine.costs import RecentTime
+from service.engine.costs import Pace
 from service.engine.deadlines import Deadlines
 from service.engine.model import ServedModel
 from service.engine.plan import Plan
@@ -74,7 +74,7 @@ class Scheduler:
     """Owns the batches and decides which images are computed when.
 
     Args:
-        admission: counts the images in the queue; the scheduler reports when images leave.
+        admission: adds up the work in the queue; the scheduler reports when images leave, and the pace.
         clock: returns seconds.
         on_end: called once with each request that has ended.
     """
@@ -88,7 +88,8 @@ class Scheduler:
         self._batches: WeakKeyDictionary[ServedModel, dict[tuple[str | None, int], Batch]] = WeakKeyDictionary()
         self._active: deque[Batch] = deque()
         self._deadlines = Deadlines()
-        self._recent = RecentTime()
+        self._pace = Pace()
+        self._busy_since: float | None = None
 
     @property
     def idle(self) -> bool:
@@ -102,8 +103,6 @@ class Scheduler:
 
     def submit(self, request: EngineRequest) -> None:
         """Queue a request whose images have been admitted."""
-        if self._recent.empty:  # the estimate of the model's costs is all that is known
-            self._update_estimate(request.model.expected_seconds, 1)
         batch = self._home(request)
         batch.queue.append(request)
         self._activate(batch)
@@ -115,13 +114,13 @@ class Scheduler:
             return
         if queued := request.queued:
             self._home(request).queue.remove(request)
-            self._admission.leave(queued, request.priority)
+            self._admission.leave(request.demand, queued)
         request.end = end
         self._report_end(request)
 
     def give_up(self, request: EngineRequest) -> None:
         """End a request as failed because `submit` has failed."""
-        self._admission.leave(request.queued, request.priority)
+        self._admission.leave(request.demand, request.queued)
         request.end = End.failed
         self._report_end(request)
 
@@ -195,7 +194,7 @@ class Scheduler:
         guest = target is not work.batch
         work.joining.setdefault(target, []).append(BatchRow(request, number, candidate, guest))
         work.batch.queue.started(request)
-        self._admission.leave(1, request.priority)
+        self._admission.leave(request.demand, 1)
 
     def _is_congested(self, request: EngineRequest, candidate: Candidate) -> bool:
         """Whether the images that wait to be solved again, by the candidate's next rung, would fill a batch.
@@ -229,18 +228,18 @@ class Scheduler:
             return plan.candidates[0]
         if plan.by_deadline and request.deadline is not None:
             left = request.deadline - RESERVE - now
-            fitting = (each for each in plan.candidates if SAFETY * self._expected(request, home, each) <= left)
+            share = min(1.0, (len(home.queue) - 1) * request.queued / max(1, self._admission.rows))
+            ahead = share * self._admission.queued_seconds
+            fitting = (each for each in plan.candidates if SAFETY * (ahead + self._expected(request, each)) <= left)
             return next(fitting, plan.candidates[-1])
-        if self._admission.waiting() == request.queued:  # no other request waits behind this one
+        if self._admission.rows == request.queued:  # no other request waits behind this one
             return plan.candidates[0]
-        return plan.at_fullness(self._admission.fullness(request.priority))
+        return plan.at_fullness(self._admission.fullness(request.demand))
 
-    def _expected(self, request: EngineRequest, home: Batch, candidate: Candidate) -> float:
+    def _expected(self, request: EngineRequest, candidate: Candidate) -> float:
         """Estimated seconds until all queued images of a request are answered, each solved by a candidate."""
         batch = self._batch(request.model, candidate)
-        waves = math.ceil(request.queued / batch.capacity)
-        ahead = min((len(home.queue) - 1) * request.queued, self._admission.waiting(request.priority))
-        return waves * self._wave(batch, candidate, request.queued) + ahead * self._admission.seconds_per_row
+        return math.ceil(request.queued / batch.capacity) * self._wave(batch, candidate, request.queued)
 
     def _wave(self, batch: Batch, candidate: Candidate, rows: int) -> float:
         """Estimated seconds until a number of images that join a batch now, as far as they fit, are answered."""
@@ -319,18 +318,15 @@ class Scheduler:
         if (joined or work.stepped) and not work.traced:
             batch.costs.correct(joined, work.stepped, batch.evaluations_per_step, seconds)
         batch.seconds += BATCH_SMOOTHING * (seconds - batch.seconds)
-        self._update_estimate(seconds, work.answered)
+        expected = batch.costs.alone(joined, work.stepped, batch.evaluations_per_step, work.answered)
+        self._pace.add(work.started_at + seconds - (self._busy_since or work.started_at), expected)
+        self._admission.pace = self._pace.value
         for request in work.completed:
             self._report_end(request)
         for each in (batch, *work.joining, *work.escalated_to):
             if each.active:
                 self._activate(each)
-
-    def _update_estimate(self, seconds: float, answered: int) -> None:
-        """Update the estimated time per image by an iteration that answered a number of images."""
-        self._recent.add(seconds, answered)
-        if (per_image := self._recent.per_image) is not None:
-            self._admission.update_estimate(per_image)
+        self._busy_since = work.started_at + seconds if self._active else None
 
     # The batches, and the requests that have ended.
 

@@ -42,13 +42,9 @@ BATCH_SMOOTHING = 0.1
 """Weight of the newest iteration in the estimated time of a batch's iteration. Chosen: an average over about ten
 iterations, which take 10 to 30 ms."""
 
-COST_MEMORY = 0.98
-"""Factor on the past, for each further iteration, in the estimated time per image. Chosen: an average over about fifty
-iterations, because one solve may take hundreds of iterations or just one."""
-
-LEAST_ANSWERED = 0.1
-"""Minimum number of recent answers, weighted by `COST_MEMORY`, before the estimated time per image is updated. Chosen:
-with fewer answers only long solves are under way, and their time says nothing about the other images."""
+PACE_MEMORY = 0.98
+"""Factor on the past, for each further iteration, in the pace. Chosen: an average over about fifty iterations, which
+covers the batches that take turns, and the refusals between them."""
 
 SWITCH_SECONDS = 1e-4
 """Longest time that Python lets one thread keep another thread waiting for its lock (`sys.setswitchinterval`).

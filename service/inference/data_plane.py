@@ -10,7 +10,7 @@ from models.solvers.solve import Outcome
 from service.engine.engine import Engine, OnDisconnect
 from service.engine.model import ServedModel
 from service.engine.plan import MOST_TRACED, SolverFields
-from service.engine.request import EngineRequest, Priority
+from service.engine.request import Demand, EngineRequest, Priority
 from service.errors import FieldError, InvalidError, UnknownModelError
 from service.hosting.manager import ModelManager
 from service.inference.background import BackgroundThreads
@@ -86,13 +86,15 @@ class DataPlane:
         """Why this process will answer no more requests and must be replaced; None while all is well."""
         return self.engine.failure
 
-    def check_room(self, rows: int, priority: Priority) -> None:
-        """Check that the queue has room for a number of images, before any work is spent on them.
+    def check_room(self, model: ServedModel, fields: SolverFields, rows: int, priority: Priority, caller: str) -> None:
+        """Check that a request would be admitted to the queue, before its body is read.
 
         Raises:
-            OverloadedError: the queue has no room.
+            InvalidError: a field does not fit the model or another field.
+            OverloadedError: the work in the queue would delay the request too long.
         """
-        self.engine.admission.check(rows, priority)
+        plan = model.plan(fields, self.settings.floor)
+        self.engine.admission.check(Demand.of(model, plan, rows, priority, caller))
 
     async def run(self, call: Callable[[], Result], *, in_background: bool) -> Result:
         """Call a function: in a background thread if it takes long, else right here, which avoids the handover."""
@@ -102,6 +104,7 @@ class DataPlane:
         self,
         inference: InferenceRequest,
         arrived_at: float,
+        caller: str,
         on_disconnect: OnDisconnect,
         model: ServedModel | None = None,
     ) -> EngineRequest:
@@ -110,6 +113,7 @@ class DataPlane:
         Args:
             inference: the request.
             arrived_at: when the body of the request had arrived, by `time.perf_counter`.
+            caller: who asks: the name of an API key, or a network address.
             on_disconnect: calls a function once the caller has disconnected.
             model: the model of the request, if the caller of this method has resolved its name.
 
@@ -119,7 +123,7 @@ class DataPlane:
         Raises:
             UnknownModelError: no such model is served.
             InvalidError: a field does not fit the model, another field, or the number of images.
-            OverloadedError: the queue has no room.
+            OverloadedError: the work in the queue would delay the request too long.
             DeadlineError: the deadline passed.
             StoppingError: the service stopped first.
             AbandonedError: the caller disconnected.
@@ -133,7 +137,9 @@ class DataPlane:
             message = f"is available for at most {MOST_TRACED} images in a request"
             raise InvalidError(FieldError("trace", message, f"{len(images):,} images"))
         now = time.perf_counter()
-        request = EngineRequest(model, images, plan, arrived_at, now, inference.priority, traced=inference.trace)
+        request = EngineRequest(
+            model, images, plan, arrived_at, now, inference.priority, caller, traced=inference.trace
+        )
         context.current().inference = request
         try:
             await self.engine.answer(request, on_disconnect)

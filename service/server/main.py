@@ -65,11 +65,11 @@ def main() -> None:
     """Start the service: in this process, or in several worker processes."""
     settings = read_settings()
     logger.info(
-        "plan: processors usable %d, worker processes %d, threads of each engine %d, images queued for each at most %d",
+        "plan: processors usable %d, worker processes %d, threads of each engine %d, longest queue %g s",
         usable_processors(),
         settings.processes,
         settings.engine_threads,
-        settings.queue_rows,
+        settings.queue_seconds,
     )
     with reporting_failures():  # before the models are loaded and several processes report the same
         if settings.tls_certificate is not None and settings.tls_key is not None:

@@ -156,7 +156,8 @@ class Metrics:
         self._batch_rows = histogram("batch_rows", "Images in one batched solver step.", model, ROWS)
         self._inflight = gauge("rows_inflight", "Images that are being solved, without the queue.", []).of()
         self._queued = gauge("rows_queued", "Images in the queue.", []).of()
-        self._capacity = gauge("queue_rows", "The greatest number of images that the queue holds.", []).of()
+        self._queued_seconds = gauge("queued_seconds", "Estimated seconds of the work in the queue.", []).of()
+        self._limit = gauge("queue_limit_seconds", "The longest time by which other work may delay an answer.", []).of()
         self._shed = counter("shed", "Requests for inference that were refused.", ["reason"])
         self._degraded = counter("degraded", "Images solved more loosely than requested.", model)
         self._escalated = counter("escalated", "Images solved again because their margin was small.", model)
@@ -206,7 +207,8 @@ class Metrics:
             if iteration is not None and iteration.rows:
                 self._batch_rows.of(iteration.model, iteration.version).observe(iteration.rows)
             self._inflight.set(engine.rows)
-            self._queued.set(engine.admission.waiting())
+            self._queued.set(engine.admission.rows)
+            self._queued_seconds.set(engine.admission.queued_seconds)
 
     def ended(self, request: EngineRequest) -> None:
         """Count a request for inference that has ended."""
@@ -226,9 +228,9 @@ class Metrics:
             case End.expired:
                 self._missed.add()
 
-    def set_queue_capacity(self, queue_rows: int) -> None:
-        """Set how many images the queue of this process holds."""
-        self._capacity.set(queue_rows)
+    def set_queue_limit(self, queue_seconds: float) -> None:
+        """Set the longest time by which other work may delay an answer."""
+        self._limit.set(queue_seconds)
 
     def served(self, model: ServedModel, loaded: bool) -> None:
         """Note that this process now serves a model, or no longer serves it."""

@@ -64,7 +64,7 @@ def stopped_while_solving(*flags: str) -> httpx.Response:
         return client.post("/predict", content=content, headers={"content-type": PIXELS}, params=query)
 
     with (
-        running("--queue-rows", str(ROWS), "--max-images", str(ROWS), *flags, models=TWO_MODELS) as service,
+        running("--queue-seconds", "0.001", *flags, models=TWO_MODELS) as service,
         service.client() as client,
         ThreadPoolExecutor() as pool,
     ):

@@ -15,7 +15,6 @@ import uvicorn
 from models.solvers.methods import METHODS
 from service.app import create_app
 from service.engine.engine import Engine
-from service.engine.request import Priority
 from service.server.http_protocol import ServerConfig
 from service.settings import Settings
 from tests.digits import encoded, load_test_set
@@ -30,7 +29,6 @@ TIGHT = {"method": "heun2", "tolerance": "1e-6"}
 TIGHT_NFE = 500
 """Minimum number of evaluations of an image at this tolerance."""
 
-QUEUE_ROWS = 128
 ROWS = 64
 """Images of a request that takes seconds at this tolerance."""
 
@@ -59,7 +57,7 @@ def refusal(answer: httpx.Response) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Running]:
-    with running("--queue-rows", "8", "--max-images", "8", models=TWO_MODELS) as service:
+    with running("--queue-seconds", "0.001", "--max-images", "8", models=TWO_MODELS) as service:
         yield service
 
 
@@ -74,7 +72,7 @@ def test_a_full_queue_refuses_new_requests_and_answers_the_others(service: Runni
             for answer in (each.result() for each in asked):
                 statuses.append(answer.status_code)
                 if answer.status_code != 200:
-                    assert "8 images" in refusal(answer)["message"]
+                    assert "by 0.001 s" in refusal(answer)["message"]
                 else:
                     assert len(answer.json()["predictions"]) == 8
             assert len(statuses) < 200, "some are let in and some are refused"
@@ -107,7 +105,7 @@ def test_too_many_images_in_a_request_are_refused_before_the_queue(service: Runn
 def served_here() -> Iterator[tuple[int, Engine]]:
     """The port of the service, and its engine."""
     with folder_of([DEFAULT_MODEL]) as models:
-        app = create_app(Settings(models=Path(models), queue_rows=QUEUE_ROWS, max_images=QUEUE_ROWS, workers=1))
+        app = create_app(Settings(models=Path(models), queue_seconds=600, workers=1))
     server = uvicorn.Server(ServerConfig(app, client_seconds=HANG, port=0, log_level="error"))
     thread = Thread(target=server.run)
     thread.start()
@@ -135,6 +133,14 @@ def asking(port: int, rows: int, query: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def limited(engine: Engine) -> Iterator[None]:
+    """Limit the queue to a hundredth of a second for the time of the block."""
+    before, engine.admission.seconds = engine.admission.seconds, 0.01
+    yield
+    engine.admission.seconds = before
+
+
 HARD = "method=heun2&tolerance=1e-6"
 
 
@@ -160,7 +166,7 @@ def test_a_disconnect_cancels_a_running_request(here: tuple[int, Engine]) -> Non
     with asking(port, ROWS, HARD):
         until(lambda: metrics(port).total("rows_inflight"))
     until(lambda: cancelled(port) == cancelled_before + 1)
-    assert engine.admission.waiting() == 0
+    assert engine.admission.rows == 0
     steps = metrics(port).total("batch_rows_sum") - before.total("batch_rows_sum")
     assert steps * METHODS["heun2"].evaluations_per_step < ROWS * TIGHT_NFE / 2
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
@@ -171,18 +177,14 @@ def test_a_disconnect_removes_a_queued_request(here: tuple[int, Engine]) -> None
     port, engine = here
     cancelled_before = cancelled(port)
 
-    def waiting_low() -> int:
-        return engine.admission.waiting(Priority.low) - engine.admission.waiting(Priority.high)
-
     with asking(port, ROWS, f"{HARD}&priority=high"):
-        until(lambda: engine.admission.waiting(Priority.high))
+        until(lambda: 0 < engine.admission.rows < ROWS)
         with asking(port, ROWS, f"{HARD}&priority=low"):
-            until(lambda: waiting_low() == ROWS)
+            until(lambda: engine.admission.rows > ROWS)
         until(lambda: cancelled(port) == cancelled_before + 1)
-        until(lambda: waiting_low() == 0)
-        assert engine.admission.waiting(Priority.high)
+        assert 0 < engine.admission.rows < ROWS
     until(lambda: cancelled(port) == cancelled_before + 2)
-    assert engine.admission.waiting() == 0
+    assert engine.admission.rows == 0
 
 
 def announced(port: int, path: str, rows: int) -> int:
@@ -197,24 +199,26 @@ def announced(port: int, path: str, rows: int) -> int:
 def test_a_request_without_room_in_the_queue_is_refused_before_its_body_is_read(here: tuple[int, Engine]) -> None:
     port, engine = here
     refused_before = refused(port)
-    with asking(port, QUEUE_ROWS, f"{HARD}&priority=high"):
-        until(lambda: engine.admission.waiting(Priority.high) > QUEUE_ROWS / 2)
-        statuses = [announced(port, f"/predict?priority={priority}", QUEUE_ROWS) for priority in ("high", "low")]
+    with limited(engine), asking(port, ROWS, f"{HARD}&priority=high"):
+        until(lambda: engine.admission.rows > ROWS / 2)
+        statuses = [announced(port, f"/predict?{HARD}&priority={priority}", ROWS) for priority in ("high", "low")]
     assert statuses == [429, 429]
     assert refused(port) == refused_before + 2
-    until(lambda: not engine.admission.waiting())
+    until(lambda: not engine.admission.rows)
 
 
 def test_high_priority_is_answered_while_the_queue_is_full_of_low_priority(here: tuple[int, Engine]) -> None:
     port, engine = here
     with (
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=HANG, trust_env=False) as client,
-        asking(port, QUEUE_ROWS, HARD),
+        limited(engine),
+        asking(port, ROWS, HARD),
     ):
-        until(engine.admission.waiting)
-        refusal(post(client, QUEUE_ROWS, priority="normal"))
-        refusal(post(client, QUEUE_ROWS, priority="low"))
-        assert post(client, QUEUE_ROWS, priority="high").status_code == 200
+        until(lambda: engine.admission.rows)
+        refusal(post(client, ROWS, priority="normal", **TIGHT))
+        refusal(post(client, ROWS, priority="low", **TIGHT))
+        assert post(client, 1, priority="normal").status_code == 200, "a short request has its turn"
+        assert post(client, ROWS, priority="high").status_code == 200
         assert post(client, 1, priority="high", **TIGHT).status_code == 200
-        assert engine.admission.waiting() > 0, "the others still wait"
-    until(lambda: not engine.admission.waiting())
+        assert engine.admission.rows > 0, "the others still wait"
+    until(lambda: not engine.admission.rows)

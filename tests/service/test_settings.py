@@ -39,11 +39,11 @@ def test_a_misspelt_setting_in_the_file_is_refused_with_its_name(somewhere_else:
 
 
 def test_a_misspelt_variable_is_refused_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ODENET_QUEUE_ROW", "1")
+    monkeypatch.setenv("ODENET_QUEUE_SECOND", "1")
     monkeypatch.setenv("SOMEBODY_ELSES", "2")
     with pytest.raises(ValidationError) as error:
         Settings()
-    assert describe(error.value) == "ODENET_QUEUE_ROW is not a setting; the nearest is ODENET_QUEUE_ROWS"
+    assert describe(error.value) == "ODENET_QUEUE_SECOND is not a setting; the nearest is ODENET_QUEUE_SECONDS"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
@@ -83,12 +83,6 @@ def test_a_value_out_of_range_is_refused_with_the_setting(
     monkeypatch.setenv(f"ODENET_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()
-
-
-def test_a_queue_smaller_than_the_largest_request_is_refused() -> None:
-    assert Settings(queue_rows=8, max_images=8).queue_rows == 8
-    with pytest.raises(ValidationError, match="max_images: a request of 9 images would never fit the queue"):
-        Settings(queue_rows=8, max_images=9)
 
 
 def test_every_setting_has_a_description() -> None:

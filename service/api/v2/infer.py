@@ -69,7 +69,6 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
         return await answer(exchange, name, None)
 
     async def answer(exchange: Exchange, name: str, version: str | None) -> Answer:
-        plane.check_room(1, Priority.high)  # the highest priority, because the real priority is in the unread body
         _refuse_query(exchange.scope["query_string"])
         try:
             model = await plane.models.get(name, version)
@@ -95,7 +94,7 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
         if not has_pictures and not in_form(inference.images).all():
             levels = await plane.run(lambda: grey_levels(field_of, inference.images), in_background=True)
             inference = inference._replace(images=levels)
-        answered = await plane.answer(inference, arrived_at, exchange.on_disconnect, model)
+        answered = await plane.answer(inference, arrived_at, exchange.caller, exchange.on_disconnect, model)
         return await plane.run(
             lambda: _written(*write_answer(answered, parsed.outputs, parsed.id), server_timing(timing(answered))),
             in_background=len(answered.images) > MAX_ROWS_ON_LOOP,

@@ -14,8 +14,8 @@ from service.api.exchange import Exchange, MoreHeaders
 from service.api.gateway import Gateway
 from service.api.problems import problem_response
 from service.app import create_app
-from service.engine.admission import Admission
-from service.engine.request import Priority
+from service.engine.plan import SolverFields
+from service.engine.request import Demand, Priority
 from service.errors import TooLargeError
 from service.inference.data_plane import DataPlane
 from service.settings import Settings
@@ -23,7 +23,7 @@ from service.telemetry.metrics import Metrics
 from tests.artifacts import MLP, put
 
 MOST = 100
-QUEUE_ROWS = 8
+QUEUE_SECONDS = 0.5
 
 Chunks = list[bytes]
 
@@ -131,13 +131,35 @@ def test_events_other_than_requests_are_passed_on() -> None:
 # Room in the queue.
 
 
-class Full:
-    """The service with a queue that is full for the normal priority."""
+CALLER = "here"
 
-    def __init__(self, app: FastAPI, admission: Admission) -> None:
+
+class Full:
+    """The service with a queue that is full for the requests of one caller.
+
+    Attributes:
+        admission: the admission to its queue.
+    """
+
+    def __init__(self, app: FastAPI, plane: DataPlane) -> None:
         self._app = app
-        self.admission = admission
-        self.admission.seconds_per_row = 1.5
+        self._model = asyncio.run(plane.models.get(None))
+        self._entered: list[Demand] = []
+        self.admission = plane.engine.admission
+
+    def fill(self, rows: int = 1, priority: Priority = Priority.normal, caller: str = CALLER) -> None:
+        """Queue requests until the next one is refused. The queue moves slowly, so few requests fill it."""
+        self.admission.pace = 500.0
+        demand = Demand.of(self._model, self._model.plan(SolverFields(), 0.99), rows, priority, caller)
+        while self.admission.wait(demand) <= QUEUE_SECONDS:
+            self.admission.enter(demand)
+            self._entered.append(demand)
+
+    def clear(self) -> None:
+        """Take all requests out of the queue."""
+        while self._entered:
+            demand = self._entered.pop()
+            self.admission.leave(demand, demand.rows)
 
     def answer(self, path: str = "/predict", method: str = "POST", query: str = "", **headers: str) -> Message | None:
         """The start of the answer to a request; None if the service reads the body first."""
@@ -156,7 +178,7 @@ class Full:
             "query_string": query.encode(),
             "headers": raw_headers,
             "server": ("here", 80),
-            "client": ("here", 1),
+            "client": (CALLER, 1),
         }
         sent: list[Message] = []
 
@@ -185,43 +207,43 @@ class BodyRequestedError(BaseException):
 def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     folder = tmp_path_factory.mktemp("models")
     put(folder, "default", "1", MLP)
-    return create_app(Settings(models=folder, model="default", queue_rows=QUEUE_ROWS, max_images=QUEUE_ROWS))
+    return create_app(Settings(models=folder, model="default", queue_seconds=QUEUE_SECONDS))
 
 
-async def admission(app: FastAPI) -> Admission:
-    """The admission to the queue of an application."""
+async def data_plane(app: FastAPI) -> DataPlane:
+    """The data plane of an application."""
     async with app.router.lifespan_context(app) as state:
         assert state is not None
         plane: DataPlane = state["plane"]
-        return plane.engine.admission
+        return plane
 
 
 @pytest.fixture
 def full(app: FastAPI) -> Iterator[Full]:
-    full = Full(app, asyncio.run(admission(app)))
-    full.admission.enter(QUEUE_ROWS, Priority.normal)
+    full = Full(app, asyncio.run(data_plane(app)))
+    full.fill()
     yield full
-    full.admission.leave(full.admission.waiting(Priority.high), Priority.high)
-    full.admission.leave(full.admission.waiting(), Priority.normal)
+    full.clear()
 
 
 def test_without_room_a_request_is_refused_before_its_body_is_read_with_a_retry_time(full: Full) -> None:
-    start = full.answer()
+    start = full.answer(content_type=PIXELS)
     assert start is not None
     headers = dict(start["headers"])
     assert start["status"] == 429
-    assert headers[b"retry-after"] == b"12"
+    assert headers[b"retry-after"] == b"1"
     assert headers[b"content-type"] == b"application/problem+json"
 
 
-def test_a_request_of_unknown_priority_is_refused_only_without_room_for_the_highest(full: Full) -> None:
-    assert full.answer("/v2/models/default/infer") is None
-    full.admission.enter(QUEUE_ROWS, Priority.high)
-    start = full.answer("/v2/models/default/infer")
-    assert start is not None
-    headers = dict(start["headers"])
-    assert (start["status"], headers[b"content-type"]) == (429, b"application/json")
-    assert b"retry-after" in headers
+@pytest.mark.parametrize(("path", "content_type"), [("/v2/models/default/infer", PIXELS), ("/predict", JSON)])
+def test_a_body_that_may_name_the_model_and_the_settings_is_read(full: Full, path: str, content_type: str) -> None:
+    assert full.answer(path, content_type=content_type, content_length="100000") is None
+
+
+def test_a_caller_who_fills_the_queue_keeps_no_other_caller_out(full: Full) -> None:
+    full.clear()
+    full.fill(caller="there")
+    assert full.status(content_type=PIXELS) is None
 
 
 @pytest.mark.parametrize(("path", "method", "status"), [("/health/live", "GET", 200), ("/models", "GET", 200)])
@@ -236,25 +258,20 @@ def test_a_full_queue_does_not_affect_other_routes(full: Full, path: str, method
         ("priority=normal", 429),
         ("priority=low", 429),
         ("priority=high", None),
-        ("tolerance=1&priority=high", None),
+        ("tolerance=1&priority=high", 422),
     ],
 )
 def test_the_priority_in_the_query_is_used_before_the_body_is_read(full: Full, query: str, status: int | None) -> None:
     assert full.status(query=query, content_type=PIXELS) == status
 
 
-def test_raw_pixels_without_room_are_refused_by_their_declared_length(full: Full) -> None:
-    full.admission.leave(4, Priority.normal)
-    statuses = {rows: full.status(content_type=PIXELS, content_length=str(784 * rows)) for rows in (1, 4, 5)}
-    assert statuses == {1: None, 4: None, 5: 429}
-
-
-@pytest.mark.parametrize("content_type", [JSON, "image/png"])
-def test_a_body_is_read_if_its_length_does_not_give_the_number_of_images(full: Full, content_type: str) -> None:
-    full.admission.leave(4, Priority.normal)
-    assert full.status(content_type=content_type, content_length="100000") is None
+def test_a_long_request_is_refused_by_its_declared_length_and_a_short_one_has_its_turn(full: Full) -> None:
+    full.clear()
+    full.fill(rows=16)
+    statuses = {rows: full.status(content_type=PIXELS, content_length=str(784 * rows)) for rows in (1, 16)}
+    assert statuses == {1: None, 16: 429}
 
 
 def test_a_body_is_read_as_soon_as_the_queue_has_room(full: Full) -> None:
-    full.admission.leave(1, Priority.normal)
+    full.admission.pace = 1.0
     assert full.status(content_type=PIXELS) is None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -78,22 +79,23 @@ class Driver:
     Attributes:
         ended: the requests that have ended, in this order, each as often as it was reported.
         iterations: the iterations in which any image attempted a step.
+        device: the device of the model.
     """
 
     def __init__(
         self,
         model: ServedModel,
-        queue_rows: int = 1024,
+        queue_seconds: float = 60.0,
         iteration_seconds: float = 0.0,
         device: Device = DEVICE,
     ) -> None:
         self.model = model
         self.clock = Clock(iteration_seconds)
-        self.admission = Admission(queue_rows)
+        self.admission = Admission(queue_seconds)
         self.ended: list[EngineRequest] = []
         self.iterations = 0
         self.scheduler = Scheduler(self.admission, self.clock, self.ended.append)
-        self._device = device
+        self.device = device
         self._evaluations_before = device.evaluations
 
     def request(
@@ -101,6 +103,7 @@ class Driver:
         digits: Sequence[int],
         model: ServedModel | None = None,
         priority: Priority = Priority.normal,
+        caller: str = "",
         floor: float = 0.99,
         traced: bool = False,
         **fields: Any,
@@ -109,12 +112,16 @@ class Driver:
         model = model or self.model
         plan = model.plan(SolverFields(**fields), floor)
         images, now = DIGITS[list(digits)], self.clock.now
-        return EngineRequest(model, images, plan, now, now, priority, traced=traced)
+        return EngineRequest(model, images, plan, now, now, priority, caller, traced=traced)
+
+    def limit_queue(self, rows: int, **fields: Any) -> None:
+        """Set the limit of the queue to the expected time of a number of images."""
+        self.admission.seconds = rows * self.request([0], **fields).demand.seconds
 
     def submit(self, digits: Sequence[int], **fields: Any) -> EngineRequest:
         """Admit and submit a request, made as `request` makes it."""
         request = self.request(digits, **fields)
-        self.admission.enter(len(request.images), request.priority)
+        self.admission.enter(request.demand)
         self.scheduler.submit(request)
         return request
 
@@ -136,14 +143,14 @@ class Driver:
     def run(self) -> None:
         """Run iterations until there is nothing to do, and check that nothing is left behind."""
         self.iterate_until(lambda: self.scheduler.idle)
-        assert [self.admission.waiting(priority) for priority in Priority] == [0, 0, 0]
+        assert (self.admission.rows, self.admission.queued_seconds) == (0, 0)
         assert len({id(request) for request in self.ended}) == len(self.ended), "each end is reported once"
         assert all(request.end for request in self.ended)
 
     @property
     def evaluations(self) -> int:
         """Evaluations of f that the device has computed for this driver."""
-        return self._device.evaluations - self._evaluations_before
+        return self.device.evaluations - self._evaluations_before
 
     def count(self, end: End) -> int:
         """The number of requests that ended in some way."""
@@ -153,6 +160,38 @@ class Driver:
 @cache
 def _alone(name: str, image: bytes, solver: SolverSettings | None) -> Answer:
     return classify(backend_of(name), np.frombuffer(image, np.uint8).reshape(1, 28, 28), solver)
+
+
+class TimedDevice(Device):
+    """A device on which every operation takes the time that the costs of its machine say.
+
+    Attributes:
+        clock: advances by the time of each operation.
+    """
+
+    clock: Clock
+
+    def __init__(self, slowness: float) -> None:
+        super().__init__()
+        shares = [0.0, 1.0, *(0.7 for _ in range(63))]  # a further image takes less time than the first
+        rising = list(accumulate(shares))
+        stem, evaluation, head = (
+            tuple(slowness * seconds * share for share in rising) for seconds in (4e-4, 1e-4, 2e-5)
+        )
+        self.costs = Costs(stem, evaluation, head)
+
+    def take_time(self, stems: int = 0, steps: int = 0, heads: int = 0, evaluations: int = 0) -> None:
+        self.clock.now += self.costs.stem[stems] + evaluations * self.costs.evaluation[steps] + self.costs.head[heads]
+
+
+def timed(slowness: float = 1.0, queue_seconds: float = 60.0) -> Driver:
+    """The engine on a device with known costs, whose clock advances by the time of each operation."""
+    device = TimedDevice(slowness)
+    model = served("odenet-mnist", device)
+    vars(model)["costs"] = device.costs
+    driver = Driver(model, queue_seconds, device=device)
+    device.clock = driver.clock
+    return driver
 
 
 def alone(request: EngineRequest, row: int) -> Answer:

@@ -1,133 +1,201 @@
-"""How many images the queue admits."""
+"""Which requests the queue admits: by the work that is done before they begin, and not by their number."""
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.engine.admission import Admission
-from service.engine.request import Priority
+from service.engine.request import Demand, Priority
 from service.errors import OverloadedError
 
 HIGH, NORMAL, LOW = Priority
 
 
-def refused(admission: Admission, rows: int, priority: Priority = NORMAL) -> OverloadedError:
+def asked(seconds: float, rows: int = 1, priority: Priority = NORMAL, caller: str = "anna") -> Demand:
+    """A request whose images take some seconds together."""
+    return Demand(caller, priority, rows, round(1e9 * seconds / rows))
+
+
+def refused(admission: Admission, demand: Demand) -> OverloadedError:
     with pytest.raises(OverloadedError) as caught:
-        admission.enter(rows, priority)
+        admission.enter(demand)
     return caught.value
 
 
-def test_one_request_of_many_images_counts_like_many_requests() -> None:
-    one, many = Admission(8), Admission(8)
-    one.enter(8, NORMAL)
-    for _ in range(8):
-        many.enter(1, NORMAL)
-    for admission in (one, many):
-        assert admission.waiting() == 8
-        assert admission.fullness(NORMAL) == 1
-        assert not admission.has_room(1, NORMAL)
-        refused(admission, 1)
+def filled(*demands: Demand, seconds: float = 2.0, threads: int = 1) -> Admission:
+    """An admission with some requests in the queue."""
+    admission = Admission(seconds, threads)
+    for demand in demands:
+        admission.enter(demand)
+    return admission
 
 
-def test_a_request_is_admitted_whole_or_not_at_all() -> None:
-    admission = Admission(8)
-    admission.enter(5, NORMAL)
-    refused(admission, 4)
-    assert admission.waiting() == 5
-    admission.enter(3, NORMAL)
+# The work counts, and not the number of images.
 
 
-def test_images_that_leave_make_room() -> None:
-    admission = Admission(2)
-    admission.enter(2, LOW)
-    admission.leave(1, LOW)
-    assert admission.has_room(1, LOW)
-    assert not admission.has_room(2, LOW)
-    admission.enter(1, LOW)
-    refused(admission, 1, LOW)
+def test_one_costly_image_counts_like_many_cheap_images() -> None:
+    costly, cheap = filled(asked(1.5)), filled(asked(1.5, rows=100))
+    for admission in (costly, cheap):
+        assert admission.wait(asked(1.5)) == admission.queued_seconds == pytest.approx(1.5)
+        assert admission.fullness(asked(1.5)) == pytest.approx(0.75)
 
 
-def test_images_of_a_lower_priority_take_no_room() -> None:
-    admission = Admission(4)
-    admission.enter(4, LOW)
-    for priority in (NORMAL, HIGH):
-        assert admission.has_room(1, priority)
-        assert admission.fullness(priority) == 0
-        admission.enter(4, priority)
-    for priority in Priority:
-        refused(admission, 1, priority)
+def test_the_work_of_a_request_itself_does_not_count() -> None:
+    admission = filled(asked(10))
+    assert refused(admission, asked(10)).retry_after == 8
+    for _ in range(6):
+        admission.leave(asked(10, rows=10), 1)
+    assert admission.queued_seconds == pytest.approx(4)
+    refused(admission, asked(4.5))
+    admission.leave(asked(10, rows=10), 2)
+    admission.enter(asked(4.5))
 
 
-def test_images_of_a_higher_priority_take_room() -> None:
-    admission = Admission(4)
-    admission.enter(3, HIGH)
-    assert [admission.waiting(priority) for priority in Priority] == [3, 3, 3]
-    admission.enter(1, NORMAL)
-    refused(admission, 1, LOW)
-    admission.enter(1, HIGH)
-    refused(admission, 1, HIGH)
+def test_work_that_leaves_makes_room() -> None:
+    admission = filled(asked(1.5), asked(1.5))
+    refused(admission, asked(1.5))
+    admission.leave(asked(1.5), 1)
+    admission.enter(asked(1.5))
 
 
-def test_a_refusal_tells_when_to_retry() -> None:
-    admission = Admission(10)
-    admission.enter(10, NORMAL)
-    waits = []
-    for seconds in (0.0, 0.01, 0.25, 3.0):
-        admission.seconds_per_row = seconds
-        waits.append(refused(admission, 1).retry_after)
-    assert waits == [1, 1, 3, 30]
-
-
-def test_a_refusal_names_the_limit() -> None:
-    admission = Admission(2000)
-    admission.enter(1500, NORMAL)
-    (error,) = refused(admission, 501).errors
-    assert error.field == "queue"
-    assert "2,000 images" in error.message
-
-
-def test_only_the_images_ahead_count_for_the_time_to_retry() -> None:
-    admission = Admission(10)
-    admission.seconds_per_row = 1.0
-    admission.enter(10, LOW)
-    admission.enter(7, HIGH)
-    assert refused(admission, 4, HIGH).retry_after == 7
-
-
-@given(asked=st.lists(st.tuples(st.integers(1, 8), st.sampled_from(Priority)), max_size=30))
-def test_no_priority_has_more_images_than_the_queue_holds(asked: list[tuple[int, Priority]]) -> None:
-    admission = Admission(8)
-    for rows, priority in asked:
-        before = admission.waiting(priority)
-        try:
-            admission.enter(rows, priority)
-        except OverloadedError:
-            assert before + rows > 8
-        else:
-            assert admission.waiting(priority) == before + rows <= 8
-        assert all(a <= b for a, b in pairwise(admission.waiting(priority) for priority in Priority))
-
-
-def test_threads_may_enter_and_leave_at_the_same_time() -> None:
-    admission = Admission(64)
-
-    def come_and_go(priority: Priority) -> None:
-        for _ in range(2000):
-            admission.enter(3, priority)
-            admission.leave(1, priority)
-            admission.leave(2, priority)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(come_and_go, [*Priority] * 3))
-    assert [admission.waiting(priority) for priority in Priority] == [0, 0, 0]
+def test_the_measured_pace_turns_work_into_time() -> None:
+    admission = filled(asked(1.5))
+    for pace, wait in ((0.5, 0.75), (1.0, 1.5), (3.0, 4.5)):
+        admission.pace = pace
+        assert admission.wait(asked(1.5)) == pytest.approx(wait)
+    assert refused(admission, asked(1.5)).retry_after == 3
 
 
 def test_several_threads_work_off_the_queue_in_less_time() -> None:
-    one, two = Admission(8), Admission(8, threads=2)
-    for admission in (one, two):
-        admission.update_estimate(4.0)
-        admission.enter(8, Priority.normal)
-    assert (refused(one, 1).retry_after, refused(two, 1).retry_after) == (32, 16)
+    one, two = (filled(asked(1.5), asked(1.5), threads=threads) for threads in (1, 2))
+    assert one.queued_seconds == 2 * two.queued_seconds
+    refused(one, asked(1.5))
+    two.enter(asked(1.5))
+
+
+# Priorities.
+
+
+def test_work_of_a_lower_priority_keeps_nobody_out() -> None:
+    admission = filled(asked(50, priority=LOW))
+    for priority in (NORMAL, HIGH):
+        assert admission.wait(asked(50, priority=priority)) == 0
+        admission.enter(asked(50, priority=priority))
+    for priority in Priority:
+        refused(admission, asked(50, priority=priority))
+
+
+def test_work_of_a_higher_priority_is_waited_for() -> None:
+    admission = filled(asked(1.5, priority=HIGH), asked(1.0))
+    waits = [admission.wait(asked(1.0, priority=priority)) for priority in Priority]
+    assert waits == pytest.approx([1.0, 2.5, 2.5])
+    assert refused(admission, asked(1.0)).retry_after == 1
+
+
+# A cheap request is not refused for costly ones, and one caller does not keep the others out.
+
+
+def test_a_cheap_request_waits_for_a_costly_one_of_its_caller_for_one_turn() -> None:
+    admission = filled(asked(100, rows=100))
+    assert admission.wait(asked(0.01)) == pytest.approx(0.01)
+    admission.enter(asked(0.01))
+    refused(admission, asked(100, rows=100))
+
+
+def test_a_caller_who_fills_the_queue_does_not_keep_another_caller_out() -> None:
+    admission = filled(*(asked(1.0, rows=10) for _ in range(3)))
+    refused(admission, asked(1.0, rows=10))
+    assert admission.wait(asked(1.0, rows=10, caller="ben")) == pytest.approx(1.0)
+    admission.enter(asked(1.0, rows=10, caller="ben"))
+
+
+def test_each_of_many_callers_has_the_same_share_of_the_queue() -> None:
+    admission = Admission(2.0)
+    callers = [f"caller {number}" for number in range(10)]
+    admitted = dict.fromkeys(callers, 0)
+    for _ in range(100):
+        for caller in callers:
+            try:
+                admission.enter(asked(0.01, caller=caller))
+            except OverloadedError:
+                continue
+            admitted[caller] += 1
+    assert set(admitted.values()) <= {20, 21}
+
+
+def test_a_caller_with_little_work_waits_little_among_many_others() -> None:
+    others = [asked(0.001, caller=f"caller {number}") for number in range(50)]
+    admission = filled(asked(100), *others)
+    assert admission.wait(asked(0.01, caller="ben")) == pytest.approx(0.05 + 0.01)
+
+
+# A refusal.
+
+
+def test_a_refusal_says_when_there_will_be_room() -> None:
+    admission = filled(asked(30, rows=30))
+    refusal = refused(admission, asked(30, rows=30))
+    assert refusal.retry_after == 28
+    admission.leave(asked(30, rows=30), refusal.retry_after)
+    admission.enter(asked(30, rows=30))
+
+
+def test_a_refusal_names_the_limit() -> None:
+    (error,) = refused(filled(asked(3)), asked(3)).errors
+    assert error.field == "queue"
+    assert "by 2 s" in error.message
+    assert "retry after 1 s" in error.message
+
+
+def test_a_check_has_the_same_result_and_takes_no_room() -> None:
+    admission = filled(asked(1.5))
+    admission.check(asked(1.5))
+    assert admission.rows == 1
+    admission.enter(asked(1.5))
+    with pytest.raises(OverloadedError):
+        admission.check(asked(1.5))
+
+
+DEMANDS = st.builds(
+    Demand,
+    st.sampled_from(["anna", "ben", "cleo"]),
+    st.sampled_from(Priority),
+    st.integers(1, 8),
+    st.integers(1, 10**9),
+)
+
+
+@given(demands=st.lists(DEMANDS, max_size=30))
+def test_whoever_is_admitted_begins_within_the_limit_and_nobody_waits_for_more_than_all_work(
+    demands: list[Demand],
+) -> None:
+    admission, admitted = Admission(2.0), list[Demand]()
+    for demand in demands:
+        wait = admission.wait(demand)
+        assert 0 <= wait <= admission.queued_seconds
+        if wait <= 2.0:
+            admission.enter(demand)
+            admitted.append(demand)
+        else:
+            assert 0 <= refused(admission, demand).retry_after - (wait - 2.0) < 1
+    assert admission.rows == sum(demand.rows for demand in admitted)
+    for demand in admitted:
+        admission.leave(demand, demand.rows)
+    assert (admission.rows, admission.queued_seconds) == (0, 0)
+
+
+def test_threads_may_enter_and_leave_at_the_same_time() -> None:
+    admission = Admission(60)
+
+    def come_and_go(priority: Priority) -> None:
+        demand = asked(0.003, rows=3, priority=priority)
+        for _ in range(2000):
+            admission.enter(demand)
+            admission.leave(demand, 1)
+            admission.leave(demand, 2)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(come_and_go, [*Priority] * 3))
+    assert (admission.rows, admission.queued_seconds) == (0, 0)

@@ -44,7 +44,7 @@ def test_a_hanging_thread_is_a_failure_until_it_goes_on() -> None:
     model = on(device)
 
     async def test() -> None:
-        engine = Engine(queue_rows=8, longest_iteration=0.05)
+        engine = Engine(queue_seconds=60, longest_iteration=0.05)
         async with engine.running():
             answer = asyncio.create_task(engine.answer(request := request_to(model), stays))
             await until_others(lambda: engine.failure)
@@ -61,7 +61,7 @@ def test_a_hanging_engine_does_not_keep_the_process_from_ending() -> None:
     model = on(Hanging())  # the engine hangs for ever
 
     async def test() -> None:
-        engine = Engine(queue_rows=8, longest_iteration=0.05)
+        engine = Engine(queue_seconds=60, longest_iteration=0.05)
         async with engine.running():
             answer = asyncio.create_task(engine.answer(request_to(model), stays))
             await until_others(lambda: engine.failure)
@@ -74,7 +74,7 @@ def test_a_hanging_engine_does_not_keep_the_process_from_ending() -> None:
 
 def test_an_idle_thread_does_not_count_as_hanging() -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=8, longest_iteration=0.01)
+        engine = Engine(queue_seconds=60, longest_iteration=0.01)
         async with engine.running():
             await asyncio.sleep(0.05)
             assert engine.failure is None
@@ -88,7 +88,7 @@ def test_a_thread_that_has_ended_is_a_failure() -> None:
     model = on(Deadly())
 
     async def test() -> None:
-        engine = Engine(queue_rows=8)
+        engine = Engine(queue_seconds=60)
         async with engine.running():
             answer = asyncio.create_task(engine.answer(request_to(model), stays))
             await until_others(lambda: engine.failure)
@@ -109,13 +109,13 @@ def test_a_failing_observer_leaves_nothing_behind(model: ServedModel, failing: t
             raise OSError("no space left on device")
 
     async def test() -> None:
-        engine = Engine(queue_rows=8, on_change=fail)
+        engine = Engine(queue_seconds=60, on_change=fail)
         async with engine.running():
             for _ in range(2):
                 request = request_to(model)
                 await engine.answer(request, stays)
                 assert_answered_as_alone(request)
-                assert engine.admission.waiting() == 0
+                assert engine.admission.rows == 0
             assert engine.failure is None
 
     run(test)
@@ -125,7 +125,7 @@ def test_a_request_that_cannot_be_queued_fails_alone(model: ServedModel) -> None
     """The plan names an unknown method, which only the scheduler notices."""
 
     async def test() -> None:
-        engine = Engine(queue_rows=64)
+        engine = Engine(queue_seconds=60)
         async with engine.running():
             fine = request_to(model, 20, method="bosh3", tolerance=1e-4)
             other = asyncio.create_task(engine.answer(fine, stays))
@@ -139,6 +139,6 @@ def test_a_request_that_cannot_be_queued_fails_alone(model: ServedModel) -> None
             await other
         assert_answered_as_alone(fine)
         assert odd.end is End.failed
-        assert engine.admission.waiting() == 0
+        assert engine.admission.rows == 0
 
     run(test)

@@ -6,11 +6,18 @@ import pytest
 
 from service.engine.model import ServedModel
 from service.engine.request import End, EngineRequest, Priority
-from service.errors import OverloadedError
-from tests.service.engine.driving import Driver, assert_answered_as_alone, tolerances
+from tests.service.engine.driving import Driver, assert_answered_as_alone, timed, tolerances
 
 QUEUE_ROWS = 100
+"""The limit of the queue, as a number of images at the requested tolerance."""
 ALLOWED: dict[str, Any] = {"tolerance": 1e-4, "allow_degraded": True}
+
+
+def busy() -> Driver:
+    """An engine with a short queue, on a device that takes time."""
+    driver = timed()
+    driver.limit_queue(QUEUE_ROWS, **ALLOWED)
+    return driver
 
 
 def crowd(driver: Driver, **fields: Any) -> EngineRequest:
@@ -21,18 +28,17 @@ def crowd(driver: Driver, **fields: Any) -> EngineRequest:
     return request
 
 
-def started_in_a_queue_of(model: ServedModel, waiting: int, **fields: Any) -> EngineRequest:
-    """A request for one image that has started while a number of images wait, itself included."""
-    driver = Driver(model, QUEUE_ROWS)
-    request = driver.submit([0], **fields)
-    if waiting > 1:
-        driver.submit([1] * (waiting - 1), method="rk4", steps=1)
+def started_in_a_queue_of(waiting: int, **fields: Any) -> EngineRequest:
+    """A request for one image that has started while a number of such requests wait, itself included."""
+    driver = timed()
+    driver.limit_queue(QUEUE_ROWS, **fields)
+    request, *_ = (driver.submit([number], **fields) for number in range(waiting))
     driver.iterate_until(lambda: request.started)
     return request
 
 
-def test_a_fuller_queue_chooses_a_looser_candidate(model: ServedModel) -> None:
-    requests = [started_in_a_queue_of(model, waiting, **ALLOWED) for waiting in range(1, QUEUE_ROWS + 1, 3)]
+def test_a_fuller_queue_chooses_a_looser_candidate() -> None:
+    requests = [started_in_a_queue_of(waiting, **ALLOWED) for waiting in range(1, QUEUE_ROWS + 1, 3)]
     nfe = [request.chosen[0].nfe for request in requests]
     assert nfe == sorted(nfe, reverse=True)
     assert len(set(nfe)) >= 4, "the candidates change gradually"
@@ -48,14 +54,14 @@ def test_no_chosen_candidate_agrees_less_than_the_floor(model: ServedModel, floo
     profile = model.artifact.profile
     assert profile is not None
     for waiting in (30, QUEUE_ROWS):
-        (candidate,) = started_in_a_queue_of(model, waiting, floor=floor, **ALLOWED).chosen
+        (candidate,) = started_in_a_queue_of(waiting, floor=floor, **ALLOWED).chosen
         assert candidate.solver is not None
         assert profile.nearest(candidate.solver).agreement >= floor
 
 
-def test_a_request_without_a_tolerance_allows_degradation(model: ServedModel) -> None:
+def test_a_request_without_a_tolerance_allows_degradation() -> None:
     for fields in ({"method": "dopri5"}, {"method": "rk4"}):
-        (calm, busy) = (started_in_a_queue_of(model, waiting, **fields) for waiting in (1, QUEUE_ROWS))
+        (calm, busy) = (started_in_a_queue_of(waiting, **fields) for waiting in (1, QUEUE_ROWS))
         assert (calm.degraded, busy.degraded) == ([False], [busy.chosen[0].nfe < calm.chosen[0].nfe])
         assert busy.chosen[0].method == calm.chosen[0].method
 
@@ -73,22 +79,31 @@ def test_a_request_without_a_tolerance_allows_degradation(model: ServedModel) ->
     ],
     ids=str,
 )
-def test_explicit_settings_are_not_degraded(model: ServedModel, fields: dict[str, Any]) -> None:
-    calm, busy = (started_in_a_queue_of(model, waiting, **fields) for waiting in (1, QUEUE_ROWS))
+def test_explicit_settings_are_not_degraded(fields: dict[str, Any]) -> None:
+    calm, busy = (started_in_a_queue_of(waiting, **fields) for waiting in (1, QUEUE_ROWS))
     assert busy.chosen == calm.chosen
     assert busy.degraded == [False]
 
 
-def test_images_of_a_lower_priority_do_not_degrade_a_request(model: ServedModel) -> None:
-    driver = Driver(model, QUEUE_ROWS)
-    driver.submit([1] * QUEUE_ROWS, method="rk4", steps=1, priority=Priority.low)
+def test_a_caller_whose_requests_do_not_wait_is_not_degraded_for_another_caller() -> None:
+    driver = busy()
+    crowd(driver, caller="anna")
+    request = driver.submit([0], caller="ben", **ALLOWED)
+    driver.iterate_until(lambda: request.started)
+    assert request.degraded == [False]
+
+
+def test_images_of_a_lower_priority_do_not_degrade_a_request() -> None:
+    driver = busy()
+    for digit in range(QUEUE_ROWS):
+        driver.submit([digit], priority=Priority.low, **ALLOWED)
     request = driver.submit([0], priority=Priority.high, **ALLOWED)
     driver.iterate_until(lambda: request.started)
     assert request.degraded == [False]
 
 
-def test_degradation_ends_with_the_queue(model: ServedModel) -> None:
-    driver = Driver(model, QUEUE_ROWS)
+def test_degradation_ends_with_the_queue() -> None:
+    driver = busy()
     before = crowd(driver)
     driver.run()
     assert any(before.degraded)
@@ -98,35 +113,35 @@ def test_degradation_ends_with_the_queue(model: ServedModel) -> None:
     assert after.degraded == [False]
 
 
-def test_a_request_is_not_degraded_if_no_other_request_waits(model: ServedModel) -> None:
-    driver = Driver(model, QUEUE_ROWS)
+def test_a_request_is_not_degraded_if_no_other_request_waits() -> None:
+    driver = busy()
     request = driver.submit(range(QUEUE_ROWS), **ALLOWED)
     driver.run()
     assert not any(request.degraded)
     assert set(tolerances(request.chosen)) == {1e-4}
 
 
-def test_each_image_reports_its_own_settings(model: ServedModel) -> None:
-    driver = Driver(model, QUEUE_ROWS)
+def test_each_image_reports_its_own_settings() -> None:
+    driver = busy()
     request = crowd(driver)
     driver.run()
     assert len(set(tolerances(request.chosen))) >= 4
     assert_answered_as_alone(request)
 
 
-def test_degradation_saves_evaluations(model: ServedModel) -> None:
+def test_degradation_saves_evaluations() -> None:
     spent = []
     for allowed in (False, True):
-        driver = Driver(model, QUEUE_ROWS)
+        driver = busy()
         crowd(driver, allow_degraded=allowed)
         driver.run()
         spent.append(driver.evaluations)
     assert spent[1] < spent[0] / 2
 
 
-def test_guests_and_own_images_of_a_batch_both_progress(model: ServedModel) -> None:
+def test_guests_and_own_images_of_a_batch_both_progress() -> None:
     """The batch gets more images of both kinds than it can hold: degraded images as guests, and images of its own."""
-    driver = Driver(model, QUEUE_ROWS)
+    driver = busy()
     own = driver.submit(range(40), method="heun2", tolerance=1.0)
     guests = driver.submit(range(50), **ALLOWED)
     driver.iterate(4)
@@ -138,8 +153,8 @@ def test_guests_and_own_images_of_a_batch_both_progress(model: ServedModel) -> N
     assert_answered_as_alone(guests)
 
 
-def test_a_batch_full_of_its_own_images_has_room_for_guests(model: ServedModel) -> None:
-    driver = Driver(model, QUEUE_ROWS)
+def test_a_batch_full_of_its_own_images_has_room_for_guests() -> None:
+    driver = busy()
     own = driver.submit(range(30), method="heun2", tolerance=1e-6)
     driver.iterate(2)
     started = own.started
@@ -152,16 +167,14 @@ def test_a_batch_full_of_its_own_images_has_room_for_guests(model: ServedModel) 
     assert_answered_as_alone(guests)
 
 
-def test_guests_are_not_overtaken_for_ever(model: ServedModel) -> None:
+def test_guests_are_not_overtaken_for_ever() -> None:
     """The batch keeps getting images of its own, and the guests are still answered."""
-    driver = Driver(model, QUEUE_ROWS)
+    driver = busy()
     driver.submit(range(10), method="heun2", tolerance=1.0)
     guests = driver.submit(range(60), **ALLOWED)
     for _ in range(400):
-        try:
-            driver.submit([0, 1], method="heun2", tolerance=1.0)
-        except OverloadedError:
-            driver.iterate()
+        driver.submit([0, 1], method="heun2", tolerance=1.0)
+        driver.iterate()
         if guests.end:
             break
     assert guests.end is End.answered

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from models.solvers.settings import SolverSettings
-from service.engine.costs import LARGEST_SURPRISE, Costs
+from service.engine.costs import LARGEST_SURPRISE, Costs, Pace
 from service.engine.model import ServedModel
 from tests.service.engine.device import Device, DeviceBackend
 from tests.service.engine.driving import backend_of
@@ -74,12 +74,24 @@ def test_a_model_without_an_ode_has_no_cost_of_evaluations(mlp: ServedModel) -> 
     assert costs.answer(3, 0) > 0
 
 
-def test_a_warm_model_estimates_the_time_of_its_default_settings(model: ServedModel) -> None:
+def test_a_warm_model_has_measured_costs(model: ServedModel) -> None:
     warm = ServedModel.warm(model.artifact, model.backend)
-    profile, default = warm.artifact.profile, warm.artifact.manifest.default_solver
-    assert profile is not None
-    assert default is not None
-    assert warm.expected_seconds == warm.costs.answer(1, profile.nearest(default).nfe.mean) > 0
+    assert warm.costs.answer(1, 2) > warm.step_seconds > 0
+
+
+def test_an_iteration_counts_as_its_images_one_by_one(costs: Costs) -> None:
+    assert costs.alone(joined=2, stepped=3, evaluations=2, answered=1) == pytest.approx(2 * 10 + 3 * 2 + 0.1)
+
+
+def test_the_pace_is_the_ratio_of_the_time_that_passed_to_the_expected_time() -> None:
+    pace = Pace()
+    assert pace.value == 1
+    for seconds, expected in ((1.0, 2.0), (0.0, 0.0)):
+        pace.add(seconds, expected)
+        assert pace.value == 0.5
+    for _ in range(300):
+        pace.add(3.0, 1.0)
+    assert pace.value == pytest.approx(3, rel=0.02)
 
 
 def test_an_answer_costs_the_sum_of_its_parts(costs: Costs) -> None:

@@ -138,7 +138,7 @@ def test_time_spent_in_the_queue_is_no_longer_available(driver: Driver) -> None:
     for request, passed in ((early, 0.0), (late, 20e-3 - left)):
         fresh = Driver(driver.model)
         fresh.clock.now = request.arrived_at + passed
-        fresh.admission.enter(1, request.priority)
+        fresh.admission.enter(request.demand)
         fresh.scheduler.submit(request)
         fresh.iterate()
     assert late.chosen[0] == late.plan.candidates[3]

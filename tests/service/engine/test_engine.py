@@ -58,7 +58,7 @@ async def started(request: EngineRequest) -> None:
 @pytest.mark.parametrize("threads", [0, 1, 2])
 def test_requests_at_the_same_time_get_their_own_answers(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=1024, threads=threads)
+        engine = Engine(queue_seconds=60, threads=threads)
         async with engine.running():
             requests = [
                 request_to(warm, rows, tolerance=tolerance) for rows in (1, 3, 8) for tolerance in (1e-1, 1e-3, 1e-5)
@@ -67,14 +67,14 @@ def test_requests_at_the_same_time_get_their_own_answers(warm: ServedModel, thre
         for request in requests:
             assert_answered_as_alone(request)
         assert engine.rows == 0
-        assert engine.admission.waiting() == 0
+        assert engine.admission.rows == 0
 
     run(test)
 
 
 def test_a_request_goes_to_the_thread_with_the_least_load(warm: ServedModel) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=1024, threads=2)
+        engine = Engine(queue_seconds=60, threads=2)
         async with engine.running():
             long = request_to(warm, 64, **LONG)
             answer = asyncio.create_task(engine.answer(long, stays))
@@ -92,14 +92,14 @@ def test_a_request_goes_to_the_thread_with_the_least_load(warm: ServedModel) -> 
 @either_way
 def test_an_engine_that_is_not_running_refuses_requests(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=8, threads=threads)
+        engine = Engine(queue_seconds=60, threads=threads)
         with pytest.raises(StoppingError):
             await engine.answer(request_to(warm), stays)
         async with engine.running():
             await engine.answer(request_to(warm), stays)
         with pytest.raises(StoppingError):
             await engine.answer(request_to(warm), stays)
-        assert engine.admission.waiting() == 0
+        assert engine.admission.rows == 0
 
     run(test)
 
@@ -108,7 +108,7 @@ def test_an_engine_that_is_not_running_refuses_requests(warm: ServedModel, threa
 def test_a_request_ends_when_its_caller_disconnects(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
         engine, disconnect, before = (
-            Engine(queue_rows=64, threads=threads),
+            Engine(queue_seconds=60, threads=threads),
             list[Callable[[], object]](),
             DEVICE.evaluations,
         )
@@ -122,7 +122,7 @@ def test_a_request_ends_when_its_caller_disconnects(warm: ServedModel, threads: 
             await engine.answer(request_to(warm), stays)
         assert request.end is End.cancelled
         assert DEVICE.evaluations - before < 64 * LONG_NFE / 2
-        assert engine.admission.waiting() == 0
+        assert engine.admission.rows == 0
 
     run(test)
 
@@ -130,13 +130,13 @@ def test_a_request_ends_when_its_caller_disconnects(warm: ServedModel, threads: 
 @either_way
 def test_a_request_is_refused_when_the_queue_is_full_and_takes_no_room(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=30, threads=threads)
+        engine = Engine(queue_seconds=0.001, threads=threads)
         async with engine.running():
-            first = request_to(warm, 30, **LONG)
+            first = request_to(warm, 64, **LONG)
             answer = asyncio.create_task(engine.answer(first, stays))
             await asyncio.sleep(0)
             with pytest.raises(OverloadedError) as refused:
-                await engine.answer(request_to(warm, 30), stays)
+                await engine.answer(request_to(warm, 64, **LONG), stays)
             assert refused.value.retry_after >= 1
             await engine.answer(request_to(warm, 1, priority=Priority.high), stays)
             assert not first.end
@@ -150,7 +150,7 @@ def test_a_request_is_refused_when_the_queue_is_full_and_takes_no_room(warm: Ser
 @either_way
 def test_a_deadline_that_cannot_be_met_is_an_error(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=64, threads=threads)
+        engine = Engine(queue_seconds=60, threads=threads)
         async with engine.running():
             with pytest.raises(DeadlineError) as passed:
                 await engine.answer(request_to(warm, 64, deadline_ms=1, **LONG), stays)
@@ -162,7 +162,7 @@ def test_a_deadline_that_cannot_be_met_is_an_error(warm: ServedModel, threads: i
 @either_way
 def test_unanswered_requests_end_as_stopped_when_the_engine_stops(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=1024, threads=threads)
+        engine = Engine(queue_seconds=60, threads=threads)
         async with engine.running():
             requests = [request_to(warm, 50, **LONG) for _ in range(3)]
             answers = [asyncio.create_task(engine.answer(request, stays)) for request in requests]
@@ -178,7 +178,7 @@ def test_unanswered_requests_end_as_stopped_when_the_engine_stops(warm: ServedMo
 @either_way
 def test_requests_that_come_while_the_engine_stops_end_as_stopped(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=1024, threads=threads)
+        engine = Engine(queue_seconds=60, threads=threads)
         async with engine.running():
             busy = request_to(warm, 64, **LONG)
             answers = [asyncio.create_task(engine.answer(busy, stays))]
@@ -194,7 +194,7 @@ def test_requests_that_come_while_the_engine_stops_end_as_stopped(warm: ServedMo
 @either_way
 def test_an_engine_may_run_again(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=64, threads=threads)
+        engine = Engine(queue_seconds=60, threads=threads)
         for _ in range(2):
             async with engine.running():
                 request = request_to(warm, 3, tolerance=1e-2)
@@ -225,7 +225,7 @@ def test_the_event_loop_computes_if_the_engine_has_no_threads(threads: int) -> N
     model = served("odenet-mnist", device)
 
     async def test() -> None:
-        engine = Engine(queue_rows=64, threads=threads)
+        engine = Engine(queue_seconds=60, threads=threads)
         async with engine.running():
             requests = [request_to(model), request_to(model, 3), request_to(model, **LONG)]
             await asyncio.gather(*(engine.answer(request, stays) for request in requests))
@@ -233,7 +233,7 @@ def test_the_event_loop_computes_if_the_engine_has_no_threads(threads: int) -> N
             assert_answered_as_alone(request)
         assert len(device.threads) == max(1, threads)
         assert (get_ident() in device.threads) == (threads == 0)
-        assert engine.rows == engine.admission.waiting() == 0
+        assert engine.rows == engine.admission.rows == 0
 
     run(test)
 
@@ -242,7 +242,7 @@ def test_the_event_loop_serves_its_connections_between_two_iterations() -> None:
     model = served("odenet-mnist", Device())
 
     async def test() -> None:
-        engine = Engine(queue_rows=64, threads=0)
+        engine = Engine(queue_seconds=60, threads=0)
         async with engine.running():
             answer = asyncio.create_task(engine.answer(long := request_to(model, **LONG), stays))
             turns = 0
@@ -256,7 +256,7 @@ def test_the_event_loop_serves_its_connections_between_two_iterations() -> None:
 
 def test_requests_after_one_in_the_event_loop_are_answered(warm: ServedModel) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=64, threads=0)
+        engine = Engine(queue_seconds=60, threads=0)
         async with engine.running():
             requests = [request_to(warm, rows) for rows in (1, 3, 1, 1)]
             for request in requests:
@@ -271,14 +271,14 @@ def test_requests_after_one_in_the_event_loop_are_answered(warm: ServedModel) ->
 
 def test_a_request_that_is_cancelled_before_it_starts_ends_as_stopped(warm: ServedModel) -> None:
     async def test() -> None:
-        engine = Engine(queue_rows=64, threads=0)
+        engine = Engine(queue_seconds=60, threads=0)
         async with engine.running():
             answer = asyncio.create_task(engine.answer(request_to(warm), stays))
             await asyncio.sleep(0)
             answer.cancel()
             with pytest.raises(StoppingError):
                 await answer
-            assert engine.admission.waiting() == 0
+            assert engine.admission.rows == 0
 
     run(test)
 
@@ -290,7 +290,7 @@ def test_a_failing_computation_is_an_error_and_the_next_request_is_answered(part
     model = served("odenet-mnist", device)
 
     async def test() -> None:
-        engine = Engine(queue_rows=64, threads=threads)
+        engine = Engine(queue_seconds=60, threads=threads)
         async with engine.running():
             fine = request_to(model, 20, method="bosh3", tolerance=1e-4)
             other = asyncio.create_task(engine.answer(fine, stays))

@@ -131,7 +131,7 @@ def test_the_images_that_wait_to_be_solved_again_are_limited(model: ServedModel)
     loose, tight = (Batch(model, each.method).capacity for each in ladder(model))
     driver.iterate(20)
     other = driver.submit([CLEAR[0]], escalate=False)
-    while driver.admission.waiting():
+    while driver.admission.rows:
         assert driver.scheduler.rows <= loose + 2 * tight
         driver.iterate()
     driver.run()
@@ -250,7 +250,8 @@ def test_a_deadline_buys_a_ladder_when_a_tight_solve_of_every_image_does_not_fit
 
 
 def test_a_busy_service_lowers_the_agreement_down_to_the_floor(model: ServedModel) -> None:
-    driver = Driver(model, queue_rows=100)
+    driver = Driver(model)
+    driver.limit_queue(100)
     last = driver.submit([CLEAR[0]], priority=Priority.low)
     request = driver.submit([CLEAR[0]] * 50 + DOUBTFUL[:1] * 49)
     driver.run()

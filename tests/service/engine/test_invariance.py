@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.engine.request import End, EngineRequest, Priority
-from service.errors import OverloadedError
 from tests.service.engine.driving import Driver, assert_answered_as_alone, doubtful_digits, served
 
-QUEUE_ROWS = 16
+QUEUE_SECONDS = 0.05
 """A short queue, so that requests find the service busy, and answers are degraded."""
 
 MODELS = ("odenet-mnist", "odenet-mnist-fast", "mlp")
@@ -39,6 +38,7 @@ class Ask:
     model: str
     digits: list[int]
     priority: Priority
+    caller: str
     fields: dict[str, Any]
 
 
@@ -59,6 +59,7 @@ asks = st.builds(
     model=st.sampled_from(MODELS),
     digits=digits,
     priority=st.sampled_from(Priority),
+    caller=st.sampled_from(["anna", "ben"]),
     fields=fields,
 )
 events = st.one_of(asks, asks, st.builds(Iterations, st.integers(1, 4)), st.builds(Cancel, st.integers(1, 4)))
@@ -68,7 +69,7 @@ events = st.one_of(asks, asks, st.builds(Iterations, st.integers(1, 4)), st.buil
 @given(events=st.lists(events, min_size=8, max_size=30))
 def test_each_image_gets_the_answer_that_it_gets_alone(events: list[Ask | Cancel | Iterations]) -> None:
     models = {name: served(name) for name in MODELS}
-    driver = Driver(models["odenet-mnist"], QUEUE_ROWS, iteration_seconds=1e-3)
+    driver = Driver(models["odenet-mnist"], QUEUE_SECONDS, iteration_seconds=1e-3)
     requests: list[EngineRequest] = []
     cancelled = set()
     for event in events:
@@ -81,12 +82,10 @@ def test_each_image_gets_the_answer_that_it_gets_alone(events: list[Ask | Cancel
                 cancelled.add(number)
         else:
             asked = {} if event.model == "mlp" else event.fields
-            try:
-                requests.append(
-                    driver.submit(event.digits, model=models[event.model], priority=event.priority, **asked)
-                )
-            except OverloadedError:
-                assert driver.admission.waiting(event.priority) + len(event.digits) > QUEUE_ROWS
+            options = {"model": models[event.model], "priority": event.priority, "caller": event.caller, **asked}
+            demand = driver.request(event.digits, **options).demand
+            if driver.admission.wait(demand) <= QUEUE_SECONDS:
+                requests.append(driver.submit(event.digits, **options))
     driver.run()
     assert len(driver.ended) == len(requests)
     for number, request in enumerate(requests):

@@ -7,7 +7,7 @@ import pytest
 from service.engine.queue import RequestQueue
 from service.engine.request import EngineRequest, Priority
 from service.engine.tuning import LOOK_AHEAD
-from tests.service.engine.driving import Driver, assert_answered_as_alone
+from tests.service.engine.driving import Driver, assert_answered_as_alone, timed
 
 HIGH, NORMAL, LOW = Priority
 
@@ -28,7 +28,7 @@ def start(queue: RequestQueue, passing_over: Iterable[EngineRequest] = ()) -> li
     return started
 
 
-def test_requests_of_one_length_start_in_order_of_arrival(driver: Driver, queue: RequestQueue) -> None:
+def test_requests_of_one_size_start_in_order_of_arrival(driver: Driver, queue: RequestQueue) -> None:
     requests = [driver.request(range(2)) for _ in range(3)]
     for request in requests:
         queue.append(request)
@@ -36,11 +36,28 @@ def test_requests_of_one_length_start_in_order_of_arrival(driver: Driver, queue:
     assert not queue
 
 
-def test_requests_of_different_lengths_take_turns_image_by_image(driver: Driver, queue: RequestQueue) -> None:
+def test_requests_of_different_sizes_take_turns_image_by_image(driver: Driver, queue: RequestQueue) -> None:
     long, short = driver.request(range(4)), driver.request(range(2))
     for request in (long, short):
         queue.append(request)
     assert start(queue) == [long, short, long, short, long, long]
+
+
+def test_callers_take_turns_image_by_image(driver: Driver, queue: RequestQueue) -> None:
+    first = [driver.request(range(2), caller="anna") for _ in range(3)]
+    second = [driver.request(range(2), caller="ben") for _ in range(2)]
+    for request in (*first, *second):
+        queue.append(request)
+    expected = [first[0], second[0], first[0], second[0], first[1], second[1], first[1], second[1], first[2], first[2]]
+    assert start(queue) == expected
+
+
+def test_a_caller_with_requests_of_many_sizes_has_no_more_turns(driver: Driver, queue: RequestQueue) -> None:
+    many = [driver.request(range(rows), caller="anna") for rows in (1, 2, 4, 8)]
+    other = driver.request(range(6), caller="ben")
+    for request in (*many, other):
+        queue.append(request)
+    assert start(queue)[1:12:2] == [other] * 6
 
 
 def test_the_turn_is_kept_between_two_iterations(driver: Driver, queue: RequestQueue) -> None:
@@ -54,8 +71,8 @@ def test_the_turn_is_kept_between_two_iterations(driver: Driver, queue: RequestQ
     assert next(queue.in_turn()) is short
 
 
-def test_priority_comes_before_length_and_arrival(driver: Driver, queue: RequestQueue) -> None:
-    requests = [driver.request([0], priority=priority) for priority in (LOW, NORMAL, HIGH)]
+def test_priority_comes_before_caller_size_and_arrival(driver: Driver, queue: RequestQueue) -> None:
+    requests = [driver.request([0], priority=priority, caller=priority.name) for priority in (LOW, NORMAL, HIGH)]
     for request in requests:
         queue.append(request)
     assert start(queue) == requests[::-1]
@@ -88,7 +105,7 @@ YIELDING = {"tolerance": 1e-4, "allow_degraded": True}
 
 
 def test_an_image_whose_batch_is_full_does_not_hold_up_an_image_of_another_batch(driver: Driver) -> None:
-    driver.admission.rows = 100
+    driver.limit_queue(100, **STRICT)
     strict, yielding = driver.submit(range(40), **STRICT), driver.submit(range(40), **YIELDING)
     driver.iterate()
     assert strict.queued, "the batch is full"
@@ -100,7 +117,7 @@ def test_an_image_whose_batch_is_full_does_not_hold_up_an_image_of_another_batch
 
 
 def test_an_image_that_is_passed_over_starts_before_later_images_of_its_batch(driver: Driver) -> None:
-    driver.admission.rows = 200
+    driver.limit_queue(200, **STRICT)
     first = driver.submit(range(40), **STRICT)
     driver.submit(range(40), **YIELDING)
     later = driver.submit(range(40), **STRICT)
@@ -110,7 +127,7 @@ def test_an_image_that_is_passed_over_starts_before_later_images_of_its_batch(dr
 
 
 def test_high_priority_is_not_overtaken_in_its_own_batch(driver: Driver) -> None:
-    driver.admission.rows = 100
+    driver.limit_queue(100, **STRICT)
     high = driver.submit(range(40), priority=HIGH, **STRICT)
     low = driver.submit(range(40), priority=LOW, **STRICT)
     while not driver.scheduler.idle:
@@ -118,8 +135,9 @@ def test_high_priority_is_not_overtaken_in_its_own_batch(driver: Driver) -> None
         assert not high.queued or not low.started
 
 
-def test_an_iteration_passes_over_a_limited_number_of_requests(driver: Driver) -> None:
-    driver.admission.rows = 60
+def test_an_iteration_passes_over_a_limited_number_of_requests() -> None:
+    driver = timed()
+    driver.limit_queue(60, **STRICT)
     full = driver.submit(range(20), **STRICT)
     driver.iterate()
     assert full.queued

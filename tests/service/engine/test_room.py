@@ -1,14 +1,12 @@
 """How many images a batch holds and lets in: by the costs of the machine, by the images that wait, and by deadlines."""
 
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import pytest
 
-from service.engine.costs import Costs
 from service.engine.model import ServedModel
 from service.engine.tuning import DEADLINE_SHARE, PATIENCE
-from tests.service.engine.device import Device
-from tests.service.engine.driving import Clock, Driver, assert_answered_as_alone, served
+from tests.service.engine.driving import Driver, assert_answered_as_alone, timed
 
 TIGHT = {"method": "dopri5", "tolerance": 1e-6}
 LOOSE = {"method": "heun2", "tolerance": 1e-1}
@@ -18,37 +16,13 @@ SPEEDS = {"fast": 0.4, "usual": 1.0, "slow": 20.0}
 every_machine = pytest.mark.parametrize("slowness", SPEEDS.values(), ids=SPEEDS.keys())
 
 
-class TimedDevice(Device):
-    """A device on which every operation takes the time that the costs of its machine say.
-
-    Attributes:
-        clock: advances by the time of each operation.
-    """
-
-    clock: Clock
-
-    def __init__(self, slowness: float) -> None:
-        super().__init__()
-        shares = [0.0, 1.0, *(0.7 for _ in range(63))]  # a further image takes less time than the first
-        rising = list(accumulate(shares))
-        stem, evaluation, head = (
-            tuple(slowness * seconds * share for share in rising) for seconds in (4e-4, 1e-4, 2e-5)
-        )
-        self.costs = Costs(stem, evaluation, head)
-
-    def take_time(self, stems: int = 0, steps: int = 0, heads: int = 0, evaluations: int = 0) -> None:
-        self.clock.now += self.costs.stem[stems] + evaluations * self.costs.evaluation[steps] + self.costs.head[heads]
-
-
 class Machine:
     """An engine on a device with known costs."""
 
     def __init__(self, slowness: float) -> None:
-        self.device = TimedDevice(slowness)
-        self.model = served("odenet-mnist", self.device)
-        vars(self.model)["costs"] = self.device.costs
-        self.driver = Driver(self.model, device=self.device)
-        self.device.clock = self.driver.clock
+        self.driver = timed(slowness)
+        self.model = self.driver.model
+        self.costs = self.model.costs
 
     @property
     def own_step(self) -> float:
@@ -86,7 +60,7 @@ def test_a_loose_image_waits_for_a_tight_batch_for_at_most_some_steps_of_its_own
     while not loose.end:
         iterations.append(machine.iterate())
     limit = PATIENCE * machine.own_step
-    stem = machine.device.costs.stem[1]
+    stem = machine.costs.stem[1]
     assert max(iterations) <= limit + max(stem, limit), "the steps, and the stems or one stem"
     assert not tight.end
     assert len(iterations) <= 6
@@ -105,7 +79,7 @@ def test_images_that_join_are_let_in_gradually_while_others_wait(slowness: float
         started.append(loose.started)
     most = max(after - before for before, after in pairwise([0, *started]))
     allowed = PATIENCE * machine.model.costs.step(1, 6)
-    assert machine.device.costs.stem[most] <= allowed < machine.device.costs.stem[64]
+    assert machine.costs.stem[most] <= allowed < machine.costs.stem[64]
 
 
 def test_images_join_together_when_no_others_wait() -> None:

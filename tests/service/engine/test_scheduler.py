@@ -1,12 +1,13 @@
 """What happens to requests, iteration by iteration."""
 
-import numpy as np
+from typing import Any
+
 import pytest
 
 from models.solvers.solve import Outcome
 from service.engine.model import ServedModel
 from service.engine.request import End, Priority
-from tests.service.engine.driving import Driver, alone, assert_answered_as_alone, served
+from tests.service.engine.driving import Driver, alone, assert_answered_as_alone, served, timed
 
 TIGHT = 1e-6
 """A tolerance at which an image takes more than ten steps."""
@@ -16,11 +17,11 @@ def test_a_request_waits_starts_and_is_answered(driver: Driver) -> None:
     assert driver.scheduler.idle
     request = driver.submit([0], tolerance=1e-3)
     assert (request.queued, request.started, request.started_at, request.end) == (1, 0, None, None)
-    assert driver.admission.waiting() == 1
+    assert driver.admission.rows == 1
     driver.clock.now += 5
     driver.iterate()
     assert (request.queued, request.started, request.started_at, request.end) == (0, 1, request.arrived_at + 5, None)
-    assert driver.admission.waiting() == 0
+    assert driver.admission.rows == 0
     driver.run()
     assert driver.ended == [request]
     assert_answered_as_alone(request)
@@ -91,7 +92,7 @@ def test_a_limit_on_evaluations_applies_to_its_own_request_only(driver: Driver) 
 def test_a_request_cancelled_in_the_queue_costs_no_evaluation(driver: Driver) -> None:
     request = driver.submit(range(20), tolerance=TIGHT)
     driver.scheduler.end(request, End.cancelled)
-    assert driver.admission.waiting() == 0
+    assert driver.admission.rows == 0
     assert driver.ended == [request]
     driver.run()
     assert request.end is End.cancelled
@@ -104,7 +105,7 @@ def test_a_request_cancelled_in_flight_costs_no_further_evaluation(driver: Drive
     spent = driver.evaluations
     assert 0 < request.started < 20
     driver.scheduler.end(request, End.cancelled)
-    assert driver.admission.waiting() == 0
+    assert driver.admission.rows == 0
     driver.run()
     assert driver.evaluations == spent < alone(request, 0).nfe[0] * 20 / 10
 
@@ -157,7 +158,7 @@ def test_a_single_image_does_not_wait_for_a_long_request(driver: Driver) -> None
 
 
 def test_requests_of_different_lengths_take_turns(driver: Driver) -> None:
-    first = driver.submit(range(100), tolerance=1e-1)
+    first = driver.submit(range(250), tolerance=1e-1)
     driver.iterate()
     ahead = first.started
     second = driver.submit(range(60), tolerance=1e-1)
@@ -227,28 +228,6 @@ def test_high_priority_overtakes_queued_but_not_running_images(driver: Driver) -
     assert_answered_as_alone(low)
 
 
-# The estimated time per image, from which the retry time of a refusal is computed.
-
-
-def test_the_estimated_time_per_image_approaches_the_measured_time(model: ServedModel) -> None:
-    driver = Driver(model, iteration_seconds=0.25)
-    driver.submit(range(300), tolerance=1e-1)
-    driver.run()
-    assert driver.admission.seconds_per_row == pytest.approx(0.25 * driver.iterations / 300, rel=0.5)
-
-
-def test_an_idle_time_does_not_count_as_work(driver: Driver) -> None:
-    driver.clock.iteration_seconds = 1e-3
-    driver.submit(range(100), tolerance=1e-1)
-    driver.run()
-    before = driver.admission.seconds_per_row
-    driver.clock.now += 1_000_000
-    driver.submit(range(100), tolerance=1e-1)
-    driver.run()
-    assert driver.admission.seconds_per_row == pytest.approx(before, rel=0.5)
-    assert np.isfinite(driver.model.costs.correction)
-
-
 def test_a_loose_image_does_not_wait_for_a_long_tight_request_of_its_method(driver: Driver) -> None:
     tight = driver.submit(range(200), method="heun2", tolerance=1e-6)
     driver.iterate(3)
@@ -257,19 +236,30 @@ def test_a_loose_image_does_not_wait_for_a_long_tight_request_of_its_method(driv
     assert not tight.end
 
 
-def test_the_estimated_time_per_image_follows_degraded_solves_too() -> None:
-    driver = Driver(served("odenet-mnist"), 400, iteration_seconds=1e-4)
-    last = driver.submit([0], tolerance=1e-5, priority=Priority.low)
-    first = driver.submit(range(399), tolerance=1e-5, allow_degraded=True)
+# The pace: the time that passes while a second of the expected work is done.
 
-    def iterate_until_waiting(rows: int) -> None:
-        driver.iterate_until(lambda: driver.admission.waiting(Priority.normal) <= rows)
 
-    def started() -> int:
-        return first.started + last.started
+@pytest.mark.parametrize(
+    "fields", [{"tolerance": 1e-1}, {"tolerance": 1e-5}, {"method": "rk4", "steps": 20}, {}], ids=str
+)
+def test_the_expected_wait_approaches_the_measured_time(fields: dict[str, Any]) -> None:
+    driver = timed()
+    driver.submit(range(200), **fields)
+    driver.iterate_until(lambda: driver.admission.rows < 150)
+    began, wait, started = driver.clock.now, driver.admission.queued_seconds, driver.admission.rows
+    driver.iterate_until(lambda: driver.admission.rows < 50)
+    measured = (driver.clock.now - began) * started / (started - driver.admission.rows)
+    assert wait == pytest.approx(measured, rel=0.3)
 
-    for waiting in (300, 200, 100):
-        time_before, started_before = driver.clock.now, started()
-        iterate_until_waiting(waiting)
-        measured = (driver.clock.now - time_before) / (started() - started_before)
-        assert driver.admission.seconds_per_row == pytest.approx(measured, rel=0.5)
+
+def test_time_between_two_iterations_counts_for_the_pace_while_images_wait() -> None:
+    driver = timed()
+    driver.submit(range(100), tolerance=1e-3)
+    driver.run()
+    idle = driver.admission.pace
+    driver.clock.now += 1_000_000
+    driver.submit(range(100), tolerance=1e-3)
+    while not driver.scheduler.idle:
+        driver.iterate()
+        driver.clock.now += 5e-3
+    assert 2 * idle < driver.admission.pace < 100 * idle, "only the idle time does not count"

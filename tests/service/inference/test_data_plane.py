@@ -12,7 +12,7 @@ import pytest
 
 from service.engine.engine import Engine
 from service.engine.plan import SolverFields
-from service.engine.request import EngineRequest, Priority
+from service.engine.request import Demand, EngineRequest, Priority
 from service.errors import InvalidError, OverloadedError, UnknownModelError
 from service.hosting.manager import ModelManager
 from service.inference.background import BackgroundThreads
@@ -22,7 +22,7 @@ from tests.digits import load_test_set
 from tests.serving import FITTED
 
 DIGITS, LABELS = load_test_set()
-QUEUE_ROWS = 64
+CALLER = "here"
 TIGHT = SolverFields(method="dopri5", tolerance=1e-3)
 
 
@@ -40,10 +40,10 @@ class LocalPlane:
     def __init__(self, folder: Path) -> None:
         for name in ("odenet-mnist", "mlp"):
             (folder / name).symlink_to(FITTED / name)
-        settings = Settings(models=folder, queue_rows=QUEUE_ROWS, max_images=QUEUE_ROWS, model_control=True)
+        settings = Settings(models=folder, model_control=True)
         self.ended: list[EngineRequest] = []
         self.models = ModelManager.open(settings)
-        self.engine = Engine(QUEUE_ROWS)
+        self.engine = Engine(settings.queue_seconds)
         self.plane = DataPlane(self.models, self.engine, BackgroundThreads(1), settings, self.ended.append)
 
     def run(self, call: Callable[[], Awaitable[Any]]) -> Any:
@@ -57,7 +57,7 @@ class LocalPlane:
 
     async def answer(self, rows: int = 3, fields: SolverFields = TIGHT, **options: Any) -> EngineRequest:
         inference = InferenceRequest(DIGITS[:rows], fields, **options)
-        return await self.plane.answer(inference, time.perf_counter(), stays)
+        return await self.plane.answer(inference, time.perf_counter(), CALLER, stays)
 
     def answer_alone(self, rows: int = 3, fields: SolverFields = TIGHT, **options: Any) -> EngineRequest:
         """The answered request, while the engine has no other requests."""
@@ -103,18 +103,24 @@ def test_an_invalid_request_never_reaches_the_engine(local: LocalPlane) -> None:
 
 def test_without_room_both_the_check_and_the_request_are_refused(local: LocalPlane) -> None:
     async def request() -> None:
-        local.plane.check_room(QUEUE_ROWS, Priority.high)
+        model = await local.models.get(None)
+        local.plane.check_room(model, TIGHT, 3, Priority.high, CALLER)
+        local.plane.check_room(model, TIGHT, 3, Priority.normal, "somebody else")
         with pytest.raises(OverloadedError):
-            local.plane.check_room(1, Priority.normal)
+            local.plane.check_room(model, TIGHT, 3, Priority.normal, CALLER)
         with pytest.raises(OverloadedError):
-            await local.answer(1)
-        assert len((await local.answer(1, priority=Priority.high)).images) == 1
+            await local.answer(3)
+        assert len((await local.answer(3, priority=Priority.high)).images) == 3
 
-    local.engine.admission.enter(QUEUE_ROWS, Priority.normal)
+    model = asyncio.run(local.models.get(None))
+    demand = Demand.of(model, model.plan(TIGHT, 0.99), 3, Priority.normal, CALLER)
+    local.engine.admission.enter(demand)
+    local.engine.admission.seconds = local.engine.admission.queued_seconds / 2
     try:
         local.run(request)
     finally:
-        local.engine.admission.leave(QUEUE_ROWS, Priority.normal)
+        local.engine.admission.leave(demand, 3)
+        local.engine.admission.seconds = local.plane.settings.queue_seconds
 
 
 def test_on_end_is_called_only_after_the_answer(local: LocalPlane) -> None:

@@ -117,7 +117,7 @@ def test_every_requested_version_of_the_format_gets_the_metrics(client: httpx.Cl
 @pytest.fixture(scope="module")
 def crowded() -> Iterator[Running]:
     """A service with a short queue."""
-    with running("--queue-rows", "16", "--max-images", "16", models=TWO_MODELS) as service:
+    with running("--queue-seconds", "0.2", models=TWO_MODELS) as service:
         yield service
 
 
@@ -133,7 +133,10 @@ def test_refused_degraded_and_late_requests_are_counted_under_load(crowded: Runn
         given_up = time.monotonic() + HANG
         while not (happened(429) and happened(504) and any(solve["degraded"] for solve in solve_columns(answers))):
             assert time.monotonic() < given_up, "one kind of request does not occur"
-            submitted = [pool.submit(predict, client, 12, tolerance=1e-5, allow_degraded=True) for _ in range(6)]
+            submitted = [
+                pool.submit(predict, client, rows, tolerance=1e-5, allow_degraded=True)
+                for rows in (12, 12, 12, 12, 1, 1)
+            ]
             submitted += [pool.submit(predict, client, 2, tolerance=1e-5, deadline_ms=1) for _ in range(2)]
             while not all(answer.done() for answer in submitted):
                 scrapes.append(scrape(client))

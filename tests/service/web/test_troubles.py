@@ -133,10 +133,10 @@ def test_a_browser_with_a_key_is_answered(browser: Browser, tmp_path: Path) -> N
 
 def test_the_page_asks_a_busy_service_again(browser: Browser) -> None:
     with (
-        running("--queue-rows", "1", "--max-images", "1", models=TWO_MODELS) as service,
+        running("--queue-seconds", "0.001", models=TWO_MODELS) as service,
         visiting(browser, service.url, expected="429") as page,
     ):
-        with busy(service.url, callers=12, images=1, priority="normal"):
+        with busy(service.url, callers=3, images=32, priority="high"):
             page.get_by_role("radio", name="Digit 6", exact=True).check()
             move_until(page, status=429)
             expect(page.locator("#notice")).to_have_text(
