@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: serve check test lint javascript types tests tests-check test-nightly test-scale test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-kernels bench-path bench-peers bench-swap gpu-check gpu-rehearsal gpu-wheels observability docs docs-serve image clean
+.PHONY: serve check test lint javascript types tests tests-check test-nightly test-scale test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-deadlines bench-kernels bench-path bench-peers bench-swap gpu-check gpu-rehearsal gpu-wheels observability docs docs-serve image clean
 
 serve: $(SERVE)/.installed  ## start the service, without torch, on http://127.0.0.1:8000 (ODENET_PORT sets another port)
 	$(SERVE)/bin/python -m service $(ARGS)
@@ -83,6 +83,9 @@ bench: $(DEV)/.installed  ## measure the service under load, and compare it with
 
 bench-peers: $(DEV)/.installed  ## compare the service with Triton and other real servers; installs each of them; ten minutes
 	$(DEV)/bin/python -m benchmarks.serving.peers
+
+bench-deadlines: $(DEV)/.installed  ## measure deadlines under bursts: answers in time and their accuracy, against fixed settings; twelve minutes
+	$(DEV)/bin/python -m benchmarks.serving.deadlines --figure docs/figures/deadlines.svg
 
 bench-kernels: $(DEV)/.installed  ## measure each ONNX graph of the default model by rows and by operator; a minute
 	$(DEV)/bin/python -m benchmarks.kernels

@@ -11,9 +11,10 @@ from typing import Self
 import onnx
 
 from benchmarks.serving import kernels, load
+from benchmarks.serving.bursts import Times
 from benchmarks.serving.contenders import common
 from benchmarks.serving.kernels import Kernels
-from benchmarks.serving.plan import Closed, Open, Phase, Plan
+from benchmarks.serving.plan import Closed, Open, Phase, Plan, Replay
 from benchmarks.serving.requests import Digits, Kind
 from benchmarks.serving.results import Result
 from benchmarks.serving.servers import Command, Server, contender, ours, running
@@ -91,6 +92,11 @@ class Bench:
         rates = ", ".join(f"{phase.rate:,.0f}" for phase in phases)
         return self._measured(server, f"{rates} requests/s", arrival, kinds, seed)
 
+    def replayed(self, server: Server, times: Times, seconds: float, *kinds: Kind, seed: int = 0) -> Result:
+        """Load a server with an open loop whose requests arrive at given times."""
+        arrival = Replay(times, seconds, self.warm_up)
+        return self._measured(server, f"{len(times) / seconds:,.0f} requests/s in bursts", arrival, kinds, seed)
+
     def capacity(self, server: Server, connections: int, *kinds: Kind) -> float:
         """Measure how many requests per second a server answers at a number of connections."""
         result = self.closed(server, connections, *kinds)
@@ -126,7 +132,7 @@ class Bench:
         return min(1.0, self.seconds / 4)
 
     def _measured(
-        self, server: Server, description: str, arrival: Closed | Open, kinds: Sequence[Kind], seed: int
+        self, server: Server, description: str, arrival: Closed | Open | Replay, kinds: Sequence[Kind], seed: int
     ) -> Result:
         self.report(f"{server.name}: {description}")
         plan = Plan(server.port, arrival, tuple(kinds) or (Kind(),), seed)

@@ -24,7 +24,7 @@ import httptools
 import numpy as np
 import uvloop
 
-from benchmarks.serving.plan import HOST, Closed, Plan, arrivals, kinds_of_connections
+from benchmarks.serving.plan import HOST, Closed, Plan, kinds_of_connections
 from benchmarks.serving.requests import Digits, RequestSequence
 from benchmarks.serving.results import BROKEN, UNANSWERED, Integers, Result, read_answers
 
@@ -273,7 +273,7 @@ async def _run(generator: Generator, plan: Plan) -> float:
     if isinstance(load, Closed):
         await _closed(generator, kinds_of_connections(plan.kinds, load.connections), began + load.length)
     else:
-        await _open(generator, began + arrivals(load.phases, plan.seed))
+        await _open(generator, began + load.arrivals(plan.seed))
         await asyncio.sleep(began + load.length - time.perf_counter())
     give_up = time.perf_counter() + plan.patience
     while generator.unanswered and time.perf_counter() < give_up:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.serving.bursts import Times
 from benchmarks.serving.requests import Kind
 
 HOST = "127.0.0.1"
@@ -64,6 +65,31 @@ class Open:
         """Seconds in which requests arrive."""
         return sum(phase.seconds for phase in self.phases)
 
+    def arrivals(self, seed: int) -> Times:
+        """The arrival times of requests, in seconds from the start."""
+        return arrivals(self.phases, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """An open loop: requests arrive at given times.
+
+    Attributes:
+        times: the arrivals, in seconds from the start, in ascending order.
+        length: seconds in which requests arrive.
+        warm_up: seconds at the start that do not count.
+        connections: as in `Open`.
+    """
+
+    times: Times
+    length: float
+    warm_up: float = 0.5
+    connections: int = 512
+
+    def arrivals(self, seed: int) -> Times:  # noqa: ARG002 (the times are given)
+        """The arrival times of requests, in seconds from the start."""
+        return self.times
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -78,7 +104,7 @@ class Plan:
     """
 
     port: int
-    load: Closed | Open
+    load: Closed | Open | Replay
     kinds: tuple[Kind, ...] = (Kind(),)
     seed: int = 0
     patience: float = 10.0
@@ -92,7 +118,7 @@ def kinds_of_connections(kinds: tuple[Kind, ...], connections: int) -> list[int]
     return chosen
 
 
-def arrivals(phases: tuple[Phase, ...], seed: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def arrivals(phases: tuple[Phase, ...], seed: int) -> Times:
     """The arrival times of requests, in seconds from the start."""
     random = np.random.default_rng([seed, 2])
     began, times = 0.0, []

@@ -1,5 +1,6 @@
 """An HTTP request and its answer, between the server and the application."""
 
+import time
 from collections.abc import AsyncGenerator, Callable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Network, ip_address
@@ -12,10 +13,15 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.api.lengths import length
 from service.errors import FieldError, TooLargeError
+from service.inference.data_plane import Arrival
 from service.telemetry import context
 
 CONNECTION = "odenet.connection"
 """A key of the scope's `state`. Under this key, our server stores a weak reference to its connection."""
+
+BEGAN = "odenet.began"
+"""A key of the scope's `state`. Under this key, our server stores when it read the first byte of the request, by
+`time.perf_counter`."""
 
 EXCHANGE = "odenet.exchange"
 """A key of the scope. If FastAPI routes the request, the exchange is stored under this key."""
@@ -114,7 +120,9 @@ class Exchange(Request):
         self._received = 0
         self._more_headers = headers
         self._may_have_unread_body = b"expect" in self.request_headers
-        self._connection: Connection | None = scope.get("state", {}).get(CONNECTION, _no_connection)()
+        state = scope.get("state", {})
+        self._connection: Connection | None = state.get(CONNECTION, _no_connection)()
+        self._began = state.get(BEGAN) or time.perf_counter()
 
     def first(self, name: bytes) -> str:
         """The first value of a header; empty if the request does not have the header."""
@@ -132,6 +140,14 @@ class Exchange(Request):
         """Who asks: the name of the API key, or else the network of the client."""
         client = self.scope.get("client")
         return context.current().key or (network(client[0]) if client else "")
+
+    def arrival(self, kind: str) -> Arrival:
+        """The arrival of the request, whose body has just been read.
+
+        Args:
+            kind: the kind of body and answer.
+        """
+        return Arrival(self.caller, kind, self._began, time.perf_counter(), self.on_disconnect)
 
     def on_disconnect(self, call: Callable[[], object]) -> None:
         """Call a function once the caller has disconnected. Only our own server reports this."""

@@ -1,6 +1,5 @@
 """``POST /predict``: classifies images of digits, at the tolerance that the caller chooses."""
 
-import time
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -183,20 +182,22 @@ def route(plane: DataPlane) -> InferenceRoute:
         MNIST's form are converted to it: only the ink, white on black, fitted to 20x20 pixels, with the centre of mass
         of the ink in the middle.
         """
-        body_type, caller = supported_type(exchange), exchange.caller
+        body_type = supported_type(exchange)
         # Only the body of a request in JSON may name the model. Then we know the model after we have parsed the body.
         known = query.model is not None or body_type != JSON
         model = await plane.models.get(query.model) if known else None
         if model is not None and body_type != JSON:
-            plane.check_room(model, query.solver, expected_images(exchange, settings.max_images), query.level, caller)
+            rows = expected_images(exchange, settings.max_images)
+            plane.check_room(model, query.solver, rows, query.level, exchange.caller)
         parts = await read(exchange, body_type)
-        arrived_at = time.perf_counter()
+        arrival = exchange.arrival(body_type)
         parsed = parse(parts, query, settings)
         inference = await plane.run(parsed, in_background=True) if callable(parsed) else parsed
-        answered = await plane.answer(inference, arrived_at, caller, exchange.on_disconnect, model)
+        answered = await plane.answer(inference, arrival, model)
         timing_ms = timing(answered)
         long = inference.trace or len(answered.images) > MAX_ROWS_ON_LOOP
         content = await plane.run(lambda: _write_answer(answered, timing_ms, trace=inference.trace), in_background=long)
+        plane.written(body_type, answered)
         return written(content, JSON.encode(), server_timing(timing_ms))
 
     return PredictRoute(

@@ -211,6 +211,8 @@ class Batch:
         for index, row in enumerate(rows):
             if index not in escalated and not row.request.end and row.request.complete(row.number, answers, index):
                 completed.append(row.request)
+        for index, row in escalated.items():
+            row.request.escalate(row.number, row.candidate, answers, index)
         return Left(len(places) - len(escalated), completed, [*escalated.values()])
 
     def _escalated(self, places: list[int], answers: RowAnswers, may_escalate: MayEscalate) -> dict[int, BatchRow]:

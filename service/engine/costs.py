@@ -20,6 +20,10 @@ ROWS_TIMED = 32
 LEARNING_RATE = 0.02
 """Weight of one more iteration in the correction."""
 
+LARGEST_PACE = 20.0
+"""Limit on the pace of one iteration. A network of little computation has a pace of about ten, because of the event
+loop."""
+
 LARGEST_SURPRISE = 4.0
 """Limit on the ratio of the measured to the predicted time of an iteration. The lower limit is 1 over this limit."""
 
@@ -134,8 +138,11 @@ class Pace:
         self._seconds, self._expected = 0.0, 0.0
 
     def add(self, seconds: float, expected: float) -> None:
-        """Count an iteration: the seconds that have passed, and the expected seconds of its work."""
-        self._seconds = PACE_MEMORY * self._seconds + seconds
+        """Count an iteration: the seconds that have passed, and the expected seconds of its work.
+
+        A pause of the whole process says nothing about the next iteration, so a very long time counts as a long one.
+        """
+        self._seconds = PACE_MEMORY * self._seconds + min(seconds, LARGEST_PACE * expected)
         self._expected = PACE_MEMORY * self._expected + expected
         if self._expected > 0:
             self.value = self._seconds / self._expected

@@ -66,6 +66,10 @@ class Engine:
         """The number of images in flight, after the last iteration."""
         return sum(runner.rows for runner in self._runners)
 
+    def lag(self, read_at: float) -> float:
+        """How long bytes that the event loop read at a time may have waited before, because the loop computed."""
+        return self._runners[0].lag(read_at)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Compute for the running event loop. At the end of the block, all unanswered requests end as stopped."""
@@ -139,7 +143,7 @@ def _raise_unless_answered(request: EngineRequest) -> None:
     match request.end:
         case End.expired:
             milliseconds = f"{1e3 * (request.plan.seconds or 0):g}"
-            raise DeadlineError(FieldError("deadline_ms", "passed before there was an answer", milliseconds))
+            raise DeadlineError(FieldError("deadline_ms", "leaves no time for an answer", milliseconds))
         case End.stopped:
             raise StoppingError(STOPPING)
         case End.cancelled:

@@ -88,10 +88,10 @@ class SolverFields(BaseModel):
             ge=1,
             le=600_000,
             allow_inf_nan=False,
-            description="Milliseconds in which the service must answer. Without a tolerance, a number of steps or an "
-            "agreement, the service chooses the most precise settings that are expected to fit. Shortly before the "
-            "deadline, the last step goes all the way to t = 1, and the outcome is deadline. If even this step is too "
-            "late, the answer is 504.",
+            description="Milliseconds from the first byte of the request to the last byte of the answer. Without a "
+            "tolerance, a number of steps or an agreement, the service chooses the most precise settings that are "
+            "expected to fit. Shortly before the deadline, the last step goes all the way to t = 1, and the outcome is "
+            "deadline. If even this step would be too late, the answer is 504 at once.",
         ),
         NOT_BOOLEAN,
     ] = None
@@ -127,6 +127,7 @@ class Plan:
         candidates: from the tightest to the loosest, at least one. The first is the requested one, unless the deadline
             chooses.
         by_deadline: whether the remaining time chooses the candidate.
+        may_degrade: whether a busy service may answer more loosely than requested.
         max_nfe: the greatest number of function evaluations for an image.
         seconds: the deadline, in seconds after the arrival of the request.
         requested_rtol: the relative tolerance that the request names, if it names one.
@@ -134,6 +135,7 @@ class Plan:
 
     candidates: tuple[Candidate, ...]
     by_deadline: bool = False
+    may_degrade: bool = False
     max_nfe: int | None = None
     seconds: float | None = None
     requested_rtol: float | None = None
@@ -181,10 +183,10 @@ def make_plan(artifact: Artifact, fields: SolverFields, floor: float) -> Plan:
     _check_escalation(fields, artifact)
     methods = ADAPTIVE if fields.method is None else [fields.method]
     first = Candidate.of_solver(requested, profile)
+    may_degrade = fields.open_ended if fields.allow_degraded is None else fields.allow_degraded
     if seconds is not None and fields.open_ended:
-        ladders = profile.ladders if fields.may_escalate else []
-        affordable = _affordable(_by_precision(profile, methods, ladders), fields.max_nfe)
-        return Plan(affordable or (first,), by_deadline=bool(affordable), max_nfe=fields.max_nfe, seconds=seconds)
+        affordable = _affordable(_by_precision(profile, methods, escalate=fields.may_escalate), fields.max_nfe)
+        return Plan(affordable or (first,), bool(affordable), may_degrade, fields.max_nfe, seconds)
     if (ladder := _ladder(fields, profile, first)) is not None:
         candidates = [Candidate.of_ladder(ladder, profile)]
         looser = (each for each in reversed(profile.ladders) if each.bound >= floor)
@@ -193,10 +195,10 @@ def make_plan(artifact: Artifact, fields: SolverFields, floor: float) -> Plan:
         candidates = [first]
         points = (point for point in profile.candidates(methods, floor) if _is_looser(point.solver, requested))
         cheaper = [Candidate.of_solver(point.solver, profile) for point in points if point.nfe.mean < first.nfe]
-    if fields.allow_degraded or (fields.allow_degraded is None and fields.open_ended):
+    if may_degrade:
         candidates += _affordable(cheaper, fields.max_nfe)
     requested_rtol = fields.tolerance or fields.rtol or fields.atol
-    return Plan(tuple(candidates), max_nfe=fields.max_nfe, seconds=seconds, requested_rtol=requested_rtol)
+    return Plan(tuple(candidates), False, may_degrade, fields.max_nfe, seconds, requested_rtol)
 
 
 def _ladder(fields: SolverFields, profile: Profile, default: Candidate) -> Ladder | None:
@@ -218,20 +220,16 @@ def _ladder(fields: SolverFields, profile: Profile, default: Candidate) -> Ladde
     return ladder if explicit or (ladder.nfe.mean < default.nfe and least <= most) else None
 
 
-def _by_precision(profile: Profile, methods: Collection[str], ladders: Iterable[Ladder]) -> list[Candidate]:
-    """The measured settings and ladders from the tightest to the loosest.
+def _by_precision(profile: Profile, methods: Collection[str], *, escalate: bool) -> list[Candidate]:
+    """The candidates among which a deadline chooses, from the tightest to the loosest.
 
-    A setting that is looser than the last rung of a ladder, and as expensive as the first rung, is left out. The ladder
-    gives more digits of a tight solve, and without time to solve an image again it costs no more.
+    They are the ladders that solve an image again, if the request allows it and the model has such ladders; otherwise
+    all measured settings. A setting that is tighter than a ladder gives the same digits, and takes the time in which
+    later requests must meet their deadlines (docs/measurements.md has the comparison).
     """
-    climbing = [Candidate.of_ladder(ladder, profile) for ladder in ladders if len(ladder.rungs) > 1]
+    ladders = [Candidate.of_ladder(each, profile) for each in profile.ladders if len(each.rungs) > 1]
     settings = [Candidate.of_solver(point.solver, profile) for point in profile.candidates(methods, 0)]
-    kept = (
-        setting
-        for setting in settings
-        if not any(ladder.nfe_p90 <= setting.nfe < ladder.tightest.nfe for ladder in climbing)
-    )
-    return sorted([*kept, *climbing], key=lambda candidate: candidate.nfe, reverse=True)
+    return sorted(ladders if escalate and ladders else settings, key=lambda candidate: candidate.nfe, reverse=True)
 
 
 def _affordable(candidates: Iterable[Candidate], max_nfe: int | None) -> tuple[Candidate, ...]:

@@ -1,5 +1,6 @@
 """A request on its way through the engine."""
 
+import math
 from collections.abc import Sequence
 from enum import Enum, IntEnum
 from functools import cached_property
@@ -10,6 +11,7 @@ import numpy as np
 
 from models.backends.answer import Answer, Floats, Images
 from models.backends.trace import Trace
+from models.solvers.solve import Outcome
 from service.engine.candidate import Candidate
 from service.engine.model import ServedModel
 from service.engine.plan import Plan
@@ -134,6 +136,7 @@ class EngineRequest:
         decoded_at: when the images were decoded.
         priority: decides which queued images start first.
         caller: who asks: the name of an API key, or a network address.
+        deadline_from: the time from which a deadline counts.  Default: the arrival.
         traced: whether to record the steps of each solve.
 
     Attributes:
@@ -145,6 +148,10 @@ class EngineRequest:
         answered_at: when the last image had passed the head.
         end: how the request ended; None while it goes on.
         deadline: when the request must be answered, by the scheduler's clock; None without a deadline.
+        due: the order in which the requests of one caller and size start: the deadline, or else the end of the time in
+            which the queue promises to answer.
+        promised: the time from the choice of a candidate to the answer that was expected, and the time of the choice;
+            None unless the deadline decided about the candidate.
         chosen: for each image, the candidate by which it is or was solved; the last one if it was solved again.
         escalated: for each image, whether it is or was solved again because its margin was small.
         degraded: for each image, whether the scheduler chose a looser candidate because the service was busy.
@@ -161,6 +168,7 @@ class EngineRequest:
         decoded_at: float,
         priority: Priority = Priority.normal,
         caller: str = "",
+        deadline_from: float | None = None,
         *,
         traced: bool = False,
     ) -> None:
@@ -177,7 +185,10 @@ class EngineRequest:
         self.solved_at: float | None = None
         self.answered_at: float | None = None
         self.end: End | None = None
-        self.deadline = None if plan.seconds is None else arrived_at + plan.seconds
+        counted_from = arrived_at if deadline_from is None else deadline_from
+        self.deadline = None if plan.seconds is None else counted_from + plan.seconds
+        self.due = math.inf if self.deadline is None else self.deadline
+        self.promised: tuple[float, float] | None = None
         self.chosen = [plan.candidates[0]] * rows
         self.escalated = [False] * rows
         self.degraded = [False] * rows
@@ -185,6 +196,7 @@ class EngineRequest:
         self.traces = [Trace() if traced else None for _ in range(rows)]
         self.looser_traces: list[list[Trace]] = [[] for _ in range(rows)]
         self._answers: list[tuple[RowAnswers, int] | None] = [None] * rows
+        self._loose: dict[int, tuple[tuple[RowAnswers, int], Candidate]] = {}
         self._unanswered = rows
 
     @property
@@ -238,12 +250,37 @@ class EngineRequest:
         self.chosen[row], self.degraded[row] = candidate, degraded
         return row
 
-    def escalate(self, row: int, candidate: Candidate) -> None:
-        """Record that an image, which has been solved, is solved again by a tighter candidate."""
+    def escalate(self, row: int, candidate: Candidate, answers: RowAnswers, place: int) -> None:
+        """Record that an image, which has been solved, is solved again by a tighter candidate.
+
+        Args:
+            row: the row of the image.
+            candidate: the tighter candidate.
+            answers: the answers to the images that were solved together.
+            place: the row of `answers` with the loose answer to the image.
+        """
+        if self.deadline is not None and self.plan.may_degrade:
+            self._loose[row] = (answers, place), self.chosen[row]
         self.chosen[row], self.escalated[row] = candidate, True
         if (trace := self.traces[row]) is not None:
             self.looser_traces[row].append(trace)
             self.traces[row] = Trace()
+
+    def answer_loosely(self) -> bool:
+        """Give each image that is being solved again its loose answer, if this answers the request and is allowed.
+
+        Returns:
+            Whether the request has ended with these answers.
+        """
+        missing = [row for row, answer in enumerate(self._answers) if answer is None]
+        if self.end or not self._loose.keys() >= {*missing}:
+            return False
+        for row in missing:
+            (answers, place), self.chosen[row] = self._loose[row]
+            answers.answer.outcome[place] = Outcome.deadline
+            self._answers[row], self.escalated[row], self.degraded[row] = (answers, place), False, True
+        self.end = End.answered
+        return True
 
     def complete(self, row: int, answers: RowAnswers, place: int) -> bool:
         """Store the answer to an image; the answer to the last image ends the request as answered.

@@ -13,6 +13,9 @@ from service.engine.admission import Admission
 from service.engine.request import End, EngineRequest
 from service.engine.scheduler import Iteration, Scheduler
 
+AT_ONCE = 1e-3
+"""Seconds in which the event loop reads what has arrived during an iteration."""
+
 OnChange = Callable[[Iteration | None], object]
 """Called with each iteration after its end, and with None after a request has entered the queue."""
 
@@ -67,6 +70,10 @@ class Runner(ABC):
         """Cancel a request, if it has not ended."""
         self._run_in_engine(partial(self._scheduler.end, request, End.cancelled))
 
+    def lag(self, read_at: float) -> float:  # noqa: ARG002 (a runner in the event loop uses it)
+        """How long bytes that the event loop read at a time may have waited before, because of the runner."""
+        return 0.0
+
     @abstractmethod
     async def stop(self) -> None:
         """End all requests as stopped, and wait until no iteration runs."""
@@ -92,7 +99,7 @@ class Runner(ABC):
             self._scheduler.submit(request)
         except Exception:
             logger.exception("a request to %s cannot be queued", request.model.name)
-            self._scheduler.give_up(request)
+            self._scheduler.give_up(request, End.failed)
 
     def _iterate(self, call: Callable[[], None] | None = None) -> None:
         """Make a call and all waiting calls, run an iteration, and report the iteration."""
@@ -124,6 +131,12 @@ class LoopRunner(Runner):
     def __init__(self, admission: Admission, on_change: OnChange) -> None:
         super().__init__(admission, on_change)
         self._scheduled = False
+        self._last_turn = 0.0, 0.0
+
+    def lag(self, read_at: float) -> float:
+        """The time of the last iteration, if the event loop read the bytes right after it."""
+        began, ended = self._last_turn
+        return ended - began if 0 <= read_at - ended < AT_ONCE else 0.0
 
     async def stop(self) -> None:
         """End all requests as stopped."""
@@ -148,9 +161,11 @@ class LoopRunner(Runner):
 
     def _turn(self) -> None:
         self._scheduled = False
+        began = time.perf_counter()
         try:
             self._iterate()
         finally:
+            self._last_turn = began, time.perf_counter()
             if not self._scheduler.idle:
                 self._schedule()
 

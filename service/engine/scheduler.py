@@ -9,22 +9,26 @@ iteration.
 
 import logging
 import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
-from models.solvers.solve import Outcome
 from service.engine.admission import Admission
 from service.engine.batch import Batch, BatchRow
 from service.engine.candidate import Candidate
 from service.engine.costs import Pace
 from service.engine.deadlines import Deadlines
-from service.engine.model import ServedModel
 from service.engine.plan import Plan
+from service.engine.planner import Batches, Planner
 from service.engine.request import End, EngineRequest
-from service.engine.tuning import BATCH_SMOOTHING, DEADLINE_SHARE, LOOK_AHEAD, PATIENCE, RESERVE, SAFETY
+from service.engine.tuning import (
+    BATCH_SMOOTHING,
+    DEADLINE_SHARE,
+    LOOK_AHEAD,
+    PATIENCE,
+    RESERVE,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -85,27 +89,32 @@ class Scheduler:
         self._admission = admission
         self._clock = clock
         self._on_end = on_end
-        self._batches: WeakKeyDictionary[ServedModel, dict[tuple[str | None, int], Batch]] = WeakKeyDictionary()
-        self._active: deque[Batch] = deque()
+        self._batches = Batches()
         self._deadlines = Deadlines()
         self._pace = Pace()
+        self._planner = Planner(self._batches, admission, self._pace)
         self._busy_since: float | None = None
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
-        return not self._active
+        return not self._batches.active
 
     @property
     def rows(self) -> int:
         """The number of images in flight, with those that wait to be solved again."""
-        return sum(len(batch.members) + len(batch.escalated) for batch in self._active)
+        return sum(len(batch.members) + len(batch.escalated) for batch in self._batches.active)
 
     def submit(self, request: EngineRequest) -> None:
-        """Queue a request whose images have been admitted."""
-        batch = self._home(request)
+        """Queue a request whose images have been admitted. A request that cannot meet its deadline ends at once."""
+        batch = self._batches.home(request)
+        if request.deadline is None:
+            request.due = self._clock() + self._admission.seconds
+        elif self._planner.is_hopeless(request, self._clock() + self._planner.least_wait(request, batch)):
+            self.give_up(request, End.expired)
+            return
         batch.queue.append(request)
-        self._activate(batch)
+        self._batches.activate(batch)
         self._deadlines.add(request)
 
     def end(self, request: EngineRequest, end: End) -> None:
@@ -113,20 +122,20 @@ class Scheduler:
         if request.end:
             return
         if queued := request.queued:
-            self._home(request).queue.remove(request)
+            self._batches.home(request).queue.remove(request)
             self._admission.leave(request.demand, queued)
         request.end = end
         self._report_end(request)
 
-    def give_up(self, request: EngineRequest) -> None:
-        """End a request as failed because `submit` has failed."""
+    def give_up(self, request: EngineRequest, end: End) -> None:
+        """End a request that is not in a queue, although it was admitted."""
         self._admission.leave(request.demand, request.queued)
-        request.end = End.failed
-        self._report_end(request)
+        request.end = end
+        self._on_end(request)
 
     def end_all(self, end: End) -> None:
         """End every request."""
-        for batch in [batch for batches in self._batches.values() for batch in batches.values()]:
+        for batch in self._batches:
             for request in (*batch.queue, *(row.request for row in (*batch.members, *batch.escalated))):
                 self.end(request, end)
 
@@ -138,10 +147,14 @@ class Scheduler:
         """
         started_at = self._clock()
         for request in self._deadlines.passed(started_at):
-            self.end(request, End.expired)
-        if not self._active:
+            if request.answer_loosely():
+                request.solved_at = request.answered_at = started_at
+                self._report_end(request)
+            else:
+                self.end(request, End.expired)
+        if not self._batches.active:
             return None
-        work = Work(self._active.popleft(), started_at)
+        work = Work(self._batches.active.popleft(), started_at)
         try:
             self._choose(work)
             self._run(work)
@@ -169,12 +182,15 @@ class Scheduler:
         full, passed = set[Plan](), 0
         for request in batch.queue.in_turn():
             plan = request.plan
+            if request.deadline is not None and self._planner.is_hopeless(request, work.started_at):
+                self.end(request, End.expired)
+                continue
             if plan not in full:
-                candidate = self._candidate(request, batch, work.started_at)
-                target = batch if candidate is plan.candidates[0] else self._batch(request.model, candidate)
+                candidate = self._planner.candidate(request, batch, work.started_at)
+                target = batch if candidate is plan.candidates[0] else self._batches.of(request.model, candidate)
                 if target not in room:
                     room[target] = target.room(longest, guest=target is not batch)
-                if room[target] > 0 and not self._is_congested(request, candidate):
+                if room[target] > 0 and not self._planner.is_congested(request, candidate):
                     self._start(work, request, candidate, target)
                     room[target] -= 1
                     stems -= 1
@@ -196,17 +212,6 @@ class Scheduler:
         work.batch.queue.started(request)
         self._admission.leave(request.demand, 1)
 
-    def _is_congested(self, request: EngineRequest, candidate: Candidate) -> bool:
-        """Whether the images that wait to be solved again, by the candidate's next rung, would fill a batch.
-
-        A request whose deadline chooses the candidate does not wait for them: without the time to solve its images
-        again, they are answered loosely.
-        """
-        if candidate.tighter is None or request.plan.by_deadline:
-            return False
-        batch = self._batch(request.model, candidate.tighter)
-        return len(batch.escalated) >= batch.capacity
-
     def _longest_step(self, batch: Batch, now: float) -> float:
         """The longest time that a step of a batch, or its new stems, may take.
 
@@ -215,58 +220,11 @@ class Scheduler:
         model. A deadline limits the time too.
         """
         longest = math.inf
-        if self._active:
-            longest = PATIENCE * max(batch.shortest_step, min(other.step_seconds for other in self._active))
+        if self._batches.active:
+            longest = PATIENCE * max(batch.shortest_step, min(other.step_seconds for other in self._batches.active))
         if (deadline := self._deadlines.earliest) is not None:
             longest = min(longest, DEADLINE_SHARE * (deadline - now))
         return longest
-
-    def _candidate(self, request: EngineRequest, home: Batch, now: float) -> Candidate:
-        """Choose the candidate for the next image of a request: by the time left, or by the fullness of the queue."""
-        plan = request.plan
-        if len(plan.candidates) == 1:
-            return plan.candidates[0]
-        if plan.by_deadline and request.deadline is not None:
-            left = request.deadline - RESERVE - now
-            share = min(1.0, (len(home.queue) - 1) * request.queued / max(1, self._admission.rows))
-            ahead = share * self._admission.queued_seconds
-            fitting = (each for each in plan.candidates if SAFETY * (ahead + self._expected(request, each)) <= left)
-            return next(fitting, plan.candidates[-1])
-        if self._admission.rows == request.queued:  # no other request waits behind this one
-            return plan.candidates[0]
-        return plan.at_fullness(self._admission.fullness(request.demand))
-
-    def _expected(self, request: EngineRequest, candidate: Candidate) -> float:
-        """Estimated seconds until all queued images of a request are answered, each solved by a candidate."""
-        batch = self._batch(request.model, candidate)
-        return math.ceil(request.queued / batch.capacity) * self._wave(batch, candidate, request.queued)
-
-    def _wave(self, batch: Batch, candidate: Candidate, rows: int) -> float:
-        """Estimated seconds until a number of images that join a batch now, as far as they fit, are answered."""
-        together = min(rows + len(batch.members), batch.capacity)
-        attempts = max(1.0, (candidate.nfe_p90 - batch.evaluations_to_start) / batch.evaluations_per_step)
-        return batch.costs.answer(together, candidate.nfe_p90) + attempts * self._seconds_of_others(batch)
-
-    def _may_escalate(self, row: BatchRow, together: int) -> Outcome | None:
-        """Why an image may not be solved again: its limit of evaluations or its deadline; None if it may.
-
-        Args:
-            row: the image, with its tighter candidate.
-            together: how many images of the same iteration are to be solved again before it.
-        """
-        if row.max_nfe is not None and row.max_nfe < row.candidate.least_evaluations:
-            return Outcome.max_nfe
-        if (deadline := row.request.deadline) is not None:
-            batch = self._batch(row.request.model, row.candidate)
-            waiting = len(batch.escalated) + together
-            waves = 1 + (waiting + batch.guests) // batch.capacity
-            if self._clock() + RESERVE + SAFETY * waves * self._wave(batch, row.candidate, waiting + 1) > deadline:
-                return Outcome.deadline
-        return None
-
-    def _seconds_of_others(self, batch: Batch) -> float:
-        """Estimated seconds of one iteration of every other active batch."""
-        return sum(other.seconds for other in self._active if other is not batch)
 
     # Second part of an iteration: run the computation.
 
@@ -287,17 +245,21 @@ class Scheduler:
         if not work.stepped:
             return
         if self._deadlines:
-            two_iterations = 2 * (batch.seconds + self._seconds_of_others(batch))
-            batch.hurry(work.started_at + RESERVE + SAFETY * two_iterations)
+            two_iterations = 2 * (batch.seconds + self._batches.seconds_of_others(batch))
+            batch.hurry(work.started_at + RESERVE + self._planner.spread.value * two_iterations)
         if places := batch.attempt():
             solved_at = self._clock()
-            work.answered, work.completed, escalated = batch.answer(places, self._may_escalate)
+            work.answered, work.completed, escalated = batch.answer(
+                places, partial(self._planner.may_escalate, now=solved_at)
+            )
             answered_at = self._clock()
             for request in work.completed:
                 request.solved_at, request.answered_at = solved_at, answered_at
+                if request.promised is not None:
+                    expected, since = request.promised
+                    self._planner.spread.add((answered_at - since) / expected)
             for row in escalated:
-                row.request.escalate(row.number, row.candidate)
-                target = self._batch(row.request.model, row.candidate)
+                target = self._batches.of(row.request.model, row.candidate)
                 target.escalate(row)
                 work.escalated_to.append(target)
 
@@ -325,32 +287,8 @@ class Scheduler:
             self._report_end(request)
         for each in (batch, *work.joining, *work.escalated_to):
             if each.active:
-                self._activate(each)
-        self._busy_since = work.started_at + seconds if self._active else None
-
-    # The batches, and the requests that have ended.
-
-    def _home(self, request: EngineRequest) -> Batch:
-        """The batch in whose queue a request waits: the batch of its first candidate."""
-        return self._batch(request.model, request.plan.candidates[0])
-
-    def _batch(self, model: ServedModel, candidate: Candidate) -> Batch:
-        """The batch of a model for a candidate; it exists for as long as anything refers to the model.
-
-        Images keep their places until their solve ends. So long solves get batches of their own: otherwise they would
-        take all places after a while, and short solves would wait for them.
-        """
-        batches = self._batches.get(model)
-        if batches is None:
-            batches = self._batches[model] = {}
-        if candidate.batch not in batches:
-            batches[candidate.batch] = Batch(model, candidate.method)
-        return batches[candidate.batch]
-
-    def _activate(self, batch: Batch) -> None:
-        """Give a batch turns, unless it has turns already."""
-        if batch not in self._active:
-            self._active.append(batch)
+                self._batches.activate(each)
+        self._busy_since = work.started_at + seconds if self._batches.active else None
 
     def _report_end(self, request: EngineRequest) -> None:
         """Report that a request has ended."""

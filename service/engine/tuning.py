@@ -27,14 +27,20 @@ candidate.
 Scenario `ten` shows the effect at up to ten times the peak load: requests that allow degradation are solved more
 loosely long before the service refuses any of them."""
 
-SAFETY = 1.5
-"""Factor on the estimated time of a solve that must end before a deadline.
+SPREAD, FIRST_SPREAD, LARGEST_SPREAD = 0.98, 1.5, 4.0
+"""Quantile of the measured time of a solve, relative to its estimate, that a deadline leaves time for; the ratio before
+anything was measured; and its limit.
 
-Scenario `deadline` shows the effect: the share of answers in time. The estimate counts the evaluations that 90 % of
-images do not exceed, so that up to a tenth of the images take longer than the estimate."""
+`python -m benchmarks.serving.deadlines` shows the effect: the share of answers in time."""
+
+AFTER_SOLVE = 0.95
+"""Quantile of the measured time after the solve that a deadline leaves, to write the answer. Chosen."""
+
+QUANTILE_RATE = 0.05
+"""Relative change of an estimated quantile with a larger value. Chosen: it covers about the last hundred values."""
 
 RESERVE = 5e-4
-"""Seconds between the end of a solve and its deadline, for writing and sending the answer.
+"""Seconds before a deadline in which the answer is sent, which the service cannot measure.
 
 Scenario `deadline` shows the effect: it counts the answers in time by the service's clock and by the caller's."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,12 +11,17 @@ from models.solvers.solve import Outcome
 from service.engine.engine import Engine, OnDisconnect
 from service.engine.model import ServedModel
 from service.engine.plan import MOST_TRACED, SolverFields
+from service.engine.quantile import Quantile
 from service.engine.request import Demand, EngineRequest, Priority
+from service.engine.tuning import AFTER_SOLVE
 from service.errors import FieldError, InvalidError, UnknownModelError
 from service.hosting.manager import ModelManager
 from service.inference.background import BackgroundThreads
 from service.settings import Settings
 from service.telemetry import context
+
+FIRST_AFTER_SOLVE = 5e-4
+"""Seconds to write an answer that a deadline leaves before any was measured."""
 
 MAX_ROWS_ON_LOOP = 16
 """The event loop writes an answer for at most this many images. For so few, the hand-over to a thread takes longer."""
@@ -41,6 +47,24 @@ class InferenceRequest(NamedTuple):
     version: str | None = None
     priority: Priority = Priority.normal
     trace: bool = False
+
+
+class Arrival(NamedTuple):
+    """The arrival of a request. Times are by `time.perf_counter`.
+
+    Attributes:
+        caller: who asks: the name of an API key, or a network address.
+        kind: the kind of body and answer. The time to write an answer is measured for each kind.
+        began_at: when the first byte of the request was read.
+        body_at: when the body had been read.
+        on_disconnect: calls a function once the caller has disconnected.
+    """
+
+    caller: str
+    kind: str
+    began_at: float
+    body_at: float
+    on_disconnect: OnDisconnect
 
 
 class DataPlane:
@@ -72,6 +96,7 @@ class DataPlane:
         self.engine = engine
         self._background = background
         self._on_end = on_end
+        self._after_solve = defaultdict[str, Quantile](lambda: Quantile(AFTER_SOLVE, FIRST_AFTER_SOLVE))
 
     async def ready(self) -> bool:
         """Whether load balancers should send requests here: the engine works and the default model is served."""
@@ -103,18 +128,17 @@ class DataPlane:
     async def answer(
         self,
         inference: InferenceRequest,
-        arrived_at: float,
-        caller: str,
-        on_disconnect: OnDisconnect,
+        arrival: Arrival,
         model: ServedModel | None = None,
     ) -> EngineRequest:
         """Compute the answers to the images of a request.
 
+        A deadline counts from the first byte of the request, which may have waited in the socket while the event loop
+        computed. It leaves time to write the answer, as much as answers of the kind have taken.
+
         Args:
             inference: the request.
-            arrived_at: when the body of the request had arrived, by `time.perf_counter`.
-            caller: who asks: the name of an API key, or a network address.
-            on_disconnect: calls a function once the caller has disconnected.
+            arrival: its arrival.
             model: the model of the request, if the caller of this method has resolved its name.
 
         Returns:
@@ -137,16 +161,30 @@ class DataPlane:
             message = f"is available for at most {MOST_TRACED} images in a request"
             raise InvalidError(FieldError("trace", message, f"{len(images):,} images"))
         now = time.perf_counter()
+        waited, to_write = self.engine.lag(arrival.began_at), self._after_solve[arrival.kind].value
         request = EngineRequest(
-            model, images, plan, arrived_at, now, inference.priority, caller, traced=inference.trace
+            model,
+            images,
+            plan,
+            arrival.body_at,
+            now,
+            inference.priority,
+            arrival.caller,
+            arrival.began_at - waited - to_write,
+            traced=inference.trace,
         )
         context.current().inference = request
         try:
-            await self.engine.answer(request, on_disconnect)
+            await self.engine.answer(request, arrival.on_disconnect)
         finally:
             # On the next iteration of the event loop, so that the answer does not wait for this call.
             asyncio.get_running_loop().call_soon(self._on_end, request)
         return request
+
+    def written(self, kind: str, request: EngineRequest) -> None:
+        """Note that the answer to a request of a kind has been written, to measure how long this takes."""
+        if request.answered_at is not None:
+            self._after_solve[kind].add(time.perf_counter() - request.answered_at)
 
 
 def solve_columns(request: EngineRequest) -> dict[str, list[Any]]:

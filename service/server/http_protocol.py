@@ -1,6 +1,7 @@
 """The HTTP protocol of a connection: uvicorn's, with limits on slow clients and on bytes outside of bodies."""
 
 import asyncio
+import time
 import weakref
 from asyncio import TimerHandle
 from collections.abc import Callable, Sequence
@@ -22,6 +23,10 @@ MOST_OVERHEAD = 64 * 1024
 
 CONNECTION = "odenet.connection"
 """The key in the state of each scope under which the application finds a weak reference to the connection."""
+
+
+BEGAN = "odenet.began"
+"""The key in the state of each scope under which the application finds when the first byte of the request was read."""
 
 
 class ServerConfig(uvicorn.Config):
@@ -146,8 +151,9 @@ class HttpConnection(HttpToolsProtocol):
                 self.parser.feed_data(b"".join([line, *lines, b"\r\n"]))
 
     def on_message_begin(self) -> None:
-        """Wait for the rest of a request."""
+        """Wait for the rest of a request, and note when its first byte was read."""
         super().on_message_begin()
+        self.scope["state"][BEGAN] = time.perf_counter()
         self._request_is_incomplete = True
 
     def on_headers_complete(self) -> None:

@@ -1,6 +1,5 @@
 """``POST /v2/models/{name}/infer``: classifies tensors of images, at the tolerance that the caller chooses."""
 
-import time
 from contextlib import suppress
 from inspect import cleandoc
 from typing import Any, NamedTuple
@@ -23,6 +22,9 @@ from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane, InferenceR
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
+
+V2 = "v2"
+"""The kind of body and answer."""
 
 MAX_BYTES_ON_LOOP = 16 * 1024
 """The event loop parses a body only if the body has at most this many bytes."""
@@ -77,7 +79,7 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
                 await parse(exchange, await exchange.body())  # only for the id, which the error repeats
             raise
         body = await exchange.body()
-        arrived_at = time.perf_counter()
+        arrival = exchange.arrival(V2)
 
         def read(infer_body: InferBody) -> ParsedRequest:
             infer_request = infer_body.request or _raw_request(infer_body.binary)
@@ -94,11 +96,13 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
         if not has_pictures and not in_form(inference.images).all():
             levels = await plane.run(lambda: grey_levels(field_of, inference.images), in_background=True)
             inference = inference._replace(images=levels)
-        answered = await plane.answer(inference, arrived_at, exchange.caller, exchange.on_disconnect, model)
-        return await plane.run(
+        answered = await plane.answer(inference, arrival, model)
+        content = await plane.run(
             lambda: _written(*write_answer(answered, parsed.outputs, parsed.id), server_timing(timing(answered))),
             in_background=len(answered.images) > MAX_ROWS_ON_LOOP,
         )
+        plane.written(V2, answered)
+        return content
 
     return [
         InferenceRoute(

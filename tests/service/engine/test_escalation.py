@@ -11,7 +11,7 @@ from service.engine.batch import Batch, BatchRow
 from service.engine.candidate import Candidate
 from service.engine.model import ServedModel
 from service.engine.request import End, EngineRequest, Priority
-from service.engine.tuning import SAFETY
+from service.engine.tuning import FIRST_SPREAD
 from tests.service.engine.device import Device
 from tests.service.engine.driving import Driver, assert_answered_as_alone, doubtful_digits, served
 
@@ -221,7 +221,7 @@ def test_an_image_that_would_wait_too_long_for_its_tight_solve_is_answered_loose
     """The time suffices for the tight solves of one full batch, but not of three."""
     driver, (_, tight) = Driver(model), ladder(model)
     capacity = Batch(model, tight.method).capacity
-    seconds = 2 * SAFETY * model.costs.answer(capacity, tight.nfe_p90)
+    seconds = 2 * FIRST_SPREAD * model.costs.answer(capacity, tight.nfe_p90)
     request = driver.submit(DOUBTFUL[:1] * 3 * capacity, agreement=0.999, deadline_ms=1e3 * seconds)
     driver.run()
     assert any(request.escalated)
@@ -237,13 +237,37 @@ def test_a_deadline_that_passes_during_the_tight_solve_ends_the_request(driver: 
     assert request.end is End.expired
 
 
-def test_a_deadline_buys_a_ladder_when_a_tight_solve_of_every_image_does_not_fit(driver: Driver) -> None:
+def test_a_deadline_that_passes_during_the_tight_solve_leaves_the_loose_answer_if_the_request_allows_it(
+    driver: Driver,
+) -> None:
     loose, _ = ladder(driver.model)
-    request = driver.submit([CLEAR[0]], deadline_ms=1)
+    request = escalated(driver, deadline_ms=100, agreement=0.999, allow_degraded=True)
+    spent = driver.evaluations
+    driver.clock.now += 0.101
     driver.run()
-    assert request.chosen == [loose]
-    assert loose in request.plan.candidates[1:]
+    assert driver.ended == [request]
+    assert request.end is End.answered
+    assert (request.chosen, request.escalated, request.degraded) == ([loose], [False], [True])
+    assert request.answer.outcome.tolist() == [Outcome.deadline]
+    assert driver.evaluations == spent
+    assert request.phases is not None
+
+
+def test_a_deadline_with_an_image_that_was_never_solved_ends_the_request(driver: Driver) -> None:
+    request = driver.submit(DOUBTFUL[:1] * 200, deadline_ms=100, agreement=0.999, allow_degraded=True)
+    driver.iterate_until(lambda: any(request.escalated))
+    driver.clock.now += 0.101
+    driver.run()
+    assert request.end is End.expired
+
+
+@pytest.mark.parametrize("milliseconds", [1, 600_000])
+def test_a_deadline_chooses_a_ladder_which_gives_the_digits_of_a_tight_solve(driver: Driver, milliseconds: int) -> None:
+    loose, _ = ladder(driver.model)
+    request = driver.submit([CLEAR[0]], deadline_ms=milliseconds)
+    driver.run()
     assert request.plan.by_deadline
+    assert request.chosen == [loose]
 
 
 # A busy service.

@@ -118,8 +118,14 @@ def test_the_candidates_of_any_request_loosen_within_the_limits(
 # A deadline without a tolerance chooses one.
 
 
-def test_a_deadline_alone_leaves_the_tolerance_to_the_time_left(model: ServedModel) -> None:
+def test_a_deadline_alone_chooses_among_the_ladders(model: ServedModel) -> None:
     plan = plan_of(model, deadline_ms=1500)
+    assert plan.by_deadline
+    assert all(candidate.tighter for candidate in plan.candidates)
+
+
+def test_a_deadline_without_a_second_solve_leaves_the_tolerance_to_the_time_left(model: ServedModel) -> None:
+    plan = plan_of(model, deadline_ms=1500, escalate=False)
     assert plan.by_deadline
     assert plan.seconds == 1.5
     assert_loosening(plan.candidates)

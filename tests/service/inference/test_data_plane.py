@@ -13,10 +13,10 @@ import pytest
 from service.engine.engine import Engine
 from service.engine.plan import SolverFields
 from service.engine.request import Demand, EngineRequest, Priority
-from service.errors import InvalidError, OverloadedError, UnknownModelError
+from service.errors import DeadlineError, InvalidError, OverloadedError, UnknownModelError
 from service.hosting.manager import ModelManager
 from service.inference.background import BackgroundThreads
-from service.inference.data_plane import DataPlane, InferenceRequest, solve_columns
+from service.inference.data_plane import Arrival, DataPlane, InferenceRequest, solve_columns
 from service.settings import Settings
 from tests.digits import load_test_set
 from tests.serving import FITTED
@@ -57,7 +57,8 @@ class LocalPlane:
 
     async def answer(self, rows: int = 3, fields: SolverFields = TIGHT, **options: Any) -> EngineRequest:
         inference = InferenceRequest(DIGITS[:rows], fields, **options)
-        return await self.plane.answer(inference, time.perf_counter(), CALLER, stays)
+        now = time.perf_counter()
+        return await self.plane.answer(inference, Arrival(CALLER, "raw", now, now, stays))
 
     def answer_alone(self, rows: int = 3, fields: SolverFields = TIGHT, **options: Any) -> EngineRequest:
         """The answered request, while the engine has no other requests."""
@@ -105,7 +106,7 @@ def test_without_room_both_the_check_and_the_request_are_refused(local: LocalPla
     async def request() -> None:
         model = await local.models.get(None)
         local.plane.check_room(model, TIGHT, 3, Priority.high, CALLER)
-        local.plane.check_room(model, TIGHT, 3, Priority.normal, "somebody else")
+        local.plane.check_room(model, TIGHT, 1, Priority.normal, "somebody else")
         with pytest.raises(OverloadedError):
             local.plane.check_room(model, TIGHT, 3, Priority.normal, CALLER)
         with pytest.raises(OverloadedError):
@@ -121,6 +122,35 @@ def test_without_room_both_the_check_and_the_request_are_refused(local: LocalPla
     finally:
         local.engine.admission.leave(demand, 3)
         local.engine.admission.seconds = local.plane.settings.queue_seconds
+
+
+def test_a_deadline_counts_from_the_first_byte_and_leaves_time_to_write_the_answer(local: LocalPlane) -> None:
+    async def answer(milliseconds_before: float) -> EngineRequest:
+        now = time.perf_counter()
+        arrival = Arrival(CALLER, "raw", now - milliseconds_before / 1e3, now, stays)
+        inference = InferenceRequest(DIGITS[:1], SolverFields(deadline_ms=10_000))
+        return await local.plane.answer(inference, arrival)
+
+    answered = local.run(lambda: answer(5_000))
+    assert answered.deadline < answered.arrived_at + 5
+    with pytest.raises(DeadlineError):
+        local.run(lambda: answer(10_000))
+
+
+def test_the_time_to_write_an_answer_is_measured_by_kind(local: LocalPlane) -> None:
+    async def answer(kind: str) -> EngineRequest:
+        now = time.perf_counter()
+        arrival = Arrival(CALLER, kind, now, now, stays)
+        answered = await local.plane.answer(InferenceRequest(DIGITS[:1], SolverFields(deadline_ms=10_000)), arrival)
+        answered.answered_at = time.perf_counter() - 1.0
+        local.plane.written(kind, answered)
+        return answered
+
+    slow = local.run(lambda: answer("slow"))
+    for _ in range(200):
+        local.plane.written("slow", slow)
+    early, usual = local.run(lambda: answer("slow")), local.run(lambda: answer("fast"))
+    assert early.deadline - early.arrived_at < 9.5 < usual.deadline - usual.arrived_at
 
 
 def test_on_end_is_called_only_after_the_answer(local: LocalPlane) -> None:

@@ -1,0 +1,143 @@
+"""Deadlines under bursts: the share of requests answered in time by the caller's clock, and the accuracy.
+
+    python -m benchmarks.serving.deadlines [--seconds SECONDS] [--load LOAD]... [--replay FILE] [--figure FILE]
+
+Compares the service, which plans each solve by the deadline of its request, with the same service at fixed tolerances
+and without deadlines, and with FastAPI and onnxruntime, with and without dynamic batching. All receive the same
+requests at the same times (`benchmarks.serving.bursts`). The latency counts from the time when a request is due. Prints
+a Markdown table for each mean load, and draws accuracy against attainment.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import typer
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from benchmarks import figures
+from benchmarks.serving.bench import BATCHED, OURS, SINGLE, Bench
+from benchmarks.serving.bursts import Times, burstiness, bursts, recorded
+from benchmarks.serving.requests import Kind
+from benchmarks.serving.results import OK, Result
+from benchmarks.serving.servers import Server
+
+DEADLINES = (10, 20, 50, 100)
+LOADS = (0.3, 0.5, 0.9)
+TIGHT = "tolerance=1e-3"
+"""The tight setting. Its capacity, measured in a closed loop, is the unit of the load."""
+
+FIXED = (TIGHT, "tolerance=1e-2", "tolerance=1e-1", "escalate=false", "escalate=true")
+"""The settings of the service without deadlines, from the tightest to the cheapest."""
+
+CONNECTIONS = 32
+
+
+class Row(NamedTuple):
+    """A line of the table.
+
+    Attributes:
+        contender: the name of the server and its setting.
+        deadline: milliseconds.
+        attainment: the share of requests that were answered in time.
+        accuracy: the share of correct digits among the requests in time.
+    """
+
+    contender: str
+    deadline: int
+    attainment: float
+    accuracy: float
+
+    @property
+    def both(self) -> float:
+        """The share of requests that were answered in time and correctly."""
+        return self.attainment * self.accuracy
+
+
+def rows(contender: str, result: Result, deadlines: Iterable[int]) -> list[Row]:
+    """The lines of a load, one for each deadline."""
+    arrived = (result.scheduled >= result.since) & (result.scheduled < result.until)
+    answers = result.answers
+    right = np.zeros(len(arrived), bool)
+    right[answers.request] = answers.digit == answers.label
+    found = []
+    for deadline in deadlines:
+        timely = arrived & (result.status == OK) & (1e3 * (result.finished - result.scheduled) <= deadline)
+        accuracy = float(right[timely].mean()) if timely.any() else float("nan")
+        found.append(Row(contender, deadline, float(timely[arrived].mean()), accuracy))
+    return found
+
+
+def measure(bench: Bench, servers: dict[str, Server], times: Times, seconds: float) -> list[Row]:
+    """Measure every contender with the same arrivals."""
+    found = []
+    for deadline in DEADLINES:
+        kind = Kind("deadline", f"deadline_ms={deadline}")
+        found += rows("ours, by deadline", bench.replayed(servers[OURS.name], times, seconds, kind), [deadline])
+    for query in FIXED:
+        result = bench.replayed(servers[OURS.name], times, seconds, Kind("fixed", query))
+        found += rows(f"ours, {query}", result, DEADLINES)
+    for command in (SINGLE, BATCHED):
+        result = bench.replayed(servers[command.name], times, seconds, Kind("fixed", "tolerance=1e-1"))
+        found += rows(f"{command.name}, tolerance=1e-1", result, DEADLINES)
+    return found
+
+
+def table(measured: list[Row]) -> str:
+    """The lines as Markdown: for each deadline the attainment, the accuracy, and both."""
+    headings = " | ".join(f"{deadline} ms: in time, right, both" for deadline in DEADLINES)
+    lines = [f"| contender | {headings} |", "| --- |" + " --- |" * len(DEADLINES)]
+    for contender in dict.fromkeys(row.contender for row in measured):
+        cells = [
+            f"{row.attainment:.2%}, {row.accuracy:.2%}, {row.both:.2%}"
+            for row in measured
+            if row.contender == contender
+        ]
+        lines.append(f"| {contender} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def draw(measured: dict[float, list[Row]], path: Path) -> None:
+    """Draw accuracy against attainment: a panel for each load, a line for each contender, a point for each deadline."""
+    figure = Figure(figsize=(5.5 * len(measured), 4.0), layout="constrained")
+    panels = figure.subplots(1, len(measured), squeeze=False).flatten()
+    for axes, (load, found) in zip(panels, measured.items(), strict=True):
+        for contender in dict.fromkeys(row.contender for row in found):
+            points = [(100 * row.attainment, 100 * row.accuracy) for row in found if row.contender == contender]
+            axes.plot(*zip(*points, strict=True), "o-", label=contender, markersize=4, linewidth=1)
+        figures.label(axes, f"mean load {load:.0%}", "answered in time, %", "right among them, %")
+        axes.legend(fontsize=7)
+    figures.save(figure, path)
+
+
+def main(
+    seconds: Annotated[float, typer.Option(min=2, help="Seconds of each measurement.")] = 20.0,
+    load: Annotated[list[float] | None, typer.Option(help="Mean loads.  [default: 0.3, 0.5, 0.9]")] = None,
+    replay: Annotated[Path | None, typer.Option(help="A file of arrivals, a time in seconds per line.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="The SVG file to write.  [default: none]")] = None,
+) -> None:
+    """Measure attainment and accuracy under bursts."""
+    console, measured = Console(stderr=True, highlight=False), dict[float, list[Row]]()
+    commands = (OURS, SINGLE, BATCHED)
+    with Bench.open(seconds, 1, console.print) as bench, bench.servers(*commands) as started:
+        servers = {server.name: server for server in started}
+        capacity = bench.capacity(servers[OURS.name], CONNECTIONS, Kind(query=TIGHT))
+        for each in load or LOADS:
+            times = bursts(each * capacity, seconds, seed=1) if replay is None else recorded(replay)
+            length = seconds if replay is None else float(times[-1])
+            variation, peak = burstiness(times)
+            mean = len(times) / length
+            typer.echo(
+                f"mean load {mean / capacity:.0%}: {mean:,.0f} requests/s, {capacity:,.0f} at the capacity; squared "
+                f"coefficient of variation {variation:.1f}, peak {peak:.1f} times the mean\n"
+            )
+            measured[each] = measure(bench, servers, times, length)
+            typer.echo(f"{table(measured[each])}\n")
+    if figure is not None:
+        draw(measured, figure)
+
+
+if __name__ == "__main__":
+    typer.run(main)
