@@ -125,7 +125,7 @@ def main(
         servers = {server.name: server for server in started}
         capacity = bench.capacity(servers[OURS.name], CONNECTIONS, Kind(query=TIGHT))
         for each in load or LOADS:
-            times = bursts(each * capacity, seconds, seed=1) if replay is None else recorded(replay)
+            times = bursts(each * capacity, seconds, seed=3) if replay is None else recorded(replay)
             length = seconds if replay is None else float(times[-1])
             variation, peak = burstiness(times)
             mean = len(times) / length

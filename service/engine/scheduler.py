@@ -25,6 +25,7 @@ from service.engine.request import End, EngineRequest
 from service.engine.tuning import (
     BATCH_SMOOTHING,
     DEADLINE_SHARE,
+    LEAST_PATIENCE,
     LOOK_AHEAD,
     PATIENCE,
     RESERVE,
@@ -217,13 +218,15 @@ class Scheduler:
 
         Images in other batches wait at most for some steps of their own. The default method of the model limits how
         short the step of another batch may count: otherwise a fast model would leave no room for the images of a slow
-        model. A deadline limits the time too.
+        model. A deadline limits the time too, but not below some steps: a deadline that is about to pass would
+        otherwise make the batches small in a burst, and the next deadlines would pass too.
         """
         longest = math.inf
         if self._batches.active:
             longest = PATIENCE * max(batch.shortest_step, min(other.step_seconds for other in self._batches.active))
         if (deadline := self._deadlines.earliest) is not None:
-            longest = min(longest, DEADLINE_SHARE * (deadline - now))
+            shortest = LEAST_PATIENCE * batch.shortest_step
+            longest = min(longest, max(shortest, DEADLINE_SHARE * (deadline - now)))
         return longest
 
     # Second part of an iteration: run the computation.

@@ -16,6 +16,10 @@ DEADLINE_SHARE = 0.25
 """Share of the time until the earliest deadline that a step, or the stems of an iteration, may take. Chosen: a solve at
 a loose tolerance takes about three iterations."""
 
+LEAST_PATIENCE = 4
+"""A deadline makes a step, or the stems of an iteration, no shorter than the time of this many own steps. Chosen: half
+of `PATIENCE`."""
+
 LOOK_AHEAD = 16
 """An iteration passes over at most this many requests in a queue if their batches are full. Chosen: the next iteration
 passes over the same requests again, so a limit keeps iterations short."""
