@@ -18,8 +18,8 @@ import typer
 CAPACITY = 2197.0
 """Images/s of a replica with two processors (docs/measurements.md)."""
 
-QUEUE_ROWS = 2 * 1024
-"""Images that fit the queues of a replica with two worker processes."""
+QUEUE_SECONDS = 2.0
+"""Seconds that an image may wait in the queue of a replica. An image that would wait longer is refused."""
 
 TICK = 0.1
 """Seconds of a tick."""
@@ -194,7 +194,7 @@ class Fleet:
         self.starting = [at for at in self.starting if at > now]
         served = min(self.queued + arriving, self.ready * CAPACITY * TICK)
         waiting = self.queued + arriving - served
-        self.queued = min(waiting, self.ready * QUEUE_ROWS)
+        self.queued = min(waiting, self.ready * CAPACITY * QUEUE_SECONDS)
         return served, waiting - self.queued
 
 

@@ -12,8 +12,8 @@ from benchmarks.serving.plan import Closed, Open, Phase
 from benchmarks.serving.results import Summary, summarise
 from benchmarks.serving.servers import Server, running
 
-QUEUE_ROWS = "65536"
-"""Room for the images of all connections, so that the service refuses none."""
+QUEUE_SECONDS = "60"
+"""Time for the images of all connections, so that the service refuses none."""
 
 WARM_UP = 1.0
 GOAL = 100_000
@@ -32,7 +32,7 @@ def loads(check: Check, report: Report) -> None:
     best = 0.0
     with load.process() as loader:
         for workers in check.scale.workers:
-            flags = ("--workers", str(workers), "--queue-rows", QUEUE_ROWS)
+            flags = ("--workers", str(workers), "--queue-seconds", QUEUE_SECONDS)
             with check.service(*flags) as command, running(command) as server:
                 reached = max(
                     _closed(check, report, server, loader, workers, connections, ONCE)

@@ -15,8 +15,6 @@ from service.app import create_app
 from service.settings import Settings
 from service.telemetry import logs
 
-QUEUE_ROWS = Settings.model_fields["queue_rows"].default
-
 
 def build() -> FastAPI:
     """Create the application, in the replica that serves it.
@@ -56,7 +54,7 @@ class Replica:
 deployment: Any = serve.deployment(
     serve.ingress(build)(Replica),
     name="odenet",
-    max_ongoing_requests=QUEUE_ROWS + 64,  # the service itself refuses what its queue does not hold
+    max_ongoing_requests=4096,  # more than a replica admits, so that the service itself refuses the rest
     health_check_period_s=2,
     health_check_timeout_s=10,
     graceful_shutdown_wait_loop_s=1,

@@ -97,14 +97,19 @@ class LoadReporter:
         self._update_rates()
         busy, answered, failed = self._rates
         admission = self._engine.admission
-        queued = admission.waiting()
+        queued_seconds = admission.queued_seconds
         fields = {
-            "application_utilization": busy + queued / admission.rows,
+            "application_utilization": busy + queued_seconds / admission.seconds,
             "cpu_utilization": busy,
             "rps_fractional": answered * self._workers,
             "eps": failed * self._workers,
         }
-        return fields, {"rows_queued": queued, "rows_inflight": self._engine.rows, "queue_rows": admission.rows}
+        named = {
+            "rows_queued": admission.rows,
+            "rows_inflight": self._engine.rows,
+            "queued_seconds": queued_seconds,
+        }
+        return fields, named
 
     def _update_rates(self) -> None:
         """Measure the rates since the last sample, if it is old enough."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks import autoscaling
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +22,10 @@ def test_the_application_exists() -> None:
 
 def test_ray_lets_through_what_the_queue_holds() -> None:
     (deployment,) = DEPLOYED["applications"][0]["deployments"]
-    assert deployment["max_ongoing_requests"] >= Settings.model_fields["queue_rows"].default
+    source = (ROOT / "deploy" / "ray" / "app.py").read_text(encoding="utf-8")
+    assert f"max_ongoing_requests={deployment['max_ongoing_requests']}," in source
+    admitted = autoscaling.CAPACITY * Settings.model_fields["queue_seconds"].default / 2  # a replica has one process
+    assert deployment["max_ongoing_requests"] > admitted
     scaling = deployment["autoscaling_config"]
     assert scaling["target_ongoing_requests"] < deployment["max_ongoing_requests"]
     assert 1 <= scaling["min_replicas"] < scaling["max_replicas"]

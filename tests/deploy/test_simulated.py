@@ -21,6 +21,4 @@ def test_the_simulation_has_the_numbers_of_the_manifests() -> None:
     assert (up["periodSeconds"], 1 + up["value"] / 100) == (autoscaling.UP_PERIOD, autoscaling.UP_FACTOR)
     assert (down["periodSeconds"], 1 - down["value"] / 100) == (autoscaling.DOWN_PERIOD, autoscaling.DOWN_FACTOR)
     assert behavior["scaleDown"]["stabilizationWindowSeconds"] == autoscaling.DOWN_STABLE
-    pod = rendered("base")["Deployment"]["spec"]["template"]["spec"]
-    workers = int(pod["containers"][0]["resources"]["limits"]["cpu"])
-    assert workers * Settings.model_fields["queue_rows"].default == autoscaling.QUEUE_ROWS
+    assert Settings.model_fields["queue_seconds"].default == autoscaling.QUEUE_SECONDS

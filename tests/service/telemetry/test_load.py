@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from service.engine.engine import Engine
-from service.engine.request import Priority
+from service.engine.request import Demand, Priority
 from service.telemetry.load import WINDOW, LoadReporter
 from service.telemetry.metrics import Metrics
 from tests.digits import load_test_set
@@ -17,8 +17,8 @@ from tests.serving import running
 
 PIXELS = {"content-type": "application/octet-stream"}
 FIELDS = {"application_utilization", "cpu_utilization", "rps_fractional", "eps"}
-NAMED = {"rows_queued", "rows_inflight", "queue_rows"}
-QUEUE_ROWS = 8
+NAMED = {"rows_queued", "rows_inflight", "queued_seconds"}
+QUEUE_SECONDS = 2.0
 
 
 class Process:
@@ -31,7 +31,7 @@ class Process:
 
     def __init__(self, workers: int = 1, threads: int = 1) -> None:
         self.now = self.worked = 0.0
-        self.metrics, self.engine = Metrics(), Engine(QUEUE_ROWS)
+        self.metrics, self.engine = Metrics(), Engine(QUEUE_SECONDS)
         self._reporter = LoadReporter(
             self.metrics, self.engine, workers, threads, lambda: self.now, lambda: self.worked
         )
@@ -87,10 +87,10 @@ def test_utilization_is_relative_to_the_threads_that_compute() -> None:
 def test_the_share_of_the_queue_that_is_taken_adds_to_the_utilization() -> None:
     process = Process()
     process.now, process.worked = 2.0, 2.0
-    process.engine.admission.enter(6, Priority.low)
+    process.engine.admission.enter(Demand("caller", Priority.low, rows=6, image_work=250_000_000))
     report = process.report()
-    assert report["application_utilization"] == 1 + 6 / QUEUE_ROWS
-    assert (report["rows_queued"], report["queue_rows"], report["rows_inflight"]) == (6, QUEUE_ROWS, 0)
+    assert report["application_utilization"] == 1 + 1.5 / QUEUE_SECONDS
+    assert (report["rows_queued"], report["queued_seconds"], report["rows_inflight"]) == (6, 1.5, 0)
 
 
 def test_rates_are_scaled_to_all_workers() -> None:
