@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from models import weights_header
+from models import graph_header, weights_header
 from models.profile import Frozen, Profile
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
@@ -202,7 +202,7 @@ def read(folder: Path) -> Artifact:
 
     Raises:
         ArtifactError: the manifest is missing, cannot be read or has an invalid field; or a file is missing, altered,
-            too large or not valid.
+            too large, not valid, or not listed.
     """
     manifest = _parse(Manifest, folder / MANIFEST)
     for name, expected in manifest.files.items():
@@ -218,16 +218,26 @@ def read(folder: Path) -> Artifact:
         required |= {PROFILE, DYNAMICS, SOLVE, *map(step_file, manifest.methods)}
     if missing := required - manifest.files.keys():
         raise ArtifactError(f"{folder / MANIFEST}: lists no {', '.join(sorted(missing))}")
+    for path in folder.iterdir():
+        if path.name not in {MANIFEST, *manifest.files} and not path.name.startswith("."):
+            raise ArtifactError(f"{path}: is not listed in {MANIFEST}, so nothing says what it should hold")
     profile = _read_profile(folder / PROFILE, manifest.methods) if manifest.methods else None
-    try:
-        weights_header.check(folder / WEIGHTS)
-    except ValueError as error:
-        raise ArtifactError(f"{folder / WEIGHTS}: {error}") from error
+    for name in manifest.files:
+        _check_header(folder / name)
     try:
         card = (folder / CARD).read_text(encoding="utf-8")
     except ValueError as error:
         raise ArtifactError(f"{folder / CARD}: is not text in UTF-8 ({error})") from error
     return Artifact(folder, manifest, profile, card)
+
+
+def _check_header(path: Path) -> None:
+    """Check the header of a graph or of the weights."""
+    checks = {".onnx": graph_header.check, ".safetensors": weights_header.check}
+    try:
+        checks.get(path.suffix, lambda _: None)(path)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: {error}") from error
 
 
 def _read_profile(path: Path, methods: list[str]) -> Profile:

@@ -94,6 +94,14 @@ def test_the_error_names_a_file_that_the_manifest_does_not_list(artifact_copy: P
     assert_refused(artifact_copy, MANIFEST, f"lists no {file}")
 
 
+def test_a_file_that_the_manifest_does_not_list_is_refused(artifact_copy: Path) -> None:
+    """A graph could read numbers from this file, and no checksum would protect them."""
+    (artifact_copy / ".DS_Store").touch()  # hidden files belong to the system
+    assert read(artifact_copy).manifest.name == "small"
+    (artifact_copy / "more.weights").write_bytes(bytes(4))
+    assert_refused(artifact_copy, "more.weights", "is not listed in manifest.json")
+
+
 def test_the_error_names_a_folder_in_place_of_a_file(artifact_copy: Path) -> None:
     (artifact_copy / STEM).unlink()
     (artifact_copy / STEM).mkdir()
