@@ -1,9 +1,22 @@
-"""Counts the processors that this process may use, by its affinity and by the CPU quota of its container."""
+"""The processors: how many this process may use, and which of its threads use them first."""
 
 import os
+import sys
 from pathlib import Path
+from threading import get_native_id
 
 CGROUPS = Path("/sys/fs/cgroup")
+
+NICENESS = 10
+"""Niceness of a thread that gives way (Linux, sched(7)): it gets a tenth of a processor that another thread wants. With
+a higher niceness it would sometimes hold Python's lock for long while it waits for a processor; with none, it would
+slow down the requests."""
+
+
+def give_way() -> None:
+    """Let all other threads use the processors before this thread does."""
+    if sys.platform == "linux":  # on other systems, the call would apply to the whole process
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
 
 
 def usable_processors(cgroups: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:

@@ -1,7 +1,7 @@
 """Parses the body of a request to predict by the media type: the images and, in JSON, the solver fields."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Annotated, Any, NamedTuple
 
@@ -12,7 +12,7 @@ from starlette.datastructures import UploadFile
 
 from models.backends.answer import Images
 from models.form import SIDE
-from service.api.documents import check_known, read_document
+from service.api.documents import check_known, parsing, read_document
 from service.api.exchange import Exchange
 from service.api.lengths import length
 from service.api.numbers import numbers
@@ -28,6 +28,7 @@ from service.errors import (
 )
 from service.images.decode import READERS
 from service.images.form import are_in_form
+from service.inference.background import Work
 from service.inference.data_plane import InferenceRequest
 from service.settings import Settings
 
@@ -185,9 +186,7 @@ def _bytes_of_text(text: str) -> bytes:
         return b""
 
 
-def parse(
-    parts: Sequence[Part], query: QueryFields, settings: Settings
-) -> InferenceRequest | Callable[[], InferenceRequest]:
+def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> InferenceRequest | Work[InferenceRequest]:
     """Parse the images and the solver fields of a request, as far as the event loop can do it.
 
     The event loop parses short JSON and a few raw images if all images are in MNIST's form: to hand such a body over to
@@ -199,26 +198,26 @@ def parse(
         settings: hold the limits.
 
     Returns:
-        The request, or a call that makes the request in a thread.
+        The request, or the work that makes the request in threads.
 
     Raises:
-        MalformedError: the JSON or a picture cannot be decoded. The call raises the same errors.
+        MalformedError: the JSON or a picture cannot be decoded. The work raises the same errors.
         TooLargeError: a picture has too many pixels, or there are too many images.
         InvalidError: a field has the wrong shape, is out of range, or is given twice.
     """
     if [part.media_type for part in parts] == [JSON]:
         content = parts[0].content
         if len(content) > MOST_JSON_ON_LOOP:
-            return lambda: _convert(*_read_json(content, query, settings), query, settings)
+            return _read_and_convert(content, query, settings)
         body, fields = _read_json(content, query, settings)
         grids = [image for image in body.images if not isinstance(image, str)]
         if len(grids) == len(body.images) and are_in_form(b"".join(grid.tobytes() for grid in grids)):
             return _request(np.stack(grids), fields, query)
-        return lambda: _convert(body, fields, query, settings)
+        return _convert(body, fields, query, settings)
     if len(parts) == 1 and (images := _raw_images_in_form(parts[0], settings)) is not None:
         _check_given_count(len(images), query)
         return _request(images, query, query)
-    return lambda: _parse_files(parts, query, settings)
+    return _parse_files(parts, query, settings)
 
 
 def _raw_images_in_form(part: Part, settings: Settings) -> Images | None:
@@ -230,26 +229,39 @@ def _raw_images_in_form(part: Part, settings: Settings) -> Images | None:
     return _pixels(part) if not content.startswith(MAGIC) and are_in_form(content) else None
 
 
-def _parse_files(parts: Sequence[Part], query: QueryFields, settings: Settings) -> InferenceRequest:
+def _parse_files(parts: Sequence[Part], query: QueryFields, settings: Settings) -> Work[InferenceRequest]:
     _check_count(sum(_count(part) for part in parts), settings)
-    each = [_images(part, query, settings) for part in parts]
+    each = []
+    for part in parts:
+        each.append((yield from _images(part, query, settings)))
     images = each[0] if len(each) == 1 else np.concatenate(each)
     _check_given_count(len(images), query)
     return _request(images, query, query)
 
 
-def _convert(body: PredictBody, fields: PredictFields, query: QueryFields, settings: Settings) -> InferenceRequest:
+def _read_and_convert(content: bytes, query: QueryFields, settings: Settings) -> Work[InferenceRequest]:
+    """The request of a long body in JSON."""
+    yield parsing(content)
+    return (yield from _convert(*_read_json(content, query, settings), query, settings))
+
+
+def _convert(
+    body: PredictBody, fields: PredictFields, query: QueryFields, settings: Settings
+) -> Work[InferenceRequest]:
     """The request of a body in JSON, with all of its images converted to MNIST's form."""
-    images = np.stack([_decoded(row, image, settings) for row, image in enumerate(body.images)])
+    decoded = []
+    for row, image in enumerate(body.images):
+        decoded.append((yield from _decoded(row, image, settings)))
+    images = np.stack(decoded)
     grid_rows = [row for row, image in enumerate(body.images) if not isinstance(image, str)]
     if grid_rows:
-        images[grid_rows] = grey_levels(lambda row: f"images.{grid_rows[row]}", images[grid_rows])
+        images[grid_rows] = yield from grey_levels(lambda row: f"images.{grid_rows[row]}", images[grid_rows])
     return _request(images, fields, query)
 
 
 def _read_json(content: bytes, query: QueryFields, settings: Settings) -> tuple[PredictBody, PredictFields]:
     """A body in JSON, and the fields of the body and of the query together."""
-    document = read_document(content, "an object with the field images")
+    document = read_document(content, settings.max_images, "an object with the field images")
     # We count the images before we validate them, so that a million wrong ones cost no time.
     if isinstance(document.get("images"), list):
         _check_count(len(document["images"]), settings)
@@ -270,12 +282,12 @@ def _request(images: Images, fields: PredictFields, query: QueryFields) -> Infer
     return InferenceRequest(images, fields.solver, fields.model, priority=query.level, trace=bool(fields.trace))
 
 
-def _decoded(row: int, image: str | Images, settings: Settings) -> Images:
+def _decoded(row: int, image: str | Images, settings: Settings) -> Work[Images]:
     """Return grey levels. A PNG or JPEG is decoded and converted to MNIST's form. A grid is returned unchanged."""
     if not isinstance(image, str):
         return image
     field = f"images.{row}"
-    return picture(field, base64_picture(field, image), settings)
+    return (yield from picture(field, base64_picture(field, image), settings))
 
 
 def _count(part: Part) -> int:
@@ -288,16 +300,18 @@ def _is_picture(part: Part) -> bool:
     return part.media_type in PICTURES or part.content.startswith(MAGIC)
 
 
-def _images(part: Part, query: QueryFields, settings: Settings) -> Images:
+def _images(part: Part, query: QueryFields, settings: Settings) -> Work[Images]:
+    """The images of a part that is not JSON, converted to MNIST's form."""
     if _is_picture(part):
-        return picture(part.field, part.content, settings)[np.newaxis]
+        image = yield from picture(part.field, part.content, settings)
+        return image[np.newaxis]
     if not part.content or len(part.content) % IMAGE_BYTES:
         message = f"must be raw images of {IMAGE_BYTES} bytes each, one byte per grey level, or a PNG or a JPEG"
         raise InvalidError(FieldError(part.field, message, f"{len(part.content):,} bytes"))
     images = _pixels(part)
     if len(images) > 1 and query.count is None:
         check_plausible(part.field, part.content, "give the number of images as count in the query")
-    return grey_levels(lambda row: part.field if len(images) == 1 else f"{part.field}.{row}", images)
+    return (yield from grey_levels(lambda row: part.field if len(images) == 1 else f"{part.field}.{row}", images))
 
 
 def _pixels(part: Part) -> Images:

@@ -120,6 +120,7 @@ class Exchange(Request):
         self._received = 0
         self._more_headers = headers
         self._may_have_unread_body = b"expect" in self.request_headers
+        self._start: Message | None = None
         state = scope.get("state", {})
         self._connection: Connection | None = state.get(CONNECTION, _no_connection)()
         self._began = state.get(BEGAN) or time.perf_counter()
@@ -148,6 +149,14 @@ class Exchange(Request):
             kind: the kind of body and answer.
         """
         return Arrival(self.caller, kind, self._began, time.perf_counter(), self.on_disconnect)
+
+    @property
+    def flow(self) -> str:
+        """The requests with which this one shares its turns: those of the same caller with a body of about this length.
+
+        So those who share an address do not wait for all long requests among theirs.
+        """
+        return f"{self.caller} {self._received.bit_length()}"
 
     def on_disconnect(self, call: Callable[[], object]) -> None:
         """Call a function once the caller has disconnected. Only our own server reports this."""
@@ -195,17 +204,31 @@ class Exchange(Request):
         return TooLargeError(FieldError("body", f"at most {self._max_body_bytes:,} bytes", size))
 
     async def send(self, message: Message) -> None:
-        """Send a part of the answer. The first part gets the missing headers."""
+        """Send a part of the answer. The first part gets the missing headers.
+
+        The first part waits for the second. If the two are the whole answer, our server writes them at once. Unlike
+        uvicorn, it then closes the connection only after the client has sent the whole body of the request.
+        """
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = message.get("headers", ())
             own = {name for name, _ in headers}
             more = (each for each in self._more_headers.fields if each[0] not in own)
-            message["headers"] = [*headers, *more, (ID_HEADER, self.id.encode())]
+            self._start = {**message, "headers": [*headers, *more, (ID_HEADER, self.id.encode())]}
             if LOAD_FORMAT in self.request_headers:
-                message["headers"] += self._load_report()
+                self._start["headers"] += self._load_report()
+            return
+        start, self._start = self._start, None
+        if start is not None and self._connection is not None and not message.get("more_body", False):
+            content = message.get("body", b"")
+            await self._connection.answer(
+                self.status, encode(start["headers"]), content, close=self._may_have_unread_body
+            )
+            return
+        if start is not None:
             if self._may_have_unread_body:
-                message["headers"].append((b"connection", b"close"))
+                start["headers"].append((b"connection", b"close"))
+            await self._send(start)
         await self._send(message)
 
     async def answer(self, answer: Answer) -> None:

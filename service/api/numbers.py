@@ -12,7 +12,7 @@ import numpy.typing as npt
 def numbers(data: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     """Convert a flat or nested list of numbers to an array of a shape.
 
-    We refuse strings before NumPy sees them. Otherwise, one long string would make NumPy reserve the length of this
+    We look at the types before NumPy does. Otherwise, one long string would make NumPy reserve the length of this
     string for every element.
 
     Raises:
@@ -26,11 +26,12 @@ def numbers(data: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
             values = list(chain.from_iterable(values))
     if len(values) != prod(shape):
         raise ValueError("the number of values is wrong")
-    try:
-        result = np.frombuffer(array("d", values))
-    except (TypeError, OverflowError) as error:
-        raise ValueError("a value is not a number") from error
-    # Python takes true for 1. We look only where the array holds 1, because to look at all values would take too long.
-    if any(isinstance(values[at], bool) for at in np.flatnonzero(result == 1).tolist()):
+    types = set(map(type, values))
+    if bool in types:  # Python would take true for 1
         raise ValueError("a value is a boolean, and a boolean is no number")
-    return result.reshape(shape)
+    if not types <= {int, float}:
+        raise ValueError("a value is not a number")
+    try:
+        return np.frombuffer(array("d", values)).reshape(shape)
+    except OverflowError as error:
+        raise ValueError("a value is not a number that fits 64 bits") from error

@@ -4,20 +4,27 @@ import base64
 import binascii
 from collections.abc import Callable
 
+import numpy as np
+
 from models.backends.answer import Images
 from service.errors import FieldError, InvalidError, MalformedError, TooLargeError
-from service.images.decode import decode
+from service.images.decode import decode, takes_long
 from service.images.errors import NoDigitError, PictureTooLargeError, RowError, UndecodablePictureError
 from service.images.form import PIXELS, first_in_neither_form
 from service.images.normalise import rows_to_mnist
+from service.inference.background import Step, Work
 from service.settings import Settings
 
 URL_SAFE = str.maketrans("-_", "+/")
 """The letters of the URL-safe alphabet that differ, with those of the usual alphabet (RFC 4648, section 5)."""
 
 
-def picture(field: str, content: bytes, settings: Settings) -> Images:
-    """Decode a PNG or JPEG and convert it to MNIST's form, ``[28, 28]``.
+ROWS_PER_STEP = 4
+"""Images of grey levels that are converted in a step. The conversion of an image takes up to 3 ms."""
+
+
+def picture(field: str, content: bytes, settings: Settings) -> Work[Images]:
+    """Decode a PNG or JPEG in one step, and convert it to MNIST's form, ``[28, 28]``.
 
     Args:
         field: the field of the request that holds the picture.
@@ -29,6 +36,7 @@ def picture(field: str, content: bytes, settings: Settings) -> Images:
         TooLargeError: the picture has too many pixels.
         InvalidError: the picture shows no ink, or several digits.
     """
+    yield Step.decode if takes_long(content) else Step.short
     try:
         return decode(content, settings.max_pixels)
     except UndecodablePictureError as error:
@@ -39,8 +47,10 @@ def picture(field: str, content: bytes, settings: Settings) -> Images:
         raise InvalidError(FieldError(field, str(error))) from error
 
 
-def grey_levels(field: Callable[[int], str], images: Images) -> Images:
+def grey_levels(field: Callable[[int], str], images: Images) -> Work[Images]:
     """Convert images of grey levels to MNIST's form. The result is the same as for the same images as PNG files.
+
+    Each step converts a few images.
 
     Args:
         field: returns the field of the request that holds the image of a row.
@@ -49,10 +59,14 @@ def grey_levels(field: Callable[[int], str], images: Images) -> Images:
     Raises:
         InvalidError: an image shows no ink, or several digits.
     """
-    try:
-        return rows_to_mnist(images)
-    except RowError as error:
-        raise InvalidError(FieldError(field(error.row), str(error))) from error
+    converted = []
+    for start in range(0, len(images), ROWS_PER_STEP):
+        yield Step.short
+        try:
+            converted.append(rows_to_mnist(images[start : start + ROWS_PER_STEP]))
+        except RowError as error:
+            raise InvalidError(FieldError(field(start + error.row), str(error))) from error
+    return np.concatenate(converted)
 
 
 def check_plausible(field: str, content: bytes, remedy: str) -> None:

@@ -24,7 +24,7 @@ from service.api.inference_route import REFUSALS, InferenceRoute, server_timing,
 from service.api.problems import ANY, documented
 from service.api.query import QueryFields, read_query
 from service.engine.request import EngineRequest
-from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane, solve_columns
+from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane, InferenceRequest, solve_columns
 
 
 class Solve(BaseModel):
@@ -192,7 +192,11 @@ def route(plane: DataPlane) -> InferenceRoute:
         parts = await read(exchange, body_type)
         arrival = exchange.arrival(body_type)
         parsed = parse(parts, query, settings)
-        inference = await plane.run(parsed, in_background=True) if callable(parsed) else parsed
+        inference = (
+            parsed
+            if isinstance(parsed, InferenceRequest)
+            else await plane.work(parsed, exchange.flow, in_background=True)
+        )
         answered = await plane.answer(inference, arrival, model)
         timing_ms = timing(answered)
         long = inference.trace or len(answered.images) > MAX_ROWS_ON_LOOP

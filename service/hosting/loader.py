@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Timer, get_native_id
+from threading import Timer
 
 import numpy as np
 
@@ -18,12 +17,8 @@ from models.backends.protocol import Backend, classify
 from models.solvers.settings import SolverSettings
 from models.solvers.solve import Outcome
 from service.engine.model import LARGEST_BATCH, ServedModel
+from service.processors import give_way
 from service.settings import Settings
-
-NICENESS = 10
-"""Niceness of the loading thread (Linux, sched(7)): it gets a tenth of a processor that another thread wants. With a
-higher niceness it would sometimes hold Python's lock for long while it waits for a processor; with none, it would slow
-down the requests."""
 
 LONGEST_TRIAL = 60.0
 """Seconds in which a model must answer the probes. The shipped models need less than a second."""
@@ -42,7 +37,7 @@ class Loader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._thread = ThreadPoolExecutor(1, "loader", _lower_priority)
+        self._thread = ThreadPoolExecutor(1, "loader", give_way)
 
     async def load(self, name: str, version: str) -> ServedModel:
         """Load a version of a model.
@@ -59,12 +54,6 @@ class Loader:
             raise ArtifactError(
                 reason if isinstance(error, ArtifactError) else f"{name}/{version}: {reason}"
             ) from error
-
-
-def _lower_priority() -> None:
-    """Let all other threads go first."""
-    if sys.platform == "linux":  # on other systems, the call would apply to the whole process
-        os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
 
 
 def read(folder: Path) -> Artifact:

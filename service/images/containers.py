@@ -3,9 +3,13 @@
 It removes metadata from a PNG, counts the scans of a JPEG, and completes a JPEG whose end marker is missing.
 """
 
+import io
 import re
+import time
 import zlib
 from struct import Struct
+
+from service.images.errors import PictureTooLargeError
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
@@ -15,6 +19,16 @@ ANCILLARY = 0x20
 
 XMP = b"XML:com.adobe.xmp\0\0"
 """The start of an uncompressed chunk of text that holds XMP, which may give the orientation."""
+
+MOST_CHUNKS = 10_000
+"""The greatest number of chunks of a PNG. Encoders write chunks of at least 8 KiB, and 10,000 chunks take 20 ms."""
+
+MOST_READS = 10_000
+"""The greatest number of times that a decoder reads from a picture: about four times for each segment of a JPEG, and
+once for each byte of padding between two segments. So many reads take 10 ms."""
+
+MOST_SECONDS = 2.0
+"""The greatest processor time in seconds until all of a picture is read. The largest pictures of cameras take 0.1 s."""
 
 CHUNK_HEAD = Struct(">I4s")
 CHECKSUM = Struct(">I")
@@ -32,6 +46,38 @@ START_OF_IMAGE, FIRST_WITH_LENGTH = 0xD8, 0xC0
 a lower marker in a scan, and read on right after it. If we took the next bytes for a length, scans could hide there."""
 
 
+class BoundedFile(io.BytesIO):
+    """The content of a picture, for a decoder. It refuses to be read once the decoder has done too much work.
+
+    The time is the processor time of the thread, so that a busy machine does not refuse what an idle one decodes.
+
+    Args:
+        content: the bytes of the picture.
+        until: the processor time, by `time.thread_time`, from which on reads are refused.
+    """
+
+    def __init__(self, content: bytes, until: float) -> None:
+        super().__init__(content)
+        self._until = until
+        self._reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read some bytes.
+
+        Raises:
+            PictureTooLargeError: the decoder has read too often, or for too long.
+        """
+        self._reads += 1
+        if self._reads > MOST_READS:
+            raise PictureTooLargeError(
+                f"the picture has so many segments that a decoder reads more than {MOST_READS:,} times; "
+                f"at most {MOST_READS:,} reads are made"
+            )
+        if time.thread_time() > self._until:
+            raise PictureTooLargeError(f"the picture takes more than {MOST_SECONDS:g} s to decode; that is the limit")
+        return super().read(size)
+
+
 def without_metadata(png: bytes) -> bytes:
     """Remove the chunks of a PNG that do not change how the picture looks: profiles, texts, times, animations.
 
@@ -40,9 +86,17 @@ def without_metadata(png: bytes) -> bytes:
 
     Args:
         png: a PNG, which may be damaged. Whatever cannot be parsed stays, so that the decoder finds the fault.
+
+    Raises:
+        PictureTooLargeError: there are more than `MOST_CHUNKS` chunks.
     """
-    parts, at, kept_from = [], len(PNG), 0
+    parts, at, kept_from, chunks = [], len(PNG), 0, 0
     while at + CHUNK_HEAD.size <= len(png):
+        chunks += 1
+        if chunks > MOST_CHUNKS:
+            raise PictureTooLargeError(
+                f"the PNG has more than {MOST_CHUNKS:,} chunks; at most {MOST_CHUNKS:,} are read"
+            )
         length, kind = CHUNK_HEAD.unpack_from(png, at)
         end = at + CHUNK_HEAD.size + length + CHECKSUM.size
         if kind[0] & ANCILLARY and not _changes_the_picture(kind, png[at:end]):

@@ -1,7 +1,9 @@
 """Decodes a PNG or JPEG and converts it to a digit in MNIST's form."""
 
-import io
+import re
+import time
 from contextlib import suppress
+from struct import Struct
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -9,7 +11,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from models.form import Digit
-from service.images.containers import JPEG, PNG, completions, scans, without_metadata
+from service.images.containers import JPEG, MOST_SECONDS, PNG, BoundedFile, completions, scans, without_metadata
 from service.images.errors import PictureError, PictureTooLargeError, UndecodablePictureError
 from service.images.ink import WORKING
 from service.images.normalise import Picture, to_mnist
@@ -22,7 +24,28 @@ READERS: dict[bytes, type[PngImageFile | JpegImageFile]] = {
     JPEG: JpegImageFile,
 }  # by the first bytes of the content
 MOST_SCANS = 100  # of a progressive JPEG; each scan takes as long as the picture is large
+LONGEST_SIDE = 16_384
+"""The greatest number of pixels of the longer side. Each row takes time too: 16 million rows of one pixel take 20
+times as long as a square picture with as many pixels. The sides of panoramas and of scanned pages are shorter."""
+
+LONG_BYTES, LONG_PIXELS = 2**17, 2**20
+"""A picture of at most so many bytes and pixels is decoded within about 20 ms; each scan of a JPEG counts."""
+
+PNG_SIZE, JPEG_SIZE = Struct(">16xII"), re.compile(rb"\xff[\xc0-\xc3](?=...(....))", re.DOTALL)
+"""Where a PNG has its width and height, and a JPEG its height and width in 16 bits each."""
+
 CHANGED_PNG = (b"\x89PNG\x1a", b"\x89PNG\n", b"\xef\xbf\xbdPNG")  # the start of a PNG that was sent as text
+
+
+def takes_long(content: bytes) -> bool:
+    """Whether a PNG or JPEG may take long to decode, judged by its length and its header."""
+    if len(content) > LONG_BYTES:
+        return True
+    if content.startswith(PNG):
+        width, height = PNG_SIZE.unpack_from(content.ljust(PNG_SIZE.size, b"\0"))
+        return bool(width * height > LONG_PIXELS)
+    sizes = (int.from_bytes(size[:2]) * int.from_bytes(size[2:]) for size in JPEG_SIZE.findall(content))
+    return max(sizes, default=0) * scans(content, MOST_SCANS) > LONG_PIXELS
 
 
 def decode(content: bytes, max_pixels: int) -> Digit:
@@ -37,7 +60,8 @@ def decode(content: bytes, max_pixels: int) -> Digit:
 
     Raises:
         UndecodablePictureError: the content is neither a PNG nor a JPEG, or it is damaged.
-        PictureTooLargeError: there are more pixels than ``max_pixels``, or more scans than any camera makes.
+        PictureTooLargeError: there are more pixels than ``max_pixels``, a side is longer than `LONGEST_SIDE`, there are
+            more scans, chunks or segments than any camera makes, or decoding takes more than `MOST_SECONDS`.
         BlankPictureError: no ink stands out from the paper.
         SeveralDigitsError: there are several separate marks of about the same size.
     """
@@ -48,24 +72,25 @@ def decode(content: bytes, max_pixels: int) -> Digit:
         raise UndecodablePictureError("the content is neither a PNG nor a JPEG; only PNG and JPEG are decoded")
     if reader is JpegImageFile and scans(content, MOST_SCANS) > MOST_SCANS:
         raise PictureTooLargeError(f"the JPEG has more than {MOST_SCANS} scans; at most {MOST_SCANS} are decoded")
+    until = time.thread_time() + MOST_SECONDS
     try:
-        levels = _levels(reader, without_metadata(content) if reader is PngImageFile else content, max_pixels)
+        levels = _levels(reader, without_metadata(content) if reader is PngImageFile else content, max_pixels, until)
     except PictureError:
         raise
     except Exception as error:  # damaged content makes Pillow raise nearly anything
         # Pillow raises OSError if the data end too soon. We do not decode three times what fails for another reason.
         ends_early = reader is JpegImageFile and isinstance(error, OSError)
-        whole = _despite_missing_end(content, max_pixels) if ends_early else None
+        whole = _despite_missing_end(content, max_pixels, until) if ends_early else None
         if whole is None:
             raise UndecodablePictureError(f"the {reader.format} is damaged and cannot be decoded") from error
         levels = whole
     return to_mnist(levels)
 
 
-def _levels(reader: type[PngImageFile | JpegImageFile], content: bytes, max_pixels: int) -> Picture:
+def _levels(reader: type[PngImageFile | JpegImageFile], content: bytes, max_pixels: int, until: float) -> Picture:
     """The levels of a picture, upright and opaque."""
     # We call the readers themselves: Image.open has a pixel limit of its own and tries other formats.
-    with reader(io.BytesIO(content)) as picture:
+    with reader(BoundedFile(content, until)) as picture:
         _check_size(*picture.size, max_pixels)
         # A JPEG is decoded at an eighth, a quarter or half of its size, if the result has enough pixels for us.
         picture.draft(picture.mode, (2 * WORKING, 2 * WORKING))
@@ -75,23 +100,26 @@ def _levels(reader: type[PngImageFile | JpegImageFile], content: bytes, max_pixe
         return np.asarray(_opaque(picture))
 
 
-def _despite_missing_end(jpeg: bytes, max_pixels: int) -> Picture | None:
+def _despite_missing_end(jpeg: bytes, max_pixels: int, until: float) -> Picture | None:
     """The levels of a JPEG of which only the end marker is missing; None if it is damaged or pixels are missing."""
     files = completions(jpeg)
     if files is None:
         return None
     try:
-        one, other = (_levels(JpegImageFile, file, max_pixels) for file in files)
+        one, other = (_levels(JpegImageFile, file, max_pixels, until) for file in files)
     except Exception:  # noqa: BLE001 (damaged content makes Pillow raise nearly anything)
         return None
     return one if np.array_equal(one, other) else None
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
-    """Refuse a picture with more pixels than may be decoded."""
+    """Refuse a picture with more pixels than may be decoded, or with a longer side."""
     if width * height > max_pixels:
         size = f"{width:,} x {height:,} = {width * height:,} pixels"
         raise PictureTooLargeError(f"the picture has {size}; at most {max_pixels:,} are decoded")
+    if max(width, height) > LONGEST_SIDE:
+        size = f"{width:,} x {height:,} pixels"
+        raise PictureTooLargeError(f"the picture has {size}; the limit of a side is {LONGEST_SIDE:,} pixels")
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

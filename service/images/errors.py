@@ -10,7 +10,7 @@ class UndecodablePictureError(PictureError):
 
 
 class PictureTooLargeError(PictureError):
-    """The picture has more pixels than may be decoded."""
+    """The picture has more pixels than may be decoded, or takes more work than any picture of a camera."""
 
 
 class NoDigitError(PictureError):

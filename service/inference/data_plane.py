@@ -16,7 +16,7 @@ from service.engine.request import Demand, EngineRequest, Priority
 from service.engine.tuning import AFTER_SOLVE
 from service.errors import FieldError, InvalidError, UnknownModelError
 from service.hosting.manager import ModelManager
-from service.inference.background import BackgroundThreads
+from service.inference.background import BackgroundThreads, Work, finish
 from service.settings import Settings
 from service.telemetry import context
 
@@ -120,6 +120,10 @@ class DataPlane:
         """
         plan = model.plan(fields, self.settings.floor)
         self.engine.admission.check(Demand.of(model, plan, rows, priority, caller))
+
+    async def work(self, work: Work[Result], flow: str, *, in_background: bool) -> Result:
+        """Do the work of a request: step by step in background threads if it takes long, else right here."""
+        return await self._background.work(work, flow) if in_background else finish(work)
 
     async def run(self, call: Callable[[], Result], *, in_background: bool) -> Result:
         """Call a function: in a background thread if it takes long, else right here, which avoids the handover."""

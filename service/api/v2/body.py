@@ -31,6 +31,9 @@ MOST_PARAMETERS = 64
 time."""
 
 
+MOST_SHORT_BYTES = 2**16
+"""The greatest number of bytes of JSON without images. The event loop parses it."""
+
 IGNORED_PARAMETERS = frozenset({"content_type", "headers"})
 """Parameters of a request that clients of other servers always send, and that have no effect on an answer. MLServer's
 client sends both."""
@@ -170,7 +173,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse_body(
-    content: bytes, encoding: str, header_length: str | None, max_bytes: int, note_id: Callable[[str], object]
+    content: bytes,
+    encoding: str,
+    header_length: str | None,
+    max_bytes: int,
+    max_images: int,
+    note_id: Callable[[str], object],
 ) -> InferBody:
     """Parse the body of a request for inference.
 
@@ -179,11 +187,12 @@ def parse_body(
         encoding: the header Content-Encoding.
         header_length: the header Inference-Header-Content-Length; None if it is absent.
         max_bytes: the most bytes of the body after decompression.
+        max_images: the most images of a request, which limit the size of the JSON.
         note_id: called with the id in the JSON, before the rest of the JSON is validated.
 
     Raises:
         UnsupportedMediaTypeError: the encoding is not supported.
-        TooLargeError: the decompressed body has too many bytes.
+        TooLargeError: the decompressed body has too many bytes, or the JSON has too many values.
         MalformedError: the body cannot be decompressed, the header is not a length within the body, or the JSON is
             malformed.
         InvalidError: a field is missing, has the wrong shape, or is out of range.
@@ -192,7 +201,7 @@ def parse_body(
     head = len(body) if header_length is None else _length(header_length, len(body))
     if header_length is not None and head == 0:
         return InferBody(None, body)
-    document = read_document(bytes(body[:head]))
+    document = read_document(bytes(body[:head]), max_images)
     if isinstance(document.get("id"), str):
         note_id(document["id"])
     return InferBody(_validated(document, InferRequest), body[head:])
@@ -247,10 +256,14 @@ async def read_object(request: Request, model: type[Model]) -> Model:
     """Parse the JSON of a short request and ignore its media type. A missing body counts as an empty object.
 
     Raises:
+        TooLargeError: the body is too large.
         MalformedError: the body is not JSON.
         InvalidError: a field has the wrong shape.
     """
-    return read_json(await request.body() or b"{}", model)
+    content = await request.body() or b"{}"
+    if len(content) > MOST_SHORT_BYTES:
+        raise TooLargeError(FieldError("body", f"at most {MOST_SHORT_BYTES:,} bytes here", f"{len(content):,} bytes"))
+    return read_json(content, model)
 
 
 def read_json(content: bytes, model: type[Model]) -> Model:

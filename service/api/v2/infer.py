@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from models.form import SIDE
+from service.api.documents import parsing
 from service.api.exchange import DOCUMENT_ID, Answer, Exchange
 from service.api.inference_route import REFUSALS, InferenceRoute, server_timing, timing, written
 from service.api.pictures import check_plausible, grey_levels
@@ -18,6 +19,7 @@ from service.engine.plan import SolverFields
 from service.engine.request import Priority
 from service.errors import MOST_ERRORS, FieldError, InvalidError, RequestError, UnknownModelError, shortened
 from service.images.form import in_form
+from service.inference.background import Step, Work, one_step
 from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane, InferenceRequest
 
 JSON = "application/json"
@@ -52,10 +54,10 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
         def note_id(document_id: str) -> None:
             exchange.scope[DOCUMENT_ID] = document_id
 
-        most = settings.max_body_bytes
-        return await plane.run(
-            lambda: parse_body(body, encoding, header_length, most, note_id), in_background=long
-        ), long
+        most = settings.max_body_bytes, settings.max_images
+        step = Step.parse if encoding else parsing(body)
+        work = one_step(lambda: parse_body(body, encoding, header_length, *most, note_id), step)
+        return await plane.work(work, exchange.flow, in_background=long), long
 
     async def infer_by_version(exchange: Exchange, name: str, version: str) -> Answer:
         return await answer(exchange, name, version)
@@ -81,9 +83,9 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
         body = await exchange.body()
         arrival = exchange.arrival(V2)
 
-        def read(infer_body: InferBody) -> ParsedRequest:
+        def read(infer_body: InferBody) -> Work[ParsedRequest]:
             infer_request = infer_body.request or _raw_request(infer_body.binary)
-            images = read_images(infer_request.inputs, infer_body.binary, settings)
+            images = yield from read_images(infer_request.inputs, infer_body.binary, settings)
             parameters = infer_request.parameters
             outputs = choose_outputs(infer_request.outputs, model, binary=bool(parameters.binary_data_output))
             inference = InferenceRequest(images, _solver(parameters), priority=PRIORITIES[parameters.priority])
@@ -91,10 +93,11 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
 
         infer_body, long = await parse(exchange, body)
         has_pictures = _has_pictures(infer_body)
-        parsed = await plane.run(lambda: read(infer_body), in_background=long or has_pictures)
+        parsed = await plane.work(read(infer_body), exchange.flow, in_background=long or has_pictures)
         inference = parsed.inference
         if not has_pictures and not in_form(inference.images).all():
-            levels = await plane.run(lambda: grey_levels(field_of, inference.images), in_background=True)
+            work = grey_levels(field_of, inference.images)
+            levels = await plane.work(work, exchange.flow, in_background=True)
             inference = inference._replace(images=levels)
         answered = await plane.answer(inference, arrival, model)
         content = await plane.run(

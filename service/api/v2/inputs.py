@@ -14,6 +14,7 @@ from service.api.numbers import numbers
 from service.api.pictures import base64_picture, picture
 from service.api.v2.body import InputTensor
 from service.errors import FieldError, InvalidError, TooLargeError, shortened
+from service.inference.background import Work
 from service.settings import Settings
 
 NAME = "image"
@@ -24,8 +25,10 @@ PREFIX = struct.Struct("<I")
 """The length before each element of a BYTES tensor in binary form."""
 
 
-def read_images(inputs: list[InputTensor], binary: memoryview, settings: Settings) -> Images:
-    """Read the images of a request from its one input. Pictures are converted to MNIST's form; grey levels are not.
+def read_images(inputs: list[InputTensor], binary: memoryview, settings: Settings) -> Work[Images]:
+    """Read the images of a request from its one input, each picture in a step.
+
+    Pictures are converted to MNIST's form; grey levels are not.
 
     Args:
         inputs: the inputs in the JSON.
@@ -51,7 +54,10 @@ def read_images(inputs: list[InputTensor], binary: memoryview, settings: Setting
     rows = _row_count(tensor, settings)
     if tensor.datatype == BYTES:
         elements = _split(binary, rows) if size is not None else _decode_base64(tensor.data, rows)
-        return np.stack([picture(field_of(row), each, settings) for row, each in enumerate(elements)])
+        decoded = []
+        for row, each in enumerate(elements):
+            decoded.append((yield from picture(field_of(row), each, settings)))
+        return np.stack(decoded)
     shape = (rows, *SHAPE)
     if size is None:
         try:

@@ -7,7 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.v2.body import read_object, relevant
 from service.api.v2.errors import documented
-from service.errors import BrokenModelError, ForbiddenError, InvalidError, MalformedError, UnknownModelError
+from service.errors import (
+    BrokenModelError,
+    ForbiddenError,
+    InvalidError,
+    MalformedError,
+    TooLargeError,
+    UnknownModelError,
+)
 from service.hosting.manager import ModelManager
 
 
@@ -67,7 +74,7 @@ class Done(BaseModel):
 def router(models: ModelManager) -> APIRouter:
     """The routes for the models folder."""
     routes = APIRouter(prefix="/v2/repository", tags=["open inference protocol"])
-    refused = documented(MalformedError, InvalidError)
+    refused = documented(MalformedError, TooLargeError, InvalidError)
     refused_control = refused | documented(ForbiddenError, UnknownModelError)
 
     @routes.post("/index", summary="The models folder", responses=refused, openapi_extra=_body(IndexRequest))

@@ -18,6 +18,7 @@ from service.api.pictures import base64_picture
 from service.api.query import read_query
 from service.errors import InvalidError, UnsupportedMediaTypeError
 from service.images.normalise import rows_to_mnist, to_mnist
+from service.inference.background import finish
 from service.inference.data_plane import InferenceRequest
 from service.settings import Settings
 from tests.digits import encoded, load_test_set, seven
@@ -31,7 +32,7 @@ GRID = seven().tolist()
 def whole(parts: list[Part], query: str) -> InferenceRequest:
     """The request that the parts of a body and a query make, with the work of the thread."""
     request = parse(parts, read_query(query.encode()), SETTINGS)
-    return request() if callable(request) else request
+    return request if isinstance(request, InferenceRequest) else finish(request)
 
 
 def parsed(content: bytes, media_type: str, query: str = "") -> InferenceRequest:
@@ -235,7 +236,7 @@ def test_an_unknown_field_of_the_query_is_refused_with_the_fields(field: str) ->
 def on_loop(document: dict[str, Any]) -> InferenceRequest | None:
     """The request that the event loop makes of JSON; None if it leaves the rest to a thread."""
     request = parse([Part("body", JSON, json.dumps(document).encode())], read_query(b""), SETTINGS)
-    return None if callable(request) else request
+    return request if isinstance(request, InferenceRequest) else None
 
 
 @given(st.integers(0, 999), st.sampled_from([{}, {"tolerance": 0.1}, {"model": "mlp", "trace": True}]))

@@ -20,7 +20,6 @@ CONFIG: dict[str, Any] = {
     "seed": 1806,
     "request-timeout": 60,
     "continue-on-failure": True,
-    "phases": {"stateful": {"enabled": False}},  # no answer links to another request
     "checks": {
         # A schema cannot express all our checks: that a text is a picture, or that lengths add up.
         "positive_data_acceptance": {"enabled": False},
@@ -63,6 +62,7 @@ def examined(
     key: str | None = None,
     *,
     coverage: bool = True,
+    stateful: bool = False,
 ) -> Report:
     """Send requests to all operations whose path matches a pattern.
 
@@ -74,11 +74,12 @@ def examined(
         key: the API key to send.
         coverage: whether to send every boundary value of the schema too. These values do not depend on keys or names,
             so one sweep is enough for each operation.
+        stateful: whether to send sequences of requests too, in which a request uses values of earlier answers.
     """
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
     auth = {} if key is None else {"openapi": {"key": {"bearer": key}}}
     generation = {"max-examples": examples, "deterministic": True, "database": "none"}
-    phases = CONFIG["phases"] | {"coverage": {"enabled": coverage}}
+    phases = {"coverage": {"enabled": coverage}, "stateful": {"enabled": stateful}}
     config = schemathesis.Config.from_dict(
         {**CONFIG, "phases": phases, "generation": generation, "parameters": parameters, "auth": auth}
     )
@@ -157,3 +158,15 @@ def test_every_operation_answers_as_documented_with_api_keys(tmp_path: Path) -> 
             checked(service, report, everything[0])
             statuses |= {each.status for each in report.exchanges}
     assert {200, 401, 403, 429} <= statuses
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("with_keys", [False, True], ids=["without keys", "with keys"])
+def test_sequences_of_requests_are_answered_as_documented(tmp_path: Path, with_keys: bool) -> None:
+    """Schemathesis runs all its phases to the end, with three times as many examples as in the other tests."""
+    key, entry = make_key("everything", frozenset(Scope))
+    (tmp_path / "keys.toml").write_text(entry)
+    flags = ("--api-key-file", str(tmp_path / "keys.toml")) if with_keys else ()
+    sent = key if with_keys else None
+    with running("--model-control", *flags, models=TWO_MODELS) as service:
+        checked(service, examined(service, "", SERVED, 30, sent, stateful=True), sent)

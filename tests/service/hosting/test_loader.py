@@ -13,7 +13,8 @@ from models import artifact as artifacts
 from models.artifact import ArtifactError
 from models.backends.onnx import OnnxBackend
 from models.solvers.methods import METHODS
-from service.hosting.loader import NICENESS, Loader, check_answers, load
+from service.hosting.loader import Loader, check_answers, load
+from service.processors import NICENESS
 from service.settings import Settings
 from tests.artifacts import MLP, put, rewrite
 from tests.serving import SHIPPED
@@ -39,7 +40,7 @@ def graph(node: onnx.NodeProto, *constants: onnx.TensorProto) -> bytes:
     """A graph of one node, from images to a state."""
     images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["rows", 28, 28])
     state = helper.make_tensor_value_info("state", TensorProto.FLOAT, ["rows", 784])
-    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("elsewhere", 1)]
+    opsets = [helper.make_opsetid("", 18)]
     whole = helper.make_graph([node], "stem", [images], [state], constants)
     content: bytes = helper.make_model(whole, opset_imports=opsets, ir_version=9).SerializeToString()
     return content
@@ -68,10 +69,18 @@ def test_a_graph_that_does_not_end_is_stopped_and_refused(tmp_path: Path) -> Non
         check_answers(artifact, OnnxBackend(folder, []), 0.1)
 
 
-def test_a_graph_with_an_operator_that_is_not_of_onnx_is_refused(tmp_path: Path) -> None:
-    unknown = graph(helper.make_node("Unknown", ["images"], ["state"], domain="elsewhere"))
-    folder = put(tmp_path, "one", "1", MLP, rewrite("stem.onnx", unknown))
-    with pytest.raises(ArtifactError, match=r"stem\.onnx: onnxruntime cannot load it"):
+def branch(node: onnx.NodeProto) -> onnx.NodeProto:
+    """A node that runs another node under a condition."""
+    inner = helper.make_graph([node], "inner", [], [helper.make_tensor_value_info("state", TensorProto.FLOAT, None)])
+    return helper.make_node("If", ["condition"], ["state"], then_branch=inner, else_branch=inner)
+
+
+@pytest.mark.parametrize("domain", ["elsewhere", "com.microsoft"], ids=["unknown", "of onnxruntime"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_graph_with_an_operator_that_is_not_of_onnx_is_refused(tmp_path: Path, domain: str, nested: bool) -> None:
+    node = helper.make_node("Gelu", ["images"], ["state"], domain=domain)
+    folder = put(tmp_path, "one", "1", MLP, rewrite("stem.onnx", graph(branch(node) if nested else node)))
+    with pytest.raises(ArtifactError, match=rf"stem\.onnx: it uses operators of the domain {domain}"):
         load(folder, Settings(models=tmp_path, model="one"))
 
 

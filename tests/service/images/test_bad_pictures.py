@@ -1,6 +1,7 @@
 """Every bad picture is refused with a picture error, never with another exception."""
 
 import struct
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from service.images.decode import decode
+from service.images.containers import MOST_CHUNKS, MOST_READS, BoundedFile
+from service.images.decode import LONGEST_SIDE, decode, takes_long
 from service.images.errors import NoDigitError, PictureError, PictureTooLargeError, UndecodablePictureError
 from service.images.normalise import to_mnist
 from tests.digits import encoded
@@ -29,6 +31,7 @@ from tests.pictures import (
     outcome,
     png_of,
 )
+from tests.waiting import HANG
 
 # Pictures that are refused.
 
@@ -105,6 +108,55 @@ def test_a_jpeg_of_very_many_scans_is_refused() -> None:
     assert outcome(content[:-2] + 20 * scan + content[-2:]) is not None
     with pytest.raises(PictureTooLargeError, match="scans; at most 100"):
         decode(content[:-2] + 120 * scan + content[-2:], MAX_PIXELS)
+
+
+@pytest.mark.parametrize("size", [(1, LONGEST_SIDE + 1), (LONGEST_SIDE + 1, 2)])
+def test_a_side_that_is_too_long_is_refused_by_the_header(size: tuple[int, int]) -> None:
+    """A PNG of one column has a row for each pixel, and decoders take some time for each row."""
+    with pytest.raises(PictureTooLargeError, match=r"pixels; the limit of a side is 16,384 pixels$"):
+        decode(png_of(*size), MAX_PIXELS)
+
+
+SEVEN_PNG, SEVEN_JPEG = encoded(SEVEN), encoded(enlarged(SEVEN).astype(np.uint8), "JPEG", quality=95)
+
+
+def png_with(kind: bytes, count: int) -> bytes:
+    """The seven as a PNG, with empty chunks before its pixels."""
+    return SEVEN_PNG[:33] + count * chunk(kind, b"") + SEVEN_PNG[33:]
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"IDAT"])
+def test_a_png_with_very_many_chunks_is_refused(kind: bytes) -> None:
+    """A chunk has only twelve bytes, and a decoder takes some time for each."""
+    assert outcome(png_with(kind, MOST_CHUNKS - 10)) is not None
+    with pytest.raises(PictureTooLargeError, match="the PNG has more than 10,000 chunks; at most 10,000 are read"):
+        decode(png_with(kind, MOST_CHUNKS), MAX_PIXELS)
+
+
+@pytest.mark.parametrize(
+    "metadata", [b"\xff\xe3\x00\x02", b"\xff\xfe\x00\x02", b"\xff"], ids=["app", "text", "padding"]
+)
+def test_a_jpeg_with_very_many_segments_is_refused(metadata: bytes) -> None:
+    assert outcome(SEVEN_JPEG[:2] + 500 * metadata + SEVEN_JPEG[2:]) is not None
+    with pytest.raises(PictureTooLargeError, match=r"so many segments .* at most 10,000 reads are made"):
+        decode(SEVEN_JPEG[:2] + MOST_READS * metadata + SEVEN_JPEG[2:], MAX_PIXELS)
+
+
+def test_a_picture_is_refused_once_its_time_is_up() -> None:
+    assert BoundedFile(SEVEN_PNG, time.thread_time() + HANG).read() == SEVEN_PNG
+    with pytest.raises(PictureTooLargeError, match="takes more than 2 s to decode"):
+        BoundedFile(SEVEN_PNG, time.thread_time()).read()
+
+
+def test_only_large_pictures_take_long() -> None:
+    """A picture can pretend to be small only if it is refused."""
+    large = Image.fromarray(np.zeros((1_200, 1_000), np.uint8))
+    animated = encoded(SEVEN, "JPEG", progressive=True, quality=95)
+    scan = animated[animated.rindex(b"\xff\xda") : -2]
+    assert not any(takes_long(content) for content in (SEVEN_PNG, SEVEN_JPEG, animated, b"", PNG))
+    assert all(takes_long(content) for content in (encoded(large), encoded(large, "JPEG"), SEVEN_PNG + bytes(2**17)))
+    assert not takes_long(SEVEN_JPEG[:-2] + 10 * scan + SEVEN_JPEG[-2:])
+    assert takes_long(SEVEN_JPEG[:-2] + 40 * scan + SEVEN_JPEG[-2:])
 
 
 def test_threads_get_the_same_results_and_do_not_change_shared_state() -> None:

@@ -248,7 +248,7 @@ def test_one_pixel_of_ink_in_a_small_picture_fills_the_box() -> None:
     assert np.array_equal(to_mnist(canvas), expected)
 
 
-@pytest.mark.parametrize("shape", [(1, 20_000), (20_000, 1), (3, 20_000)])
+@pytest.mark.parametrize("shape", [(1, 16_000), (16_000, 1), (3, 16_000)])
 def test_a_line_with_a_huge_aspect_ratio_becomes_a_line(shape: tuple[int, int]) -> None:
     line = np.zeros(shape, np.uint8)
     longer = int(np.argmax(shape))

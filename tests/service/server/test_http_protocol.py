@@ -290,12 +290,16 @@ def test_a_body_that_is_declared_too_long_is_refused_before_it_arrives(service: 
     assert b"9,000,000,000 bytes" in received
 
 
+@pytest.mark.parametrize("path", [b"/predict", b"/v2/repository/index", b"/nowhere"])
 @pytest.mark.parametrize("last", ["keep-alive", "close"])
-def test_a_client_that_sends_a_whole_body_that_is_too_long_gets_its_answer(service: Running, last: str) -> None:
+def test_a_client_that_sends_a_whole_body_that_is_too_long_gets_its_answer(
+    service: Running, last: str, path: bytes
+) -> None:
     """Many clients read no answer before they have sent everything. The answer must not be lost by a reset."""
     size = 30_000_000
     with connected(service) as connection:
         head = with_lines("host: here", f"connection: {last}").partition(b"content-length")[0]
+        head = head.replace(b"/predict", path)
         connection.sendall(head + f"content-length: {size}\r\n\r\n".encode())
         for _ in range(30):
             connection.sendall(bytes(size // 30))
@@ -303,4 +307,5 @@ def test_a_client_that_sends_a_whole_body_that_is_too_long_gets_its_answer(servi
             connection.sendall(DIGIT.replace(b"host", b"connection: close\r\nhost"))
         received = rest(connection)
     statuses = re.findall(rb"HTTP/1.1 \d{3} ", received)
-    assert statuses == [b"HTTP/1.1 413 ", b"HTTP/1.1 200 "][: 1 if last == "close" else 2]
+    first = b"HTTP/1.1 404 " if path == b"/nowhere" else b"HTTP/1.1 413 "
+    assert statuses == [first, b"HTTP/1.1 200 "][: 1 if last == "close" else 2]

@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from service.api.v2.body import InputTensor, parse_body
 from service.api.v2.inputs import raw_input, read_images
 from service.errors import InvalidError, MalformedError, RequestError, TooLargeError
+from service.inference.background import finish
 from service.settings import Settings
 from tests.digits import encoded
 from tests.service.api.v2.infer_requests import DIGITS, ENCODINGS, joined, outcome, tensor
@@ -26,7 +27,7 @@ SEVEN = encoded(DIGITS[0])
 
 
 def read(head: dict[str, Any], binary: bytes = b"") -> npt.NDArray[np.uint8]:
-    return read_images([InputTensor.model_validate(head)], memoryview(binary), SETTINGS)
+    return finish(read_images([InputTensor.model_validate(head)], memoryview(binary), SETTINGS))
 
 
 def refused(head: dict[str, Any], binary: bytes = b"") -> RequestError:
@@ -56,9 +57,9 @@ def test_grey_levels_are_the_same_in_every_form(
     head, content = tensor(images, datatype, binary=binary)
     json_bytes = json.dumps({"inputs": [head]}).encode()
     coding, coded = ENCODINGS[encoding]
-    body = parse_body(coded(json_bytes + content), coding, str(len(json_bytes)) if binary else None, 10**6, str)
+    body = parse_body(coded(json_bytes + content), coding, str(len(json_bytes)) if binary else None, 10**6, 50, str)
     assert body.request is not None
-    np.testing.assert_array_equal(read_images(body.request.inputs, body.binary, SETTINGS), images)
+    np.testing.assert_array_equal(finish(read_images(body.request.inputs, body.binary, SETTINGS)), images)
 
 
 @settings(deadline=None)
@@ -111,14 +112,14 @@ def test_data_may_be_nested_like_the_shape(datatype: str) -> None:
 
 def test_the_length_of_a_raw_body_gives_the_number_of_images() -> None:
     content = memoryview(DIGITS[:4].tobytes())
-    np.testing.assert_array_equal(read_images([raw_input(content)], content, SETTINGS), DIGITS[:4])
+    np.testing.assert_array_equal(finish(read_images([raw_input(content)], content, SETTINGS)), DIGITS[:4])
 
 
 @pytest.mark.parametrize("size", [0, 1, 783, 785, 784 * 50 + 1])
 def test_a_raw_body_must_hold_whole_images(size: int) -> None:
     content = memoryview(bytes(size))
     with pytest.raises(RequestError, match=r"inputs\.0\.(shape|parameters\.binary_data_size)"):
-        read_images([raw_input(content)], content, SETTINGS)
+        finish(read_images([raw_input(content)], content, SETTINGS))
 
 
 # Invalid tensors.
@@ -200,7 +201,7 @@ def test_a_request_must_have_exactly_one_input() -> None:
     image = InputTensor.model_validate(HEAD | {"data": FLAT})
     for inputs in ([], [image, image], [image, image.model_copy(update={"name": "mask"})]):
         with pytest.raises(InvalidError, match="inputs: must be one tensor with the name image"):
-            read_images(inputs, NO_MORE, SETTINGS)
+            finish(read_images(inputs, NO_MORE, SETTINGS))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1e-45, np.float32(1.0000001), 3.4e38])
