@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: serve check test lint javascript types tests tests-check test-nightly test-scale test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-deadlines bench-kernels bench-path bench-peers bench-swap gpu-check gpu-rehearsal gpu-wheels observability docs docs-serve image clean
+.PHONY: serve check test lint javascript types tests tests-check test-nightly test-scale test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-deadlines bench-kernels bench-path bench-peers bench-swap gpu-check gpu-rehearsal gpu-wheels chaos audit observability docs docs-serve image clean
 
 serve: $(SERVE)/.installed  ## start the service, without torch, on http://127.0.0.1:8000 (ODENET_PORT sets another port)
 	$(SERVE)/bin/python -m service $(ARGS)
@@ -113,6 +113,12 @@ gpu-wheels: $(DEV)/.installed  ## download what gpu-check needs on a machine wit
 	$(DEV)/bin/python -m pip download --quiet --no-deps --only-binary :all: --python-version 3.12 --implementation cp $(LINUX) \
 	  --constraint constraints.txt --requirement benchmarks/gpu/requirements.txt --dest $(GPU_WHEELS)
 
+chaos: $(DEV)/.installed  ## run the campaign of hostile callers, events, fuzzers and a soak of ten minutes; a quarter of an hour in all; CI does not run it
+	$(DEV)/bin/python -m benchmarks.chaos $(ARGS)
+
+audit: .venv/audit/.installed  ## look up known vulnerabilities of all pinned packages; needs the network; CI does not run it
+	.venv/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
 observability:  ## check and test the files of deploy/prometheus; needs promtool on PATH (Debian: apt-get install prometheus)
 	promtool check config deploy/prometheus/prometheus.yml
 	promtool check rules deploy/prometheus/alerts.yml
@@ -149,6 +155,9 @@ $(DEV)/.installed: pyproject.toml constraints.txt
 
 $(SCALE)/.installed: pyproject.toml constraints.txt
 	$(call install,$(SCALE),'.[dev]' '.[ray]')
+
+.venv/audit/.installed: constraints.txt
+	$(call install,.venv/audit,pip-audit)
 
 node_modules/.installed: package.json package-lock.json | $(DEV)/.installed
 	PATH="$(CURDIR)/$(DEV)/bin:$$PATH" npm ci --loglevel=error

@@ -1,0 +1,1 @@
+"""The campaign that tries to take the service from its callers."""
