@@ -56,8 +56,8 @@ fit: $(DEV)/.installed  ## fit the network that ships; takes hours, and the prog
 fit-accelerated: $(DEV)/.installed  ## on a CUDA device, fit the teachers and then the networks that ship, several at a time
 	$(DEV)/bin/python -m training.accelerated $(ARGS)
 
-export: $(DEV)/.installed  ## export the last fit as the next version
-	$(DEV)/bin/python -m training export runs/odenet-mnist
+export: $(DEV)/.installed  ## export the last fit as the next version, with every method and measurement; half an hour
+	$(DEV)/bin/python -m training export runs/odenet-mnist --full
 
 table: $(DEV)/.installed  ## print the table of the fitted networks, and the ablations
 	$(DEV)/bin/python -m training table

@@ -16,7 +16,7 @@ to make one.
 | `weights.safetensors` | the weights, which the graphs share |
 | `stem.onnx`, `head.onnx` | from pixels to the state at t = 0, and from the state at t = 1 to logits |
 | `dynamics.onnx`, `step-METHOD.onnx` | f, and one attempted step of each method; only with an ODE |
-| `solve.onnx` | one graph from pixels to logits, which includes the adaptive loop; only with an ODE |
+| `solve.onnx` | one graph from pixels to logits, which includes the adaptive loop; only after an export with `--full` |
 | `profile.json` | the measured trade-off; only with an ODE |
 | `metrics.jsonl` | the metrics of the fit, one line per epoch |
 | `README.md`, `tradeoff.svg`, `ladders.svg` | the model card and its pictures |

@@ -215,7 +215,7 @@ def read(folder: Path) -> Artifact:
             raise ArtifactError(f"{path}: altered; its SHA-256 is {actual}, and {MANIFEST} says {expected}")
     required = {WEIGHTS, CARD, METRICS, STEM, HEAD}
     if manifest.methods:
-        required |= {PROFILE, DYNAMICS, SOLVE, *map(step_file, manifest.methods)}
+        required |= {PROFILE, DYNAMICS, *map(step_file, manifest.methods)}
     if missing := required - manifest.files.keys():
         raise ArtifactError(f"{folder / MANIFEST}: lists no {', '.join(sorted(missing))}")
     for path in folder.iterdir():

@@ -14,12 +14,12 @@ from rich.live import Live
 from rich.table import Table
 
 from models import artifact as artifacts
-from models.artifact import MANIFEST, METRICS, Artifact, ArtifactError
+from models.artifact import MANIFEST, METRICS, SOLVE, Artifact, ArtifactError
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import Backend, classify
 from models.backends.torch import TorchBackend
 from models.backends.torch import load_network as load_exported_network
-from models.profile import Ladder, ProfilePoint
+from models.profile import Ladder
 from models.solvers.adjoint import SolveError
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
@@ -30,6 +30,7 @@ from training.data import MNIST, VALIDATION_ROWS, DataError
 from training.data import load as load_dataset
 from training.distil import open_teachers
 from training.evaluate import error_rate
+from training.export.report import COLUMNS, ConsoleReport, cells
 from training.fit import Fit
 from training.ladders import measure_ladders
 from training.recipe import RECIPES, RecipeError, read_recipe
@@ -37,6 +38,8 @@ from training.run import CHECKPOINT, load_network, run, with_decided_precision
 from training.table import measure_table, render
 
 MODELS = Path(artifacts.__file__).parent / "fitted"
+QUICK_ROWS = 200
+QUICK_METHODS = ("bosh3", "dopri5")
 FAILURES = (
     ArtifactError,
     CheckpointError,
@@ -175,12 +178,12 @@ def profile(
         if default is None:
             raise ValueError(f"{target}: solves no ODE, so there is no trade-off to measure")
         images, labels = load_dataset(data).validation
-        table = Table("solver", "error", "agreement", "NFE mean", "NFE 99 %", "rejected", "ms per image")
+        table = Table(*COLUMNS)
         with Live(table, console=console, vertical_overflow="visible"):
             points = []
             for point in profiles.measure(backend, images.numpy(), labels.numpy(), profiles.settings()):
                 points.append(point)
-                table.add_row(*_cells(point))
+                table.add_row(*cells(point))
         for ladder in measure_ladders(backend, images.numpy(), points):
             console.print(_line(ladder), highlight=False)
 
@@ -196,20 +199,35 @@ def export(
         int | None, typer.Option(min=1, help="Version of the artifact.  [default: one more than the last]")
     ] = None,
     models: ModelsOption = MODELS,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help=f"Export every method and {SOLVE}, and measure on all {VALIDATION_ROWS:,} validation images."
+        ),
+    ] = False,
     rows: Annotated[
-        int,
-        typer.Option(min=1, max=VALIDATION_ROWS, help="Number of validation images to measure the trade-off on."),
-    ] = VALIDATION_ROWS,
+        int | None,
+        typer.Option(
+            min=1,
+            max=VALIDATION_ROWS,
+            help=f"Number of validation images to measure the trade-off on.  [default: {QUICK_ROWS}]",
+        ),
+    ] = None,
     methods: Annotated[
-        list[str], typer.Option("--method", help="A method to export; may be repeated.  [default: every method]")
-    ] = list(METHODS),  # noqa: B006 (typer reads the default once)
+        list[str] | None,
+        typer.Option(
+            "--method", help=f"A method to export; may be repeated.  [default: {' and '.join(QUICK_METHODS)}]"
+        ),
+    ] = None,
     data: DataOption = MNIST,
 ) -> None:
     """Export a fitted network as an artifact that the service can load.
 
-    The export writes the weights, the ONNX graphs (their logits must agree with torch on 1,000 digits), the measured
-    trade-off, a model card and a manifest with checksums. When every file is written, it renames the folder to
-    MODELS/NAME/VERSION.
+    The export writes the weights, the ONNX graphs (their logits must agree with torch), the measured trade-off, a model
+    card and a manifest with checksums. When every file is written, it renames the folder to MODELS/NAME/VERSION.
+
+    By default the export is quick: it takes about a minute. --full takes many minutes. Use it for an artifact that you
+    keep, because its measurement proves more.
     """
     from training.export.write import Source  # noqa: PLC0415 (a fit starts two seconds faster without the exporter)
     from training.export.write import export as write_artifact  # noqa: PLC0415
@@ -219,7 +237,11 @@ def export(
         name = name or source.resolve().name
         new_version = str(version or _next_version(models / name))
         fitted = Source(network, config, (source / METRICS).read_text(), load_dataset(data))
-        artifact = write_artifact(fitted, models, name, new_version, _report, rows, methods)
+        rows = rows or (VALIDATION_ROWS if full else QUICK_ROWS)
+        methods = methods or list(METHODS if full else QUICK_METHODS)
+        artifact = write_artifact(
+            fitted, models, name, new_version, ConsoleReport(console), rows, methods, whole_solve=full
+        )
         console.print(f"written: {artifact.folder}")
         for measured in artifact.manifest.metrics:
             low, high = measured.interval
@@ -344,25 +366,9 @@ def _next_version(folder: Path) -> int:
     return 1 if last is None else int(last.name) + 1
 
 
-def _report(event: str | ProfilePoint) -> None:
-    console.print(event if isinstance(event, str) else "  ".join(_cells(event)), highlight=False)
-
-
 def _line(ladder: Ladder) -> str:
     """A ladder in one line."""
     return (
         f"{ladder}: agreement {ladder.agreement:.2%}, at least {ladder.bound:.2%} with {ladder.confidence:.0%} "
         f"confidence, {ladder.escalated:.2%} solved again, {ladder.nfe.mean:.2f} NFE an image"
-    )
-
-
-def _cells(point: ProfilePoint) -> tuple[str, ...]:
-    return (
-        str(point.solver),
-        f"{point.error:.2%}",
-        f"{point.agreement:.2%}",
-        f"{point.nfe.mean:.1f}",
-        str(point.nfe.p99),
-        f"{point.rejected:.2f}",
-        f"{point.milliseconds_per_row:.3f}",
     )

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,9 @@ STEPS = (1, 2, 3, 4, 8)
 BATCH_SIZE = 64
 TIMED_ROWS = 512
 TIMED_PASSES = 3
-LONG_ENOUGH = 3.0
+SAMPLE = 16
+"""The number of images from which the time of a measurement is estimated."""
+LONG_ENOUGH = 1.0
 """Processor seconds. A pass that takes at least this long is precise enough, so it is not repeated."""
 
 REFERENCE = SolverSettings.adaptive("dopri5", 1e-6)
@@ -43,6 +45,16 @@ def settings(methods: Iterable[str] = tuple(METHODS)) -> list[SolverSettings]:
         for steps in STEPS
     ]
     return fixed + adaptive
+
+
+def estimate_seconds(backend: Backend, images: Images, solvers: Sequence[SolverSettings]) -> float:
+    """Estimate the processor seconds of `measure`, from a few images that are solved with every setting."""
+    sample = images[:SAMPLE]
+    started = time.process_time()
+    for solver in solvers:
+        classify(backend, sample, solver, BATCH_SIZE)
+    passes = len(images) + TIMED_PASSES * min(len(images), TIMED_ROWS)
+    return (time.process_time() - started) * passes / len(sample)
 
 
 def measure(

@@ -171,10 +171,15 @@ def read_recipe(path: Path) -> Recipe:
     """Read and check a recipe.
 
     Raises:
-        RecipeError: the file is missing or is not TOML, or a field is unknown, missing or out of range.
+        RecipeError: the file is missing or is not TOML, or a field is unknown, missing or out of range. For a missing
+            recipe of ours, the message lists the recipes that exist.
     """
     try:
         return Recipe.model_validate(tomllib.loads(path.read_text()))
+    except FileNotFoundError as error:
+        names = ", ".join(sorted(each.stem for each in RECIPES.glob("*.toml")))
+        ours = f"; the recipes are {names}" if path.parent == RECIPES else ""
+        raise RecipeError(f"{path}: {error.strerror}{ours}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path}: {error}") from error
     except ValidationError as error:

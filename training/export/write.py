@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,7 @@ from training.export.update import write_manifest, write_profile
 from training.export.weights import share
 from training.ladders import measure_ladders
 from training.profile import REFERENCE
+from training.progress import duration
 from training.run import RunConfig
 
 AGREEMENT_ROWS = 1_000
@@ -81,7 +82,9 @@ def export(
     report: Report,
     rows: int = VALIDATION_ROWS,
     methods: Sequence[str] = tuple(METHODS),
-    solvers: Iterable[SolverSettings] | None = None,
+    solvers: Sequence[SolverSettings] | None = None,
+    *,
+    whole_solve: bool = True,
 ) -> Artifact:
     """Export a network to ``<folder>/<name>/<version>``.
 
@@ -97,6 +100,7 @@ def export(
         methods: the methods of the artifact. They must include dopri5, because it computes the reference.
         solvers: the settings for the profile, at least one of each method. The default is every setting of
             `training.profile.settings` for these methods.
+        whole_solve: whether to write `solve.onnx`. The service does not need this graph.
 
     Returns:
         The new artifact.
@@ -113,7 +117,8 @@ def export(
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{version}.", dir=target.parent))
     try:
-        _write(source, partial, name, version, report, rows, methods, solvers or profile.settings(methods))
+        solvers = solvers or profile.settings(methods)
+        _write(source, partial, name, version, report, rows, methods, solvers, whole_solve=whole_solve)
         partial.chmod(0o755)
         partial.rename(target)
     except BaseException:
@@ -152,7 +157,9 @@ def _write(
     report: Report,
     rows: int,
     methods: Sequence[str],
-    solvers: Iterable[SolverSettings],
+    solvers: Sequence[SolverSettings],
+    *,
+    whole_solve: bool,
 ) -> None:
     network = source.network
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
@@ -164,11 +171,11 @@ def _write(
     for file, model in graphs.parts(network, methods).items():
         _write_graph(model, folder / file, tensors)
 
-    report(f"comparing torch with ONNX on {AGREEMENT_ROWS:,} digits")
+    validation = source.dataset.validation
+    images = validation.images[: min(rows, AGREEMENT_ROWS)].numpy()
+    report(f"comparing torch with ONNX on {len(images):,} digits")
     methods = methods if isinstance(network, ODENet) else []
     reference, backend = TorchBackend(network), OnnxBackend(folder, methods)
-    validation = source.dataset.validation
-    images = validation.images[:AGREEMENT_ROWS].numpy()
     for part, difference in agreement.check(reference, backend, images, methods).items():
         report(f"{part}: no logit differs by more than {difference:.1e}")
 
@@ -176,14 +183,16 @@ def _write(
     if isinstance(network, ODENet):
         measured = _measure_trade_off(backend, Split(*(column[:rows] for column in validation)), solvers, report)
         default = measured.cheapest([method for method in methods if METHODS[method].adaptive])
-        report(f"exporting the whole solve with {default}")
-        _write_graph(graphs.whole_solve(network, default.method), folder / SOLVE, tensors)
-        difference = agreement.check_whole_solve(reference, folder / SOLVE, default.method, images)
-        report(f"{SOLVE}: no logit differs by more than {difference:.1e}")
+        if whole_solve:
+            report(f"exporting the whole solve with {default}")
+            _write_graph(graphs.whole_solve(network, default.method), folder / SOLVE, tensors)
+            difference = agreement.check_whole_solve(reference, folder / SOLVE, default.method, images)
+            report(f"{SOLVE}: no logit differs by more than {difference:.1e}")
         (folder / PROFILE).write_text(write_profile(measured))
         draw(measured, default, folder / FIGURE)
         draw_ladders(measured, folder / LADDER_FIGURE)
 
+    report("measuring the errors on the validation split and the test split")
     temperature, metrics = measure(backend, source.dataset, default)
     manifest = _manifest(source, name, version, methods, default, temperature, metrics)
     (folder / CARD).write_text(write_card(manifest, measured))
@@ -199,9 +208,12 @@ def _write_graph(model: onnx.ModelProto, path: Path, tensors: dict[str, Tensor])
     onnx.checker.check_model(path)
 
 
-def _measure_trade_off(backend: Backend, split: Split, solvers: Iterable[SolverSettings], report: Report) -> Profile:
-    report(f"measuring the trade-off on {len(split.labels):,} images of the validation split")
+def _measure_trade_off(backend: Backend, split: Split, solvers: Sequence[SolverSettings], report: Report) -> Profile:
     images, labels = split.images.numpy(), split.labels.numpy()
+    report(
+        f"measuring the trade-off of {len(solvers)} settings on {len(labels):,} images of the validation split, about "
+        f"{duration(profile.estimate_seconds(backend, images, solvers))}"
+    )
     points = []
     for point in profile.measure(backend, images, labels, solvers):
         points.append(point)

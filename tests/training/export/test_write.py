@@ -1,6 +1,7 @@
 """The whole export: its files, its reports, and that it writes either everything or nothing."""
 
 import hashlib
+import io
 import json
 import re
 import stat
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 
 from models.artifact import CARD, MANIFEST, METRICS, SOLVE, WEIGHTS, Artifact, step_file
@@ -24,6 +26,7 @@ from training.data import Dataset, Split
 from training.evaluate import ErrorRate
 from training.export.card import write_card
 from training.export.figure import FIGURE, LADDER_FIGURE, draw, draw_ladders
+from training.export.report import COLUMNS, ConsoleReport, cells, line
 from training.export.write import ExportError, Source, export
 
 
@@ -178,6 +181,24 @@ def test_every_part_of_the_work_is_reported(profile: Profile, export_reports: li
         assert f"/ {method}: no logit differs by more than" in messages
     assert f"/ {SOLVE}: no logit differs by more than" in messages
     assert len(profile.points) == len(PROFILED)
+
+
+def test_the_trade_off_is_printed_as_a_table_with_headings_and_an_estimate(
+    profile: Profile, export_reports: list[str | ProfilePoint]
+) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    report = ConsoleReport(console)
+    for event in export_reports:
+        report(event)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    before, heading = lines.index(line(tuple(COLUMNS))) - 1, line(tuple(COLUMNS))
+    assert lines.count(heading) == 1
+    assert re.fullmatch(
+        rf"measuring the trade-off of {len(PROFILED)} settings on .*, about \d:\d\d:\d\d", lines[before]
+    )
+    rows = [line(cells(point)) for point in profile.points]
+    assert lines[before + 2 : before + 2 + len(rows)] == rows
 
 
 def test_every_user_may_read_the_artifact(artifact: Artifact) -> None:
