@@ -10,7 +10,10 @@ unexport PYTHONDONTWRITEBYTECODE
 PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: serve check test lint javascript types tests tests-check test-nightly test-scale test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-deadlines bench-kernels bench-path bench-peers bench-swap gpu-check gpu-rehearsal gpu-wheels chaos audit observability docs docs-serve image clean
+.PHONY: help serve check test lint javascript types tests tests-check test-nightly test-scale test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-deadlines bench-kernels bench-path bench-peers bench-swap gpu-check gpu-rehearsal gpu-wheels chaos audit observability docs docs-serve image clean
+
+help:  ## list the targets
+	@sed -nE 's/^([a-z-]+):.*##[[:space:]]+(.*)$$/\1|\2/p' Makefile | awk -F'|' '{printf "make %-16s %s\n", $$1, $$2}'
 
 serve: $(SERVE)/.installed  ## start the service, without torch, on http://127.0.0.1:8000 (ODENET_PORT sets another port)
 	$(SERVE)/bin/python -m service $(ARGS)
@@ -137,13 +140,15 @@ clean:
 	rm -rf .venv node_modules build site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # We try uv first, because it installs in seconds and pip in minutes. uv does not read pip's configuration, so we try pip
-# if uv fails.
+# if uv fails. Both also install a copy of the code. We remove it, because the code of the repository runs here.
 # $(1) is the environment, $(2) is the project with its extras.
 define install
+	@echo "setting up $(1); this takes a minute"
 	$(PYTHON) -m venv --clear $(1)
 	$(1)/bin/python -m pip install --quiet --constraint constraints.txt uv
-	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(1)/bin/uv pip install --quiet --python $(1)/bin/python --constraint constraints.txt $(2) \
-	  || $(1)/bin/python -m pip install --quiet --constraint constraints.txt $(2)
+	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(1)/bin/uv pip install --python $(1)/bin/python --constraint constraints.txt $(2) \
+	  || $(1)/bin/python -m pip install --constraint constraints.txt $(2)
+	$(1)/bin/python -m pip uninstall --quiet --yes odenet
 	touch $(1)/.installed
 endef
 

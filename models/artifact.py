@@ -32,6 +32,10 @@ MOST_FILES = 64
 STEM, DYNAMICS, HEAD, SOLVE = "stem.onnx", "dynamics.onnx", "head.onnx", "solve.onnx"
 
 
+FITTED = Path(__file__).parent / "fitted"
+"""The models folder with the models that ship."""
+
+
 def step_file(method: str) -> str:
     """The file name of the graph that attempts one step of a method."""
     return f"step-{method}.onnx"

@@ -1,18 +1,22 @@
-"""``python -m service`` serves, or runs another command."""
+"""``python -m service`` serves, or runs another command. After an installation of the wheel its name is ``odenet``."""
 
 import signal
 import sys
 
-from service import VERSION
+from service import PROGRAM, VERSION
 from service.cli.errors import ending_with_the_reader
 
-HELP = """\
-usage: python -m service [SETTING ...]           serve
-       python -m service predict FILE ...        print the digits in files
-       python -m service config [SETTING ...]    print the settings with which the service would run
-       python -m service key NAME ...            make an API key
-       python -m service completion              print a script that lets a shell complete arguments
-       python -m service --version               print the version
+HELP = f"""\
+usage: {PROGRAM} [serve] [SETTING ...]    serve
+       {PROGRAM} predict FILE ...         print the digits in files
+       {PROGRAM} config [SETTING ...]     print the settings with which the service would run
+       {PROGRAM} key NAME ...             make an API key
+       {PROGRAM} completion               print a script that lets a shell complete arguments
+       {PROGRAM} --version                print the version
+
+examples:
+       {PROGRAM} serve --port 8080
+       {PROGRAM} predict seven.png --tolerance 1e-3
 
 Each command has --help. The settings, which are also environment variables ODENET_*:
 """
@@ -34,15 +38,16 @@ def main() -> None:
                 read_command_line(COMMANDS[name], arguments)
         case ["--version"]:
             print(f"odenet {VERSION}")  # noqa: T201
-        case ["--help" | "-h", *_]:
+        case ["--help" | "-h", *_] | ["serve", "--help" | "-h", *_]:
             from service.settings import Settings, read_command_line  # noqa: PLC0415
 
             with ending_with_the_reader():
                 print(HELP)  # noqa: T201
                 read_command_line(Settings, ["--help"])
-        case [word, *_] if not word.startswith("-"):
-            sys.exit(f"error: {word} is no command; the commands are predict, config, key, completion; see --help")
-        case _:
+        case [word, *_] if word != "serve" and not word.startswith("-"):
+            sys.exit(f"error: {word} is no command; the commands are serve, predict, config, key, completion")
+        case words:
+            sys.argv[1:] = words[words[:1] == ["serve"] :]  # the processes of the service read their settings here
             # Without a handler, the first process of a container would ignore these signals while it imports.
             for sig in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(sig, lambda *_: sys.exit(0))

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 
 PREFIX = "ODENET_"
 
+KEY = f"{PREFIX}KEY"
+"""The variable with the API key of `predict`. It is no setting, because the service itself has no key."""
+
 SERVICE_LINK = re.compile(
     r"ODENET_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
@@ -22,13 +25,19 @@ def variables(environment: Mapping[str, str]) -> dict[str, str]:
     or odenet-something, these variables begin with our prefix; ODENET_PORT is then tcp://ADDRESS:PORT. They are not
     settings, and are left out (Kubernetes, documentation of Service, "Discovering services").
 
+    The API key of `predict` is no setting either.
+
     A value may be in quotes and end with the carriage return of a line, because ``docker run --env-file`` keeps both.
 
     Args:
         environment: all variables. The case of the names does not matter.
     """
     ours = {name.upper(): value for name, value in environment.items() if name.upper().startswith(PREFIX)}
-    settings = {name: _unquoted(value.strip()) for name, value in ours.items() if not _is_service_link(name, value)}
+    settings = {
+        name: _unquoted(value.strip())
+        for name, value in ours.items()
+        if name != KEY and not _is_service_link(name, value)
+    }
     return {name: value for name, value in settings.items() if value}
 
 

@@ -20,7 +20,9 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from service.environment import PREFIX, variables
+from models.artifact import FITTED
+from service import PROGRAM
+from service.environment import KEY, PREFIX, variables
 from service.errors import shortened
 from service.processors import usable_processors
 
@@ -54,7 +56,7 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
         cli_implicit_flags="toggle",
         cli_kebab_case=True,
-        cli_prog_name="python -m service",
+        cli_prog_name=PROGRAM,
     )
 
     host: str = "127.0.0.1"
@@ -86,7 +88,7 @@ class Settings(BaseSettings):
     """How long a connection may be idle after an answer before it is closed. It should be longer than a proxy keeps its
     connections (60 s by default for nginx), so that no request meets a connection that is being closed."""
 
-    models: Path = Path(__file__).parents[1] / "models" / "fitted"
+    models: Path = FITTED
     """The models folder: <name>/<version>/manifest.json. The service uses the greatest version of each name."""
 
     model: str = "odenet-mnist"
@@ -250,6 +252,8 @@ def _describe(kind: str, name: str, message: str, value: object) -> str:
         shows_value = kind == "value_error"  # the messages of our own validators
         given = f"; not {shortened(str(value))}" if isinstance(value, str | int | float) and not shows_value else ""
         return f"{name}: {message}{given}".removeprefix(": ").replace("Value error, ", "")
+    if f"{PREFIX}{name.upper()}" == KEY:
+        return f"{KEY} is read from the environment, not from .env"
     near = get_close_matches(name, Settings.model_fields, 1, 0)
     return f"{PREFIX}{name.upper()} is not a setting; the nearest is {PREFIX}{near[0].upper()}"
 

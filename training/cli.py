@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from models import artifact as artifacts
-from models.artifact import MANIFEST, METRICS, SOLVE, Artifact, ArtifactError
+from models.artifact import FITTED, MANIFEST, METRICS, SOLVE, Artifact, ArtifactError
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import Backend, classify
 from models.backends.torch import TorchBackend
@@ -37,7 +37,6 @@ from training.recipe import RECIPES, RecipeError, read_recipe
 from training.run import CHECKPOINT, load_network, run, with_decided_precision
 from training.table import measure_table, render
 
-MODELS = Path(artifacts.__file__).parent / "fitted"
 QUICK_ROWS = 200
 QUICK_METHODS = ("bosh3", "dopri5")
 FAILURES = (
@@ -135,7 +134,7 @@ def fit(
 def evaluate(
     target: Annotated[
         Path, typer.Argument(help="Run folder, artifact folder, or models folder of a name (its newest version).")
-    ] = MODELS / "odenet-mnist",
+    ] = FITTED / "odenet-mnist",
     split: Annotated[
         SplitName, typer.Option(help="Split to evaluate on. The test split is for reporting, never for choosing.")
     ] = SplitName.validation,
@@ -164,7 +163,7 @@ def evaluate(
 def profile(
     target: Annotated[
         Path, typer.Argument(help="Run folder, artifact folder, or models folder of a name (its newest version).")
-    ] = MODELS / "odenet-mnist",
+    ] = FITTED / "odenet-mnist",
     data: DataOption = MNIST,
 ) -> None:
     """Measure error, agreement and cost of every method and tolerance on the validation split, on one thread.
@@ -198,7 +197,7 @@ def export(
     version: Annotated[
         int | None, typer.Option(min=1, help="Version of the artifact.  [default: one more than the last]")
     ] = None,
-    models: ModelsOption = MODELS,
+    models: ModelsOption = FITTED,
     full: Annotated[
         bool,
         typer.Option(
@@ -293,7 +292,7 @@ def ladders(
 
 @app.command()
 def table(
-    models: ModelsOption = MODELS,
+    models: ModelsOption = FITTED,
     data: DataOption = MNIST,
 ) -> None:
     """Print the table of the fitted networks: error, size, and the cost of training and inference on one thread.

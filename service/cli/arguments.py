@@ -8,8 +8,10 @@ from typing import Literal, NamedTuple, get_args, get_origin
 
 from pydantic import HttpUrl, ValidationError
 
+from service import PROGRAM
 from service.api.query import QueryFields
-from service.cli.output import KEY, line
+from service.cli.output import line
+from service.environment import KEY
 from service.errors import field_errors
 
 STDIN = "-"
@@ -54,7 +56,7 @@ def parser() -> ArgumentParser:
     We do not use pydantic-settings here, because it reads a comma or a bracket in the name of a file as part of a list.
     """
     command_line = ArgumentParser(
-        "python -m service predict",
+        f"{PROGRAM} predict",
         description="Print the digits in files. A running service answers, or this process if no service runs.",
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
+from service import PROGRAM
 from service.cli.completion import Completion
 from service.processors import usable_processors
 from service.security.keys import Key, Scope, make_key, read_keys
@@ -17,7 +18,7 @@ from service.settings import Settings
 class Config(Settings):
     """Print the settings with which the service would run, and the resulting plan, as JSON without secrets."""
 
-    model_config = SettingsConfigDict(cli_prog_name="python -m service config")
+    model_config = SettingsConfigDict(cli_prog_name=f"{PROGRAM} config")
 
     def cli_cmd(self) -> None:
         """Print the settings.
@@ -40,7 +41,7 @@ class MakeKey(BaseModel):
     """Make an API key. Print its entry for the file of keys to standard output, and the key to standard error, once."""
 
     model_config = SettingsConfigDict(
-        cli_prog_name="python -m service key", cli_kebab_case=True, use_attribute_docstrings=True
+        cli_prog_name=f"{PROGRAM} key", cli_kebab_case=True, use_attribute_docstrings=True
     )
 
     name: CliPositionalArg[Annotated[str, Key.model_fields["name"]]]

@@ -9,14 +9,15 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_settings import SettingsConfigDict
 
+from service import PROGRAM
 from service.security.keys import Scope
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
 SCRIPT = """\
-# bash: eval "$(python -m service completion)"; zsh needs `autoload -U bashcompinit && bashcompinit` before.
-odenet() {{ PYTHONPATH={root} {python} -m service "$@"; }}
+# bash: eval "$({program} completion)"; zsh needs `autoload -U bashcompinit && bashcompinit` before.
+{command}
 _odenet() {{
   local words
   case "$3" in
@@ -30,11 +31,16 @@ _odenet() {{
 complete -o default -F _odenet odenet
 """
 
+COMMAND = 'odenet() {{ PYTHONPATH={} {} -m service "$@"; }}'
+
 
 class Completion(BaseModel):
-    """Print a script for bash or zsh. It defines the command odenet, short for this program, with completion."""
+    """Print a script for bash or zsh. With it, a shell completes the arguments of odenet.
 
-    model_config = SettingsConfigDict(cli_prog_name="python -m service completion")
+    Without an installation, the script also defines odenet as a short name for this program.
+    """
+
+    model_config = SettingsConfigDict(cli_prog_name=f"{PROGRAM} completion")
 
     def cli_cmd(self) -> None:
         """Print the script."""
@@ -53,14 +59,15 @@ def script() -> str:
         "config": [*settings, "--help"],
         "key": ["--scopes", "--requests-per-minute", "--help"],
         "completion": ["--help"],
-        "*": ["predict", "config", "key", "completion", *settings, "--help", "--version"],
+        "serve": [*settings, "--help"],
+        "*": ["serve", "predict", "config", "key", "completion", *settings, "--help", "--version"],
     }
     choices = {_flag(name): [*get_args(field.annotation)] for name, field in _literals(Settings)}
     choices |= {action.option_strings[0]: [*action.choices] for action in actions if action.choices}
     choices |= {"--method": [*ADAPTIVE, *FIXED], "--scopes": [scope.value for scope in Scope]}
     return SCRIPT.format(
-        root=shlex.quote(str(ROOT)),
-        python=shlex.quote(sys.executable),
+        program=PROGRAM,
+        command="" if PROGRAM == "odenet" else COMMAND.format(*map(shlex.quote, (str(ROOT), sys.executable))),
         choices="\n".join(_case(word, words, "    ") for word, words in choices.items()),
         flags="\n".join(_case(word, words, "      ") for word, words in flags.items()),
     )

@@ -5,10 +5,8 @@ from typing import Any
 import httpx
 
 from service.cli.errors import Exit, NoAnswerError
+from service.environment import KEY
 from service.errors import FieldError
-
-KEY = "ODE_KEY"
-"""The variable with the API key. It has no prefix of settings, because an unknown setting would be refused."""
 
 COLUMNS = {
     "file": "<",
@@ -19,7 +17,9 @@ COLUMNS = {
     "tolerance": ">",
     "NFE": ">",
     "steps": ">",
+    "outcome": "<",
     "escalated": "<",
+    "degraded": "<",
     "error estimate": ">",
     "ms": ">",
 }
@@ -61,13 +61,13 @@ def _cells(prediction: dict[str, Any]) -> list[str]:
     margin = prediction["margin"]
     cells = [f"{digit:d}", f"{prediction['probabilities'][digit]:.4f}", "-" if margin is None else f"{margin:.1f}"]
     if solver is None:
-        return cells + ["-"] * 6
+        return cells + ["-"] * (len(COLUMNS) - 5)
     rtol, atol, error = solver["rtol"], solver["atol"], solver["error_estimate"]
     tolerance = "-" if rtol is None else f"{rtol:g}" if rtol == atol else f"{rtol:g}/{atol:g}"
     estimate = "-" if error is None else f"{error:.2g}"
-    escalated = "yes" if solver["escalated"] else "no"
-    costs = [f"{solver['nfe']:d}", f"{solver['steps']:d}", escalated, estimate]
-    return [*cells, printable(solver["method"]), tolerance, *costs]
+    costs = [f"{solver['nfe']:d}", f"{solver['steps']:d}"]
+    events = [printable(solver["outcome"]), *("yes" if solver[event] else "no" for event in ("escalated", "degraded"))]
+    return [*cells, printable(solver["method"]), tolerance, *costs, *events, estimate]
 
 
 def refusal(response: httpx.Response) -> NoAnswerError:

@@ -26,7 +26,7 @@ from service.telemetry import logs
 if TYPE_CHECKING:
     from fastapi import FastAPI  # the supervisor serves nothing, and starts faster without
 
-APPLICATION = "service.server.main:application"
+APPLICATION = f"{__name__}:application"
 
 logger = logging.getLogger("service")
 

@@ -131,11 +131,11 @@ def test_the_version_is_printed() -> None:
 
 def test_help_names_the_commands_and_the_settings() -> None:
     text = run("--help").stdout
-    for word in ("predict", "config", "key", "--version", "--port", "--api-key-file"):
+    for word in ("predict", "config", "key", "examples:", "--version", "--port", "--api-key-file"):
         assert word in text
 
 
 def test_a_word_that_is_no_command_is_refused_with_the_commands() -> None:
-    ended = run("serve")
+    ended = run("fly")
     assert ended.returncode == 1
-    assert ended.stderr == "error: serve is no command; the commands are predict, config, key, completion; see --help\n"
+    assert ended.stderr == "error: fly is no command; the commands are serve, predict, config, key, completion\n"

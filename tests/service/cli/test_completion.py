@@ -31,6 +31,7 @@ def completions(*words: str) -> list[str]:
         (["predict", "--method", "d"], ["dopri5"]),
         (["predict", "seven.png", "--priority", ""], ["high", "normal", "low"]),
         (["config", "--por"], ["--port"]),
+        (["serve", "--por"], ["--port"]),
         (["key", "alice", "--scopes", "a"], ["admin"]),
         (["predict", "seven"], []),
     ],

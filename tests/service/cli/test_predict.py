@@ -63,7 +63,7 @@ def test_the_table_shows_the_answer_of_the_service(service: Running, client: htt
     done = predict(SEVEN, "--tolerance", "1e-3", "--url", service.url)
     assert (done.returncode, done.stderr) == (0, "")
     heading, row = cells(done)
-    costs = ["NFE", "steps", "escalated", "error_estimate", "ms"]
+    costs = ["NFE", "steps", "outcome", "escalated", "degraded", "error_estimate", "ms"]
     assert heading == ["file", "digit", "probability", "margin", "method", "tolerance", *costs]
     (answer,) = client.post(
         "/predict?tolerance=1e-3", content=SEVEN.read_bytes(), headers={"content-type": "image/png"}
@@ -78,6 +78,8 @@ def test_the_table_shows_the_answer_of_the_service(service: Running, client: htt
         "0.001",
         str(solver["nfe"]),
         str(solver["steps"]),
+        "converged",
+        "no",
         "no",
         f"{solver['error_estimate']:.2g}",
     ]
@@ -193,12 +195,12 @@ def test_no_error_repeats_a_key() -> None:
     for arguments, environment in (
         (["--url", "http://user:secret@127.0.0.1"], {}),
         (["--url", "http://:secret@127.0.0.1:99999"], {}),
-        ([], {"ODE_KEY": "a secret"}),
-        ([], {"ODE_KEY": "secret\u00e9"}),
+        ([], {"ODENET_KEY": "a secret"}),
+        ([], {"ODENET_KEY": "secret\u00e9"}),
     ):
         done = predict(SEVEN, *arguments, **environment)
         assert done.returncode == 2
-        assert "ODE_KEY" in done.stderr
+        assert "ODENET_KEY" in done.stderr
         assert "secret" not in done.stderr
 
 
@@ -245,10 +247,10 @@ def test_the_key_of_the_environment_is_sent_and_the_command_stops_at_the_rate_li
     (tmp_path / "keys.toml").write_text(entry)
     with running("--api-key-file", str(tmp_path / "keys.toml")) as service:
         without = predict(SEVEN, "--url", service.url)
-        with_it = predict(SEVEN, SEVEN, SEVEN, "--url", service.url, ODE_KEY=secret)
+        with_it = predict(SEVEN, SEVEN, SEVEN, "--url", service.url, ODENET_KEY=secret)
     assert (without.returncode, without.stdout) == (4, "")
     assert f"error: {SEVEN}: 401 Unauthorized\n  authorization: " in without.stderr
-    assert "put your API key into the environment variable ODE_KEY" in without.stderr
+    assert "put your API key into the environment variable ODENET_KEY" in without.stderr
     assert with_it.returncode == 5
     assert len(cells(with_it)[1:]) == 1
     assert f"error: {SEVEN}: 429 Too Many Requests; ask again in " in with_it.stderr
