@@ -32,6 +32,8 @@ POLICY = (
 )
 """The Content-Security-Policy of the page. The digest allows the one inline script of the page and no other."""
 
+PATH_EXAMPLES = {"name": "odenet-mnist", "version": "4"}
+
 SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "An API key."},
     "password": {"type": "http", "scheme": "basic", "description": "An API key as the password of any user."},
@@ -56,6 +58,7 @@ def document(app: FastAPI, *, keys: bool) -> dict[str, Any]:
             ref_template="#/components/schemas/{model}",
         )
         openapi["components"]["schemas"].update(schemas["$defs"])
+        _fill_in_paths(openapi)
         if keys:
             openapi["components"]["securitySchemes"] = SCHEMES
             openapi["security"] = [{name: []} for name in SCHEMES]
@@ -64,6 +67,15 @@ def document(app: FastAPI, *, keys: bool) -> dict[str, Any]:
                     _document_key_errors(operation) if path not in OPEN else operation.update(security=[])
         app.openapi_schema = openapi
     return app.openapi_schema
+
+
+def _fill_in_paths(openapi: dict[str, Any]) -> None:
+    """Give the parameters of paths examples, which the page fills in."""
+    for operations in openapi["paths"].values():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "path":
+                    parameter["example"] = PATH_EXAMPLES[parameter["name"]]
 
 
 def _document_key_errors(operation: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import Response
 from pydantic import BaseModel, Field
 
+from service.api.error_examples import ERROR_EXAMPLES
 from service.api.errors import STATUS, Failure
 from service.errors import RequestError
 
@@ -41,7 +42,11 @@ ANY: Answers = {"default": {"description": "Any error, as problem details.", "co
 
 def documented(*errors: type[RequestError]) -> Answers:
     """The answers to these errors, for the OpenAPI document of a route."""
-    return {int(STATUS[error]): {"description": described(error), "content": CONTENT} for error in errors}
+    return {
+        int(STATUS[error]): {"description": described(error), "content": _content(problem(Failure.of(example)))}
+        for error in errors
+        for example in (ERROR_EXAMPLES[error],)
+    }
 
 
 def described(error: type[RequestError]) -> str:
@@ -51,10 +56,19 @@ def described(error: type[RequestError]) -> str:
 
 def problem_response(failure: Failure) -> Response:
     """Format a failure as problem details."""
-    problem = Problem(
+    return Response(problem(failure).model_dump_json(), failure.status, failure.headers, media_type=MEDIA_TYPE)
+
+
+def problem(failure: Failure) -> Problem:
+    """The problem details of a failure."""
+    return Problem(
         title=failure.status.phrase,
         status=failure.status,
         detail=failure.detail,
         errors=[ProblemField(**asdict(error)) for error in failure.fields],
     )
-    return Response(problem.model_dump_json(), failure.status, failure.headers, media_type=MEDIA_TYPE)
+
+
+def _content(example: Problem) -> dict[str, Any]:
+    """The content of an answer, with an example."""
+    return {media: {**content, "example": example.model_dump(mode="json")} for media, content in CONTENT.items()}

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import Response
 from pydantic import BaseModel, Field
 
+from service.api.error_examples import ERROR_EXAMPLES
 from service.api.errors import STATUS, Failure
 from service.api.problems import described
 from service.errors import FieldError, RequestError
@@ -25,7 +26,14 @@ ANY: Answers = {"default": {"description": "Any error, as a sentence.", "model":
 
 def documented(*errors: type[RequestError]) -> Answers:
     """The answers to these errors, for the OpenAPI document of a route."""
-    return ANY | {int(STATUS[error]): {"description": described(error), "model": ErrorAnswer} for error in errors}
+    return ANY | {
+        int(STATUS[error]): {
+            "description": described(error),
+            "model": ErrorAnswer,
+            "content": {"application/json": {"example": {"error": _sentence(ERROR_EXAMPLES[error].errors[0])}}},
+        }
+        for error in errors
+    }
 
 
 def error_response(failure: Failure) -> Response:
