@@ -17,15 +17,6 @@ from service.cli.commands import COMMANDS
 from service.settings import Settings
 from training.cli import app
 
-HEAD = """# Command lines
-
-This page is generated from the programs; each prints the same text with `--help`. Run them from the root of the
-repository. `python -m service` stands for `.venv/serve/bin/python -m service`, and `python -m training` for
-`.venv/dev/bin/python -m training`.
-
-## `make`
-
-"""
 SERVICE = """
 ## `python -m service`
 
@@ -37,11 +28,11 @@ TARGET = re.compile(r"^([a-z-]+):.*##\s+(.*)$", re.MULTILINE)
 
 
 def page() -> str:
-    """The page, in Markdown."""
-    make = table(("target", ""), [(f"`{target}`", text) for target, text in targets().items()])
+    """The generated part of the page, in Markdown."""
+    make = table(("target", "what it does"), [(f"`{target}`", text) for target, text in targets().items()])
     predict = f"### `python -m service predict`\n\n```text\n{parser().format_help().strip()}\n```\n\n"
     service = [_command(name, command) for name, command in COMMANDS.items()]
-    return "".join([HEAD, make, SERVICE, predict, *service, _training()])
+    return "".join([f"## `make`\n\n{make}", SERVICE, predict, *service, _training()])
 
 
 def targets() -> dict[str, str]:

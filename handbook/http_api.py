@@ -1,33 +1,58 @@
-"""The reference page of the HTTP interface, generated from the service's OpenAPI document."""
+"""The reference pages of the HTTP interface, generated from the service's OpenAPI document: one page for each tag."""
 
+import json
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from handbook.schema import kind, prose, sections, table
+from handbook.schema import Schema, folded, kind, prose, table
 from service.app import create_app
 from service.settings import Settings
 
-HEAD = """# HTTP interface
-
-This page is generated from the OpenAPI document. A running service has this document at `/openapi.json`, and a page to
-try each route at `/docs`. [`POST /predict`](predict.md) and the [Open Inference Protocol](open-inference-protocol.md)
-have pages of their own. [Ask for a prediction](../howto/ask.md) has examples.
-
-"""
 SMALLEST = "mlp"
 """The model that loads the fastest. The document does not depend on the models."""
 
+TITLES = {
+    "predict": "POST /predict: routes and schemas",
+    "models": "Models: routes and schemas",
+    "health": "Health: routes and schemas",
+    "observability": "Metrics: route",
+    "open inference protocol": "Open Inference Protocol: routes and schemas",
+}
+"""The titles of the pages, by tag."""
 
-def page() -> str:
-    """The page, in Markdown."""
-    document = openapi()
-    routes = [
-        _route(method, path, route) for path, methods in document["paths"].items() for method, route in methods.items()
+LONGEST_TEXT, LONGEST_LIST = 40, 4
+"""The longest text and list in an example. Longer ones are cut, because pictures fill pages."""
+
+REFERENCE = "#/components/schemas/"
+
+
+def index() -> str:
+    """The table of all routes, in Markdown."""
+    rows = [
+        (f"[`{method.upper()} {path}`](http-{_slug(tag)}.md)", route["summary"])
+        for tag, method, path, route in _routes()
     ]
-    return f"{HEAD}## Routes\n\n{''.join(routes)}## Schemas\n\n{''.join(sections(document['components']['schemas']))}"
+    return table(("route", "what it answers"), rows)
 
 
+def page(tag: str) -> str:
+    """The page of a tag, in Markdown."""
+    routes = [(method, path, route) for each, method, path, route in _routes() if each == tag]
+    schemas = _reachable([route for _, _, route in routes], openapi()["components"]["schemas"])
+    text = "".join(_route(*route) for route in routes)
+    head = f"# {TITLES[tag]}\n\nThis page is generated from the OpenAPI document. Click a schema to open it.\n\n"
+    return f"{head}{text}## Schemas\n\n{''.join(folded(schemas))}"
+
+
+def pages() -> dict[str, str]:
+    """The tags, by the paths of their pages."""
+    return {f"reference/http-{_slug(tag)}.md": tag for tag in TITLES}
+
+
+@cache
 def openapi() -> dict[str, Any]:
     """The OpenAPI document of the service."""
     with TemporaryDirectory() as folder:
@@ -35,24 +60,73 @@ def openapi() -> dict[str, Any]:
         return create_app(Settings(models=Path(folder), model=SMALLEST, workers=1)).openapi()
 
 
+def _routes() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """The tag, the method, the path and the description of each route."""
+    for path, methods in openapi()["paths"].items():
+        for method, route in methods.items():
+            yield route["tags"][0], method, path, route
+
+
+def _slug(tag: str) -> str:
+    return tag.replace(" ", "-")
+
+
+def _reachable(parts: list[Any], schemas: dict[str, Schema]) -> dict[str, Schema]:
+    """The schemas that parts of the document refer to, directly or by other schemas."""
+    found, waiting = dict[str, Schema](), [*parts]
+    while waiting:
+        match waiting.pop():
+            case {"$ref": str(reference)} if (name := reference.removeprefix(REFERENCE)) not in found:
+                found[name] = schemas[name]
+                waiting.append(schemas[name])
+            case dict() as part:
+                waiting.extend(part.values())
+            case list() as part:
+                waiting.extend(part)
+    return found
+
+
 def _route(method: str, path: str, route: dict[str, Any]) -> str:
-    parts = [f"### `{method.upper()} {path}`\n\n{route['summary']}.\n"]
+    parts = [f"## `{method.upper()} {path}`\n\n{route['summary']}.\n"]
     if "description" in route:
         parts.append(prose(route["description"]) + "\n")
     if parameters := route.get("parameters"):
         rows = [
             (f"`{each['name']}`", f"{each['in']}, {kind(each['schema'])}", _description(each)) for each in parameters
         ]
-        parts.append(table(("parameter", "", ""), rows))
+        parts.append(table(("parameter", "where, type", "meaning"), rows))
     if body := route.get("requestBody"):
         bodies = [(f"`{media}`", kind(content.get("schema", {}))) for media, content in body["content"].items()]
-        parts.append(table(("body", ""), bodies))
+        parts.append(table(("body", "type"), bodies))
+        parts.extend(_examples(body["content"]))
     answers = [
         (f"`{status}`", ", ".join(_answer(answer)), answer["description"])
         for status, answer in sorted(route["responses"].items())
     ]
-    parts.append(table(("answer", "", ""), answers))
+    parts.append(table(("answer", "type", "meaning"), answers))
     return "\n".join(parts) + "\n"
+
+
+def _examples(content: dict[str, Any]) -> Iterator[str]:
+    """The examples of a body, each with the summary of its answer."""
+    for media in content.values():
+        for example in media.get("examples", {}).values():
+            text = json.dumps(_shortened(example["value"]), indent=2, ensure_ascii=False)
+            yield f"{example['summary']}:\n\n```json\n{text}\n```\n"
+
+
+def _shortened(value: Any) -> Any:
+    """An example with its long texts and lists cut."""
+    match value:
+        case str() if len(value) > LONGEST_TEXT:
+            return f"{value[:LONGEST_TEXT]}…"
+        case dict():
+            return {name: _shortened(each) for name, each in value.items()}
+        case list() if len(value) > LONGEST_LIST:
+            return [*map(_shortened, value[:LONGEST_LIST]), "…"]
+        case list():
+            return [*map(_shortened, value)]
+    return value
 
 
 def _description(parameter: dict[str, Any]) -> str:

@@ -6,22 +6,14 @@ from handbook.schema import table
 from service.telemetry.instruments import Counter, Histogram, Instrument
 from service.telemetry.metrics import Metrics
 
-HEAD = """# Metrics
-
-The metrics of `GET /metrics`. This page is generated from `service/telemetry/metrics.py`.
-[Monitor the service](../howto/observe.md) says how to use them. A histogram `NAME` consists of the series
-`NAME_bucket`, `NAME_sum` and `NAME_count`.
-
-"""
-
 
 def page() -> str:
-    """The page, in Markdown."""
+    """The generated part of the page, in Markdown."""
     rows = [
         (f"`{name(each)}`", type(each).__name__.lower(), ", ".join(f"`{label}`" for label in each.labels), _text(each))
         for each in metrics()
     ]
-    return HEAD + table(("metric", "type", "labels", ""), rows)
+    return table(("metric", "type", "labels", "meaning"), rows)
 
 
 def metrics() -> list[Instrument[Any]]:

@@ -16,6 +16,13 @@ def sections(schemas: Mapping[str, Schema]) -> Iterator[str]:
         yield f"### {title(name)}\n\n{section(schema)}\n"
 
 
+def folded(schemas: Mapping[str, Schema]) -> Iterator[str]:
+    """One folded part for each schema, sorted by name. A link to the name of a schema opens its part."""
+    for name, schema in sorted(schemas.items(), key=lambda item: title(item[0]).lower()):
+        head = f'<details markdown="1" id="{title(name).lower()}"><summary>{title(name)}</summary>'
+        yield f"{head}\n\n{section(schema)}\n</details>\n\n"
+
+
 def section(schema: Schema) -> str:
     """The description of an object, and a table of its fields."""
     text, attributes = _docstring(schema)
@@ -30,7 +37,7 @@ def section(schema: Schema) -> str:
         )
         for name, field in schema["properties"].items()
     ]
-    return f"{text.strip()}\n\n{table(('field', 'type', ''), rows)}"
+    return f"{text.strip()}\n\n{table(('field', 'type', 'meaning'), rows)}"
 
 
 def prose(text: str) -> str:

@@ -8,19 +8,11 @@ from service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 
-HEAD = f"""# Settings
-
-The settings of `python -m service`. This page is generated from `service/settings.py`. Each setting is a flag, an
-environment variable or a line of the file `.env`. A flag overrides the environment, and the environment overrides
-`.env`. An unknown variable `{PREFIX}…` is an error. `python -m service config` prints the effective settings.
-
-"""
-
 
 def page() -> str:
-    """The page, in Markdown."""
+    """The generated part of the page, in Markdown."""
     fields = Settings.model_json_schema()["properties"]
-    return HEAD + "\n".join(_entry(name, field) for name, field in fields.items())
+    return "\n".join(_entry(name, field) for name, field in fields.items())
 
 
 def _entry(name: str, field: Schema) -> str:

@@ -22,8 +22,8 @@ from benchmarks.corruptions.kinds import KINDS, corrupt
 from benchmarks.corruptions.measure import measure, open_networks
 from benchmarks.corruptions.report import CLEAN, draw, tables, with_means
 from benchmarks.processor import processor
-from models.artifact import ArtifactError
-from training.cli import MODELS, SplitName
+from models.artifact import FITTED, ArtifactError
+from training.cli import SplitName
 from training.data import load
 
 FIGURE = figures.FOLDER / "corruptions.svg"
@@ -32,7 +32,7 @@ FIGURE = figures.FOLDER / "corruptions.svg"
 def main(
     models: Annotated[
         Path, typer.Option(help="A folder of artifacts. The newest version of each is measured.")
-    ] = MODELS,
+    ] = FITTED,
     split: Annotated[SplitName, typer.Option(help="The test split is for reporting.")] = SplitName.validation,
     rows: Annotated[int, typer.Option(min=1, help="How many digits of the split.")] = 1_000,
 ) -> None:

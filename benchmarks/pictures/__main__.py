@@ -27,11 +27,11 @@ from models.backends.answer import Images
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
 from training.calibration import calibration_error
-from training.cli import MODELS, SplitName
+from training.cli import SplitName
 from training.data import load
 
 MOST_CONFUSED = 4  # confused pairs of digits that are printed for each kind of picture
-SHIPPED = MODELS / "odenet-mnist"
+SHIPPED = artifacts.FITTED / "odenet-mnist"
 
 Digits = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]

@@ -14,7 +14,7 @@ FENCE = re.compile(
     r"^(?:<!-- not run: (?P<excuse>[^\n]+) -->\n)?```(?P<language>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 RUN = {"sh", "python", "diff"}
-SHOWN = {"json", "text", "toml", "nginx"}
+SHOWN = {"json", "text", "toml", "nginx", "javascript"}
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def check_install(words: Words) -> None:
             assert (ROOT / word).is_file()
         elif extras := re.fullmatch(r"\.\[([a-z,]+)\]", word):
             assert set(extras[1].split(",")) <= set(EXTRAS)
-        elif not word.startswith("-"):
+        elif not word.startswith("-") and word != ".":
             assert word.partition("[")[0].lower() in PACKAGES
 
 
@@ -140,6 +140,14 @@ def check_kubectl(words: Words) -> None:
         assert (ROOT / folder / "kustomization.yaml").is_file()
 
 
+def check_odenet(words: Words) -> None:
+    """Check that the command and its flags exist."""
+    command, *arguments = words
+    help_ = help_text("-m", "service", command)
+    for flag in (word for word in arguments if word.startswith("--")):
+        assert re.search(rf"{flag}\b", help_)
+
+
 CHECKS: dict[tuple[str, ...], Callable[[Words], None]] = {
     ("make",): check_make,
     ("docker", "compose"): check_compose,
@@ -152,6 +160,7 @@ CHECKS: dict[tuple[str, ...], Callable[[Words], None]] = {
     ("kubectl",): check_kubectl,
     ("deploy/kubernetes/check.sh",): check_kubectl,
     ("pip", "install"): check_install,
+    ("odenet",): check_odenet,
     (".venv/serve/bin/pip", "install"): check_install,
     ("python", "-m"): check_module,
     (".venv/dev/bin/python", "-m"): check_module,

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from handbook import http_api
+from handbook.hooks import GENERATED, MARK
 from handbook.metrics import metrics
 from handbook.metrics import name as name_of
 from handbook.schema import title
@@ -14,7 +15,7 @@ from service.cli.arguments import parser
 from service.cli.commands import COMMANDS
 from service.environment import PREFIX
 from service.settings import Settings
-from tests.handbook.blocks import ROOT
+from tests.handbook.blocks import PAGES, ROOT
 from tests.handbook.test_not_run import help_text
 from training.cli import app
 
@@ -124,13 +125,33 @@ def test_every_setting_is_documented_and_is_in_the_help_text(site: Path) -> None
 
 
 def test_every_route_and_schema_is_documented(site: Path) -> None:
-    page, document = text_of(site, "reference/http-api.html"), http_api.openapi()
+    index, document = text_of(site, "reference/http-api.html"), http_api.openapi()
+    page = "".join(text_of(site, path.replace(".md", ".html")) for path in http_api.pages())
     for path, methods in document["paths"].items():
         for method in methods:
-            assert f"<code>{method.upper()} {path}</code>" in page
+            assert f"<code>{method.upper()} {path}</code>" in index
+            assert re.search(rf"<h2[^>]*><code>{method.upper()} {re.escape(path)}</code>", page)
     assert {method for method in METHODS if method in page} == set(METHODS)
     for schema in document["components"]["schemas"]:
-        assert re.search(rf"<h3[^>]*>{re.escape(title(schema))}<", page)
+        assert f"<summary>{title(schema)}</summary>" in page
+
+
+def test_every_column_of_a_table_of_the_reference_has_a_name(site: Path) -> None:
+    for page in pages(site / "reference"):
+        assert not re.search(r"<th[^>]*></th>", text_of(site, str(page.relative_to(site)))), page
+
+
+def test_a_page_of_docs_does_not_repeat_the_sentence_for_readers_of_the_repository(site: Path) -> None:
+    for path in GENERATED:
+        assert MARK in (ROOT / "docs" / path).read_text(encoding="utf-8")
+        assert "The rest of this page is generated" not in text_of(site, path.replace(".md", ".html"))
+
+
+def test_every_link_of_docs_leads_to_a_file_of_the_repository() -> None:
+    """So the links also work where the repository is read without the site."""
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page}: {link}"
 
 
 def test_every_metric_is_documented_here_and_in_observability(site: Path) -> None:
