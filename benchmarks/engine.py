@@ -118,7 +118,7 @@ class Callers:
         number = self._sent % len(self._images)
         now = time.perf_counter()
         request = EngineRequest(self._model, self._images[number : number + 1], self._plan, now, now)
-        self._admission.enter(1, request.priority)
+        self._admission.enter(request.demand)
         self._scheduler.submit(request)
         self._sent += 1
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from fastapi import APIRouter, HTTPException, Request, Response
 from starlette.staticfiles import StaticFiles
 
+from service.environment import KEY
+
 FOLDER = Path(__file__).parent / "static"
 PAGE = "index.html"
 
@@ -19,10 +21,6 @@ FOR_EVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "no-cache"
 
 
-KEY_VARIABLE = "ODE_KEY"
-"""The environment variable with the API key in the programs that the page shows, as in the command `predict`."""
-
-
 def router(*, keys: bool) -> APIRouter:
     """The routes.
 
@@ -30,13 +28,13 @@ def router(*, keys: bool) -> APIRouter:
     combines files of two versions. The digest is part of the page, so the browser must check the page on each visit.
 
     Args:
-        keys: whether requests need an API key. If so, the page names `KEY_VARIABLE` in the programs that it shows.
+        keys: whether requests need an API key. If so, the page names the variable `KEY` in the programs that it shows.
     """
     routes = APIRouter(include_in_schema=False)
     digest = _digest()
     text = (FOLDER / PAGE).read_text(encoding="utf-8").replace('="static/', f'="static/{digest}/')
     if keys:
-        text = text.replace("<html ", f'<html data-key-variable="{KEY_VARIABLE}" ', 1)
+        text = text.replace("<html ", f'<html data-key-variable="{KEY}" ', 1)
     page = text.encode()
     etag = f'"{hashlib.sha256(page).hexdigest()[:16]}"'
     files = StaticFiles(directory=FOLDER)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from service.cli.output import KEY
+from service.environment import KEY
 from service.security.keys import Scope, make_key
 from tests.browsing import visiting
 from tests.digits import encoded, load_test_set
