@@ -12,12 +12,12 @@ from starlette.datastructures import UploadFile
 
 from models.backends.answer import Images
 from models.form import SIDE
-from service.api.documents import check_known, parsing, read_document
+from service.api.documents import parsing, read_document
 from service.api.exchange import Exchange
 from service.api.lengths import length
 from service.api.numbers import numbers
 from service.api.pictures import base64_picture, check_plausible, grey_levels, picture
-from service.api.query import PredictFields, QueryFields
+from service.api.query import PredictFields, QueryFields, check_known
 from service.errors import (
     FieldError,
     InvalidError,

@@ -1,13 +1,12 @@
 """Reads JSON documents from bodies, and checks which fields they have. All protocols use these functions."""
 
-from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
 from pydantic_core import from_json
 
 from models.form import SIDE
-from service.errors import MOST_ERRORS, FieldError, InvalidError, MalformedError, TooLargeError, shortened
+from service.errors import FieldError, InvalidError, MalformedError, TooLargeError
 from service.inference.background import Step
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -80,14 +79,3 @@ def _check_size(content: bytes, images: int) -> None:
     if len(content) > most_bytes and (outside := sum(map(len, content.split(b'"')[::2]))) > most_bytes:
         limit = f"at most {most_bytes:,} bytes outside of texts, which is {BYTES_PER_VALUE} for each value"
         raise TooLargeError(FieldError("body", limit, f"{outside:,} bytes"))
-
-
-def check_known(given: Iterable[str], fields: Collection[str]) -> None:
-    """Check that all given fields are known. We do this before we validate them: then many wrong fields cost no time.
-
-    Raises:
-        InvalidError: a field is unknown; the error lists the fields.
-    """
-    if unknown := [name for name in given if name not in fields]:
-        message = f"is not a field; the fields are {', '.join(fields)}"
-        raise InvalidError(*(FieldError(shortened(name), message) for name in unknown[:MOST_ERRORS]))

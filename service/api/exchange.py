@@ -16,6 +16,9 @@ from service.errors import FieldError, TooLargeError
 from service.inference.data_plane import Arrival
 from service.telemetry import context
 
+TRACED = "fastapi.telemetry"
+"""A key of the scope. FastAPI sets it for the requests that it traces."""
+
 CONNECTION = "odenet.connection"
 """A key of the scope's `state`. Under this key, our server stores a weak reference to its connection."""
 
@@ -207,7 +210,8 @@ class Exchange(Request):
         """Send a part of the answer. The first part gets the missing headers.
 
         The first part waits for the second. If the two are the whole answer, our server writes them at once. Unlike
-        uvicorn, it then closes the connection only after the client has sent the whole body of the request.
+        uvicorn, it then closes the connection only after the client has sent the whole body of the request. A traced
+        answer goes through uvicorn, because FastAPI's tracing must see its parts.
         """
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -219,17 +223,17 @@ class Exchange(Request):
                 self._start["headers"] += self._load_report()
             return
         start, self._start = self._start, None
-        if start is not None and self._connection is not None and not message.get("more_body", False):
-            content = message.get("body", b"")
-            await self._connection.answer(
-                self.status, encode(start["headers"]), content, close=self._may_have_unread_body
-            )
-            return
-        if start is not None:
-            if self._may_have_unread_body:
+        close = self._may_have_unread_body
+        if start is None:
+            await self._send(message)
+        elif self._connection is None or TRACED in self.scope or message.get("more_body", False):
+            if close:
                 start["headers"].append((b"connection", b"close"))
             await self._send(start)
-        await self._send(message)
+            await self._send(message)
+        else:
+            head = encode(start["headers"])
+            await self._connection.answer(self.status, head, message.get("body", b""), close=close)
 
     async def answer(self, answer: Answer) -> None:
         """Send a whole answer, and add our headers. The answer must not contain any of these headers."""

@@ -1,6 +1,7 @@
 """The query of a request to predict."""
 
 from collections import Counter
+from collections.abc import Collection, Iterable
 from functools import cached_property, lru_cache
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl
@@ -8,7 +9,6 @@ from urllib.parse import parse_qsl
 from pydantic import Field, ValidationError
 
 from models.solvers.settings import NOT_BOOLEAN
-from service.api.documents import check_known
 from service.engine.plan import MOST_TRACED, SolverFields
 from service.engine.request import Priority
 from service.errors import MOST_ERRORS, FieldError, InvalidError, invalid, shortened
@@ -91,3 +91,14 @@ def _read(query: bytes) -> QueryFields:
 
 
 _read_cached = lru_cache(maxsize=1024)(_read)
+
+
+def check_known(given: Iterable[str], fields: Collection[str]) -> None:
+    """Check that all given fields are known. We do this before we validate them: then many wrong fields cost no time.
+
+    Raises:
+        InvalidError: a field is unknown; the error lists the fields.
+    """
+    if unknown := [name for name in given if name not in fields]:
+        message = f"is not a field; the fields are {', '.join(fields)}"
+        raise InvalidError(*(FieldError(shortened(name), message) for name in unknown[:MOST_ERRORS]))

@@ -240,7 +240,7 @@ def test_a_fit_without_data_writes_nothing(recipe: Path, tmp_path: Path) -> None
 
 
 def test_a_missing_recipe_is_named_with_those_that_exist() -> None:
-    failed(invoke("fit", "magic"), "recipes/magic.toml", "the recipes are mlp, no-penalty, ", ", quick, ")
+    failed(invoke("fit", "magic"), "recipes/magic.toml", "the recipes are consistent, mlp, no-penalty, ", ", quick, ")
 
 
 def test_a_wrong_recipe_is_named_with_its_field(tmp_path: Path) -> None:

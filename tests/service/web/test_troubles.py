@@ -149,7 +149,7 @@ def test_the_page_asks_a_busy_service_again(browser: Browser) -> None:
 def test_a_passed_deadline_is_reported(browser: Browser, service: Running) -> None:
     with (
         visiting(browser, service.url, expected="504") as page,
-        busy(service.url, callers=3, images=12, priority="high"),
+        busy(service.url, callers=3, images=2, priority="high"),
     ):
         page.get_by_role("radio", name="Deadline").check()
         move_until(page, status=504)
