@@ -40,6 +40,7 @@ WRONG = {  # the text to replace, its replacement, and the message with the fiel
     "zero steps": ("steps = [1, 2]", "steps = [1, 0]", r"solver\.solver\.steps\.1: "),
     "too many steps": ("steps = [1, 2]", "steps = [101]", r"solver\.solver\.steps\.0: "),
     "negative penalty": ("kinetic_penalty = 0.01", "kinetic_penalty = -1", r"solver\.solver\.kinetic_penalty: "),
+    "negative consistency": ("consistency = 0.25", "consistency = -1", r"solver\.solver\.consistency: "),
     "fixed-step validation solver": ('"dopri5"', '"rk4"', r"validation\.method: "),
     "tolerance too tight": ("tolerance = 1e-3", "tolerance = 1e-7", r"validation\.tolerance: "),
     "tolerance too loose": ("tolerance = 1e-3", "tolerance = 11", r"validation\.tolerance: "),
@@ -84,6 +85,7 @@ gradient = "solver"
 method = "rk4"
 steps = [1, 2]
 kinetic_penalty = 0.01
+consistency = 0.25
 
 [validation]
 method = "dopri5"
@@ -130,6 +132,7 @@ gradient = "solver"
 method = "rk4"
 steps = [1, 2]
 kinetic_penalty = 0.01
+consistency = 0.25
 """
 ADJOINT = """\
 [solver]
@@ -187,7 +190,13 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         "average_decay": 0.9,
         "precision": "float32",
         "levels": "stretched",
-        "solver": {"gradient": "solver", "method": "rk4", "steps": [1, 2], "kinetic_penalty": 0.01},
+        "solver": {
+            "gradient": "solver",
+            "method": "rk4",
+            "steps": [1, 2],
+            "kinetic_penalty": 0.01,
+            "consistency": 0.25,
+        },
         "validation": {"method": "dopri5", "tolerance": 1e-3},
         "augmentation": {
             "rotation": 10,

@@ -36,7 +36,7 @@ REFUSED = {
     hostile.png_of_chunks: "at most 10,000 are read",
     hostile.jpeg_of_segments: "at most 10,000 reads",
     hostile.padded_jpeg: "at most 10,000 reads",
-    hostile.json_of_names: "lists, objects, names and texts",
+    hostile.json_of_names: "at most 201,704 values",
     hostile.long_numbers: "bytes outside of texts",
 }
 

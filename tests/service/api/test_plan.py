@@ -61,10 +61,16 @@ def test_a_max_nfe_below_one_step_is_refused_with_the_least_value(
     assert f"a step of {method} takes at least {least} evaluations" in error["message"]
 
 
-def test_a_deadline_sets_the_tolerance_and_the_answer_has_it(client: httpx.Client) -> None:
-    (solver,) = solvers(predict(client, deadline_ms=600_000))
+def test_a_deadline_without_escalation_sets_the_tolerance_and_the_answer_has_it(client: httpx.Client) -> None:
+    (solver,) = solvers(predict(client, deadline_ms=600_000, escalate=False))
     assert (solver["rtol"], solver["atol"], solver["outcome"]) == (1e-6, 1e-6, "converged")
     assert solver["degraded"] is False
+
+
+def test_a_deadline_alone_uses_a_ladder(client: httpx.Client) -> None:
+    deadline, default = (solvers(predict(client, **fields))[0] for fields in ({"deadline_ms": 600_000}, {}))
+    assert (deadline["method"], deadline["rtol"]) == (default["method"], default["rtol"])
+    assert deadline["degraded"] is False
 
 
 def test_a_deadline_keeps_a_requested_tolerance(client: httpx.Client) -> None:

@@ -61,7 +61,7 @@ def test_a_version_is_served_after_two_looks_have_found_it_unchanged(folder: Pat
         await watcher.look()
         new = put(folder / "models", "one", "2", MLP)
         await watcher.look()
-        (new / "more").touch()  # the version is still being copied
+        (new / "README.md").touch()  # the version is still being copied
         await watcher.look()
         assert manager.versions == {"one": "1"}
         await watcher.look()
@@ -140,11 +140,11 @@ def test_a_version_with_a_file_that_cannot_be_read_is_refused_and_stops_no_other
     assert "Too many levels of symbolic links" in desired.refusals["one", "2"]
 
 
-def test_a_file_that_the_manifest_does_not_list_may_be_unreadable(folder: Path) -> None:
+def test_a_hidden_file_may_be_unreadable(folder: Path) -> None:
     manager, watcher = process(folder)
 
     async def run() -> None:
-        put(folder / "models", "one", "2", MLP, lambda version: (version / "notes").symlink_to("notes"))
+        put(folder / "models", "one", "2", MLP, lambda version: (version / ".notes").symlink_to(".notes"))
         await watcher.look()
         await watcher.look()
 

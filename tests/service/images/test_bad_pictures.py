@@ -128,7 +128,7 @@ def png_with(kind: bytes, count: int) -> bytes:
 @pytest.mark.parametrize("kind", [b"tEXt", b"IDAT"])
 def test_a_png_with_very_many_chunks_is_refused(kind: bytes) -> None:
     """A chunk has only twelve bytes, and a decoder takes some time for each."""
-    assert outcome(png_with(kind, MOST_CHUNKS - 10)) is not None
+    assert outcome(png_with(kind, MOST_CHUNKS // 3)) is not None
     with pytest.raises(PictureTooLargeError, match="the PNG has more than 10,000 chunks; at most 10,000 are read"):
         decode(png_with(kind, MOST_CHUNKS), MAX_PIXELS)
 
