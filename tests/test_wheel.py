@@ -14,7 +14,7 @@ import pytest
 from service import VERSION
 from tests.service.cli.command_line import SEVEN
 from tests.serving import ROOT, folder_of
-from tests.waiting import HANG
+from tests.waiting import HANG, until
 
 pytestmark = pytest.mark.system
 
@@ -80,12 +80,26 @@ def test_the_command_serves_from_several_processes(installed: Path, tmp_path: Pa
         ) as service,
     ):
         assert service.stderr is not None
-        url = next(line.split(" running on ")[1].split()[0] for line in service.stderr if " running on " in line)
-        answer = httpx.post(f"{url}/predict", content=SEVEN.read_bytes(), timeout=HANG, trust_env=False)
-        service.terminate()
-        service.stderr.read()
-    assert service.returncode == 0
+        try:
+            url = next(line.split(" running on ")[1].split()[0] for line in service.stderr if " running on " in line)
+            until(lambda: is_ready(url))
+            png = {"content-type": "image/png"}
+            answer = httpx.post(
+                f"{url}/predict", content=SEVEN.read_bytes(), headers=png, timeout=HANG, trust_env=False
+            )
+        finally:
+            service.terminate()
+            log = service.stderr.read()
+    assert service.returncode == 0, log
     assert answer.json()["predictions"][0]["digit"] == 7
+
+
+def is_ready(url: str) -> bool:
+    """Whether a worker process has started to serve."""
+    try:
+        return httpx.get(f"{url}/health/ready", timeout=HANG, trust_env=False).is_success
+    except httpx.ConnectError:
+        return False
 
 
 def test_packages_of_the_same_names_do_not_clash(installed: Path, tmp_path: Path) -> None:
