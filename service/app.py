@@ -25,6 +25,7 @@ from service.hosting.folder_watcher import watching
 from service.hosting.manager import ModelManager
 from service.inference.background import BackgroundThreads
 from service.inference.data_plane import DataPlane
+from service.open_inference.models import Reports
 from service.processors import usable_processors
 from service.security.guard import Guard
 from service.security.headers import security_headers
@@ -80,6 +81,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
 
     background = BackgroundThreads(max(1, usable_processors() // settings.processes))
     plane = DataPlane(manager, engine, background, settings, ended)
+    reports = Reports(plane, metrics)
     app = FastAPIOffline(
         title=TITLE,
         version=VERSION,
@@ -98,7 +100,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
         catalogue.router(manager),
         health.router(plane),
         exposition.router(metrics),
-        models.router(plane, metrics, models.Server(name="odenet", version=VERSION, extensions=models.EXTENSIONS)),
+        models.router(plane, reports),
         repository.router(manager),
         web.router(keys=keys is not None),
     ):

@@ -1,5 +1,6 @@
 """The errors of requests. This module knows nothing about HTTP."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +119,14 @@ def field_errors(errors: list[Any]) -> list[FieldError]:
         )
         for error in errors[:MOST_ERRORS]
     ]
+
+
+def sentences(errors: Iterable[FieldError]) -> str:
+    """The errors as one text, with the field, the limit and the value of each."""
+    return "; ".join(
+        f"{error.field}: {error.message}" + ("" if error.value is None else f"; it is {error.value}")
+        for error in errors
+    )
 
 
 def shortened(text: str) -> str:

@@ -15,8 +15,6 @@ from models.form import SIDE
 from service.api.documents import parsing, read_document
 from service.api.exchange import Exchange
 from service.api.lengths import length
-from service.api.numbers import numbers
-from service.api.pictures import base64_picture, check_plausible, grey_levels, picture
 from service.api.query import PredictFields, QueryFields, check_known
 from service.errors import (
     FieldError,
@@ -30,6 +28,8 @@ from service.images.decode import READERS
 from service.images.form import are_in_form
 from service.inference.background import Work
 from service.inference.data_plane import InferenceRequest
+from service.inference.numbers import numbers
+from service.inference.pictures import base64_picture, check_plausible, grey_levels, picture
 from service.settings import Settings
 
 IMAGE_BYTES = SIDE * SIDE

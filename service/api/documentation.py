@@ -15,8 +15,8 @@ from service.api.body import PredictBody
 from service.api.errors import STATUS
 from service.api.problems import Problem, described
 from service.api.v2 import repository
-from service.api.v2.body import InferRequest
 from service.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
+from service.open_inference.request import InferRequest
 from service.security.guard import OPEN
 
 STATIC = "static-offline-docs"

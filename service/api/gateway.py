@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.api.errors import ErrorAnswers, is_expected
 from service.api.exchange import EXCHANGE, ID_HEADER, Answer, Exchange, Headers, MoreHeaders, ReportLoad
 from service.api.inference_route import InferenceRoute
-from service.security.guard import Guard
+from service.security.guard import Guard, needed_scope
 from service.telemetry import access, context
 from service.telemetry.metrics import Metrics
 
@@ -109,7 +109,7 @@ class Gateway:
         """
         try:
             if self._guard is not None:
-                self._guard.check(exchange.scope["path"], exchange.first(b"authorization"))
+                self._guard.check(needed_scope(exchange.scope["path"]), exchange.first(b"authorization"))
             answer = await self._infer(exchange)
         except Exception as error:
             response = self._errors.answer(exchange.scope, error)

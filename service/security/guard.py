@@ -36,11 +36,11 @@ class Guard:
         self._keys = keys
         self._rates = rates
 
-    def check(self, path: str, authorization: str) -> None:
+    def check(self, scope: keys.Scope | None, authorization: str) -> None:
         """Check whether a request may pass.
 
         Args:
-            path: the path of the request.
+            scope: the scope that the request needs; None if it needs no key.
             authorization: the header Authorization; empty if the request does not have it.
 
         Raises:
@@ -48,7 +48,7 @@ class Guard:
             ForbiddenError: the key lacks the needed scope.
             RateLimitedError: the key is used too often.
         """
-        if path in OPEN:
+        if scope is None:
             return
         scheme, secret = credentials(authorization)
         if not secret:
@@ -57,7 +57,7 @@ class Guard:
         if key is None:
             raise UnauthenticatedError(FieldError("authorization", "holds no valid API key"))
         context.current().key = key.name
-        self._check_scope(key, needed_scope(path), scheme)
+        self._check_scope(key, scope, scheme)
         if seconds := self._rates.take(key):
             message = f"key '{key.name}' is limited to {key.requests_per_minute:,} requests per minute; "
             message += f"ask again after {seconds} s"
@@ -73,8 +73,10 @@ class Guard:
             raise ForbiddenError(FieldError("authorization", message))
 
 
-def needed_scope(path: str) -> keys.Scope:
-    """The scope that a request to a path needs."""
+def needed_scope(path: str) -> keys.Scope | None:
+    """The scope that an HTTP request to a path needs; None if it needs no key."""
+    if path in OPEN:
+        return None
     if path.startswith(CONTROL):
         return keys.Scope.admin
     return keys.Scope.metrics if path == METRICS else keys.Scope.predict

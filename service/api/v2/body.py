@@ -2,159 +2,19 @@
 
 import zlib
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from fastapi import Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
 
-from models.solvers.settings import NOT_BOOLEAN
 from service.api.documents import read_document
 from service.api.lengths import length
-from service.engine.plan import SolverFields
-from service.errors import (
-    FieldError,
-    MalformedError,
-    TooLargeError,
-    UnsupportedMediaTypeError,
-    invalid,
-    shortened,
-)
+from service.errors import FieldError, MalformedError, TooLargeError, UnsupportedMediaTypeError, shortened
+from service.open_inference.request import InferRequest, Model, validated
 
 HEADER_LENGTH = "inference-header-content-length"
 
-LEVELS = 3
-"""Number of priority levels: 1 is the highest, 2 is the default, and 0 means the default (Triton's schedule policy)."""
-
-MOST_PARAMETERS = 64
-"""Limit of the parameters of a request. We count them before we validate them, so that a million wrong ones cost no
-time."""
-
-
 MOST_SHORT_BYTES = 2**16
 """The greatest number of bytes of JSON without images. The event loop parses it."""
-
-IGNORED_PARAMETERS = frozenset({"content_type", "headers"})
-"""Parameters of a request that clients of other servers always send, and that have no effect on an answer. MLServer's
-client sends both."""
-
-
-def _null_is_empty(parameters: Any) -> Any:
-    return {} if parameters is None else parameters
-
-
-def _relevant(parameters: Any) -> Any:
-    if not isinstance(parameters, dict):
-        return _null_is_empty(parameters)
-    if len(parameters) > MOST_PARAMETERS:
-        raise PydanticCustomError("parameters", "at most {most} parameters", {"most": MOST_PARAMETERS})
-    return {name: value for name, value in parameters.items() if name not in IGNORED_PARAMETERS}
-
-
-def optional(model: type[BaseModel]) -> BeforeValidator:
-    """Takes null for an empty object, because many programs write what is absent as null."""
-    return BeforeValidator(_null_is_empty, json_schema_input_type=model | None)
-
-
-def relevant(model: type[BaseModel]) -> BeforeValidator:
-    """The same. It also removes the parameters that are ignored, and limits the number of parameters.
-
-    Without the limit, each of a million unknown parameters would give an error.
-    """
-    return BeforeValidator(_relevant, json_schema_input_type=model | None)
-
-
-class InferParameters(SolverFields):
-    """Parameters of the request: how to solve, and how to answer."""
-
-    priority: Annotated[
-        int | None,
-        Field(ge=0, le=LEVELS, description="Decides which queued images start first: 1, then 2 or 0, then 3."),
-        NOT_BOOLEAN,
-    ] = None
-    timeout: Annotated[
-        int | None,
-        Field(ge=1_000, le=600_000_000, description="The same as deadline_ms, in microseconds."),
-        NOT_BOOLEAN,
-    ] = None
-    binary_data_output: Annotated[
-        bool | None,
-        Field(strict=True, description="Whether outputs without binary_data follow the JSON as bytes.  Default: no."),
-    ] = None
-
-
-class OpenObject(BaseModel):
-    """An object in the JSON of a request. Unknown keys are ignored, because they may be meant for other servers.
-
-    But a parameter of the request in the wrong object is refused: the caller would believe that it had an effect.
-    """
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_misplaced(cls, document: Any) -> Any:
-        wrong = sorted(InferParameters.model_fields.keys() & document.keys()) if isinstance(document, dict) else ()
-        if wrong:
-            raise PydanticCustomError(
-                "misplaced", "{names} must be in the parameters of the request", {"names": ", ".join(wrong)}
-            )
-        return document
-
-
-class TensorParameters(OpenObject):
-    """Parameters of an input."""
-
-    binary_data_size: Annotated[
-        int | None,
-        Field(
-            strict=True,
-            ge=0,
-            description="The number of bytes of the tensor. The tensors follow the JSON in the order of the inputs.",
-        ),
-    ] = None
-
-
-class InputTensor(OpenObject):
-    """A tensor of the request."""
-
-    name: str
-    shape: list[Annotated[int, Field(strict=True, ge=0)]] = Field(max_length=8)
-    datatype: str
-    parameters: Annotated[TensorParameters, optional(TensorParameters)] = Field(default_factory=TensorParameters)
-    data: Annotated[Any, Field(description="The values row by row, flat or nested. Absent for a binary tensor.")] = None
-
-
-class OutputParameters(OpenObject):
-    """Parameters of an output."""
-
-    binary_data: Annotated[
-        bool | None, Field(strict=True, description="Whether the output follows the JSON as bytes.")
-    ] = None
-    classification: Annotated[
-        int | None,
-        Field(
-            strict=True, ge=1, description="How many of the most probable classes to return, each as value:index:label."
-        ),
-    ] = None
-
-
-class RequestedOutput(OpenObject):
-    """An output that the request names."""
-
-    name: str
-    parameters: Annotated[OutputParameters, optional(OutputParameters)] = Field(default_factory=OutputParameters)
-
-
-class InferRequest(OpenObject):
-    """The JSON of a request for inference."""
-
-    model_config = ConfigDict(json_schema_extra={"additionalProperties": True})
-
-    id: Annotated[str | None, Field(description="Repeated in the answer.")] = None
-    parameters: Annotated[InferParameters, relevant(InferParameters)] = Field(default_factory=InferParameters)
-    inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=16)]
-    outputs: Annotated[
-        list[RequestedOutput] | None, Field(max_length=64, description="The outputs to return.  Default: all.")
-    ] = None
 
 
 class InferBody(NamedTuple):
@@ -167,9 +27,6 @@ class InferBody(NamedTuple):
 
     request: InferRequest | None
     binary: memoryview
-
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse_body(
@@ -204,7 +61,7 @@ def parse_body(
     document = read_document(bytes(body[:head]), max_images)
     if isinstance(document.get("id"), str):
         note_id(document["id"])
-    return InferBody(_validated(document, InferRequest), body[head:])
+    return InferBody(validated(document, InferRequest), body[head:])
 
 
 def decompress(content: bytes, encoding: str, max_bytes: int) -> bytes:
@@ -273,14 +130,7 @@ def read_json(content: bytes, model: type[Model]) -> Model:
         MalformedError: the content is not JSON.
         InvalidError: a field is missing, has the wrong shape, or is out of range.
     """
-    return _validated(read_document(content), model)
-
-
-def _validated(document: dict[str, Any], model: type[Model]) -> Model:
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        raise invalid(error) from error
+    return validated(read_document(content), model)
 
 
 def _length(header: str, body_bytes: int) -> int:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from service.api.error_examples import ERROR_EXAMPLES
 from service.api.errors import STATUS, Failure
 from service.api.problems import described
-from service.errors import FieldError, RequestError
+from service.errors import RequestError, sentences
 
 Answers = dict[int | str, dict[str, Any]]
 
@@ -30,7 +30,7 @@ def documented(*errors: type[RequestError]) -> Answers:
         int(STATUS[error]): {
             "description": described(error),
             "model": ErrorAnswer,
-            "content": {"application/json": {"example": {"error": _sentence(ERROR_EXAMPLES[error].errors[0])}}},
+            "content": {"application/json": {"example": {"error": sentences(ERROR_EXAMPLES[error].errors[:1])}}},
         }
         for error in errors
     }
@@ -38,11 +38,6 @@ def documented(*errors: type[RequestError]) -> Answers:
 
 def error_response(failure: Failure) -> Response:
     """Format a failure as a JSON object with a field called ``error``."""
-    detail = "; ".join(map(_sentence, failure.fields)) or failure.detail
+    detail = sentences(failure.fields) or failure.detail
     content = ErrorAnswer(error=detail, id=failure.document_id).model_dump_json(exclude_none=True)
     return Response(content, failure.status, failure.headers, media_type="application/json")
-
-
-def _sentence(error: FieldError) -> str:
-    sentence = f"{error.field}: {error.message}"
-    return sentence if error.value is None else f"{sentence}; it is {error.value}"

@@ -2,25 +2,24 @@
 
 from contextlib import suppress
 from inspect import cleandoc
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl
 
 from models.form import SIDE
 from service.api.documents import parsing
 from service.api.exchange import DOCUMENT_ID, Answer, Exchange
 from service.api.inference_route import REFUSALS, InferenceRoute, server_timing, timing, written
-from service.api.pictures import check_plausible, grey_levels
-from service.api.v2.body import HEADER_LENGTH, LEVELS, InferBody, InferParameters, InferRequest, parse_body
+from service.api.v2.body import HEADER_LENGTH, InferBody, parse_body
 from service.api.v2.errors import documented
 from service.api.v2.examples import INFER_EXAMPLES
-from service.api.v2.inputs import BYTES, field_of, raw_input, read_images
-from service.api.v2.outputs import OutputChoice, choose_outputs, write_answer
-from service.engine.plan import SolverFields
-from service.engine.request import Priority
+from service.api.v2.inputs import raw_input, read_images
+from service.api.v2.outputs import write_answer
 from service.errors import MOST_ERRORS, FieldError, InvalidError, RequestError, UnknownModelError, shortened
-from service.images.form import in_form
 from service.inference.background import Step, Work, one_step
-from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane, InferenceRequest
+from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane
+from service.inference.pictures import check_plausible
+from service.open_inference.infer import MAX_BYTES_ON_LOOP, ParsedRequest, has_pictures, infer, parse
+from service.open_inference.request import InferParameters, InferRequest
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
@@ -28,25 +27,12 @@ BINARY = "application/octet-stream"
 V2 = "v2"
 """The kind of body and answer."""
 
-MAX_BYTES_ON_LOOP = 16 * 1024
-"""The event loop parses a body only if the body has at most this many bytes."""
-
-PRIORITIES = {None: Priority.normal, 0: Priority.normal, 1: Priority.high, 2: Priority.normal, LEVELS: Priority.low}
-
-
-class ParsedRequest(NamedTuple):
-    """A request for inference, the outputs of its answer, and its id."""
-
-    inference: InferenceRequest
-    outputs: list[OutputChoice]
-    id: str | None
-
 
 def routes(plane: DataPlane) -> list[InferenceRoute]:
     """The inference routes of a data plane: for a model, and for a version of a model."""
     settings = plane.settings
 
-    async def parse(exchange: Exchange, body: bytes) -> tuple[InferBody, bool]:
+    async def parse_content(exchange: Exchange, body: bytes) -> tuple[InferBody, bool]:
         """Parse a body, and tell whether it is long or encoded. If it is, reading its images may take long too."""
         encoding, header_length = exchange.joined(b"content-encoding") or "", exchange.joined(HEADER_LENGTH.encode())
         long = len(body) > MAX_BYTES_ON_LOOP or bool(encoding)
@@ -62,7 +48,7 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
     async def infer_by_version(exchange: Exchange, name: str, version: str) -> Answer:
         return await answer(exchange, name, version)
 
-    async def infer(exchange: Exchange, name: str) -> Answer:
+    async def infer_by_name(exchange: Exchange, name: str) -> Answer:
         """Classify the images of the tensor `image`: UINT8 or FP32 (0 to 1) `[-1, 28, 28]`, or PNG or JPEG as BYTES.
 
         The parameters of the request set how precisely to solve: `agreement`, `escalate`, `tolerance`, or `rtol` and
@@ -78,28 +64,19 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
             model = await plane.models.get(name, version)
         except UnknownModelError:
             with suppress(RequestError):
-                await parse(exchange, await exchange.body())  # only for the id, which the error repeats
+                await parse_content(exchange, await exchange.body())  # only for the id, which the error repeats
             raise
         body = await exchange.body()
         arrival = exchange.arrival(V2)
+        infer_body, long = await parse_content(exchange, body)
 
-        def read(infer_body: InferBody) -> Work[ParsedRequest]:
+        def read() -> Work[ParsedRequest]:
             infer_request = infer_body.request or _raw_request(infer_body.binary)
             images = yield from read_images(infer_request.inputs, infer_body.binary, settings)
-            parameters = infer_request.parameters
-            outputs = choose_outputs(infer_request.outputs, model, binary=bool(parameters.binary_data_output))
-            inference = InferenceRequest(images, _solver(parameters), priority=PRIORITIES[parameters.priority])
-            return ParsedRequest(inference, outputs, infer_request.id)
+            return parse(infer_request, images, model)
 
-        infer_body, long = await parse(exchange, body)
-        has_pictures = _has_pictures(infer_body)
-        parsed = await plane.work(read(infer_body), exchange.flow, in_background=long or has_pictures)
-        inference = parsed.inference
-        if not has_pictures and not in_form(inference.images).all():
-            work = grey_levels(field_of, inference.images)
-            levels = await plane.work(work, exchange.flow, in_background=True)
-            inference = inference._replace(images=levels)
-        answered = await plane.answer(inference, arrival, model)
+        pictures = infer_body.request is not None and has_pictures(infer_body.request.inputs)
+        answered, parsed = await infer(plane, model, read(), arrival, exchange.flow, long=long, pictures=pictures)
         content = await plane.run(
             lambda: _written(*write_answer(answered, parsed.outputs, parsed.id), server_timing(timing(answered))),
             in_background=len(answered.images) > MAX_ROWS_ON_LOOP,
@@ -111,7 +88,7 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
         InferenceRoute(
             f"/v2/models/{{name}}{path}/infer",
             endpoint,
-            description=cleandoc(infer.__doc__ or ""),
+            description=cleandoc(infer_by_name.__doc__ or ""),
             methods=["POST"],
             tags=["open inference protocol"],
             summary=summary,
@@ -121,7 +98,7 @@ def routes(plane: DataPlane) -> list[InferenceRoute]:
             operation_id=operation,
         )
         for path, summary, operation, endpoint in (
-            ("", "Classify images", "infer", infer),
+            ("", "Classify images", "infer", infer_by_name),
             ("/versions/{version}", "Classify images by a version of a model", "infer_by_version", infer_by_version),
         )
     ]
@@ -141,22 +118,6 @@ def _raw_request(binary: memoryview) -> InferRequest:
     if tensor.shape[0] > 1 and len(binary) % (SIDE * SIDE) == 0:
         check_plausible("body", bytes(binary), "give their number as the shape of a tensor")
     return InferRequest(inputs=[tensor], parameters=InferParameters(binary_data_output=True))
-
-
-def _has_pictures(body: InferBody) -> bool:
-    """Whether there are pictures to decode, which takes long even if the body is short."""
-    return body.request is not None and any(tensor.datatype == BYTES for tensor in body.request.inputs)
-
-
-def _solver(parameters: InferParameters) -> SolverFields:
-    """The solver fields among the parameters."""
-    fields = parameters.model_dump(include=parameters.model_fields_set & SolverFields.model_fields.keys())
-    if parameters.timeout is not None:
-        if parameters.deadline_ms is not None:
-            message = "is the same as deadline_ms; give only one of them"
-            raise InvalidError(FieldError("parameters.timeout", message, str(parameters.timeout)))
-        fields["deadline_ms"] = parameters.timeout / 1e3
-    return SolverFields.model_construct(**fields)
 
 
 def _written(content: bytes, binary: bytes | None, timing_header: tuple[bytes, bytes]) -> Answer:

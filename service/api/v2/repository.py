@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.v2.body import read_object, relevant
+from service.api.v2.body import read_object
 from service.api.v2.errors import documented
 from service.errors import (
     BrokenModelError,
@@ -16,6 +16,7 @@ from service.errors import (
     UnknownModelError,
 )
 from service.hosting.manager import ModelManager
+from service.open_inference.request import relevant
 
 
 class IndexRequest(BaseModel):

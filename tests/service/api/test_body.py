@@ -14,12 +14,12 @@ from starlette.types import Message
 
 from service.api.body import ALIASES, JSON, MOST_JSON_ON_LOOP, PIXELS, Part, parse, read, supported_type
 from service.api.exchange import Exchange, MoreHeaders
-from service.api.pictures import base64_picture
 from service.api.query import read_query
 from service.errors import InvalidError, UnsupportedMediaTypeError
 from service.images.normalise import rows_to_mnist, to_mnist
 from service.inference.background import finish
 from service.inference.data_plane import InferenceRequest
+from service.inference.pictures import base64_picture
 from service.settings import Settings
 from tests.digits import encoded, load_test_set, seven
 

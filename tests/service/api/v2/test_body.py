@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.api.v2.body import MOST_PARAMETERS, InferBody, InferRequest, decompress, parse_body, read_json
+from service.api.v2.body import InferBody, decompress, parse_body, read_json
 from service.api.v2.repository import LoadRequest
 from service.errors import InvalidError, MalformedError, RequestError, TooLargeError, UnsupportedMediaTypeError
+from service.open_inference.request import MOST_PARAMETERS, InferRequest
 from tests.service.api.v2.infer_requests import ENCODINGS, outcome
 
 MOST = 20_000

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from service.api.v2.body import InputTensor, parse_body
+from service.api.v2.body import parse_body
 from service.api.v2.inputs import raw_input, read_images
 from service.errors import InvalidError, MalformedError, RequestError, TooLargeError
 from service.inference.background import finish
+from service.open_inference.request import InputTensor
 from service.settings import Settings
 from tests.digits import encoded
 from tests.service.api.v2.infer_requests import DIGITS, ENCODINGS, joined, outcome, tensor

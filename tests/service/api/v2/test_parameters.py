@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.v2.body import IGNORED_PARAMETERS, InferParameters, InferRequest, read_json
+from service.api.v2.body import read_json
 from service.errors import InvalidError
+from service.open_inference.request import IGNORED_PARAMETERS, InferParameters, InferRequest
 from tests.service.api.v2.infer_requests import DIGITS, INFER, LENGTH, error, infer, outputs, post, tensor
 
 HEAD, _ = tensor(DIGITS[:1])

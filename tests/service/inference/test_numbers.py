@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from service.api.numbers import numbers
+from service.inference.numbers import numbers
 
 HALVES = st.integers(-(2**40), 2**40).map(lambda number: number / 2)
 
