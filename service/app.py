@@ -2,11 +2,11 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
@@ -37,6 +37,7 @@ from service.telemetry.metrics import Metrics
 from service.web import routes as web
 
 if TYPE_CHECKING:
+    from service.rpc.server import RpcServer
     from service.telemetry.tracing import Tracing
 
 TITLE = "ODE-Net"
@@ -82,6 +83,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
     background = BackgroundThreads(max(1, usable_processors() // settings.processes))
     plane = DataPlane(manager, engine, background, settings, ended)
     reports = Reports(plane, metrics)
+    guard = None if keys is None else Guard(keys, Rates(shared))
     app = FastAPIOffline(
         title=TITLE,
         version=VERSION,
@@ -90,7 +92,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,  # the gateway removes needless slashes
         generate_unique_id_function=lambda route: route.name,  # generated clients name their functions after it
-        lifespan=partial(_lifespan, plane, engine, tracing, shared),
+        lifespan=partial(_lifespan, plane, engine, tracing, shared, _rpc(plane, reports, metrics, guard, tracing)),
         telemetry=NOT_TRACED if tracing is None else tracing.config,
     )
     inference_routes = [predict.route(plane), *infer.routes(plane)]
@@ -116,7 +118,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
         [] if tracing is not None else inference_routes,
         answers,
         metrics,
-        None if keys is None else Guard(keys, Rates(shared)),
+        guard,
         settings.max_body_bytes,
         security_headers(tls=settings.tls_certificate is not None),
         load.headers,
@@ -136,20 +138,37 @@ def _tracing(settings: Settings) -> "Tracing | None":
     return Tracing()
 
 
+def _rpc(
+    plane: DataPlane, reports: Reports, metrics: Metrics, guard: Guard | None, tracing: "Tracing | None"
+) -> "Callable[[], RpcServer | None]":
+    """A function that makes the gRPC server, on the event loop; it returns None if the settings do not enable gRPC."""
+    if plane.settings.grpc_port is None:
+        return lambda: None
+    # gRPC is an extra. Also, a process must not import gRPC before it forks, and workers are forks.
+    from service.rpc.server import RpcServer  # noqa: PLC0415
+
+    return lambda: RpcServer(plane, reports, metrics, guard, tracing)
+
+
 @asynccontextmanager
 async def _lifespan(
-    plane: DataPlane, engine: Engine, tracing: "Tracing | None", shared: Path | None, _app: FastAPI
-) -> AsyncIterator[dict[str, DataPlane]]:
+    plane: DataPlane,
+    engine: Engine,
+    tracing: "Tracing | None",
+    shared: Path | None,
+    make_rpc: "Callable[[], RpcServer | None]",
+    _app: FastAPI,
+) -> AsyncIterator[dict[str, Any]]:
     """Run the engine from the start of the application to its end.
 
     Yields:
-        The ASGI lifespan state. The server reads the data plane from this state.
+        The ASGI lifespan state. Our server reads the data plane and the gRPC server from this state.
     """
     gc.collect()
     # The objects that exist now are never freed. Without freeze, the garbage collector would scan them again and again,
     # and requests would wait.
     gc.freeze()
     async with engine.running(), watching(plane.models, plane.settings, shared):
-        yield {"plane": plane}
+        yield {"plane": plane, "rpc": make_rpc()}
     if tracing is not None:
         await asyncio.to_thread(tracing.close)

@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     """The port to listen on; 0 for any free port."""
 
+    grpc_port: int | None = Field(default=None, ge=0, le=65535)
+    """The port for gRPC, by convention 9000; 0 for any free port. Needs the extra grpc.  [default: no gRPC]"""
+
     api_key_file: Path | None = None
     """The file of API keys. With it, every request except those for health needs a key; see docs/howto/secure.md."""
 

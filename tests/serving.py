@@ -49,6 +49,17 @@ class Running:
         """A client of the service, which the caller must close."""
         return httpx.Client(base_url=self.url, timeout=HANG)
 
+    def grpc_address(self, workers: int = 1) -> str:
+        """The address for gRPC, once all workers of a service with `--grpc-port` listen there."""
+        addresses: list[str] = []
+
+        def all_listen() -> bool:
+            addresses[:] = re.findall(r"gRPC running on (\S+)", "".join(self.log))
+            return len(addresses) >= workers
+
+        until(all_listen)
+        return addresses[0]
+
 
 def start(*flags: str, **environment: str) -> subprocess.Popen[str]:
     """Start the service by its command, with flags and settings in the environment."""

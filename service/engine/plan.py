@@ -18,6 +18,9 @@ from service.errors import FieldError, InvalidError, shortened
 LARGEST_NFE = 10_000
 """The greatest `max_nfe`. Even the method with the most stages needs fewer evaluations for `MAX_STEPS` attempts."""
 
+LONGEST_DEADLINE = 600_000
+"""The greatest deadline of a request, in milliseconds."""
+
 MOST_TRACED = 16
 """Limit of images in a request with `trace`. One image may take `models.solvers.solve.MAX_STEPS` attempts, which make a
 third of a megabyte of JSON."""
@@ -86,7 +89,7 @@ class SolverFields(BaseModel):
         float | None,
         Field(
             ge=1,
-            le=600_000,
+            le=LONGEST_DEADLINE,
             allow_inf_nan=False,
             description="Milliseconds from the first byte of the request to the last byte of the answer. Without a "
             "tolerance, a number of steps or an agreement, the service chooses the most precise settings that are "

@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from models.backends.answer import Images
 from models.solvers.solve import Outcome
 from service.engine.engine import Engine, OnDisconnect
 from service.engine.model import ServedModel
-from service.engine.plan import MOST_TRACED, SolverFields
+from service.engine.plan import LONGEST_DEADLINE, MOST_TRACED, Plan, SolverFields
 from service.engine.quantile import Quantile
 from service.engine.request import Demand, EngineRequest, Priority
 from service.engine.tuning import AFTER_SOLVE
@@ -39,6 +40,8 @@ class InferenceRequest(NamedTuple):
         version: the version of a named model; None for the version that is served.
         priority: decides which queued images start first.
         trace: whether to record the steps of each solve.
+        seconds: the time limit that the protocol itself sets, in seconds after the arrival; None for none. The earlier
+            of this limit and `deadline_ms` is the deadline.
     """
 
     images: Images
@@ -47,6 +50,7 @@ class InferenceRequest(NamedTuple):
     version: str | None = None
     priority: Priority = Priority.normal
     trace: bool = False
+    seconds: float | None = None
 
 
 class Arrival(NamedTuple):
@@ -160,7 +164,7 @@ class DataPlane:
         images = inference.images
         if model is None:
             model = await self.models.get(inference.model, inference.version)
-        plan = model.plan(inference.fields, self.settings.floor)
+        plan = self._plan(model, inference)
         if inference.trace and len(images) > MOST_TRACED:
             message = f"is available for at most {MOST_TRACED} images in a request"
             raise InvalidError(FieldError("trace", message, f"{len(images):,} images"))
@@ -189,6 +193,15 @@ class DataPlane:
         """Note that the answer to a request of a kind has been written, to measure how long this takes."""
         if request.answered_at is not None:
             self._after_solve[kind].add(time.perf_counter() - request.answered_at)
+
+    def _plan(self, model: ServedModel, inference: InferenceRequest) -> Plan:
+        """Decide how to solve a request."""
+        fields, seconds = inference.fields, inference.seconds
+        if seconds is None or (fields.deadline_ms is not None and fields.deadline_ms <= 1e3 * seconds):
+            return model.plan(fields, self.settings.floor)
+        # The model keeps its plans by their fields. With one value for all limits, it keeps one plan for all of them.
+        plan = model.plan(fields.model_copy(update={"deadline_ms": LONGEST_DEADLINE}), self.settings.floor)
+        return replace(plan, seconds=seconds)
 
 
 def solve_columns(request: EngineRequest) -> dict[str, list[Any]]:

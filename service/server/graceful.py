@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,13 +15,15 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.server.acceptor import Acceptor, Share
-from service.server.http_protocol import CLOSE
+from service.server.http_protocol import CLOSE, ServerConfig
 
 if TYPE_CHECKING:
     from service.inference.data_plane import DataPlane  # a supervisor starts faster without it
+    from service.rpc.server import RpcServer
 
 ENGINE_FAILURE = 4
 """Exit status of a process that ends because its engine will answer no more requests."""
@@ -51,14 +54,15 @@ class GracefulServer(uvicorn.Server):
     A signal before the start ends the process at once. A second signal does too, unless a supervisor handles it.
 
     Args:
-        config: uvicorn's configuration.
+        config: uvicorn's configuration, with the port for gRPC.
         grace_seconds: time between the signal and the second step.
         share: the place of this process among the workers that accept connections at one socket; None if it serves
             alone.
     """
 
-    def __init__(self, config: uvicorn.Config, grace_seconds: float, share: Share | None = None) -> None:
+    def __init__(self, config: ServerConfig, grace_seconds: float, share: Share | None = None) -> None:
         super().__init__(config)
+        self._grpc_port = config.grpc_port
         self._grace_seconds = grace_seconds
         self._share = share
         self._acceptor: Acceptor | None = None
@@ -67,6 +71,8 @@ class GracefulServer(uvicorn.Server):
         self._stop_at: float | None = None
         self._ticked_at = time.monotonic()
         self._logged = self._failed = False
+        self._rpc: RpcServer | None = None
+        self._rpc_end: asyncio.Task[None] | None = None
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal ends the server.
@@ -98,7 +104,11 @@ class GracefulServer(uvicorn.Server):
         self._stop(0 if sig == signal.SIGINT else self._grace_seconds)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application, and listen."""
+        """Start the application, and listen.
+
+        Raises:
+            SystemExit: the port for gRPC is not available.
+        """
         if self._share is not None and sockets:
             await super().startup([])
             self._acceptor = Acceptor(
@@ -114,6 +124,20 @@ class GracefulServer(uvicorn.Server):
             if sockets is not None:  # uvicorn reports only the sockets that it has made itself
                 self._log_started_message(sockets)
         self._plane = self.lifespan.state["plane"]
+        await self._start_rpc(self.lifespan.state["rpc"])
+
+    async def _start_rpc(self, rpc: "RpcServer | None") -> None:
+        """Serve gRPC too, if the settings say so."""
+        port = self._grpc_port
+        if rpc is None or port is None:
+            return
+        try:
+            await rpc.start(port)
+        except RuntimeError as error:
+            logger.error("grpc_port: cannot listen at port %d: %s", port, error)  # noqa: TRY400 (the reason is enough)
+            await self.lifespan.shutdown()
+            sys.exit(STARTUP_FAILURE)
+        self._rpc = rpc
 
     def hangs(self, longest: float) -> bool:
         """Whether the event loop of the running server has been blocked for some seconds. Any thread may call this."""
@@ -143,10 +167,18 @@ class GracefulServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, answer the requests that have arrived, and end."""
+        if self._rpc is not None:
+            self._rpc_end = asyncio.create_task(self._rpc.stop(self.config.timeout_graceful_shutdown or 0))
         await self._accept_waiting(sockets or [])
         await asyncio.sleep(LAST_REQUEST_SECONDS)
         await self._close_idle()
         await super().shutdown(sockets)
+
+    async def _wait_tasks_to_complete(self) -> None:
+        """Wait for the answers to all requests. uvicorn limits the time of this wait."""
+        await super()._wait_tasks_to_complete()
+        if self._rpc_end is not None:
+            await asyncio.wait({self._rpc_end})
 
     def _stop(self, grace_seconds: float) -> None:
         """Stop being ready, and close each connection with its next answer. A second call may only stop earlier."""

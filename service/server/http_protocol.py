@@ -30,17 +30,19 @@ BEGAN = "odenet.began"
 
 
 class ServerConfig(uvicorn.Config):
-    """uvicorn's configuration, with a time limit for clients.
+    """uvicorn's configuration, with a time limit for clients and the port for gRPC.
 
     Args:
         app: the application, or the name to import it from.
         client_seconds: time in which a client must send a whole request, and must take more of an answer.
+        grpc_port: the port for gRPC; None for no gRPC.
         kwargs: the arguments of `uvicorn.Config`.
     """
 
-    def __init__(self, app: Any, *, client_seconds: float, **kwargs: Any) -> None:
+    def __init__(self, app: Any, *, client_seconds: float, grpc_port: int | None = None, **kwargs: Any) -> None:
         super().__init__(app, http=HttpConnection, ws="none", **kwargs)
         self.client_seconds = client_seconds
+        self.grpc_port = grpc_port
 
 
 class HttpConnection(HttpToolsProtocol):

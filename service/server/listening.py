@@ -7,12 +7,13 @@ EVERYWHERE = "::"
 """The address that stands for all networks. We also accept IPv4 there, as other servers do."""
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, setting: str = "port") -> socket.socket:
     """Bind a socket to an address.
 
     Args:
         host: an address, or a name with an IPv4 address.
         port: the port; 0 for any free port.
+        setting: the setting that chooses the port, for the error.
 
     Raises:
         OSError: the address is not available. The message says why, and what to do.
@@ -26,12 +27,17 @@ def bind(host: str, port: int) -> socket.socket:
         bound.set_inheritable(True)
     except OSError as error:
         bound.close()
-        raise OSError(error.errno, f"{_reason(error, host, port)} ({error.strerror})") from error
+        raise OSError(error.errno, f"{_reason(error, host, port, setting)} ({error.strerror})") from error
     return bound
 
 
-def check_free(host: str, port: int) -> int:
+def check_free(host: str, port: int, setting: str = "port") -> int:
     """Check that no other program listens at an address.
+
+    Args:
+        host: an address, or a name with an IPv4 address.
+        port: the port; 0 for any free port.
+        setting: the setting that chooses the port, for the error.
 
     Returns:
         The port, or a free port if the given port is 0.
@@ -39,17 +45,18 @@ def check_free(host: str, port: int) -> int:
     Raises:
         OSError: the address is not available. The message says why, and what to do.
     """
-    with bind(host, port) as alone:
+    with bind(host, port, setting) as alone:
         free: int = alone.getsockname()[1]
     return free
 
 
-def _reason(error: OSError, host: str, port: int) -> str:
+def _reason(error: OSError, host: str, port: int, setting: str) -> str:
+    flag = f"--{setting.replace('_', '-')}"
     match error.errno:
         case errno.EADDRINUSE:
-            return f"port: another program listens at port {port} of {host}; stop it, or choose another port by --port"
+            return f"{setting}: another program listens at port {port} of {host}; stop it, or choose another by {flag}"
         case errno.EACCES:
-            return f"port: this user may not listen at port {port}; choose a port from 1024 by --port"
+            return f"{setting}: this user may not listen at port {port}; choose a port from 1024 by {flag}"
         case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
             return f"host: this machine has no address {host}; choose another by --host"
     return f"host: cannot listen at {host}, port {port}"

@@ -13,6 +13,7 @@ from models.artifact import ArtifactError
 from service.hosting.desired_state import DesiredState
 from service.hosting.folder import check_models
 from service.processors import usable_processors
+from service.rpc.extra import check_installed
 from service.security.keys import read_keys
 from service.security.tls import check_certificate
 from service.server.graceful import GracefulServer
@@ -77,8 +78,12 @@ def main() -> None:
         if settings.api_key_file is not None:
             read_keys(settings.api_key_file)
         check_free(settings.host, settings.port)
+        options = _options(settings)
+        if settings.grpc_port is not None:
+            check_installed()
+            options["grpc_port"] = check_free(settings.host, settings.grpc_port, "grpc_port")
     if settings.processes == 1:
-        server = GracefulServer(ServerConfig(APPLICATION, workers=1, **_options(settings)), settings.grace_seconds)
+        server = GracefulServer(ServerConfig(APPLICATION, workers=1, **options), settings.grace_seconds)
         server.run([bind(EVERYWHERE, settings.port)] if settings.host == EVERYWHERE else None)
         if not server.started:
             sys.exit(STARTUP_FAILURE)
@@ -87,7 +92,7 @@ def main() -> None:
         desired = DesiredState.shared(folder)
         for name, version in check_models(settings).items():
             desired.put(name, version)
-        config = ServerConfig(APPLICATION, workers=settings.processes, **_options(settings))
+        config = ServerConfig(APPLICATION, workers=settings.processes, **options)
         serve(config, settings.grace_seconds, folder)
 
 

@@ -142,6 +142,12 @@ class Metrics:
             ["method", "route", "status"],
             SECONDS,
         )
+        self._calls = histogram(
+            "grpc_duration_seconds",
+            "From the arrival of a gRPC call, or of a message in a stream, to its answer.",
+            ["method", "status"],
+            SECONDS,
+        )
         self._phases = [
             histogram(f"{phase}_seconds", f"The phase {phase} of an answered request for inference.", model, SECONDS)
             for phase in Phases._fields
@@ -190,6 +196,10 @@ class Metrics:
                 failed = status == "429" or (status.startswith("5") and status != "504")
                 counts[failed] += durations.count
         return RequestCounts(answered=counts[False], failed=counts[True])
+
+    def called(self, method: str, status: str, seconds: float) -> None:
+        """Count an answered gRPC call."""
+        self._calls.of(method, status).observe(seconds)
 
     def refused(self, error: RequestError) -> None:
         """Count a refused request, if it was refused because the service is busy or stopping, or by a rate limit."""

@@ -6,13 +6,17 @@ OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_SERVICE_NAME, set the destination of the sp
 """
 
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from threading import Thread
 
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.propagate import extract
 from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import SpanKind
 from starlette.types import Scope
 
 from service.engine.request import EngineRequest, Phases
@@ -42,6 +46,16 @@ class Tracing:
             "logs": False,
             "exclude": _is_monitoring,
         }
+
+    @contextmanager
+    def call(self, method: str, metadata: Mapping[str, str]) -> Iterator[None]:
+        """Make the span of a gRPC call in the caller's trace (OpenTelemetry, "Semantic conventions for gRPC")."""
+        service, name = method.strip("/").split("/", 1)
+        facts = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
+        with self._tracer.start_as_current_span(
+            f"{service}/{name}", extract(metadata), SpanKind.SERVER, facts, record_exception=False
+        ):
+            yield
 
     def ended(self, request: EngineRequest) -> None:
         """Make the spans of a request for inference that has ended, inside the current span."""

@@ -1,0 +1,198 @@
+"""The calls of the service `inference.GRPCInferenceService`."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import Message
+from pydantic import BaseModel
+from tritonclient.grpc import service_pb2 as pb
+
+from service.engine.request import Priority
+from service.errors import FieldError, InvalidError
+from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane
+from service.open_inference.infer import MAX_BYTES_ON_LOOP, ParsedRequest, has_pictures, infer, parse
+from service.open_inference.models import SERVER, Reports
+from service.rpc.gateway import PREFIX, Gateway, Metadata, metadata_of
+from service.rpc.messages import is_typed, read_images, read_request, write_answer
+from service.rpc.status import CallError
+
+SERVICE = PREFIX.strip("/")
+
+STREAM_METHOD = f"{PREFIX}ModelStreamInfer"
+
+MOST_IN_STREAM = 64
+"""The greatest number of requests of a stream that are being answered. The service reads no further ones."""
+
+SEND_SECONDS = 0.002
+"""How long before the deadline of a call its answer must be ready, so that the answer arrives in time."""
+
+
+class Calls:
+    """The behaviour of each method. The messages are Triton's, and the answers are those of REST.
+
+    Args:
+        plane: computes the answers.
+        reports: what the service reports about its models.
+        gateway: is around each call, and around each message of a stream.
+    """
+
+    def __init__(self, plane: DataPlane, reports: Reports, gateway: Gateway) -> None:
+        self._plane = plane
+        self._reports = reports
+        self._gateway = gateway
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The handler of all methods, for the server."""
+        unary: dict[str, Callable[[Any, Any], Any]] = {
+            "ServerLive": self._server_live,
+            "ServerReady": self._server_ready,
+            "ServerMetadata": self._server_metadata,
+            "ModelReady": self._model_ready,
+            "ModelMetadata": self._model_metadata,
+            "ModelConfig": self._model_config,
+            "ModelStatistics": self._model_statistics,
+            "ModelInfer": self._model_infer,
+            "RepositoryIndex": self._repository_index,
+            "RepositoryModelLoad": self._repository_model_load,
+            "RepositoryModelUnload": self._repository_model_unload,
+        }
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            name: grpc.unary_unary_rpc_method_handler(behaviour, *_serialisation(name))
+            for name, behaviour in unary.items()
+        }
+        handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
+            self._model_stream_infer, pb.ModelInferRequest.FromString, pb.ModelStreamInferResponse.SerializeToString
+        )
+        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+    async def _server_live(self, _request: Any, _call: Any) -> Message:
+        return pb.ServerLiveResponse(live=True)
+
+    async def _server_ready(self, _request: Any, _call: Any) -> Message:
+        return pb.ServerReadyResponse(ready=await self._plane.ready())
+
+    async def _server_metadata(self, _request: Any, _call: Any) -> Message:
+        return _message(pb.ServerMetadataResponse(), SERVER)
+
+    async def _model_ready(self, request: Any, _call: Any) -> Message:
+        return pb.ModelReadyResponse(ready=await self._reports.model_ready(request.name, request.version or None))
+
+    async def _model_metadata(self, request: Any, _call: Any) -> Message:
+        return _message(pb.ModelMetadataResponse(), await self._reports.metadata(request.name, request.version or None))
+
+    async def _model_config(self, request: Any, _call: Any) -> Message:
+        response = pb.ModelConfigResponse()
+        _message(response.config, await self._reports.configuration(request.name, request.version or None))
+        return response
+
+    async def _model_statistics(self, request: Any, _call: Any) -> Message:
+        if request.name:
+            statistics = await self._reports.statistics(request.name, request.version or None)
+        else:
+            statistics = await self._reports.all_statistics()
+        return _message(pb.ModelStatisticsResponse(), statistics)
+
+    async def _repository_index(self, request: Any, _call: Any) -> Message:
+        response = pb.RepositoryIndexResponse()
+        for name, version, ready, reason in await self._plane.models.index():
+            if ready or not request.ready:
+                state = "READY" if ready else "UNAVAILABLE"
+                response.models.add(name=name, version=version, state=state, reason=reason)
+        return response
+
+    async def _repository_model_load(self, request: Any, _call: Any) -> Message:
+        if request.parameters:
+            message = "has no parameters, because the models folder holds all settings"
+            raise InvalidError(FieldError("parameters", message, ", ".join(request.parameters)[:64]))
+        await self._plane.models.load(_name(request))
+        return pb.RepositoryModelLoadResponse()
+
+    async def _repository_model_unload(self, request: Any, _call: Any) -> Message:
+        await self._plane.models.unload(_name(request))
+        return pb.RepositoryModelUnloadResponse()
+
+    async def _model_infer(self, request: Any, call: Any) -> Message:
+        seconds = call.time_remaining()
+        return await self._infer(request, None if seconds is None else seconds - SEND_SECONDS)
+
+    async def _model_stream_infer(self, requests: AsyncIterator[Any], call: Any) -> AsyncIterator[Message]:
+        """Answer the requests of a stream in the order in which their answers are done."""
+        done = asyncio.Queue[Message | None]()
+        room = asyncio.Semaphore(MOST_IN_STREAM)
+        metadata = metadata_of(call)
+
+        async def answer(request: Any) -> None:
+            done.put_nowait(await self._answer_in_stream(request, metadata))
+
+        async def read() -> None:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    async for request in requests:
+                        await room.acquire()
+                        group.create_task(answer(request))
+            finally:
+                done.put_nowait(None)
+
+        reading = asyncio.create_task(read())
+        try:
+            while (response := await done.get()) is not None:
+                yield response
+                room.release()
+            await reading
+        finally:
+            reading.cancel()  # the caller has gone; the requests that are being answered end with their tasks
+
+    async def _answer_in_stream(self, request: Any, metadata: Metadata) -> Message:
+        try:
+            answer = await self._gateway.answer(STREAM_METHOD, metadata, lambda: self._infer(request, None))
+        except CallError as error:
+            named = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
+            return pb.ModelStreamInferResponse(error_message=error.status.detail, infer_response=named)
+        return pb.ModelStreamInferResponse(infer_response=answer)
+
+    async def _infer(self, message: Any, seconds: float | None) -> Message:
+        """Answer a request for inference.
+
+        Args:
+            message: the request.
+            seconds: the time until the deadline of the call; None without a deadline.
+        """
+        arrived_at, plane = time.perf_counter(), self._plane
+        plane.check_room(1, Priority.high)  # the highest priority, because the message has not been read yet
+        model = await plane.models.get(message.model_name, message.model_version or None)
+        long = message.ByteSize() > MAX_BYTES_ON_LOOP
+        request = await plane.run(lambda: read_request(message), in_background=long)
+
+        def read() -> ParsedRequest:
+            parsed = parse(request, read_images(message, request.inputs, plane.settings), model)
+            return parsed._replace(inference=parsed.inference._replace(seconds=seconds))
+
+        # gRPC cancels the task if the caller goes, so nothing needs to be called then.
+        answered, parsed = await infer(
+            plane, model, read, arrived_at, lambda _: None, long=long, pictures=has_pictures(request.inputs)
+        )
+        return await plane.run(
+            lambda: write_answer(answered, parsed.outputs, parsed.id, typed=is_typed(message)),
+            in_background=len(answered.images) > MAX_ROWS_ON_LOOP,
+        )
+
+
+def _serialisation(method: str) -> tuple[Callable[[bytes], Any], Callable[[Any], bytes]]:
+    """The functions that parse the request and write the response of a unary method."""
+    return getattr(pb, f"{method}Request").FromString, getattr(pb, f"{method}Response").SerializeToString
+
+
+def _message(message: Message, report: BaseModel) -> Message:
+    """A message with the fields of a report. Triton's messages have the names of the JSON documents."""
+    ParseDict(report.model_dump(), message)
+    return message
+
+
+def _name(request: Any) -> str:
+    """The name of a model to load or unload. KServe's messages have it where Triton's have the repository."""
+    name: str = request.model_name or request.repository_name
+    return name

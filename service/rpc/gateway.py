@@ -1,0 +1,193 @@
+"""The layer around all gRPC calls: request id, API key, status, metrics, log and span."""
+
+import asyncio
+import logging
+import time
+from asyncio import TimerHandle
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import nullcontext
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+from grpc import StatusCode, aio
+
+from service.errors import FieldError, RequestError, StoppingError
+from service.rpc.status import FAULT, OK, CallError, Status, is_cancelled
+from service.security.guard import Guard
+from service.security.keys import Scope
+from service.telemetry import access, context
+from service.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from service.telemetry.tracing import Tracing
+
+PREFIX = "/inference.GRPCInferenceService/"
+SCOPES = {
+    **{f"{PREFIX}{method}": None for method in ("ServerLive", "ServerReady")},
+    **{f"/grpc.health.v1.Health/{method}": None for method in ("Check", "Watch", "List")},
+    **{f"{PREFIX}{method}": Scope.admin for method in ("RepositoryModelLoad", "RepositoryModelUnload")},
+}
+"""The scopes that methods need; None for no key. Every other method needs the scope `predict`."""
+
+ID = "x-request-id"
+
+Result = TypeVar("Result")
+Metadata = Mapping[str, Any]
+
+logger = logging.getLogger(__name__)
+
+_slow: ContextVar[TimerHandle] = ContextVar("slow")
+"""The timer that gives up a call whose message does not arrive."""
+
+
+class Gateway(aio.ServerInterceptor):
+    """Gives each call an id, checks its key, turns errors into statuses, logs the call and counts it.
+
+    Args:
+        metrics: count the calls.
+        guard: checks the API keys; None if calls need no key.
+        tracing: makes spans; None for no traces.
+        client_seconds: time in which a client must send the message of a call.
+
+    Attributes:
+        ending: set when all streams must end.
+    """
+
+    def __init__(self, metrics: Metrics, guard: Guard | None, tracing: "Tracing | None", client_seconds: float) -> None:
+        self.ending = asyncio.Event()
+        self._metrics = metrics
+        self._guard = guard
+        self._tracing = tracing
+        self._client_seconds = client_seconds
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        """The handler of a call, with this layer around it; None for an unknown method."""
+        method = handler_call_details.method
+        if method not in self._handlers:
+            inner = await continuation(handler_call_details)
+            if inner is None:
+                return None
+            self._handlers[method] = self._around(method, inner)
+        handler = self._handlers[method]
+        if not handler.request_streaming and (task := asyncio.current_task()) is not None:
+            _slow.set(asyncio.get_running_loop().call_later(self._client_seconds, task.cancel))
+        return handler
+
+    async def answer(self, method: str, metadata: Metadata, call: Callable[[], Awaitable[Result]]) -> Result:
+        """Answer a call, or one message of a stream.
+
+        Raises:
+            CallError: there is no answer. The error has the status.
+        """
+        started, status = time.perf_counter(), FAULT
+        facts = context.begin(access.request_id(metadata.get(ID, "")))
+        try:
+            self._check(method, metadata)
+            with nullcontext() if self._tracing is None else self._tracing.call(method, metadata):
+                result = await call()
+            status = OK
+        except RequestError as error:
+            if is_cancelled():
+                status = Status(StatusCode.CANCELLED)
+                raise asyncio.CancelledError from error
+            self._metrics.refused(error)
+            status = Status.of(error)
+            raise CallError(status) from error
+        except asyncio.CancelledError:
+            status = Status(StatusCode.CANCELLED)
+            raise
+        except Exception as error:
+            logger.exception("no answer to %s", method)
+            raise CallError(status) from error
+        else:
+            return result
+        finally:
+            seconds = time.perf_counter() - started
+            self._metrics.called(method, status.code.name, seconds)
+            access.log_call(facts, method, status.code.name, seconds)
+
+    def _check(self, method: str, metadata: Metadata) -> None:
+        """Check the API key of a call."""
+        if self._guard is not None:
+            self._guard.check(SCOPES.get(method, Scope.predict), metadata.get("authorization", ""))
+
+    def _around(self, method: str, inner: Any) -> Any:
+        """The handler of a method with this layer around it."""
+        serialisation = inner.request_deserializer, inner.response_serializer
+        if inner.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(self._around_call(method, inner.unary_unary), *serialisation)
+        if inner.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(self._around_watch(method, inner.unary_stream), *serialisation)
+        return grpc.stream_stream_rpc_method_handler(self._around_stream(method, inner.stream_stream), *serialisation)
+
+    def _around_call(self, method: str, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def answer(request: Any, call: Any) -> Any:
+            _slow.get().cancel()
+            try:
+                result = await self.answer(method, metadata_of(call), lambda: behaviour(request, call))
+            except CallError as error:
+                await _abort(call, error.status)
+            call.set_trailing_metadata(((ID, context.current().request_id),))
+            return result
+
+        return answer
+
+    def _around_watch(self, method: str, behaviour: Callable[..., AsyncIterator[Any]]) -> Callable[..., Any]:
+        async def answer(request: Any, call: Any) -> AsyncIterator[Any]:
+            _slow.get().cancel()
+            await self._open(method, call)
+            async for response in behaviour(request, call):
+                yield response
+
+        return answer
+
+    def _around_stream(self, method: str, behaviour: Callable[..., AsyncIterator[Any]]) -> Callable[..., Any]:
+        async def answer(requests: AsyncIterator[Any], call: Any) -> AsyncIterator[Any]:
+            await self._open(method, call)
+            async for response in behaviour(self._until_ending(requests), call):
+                yield response
+            if self.ending.is_set():
+                await _abort(call, Status.of(StoppingError(FieldError("service", "is stopping; ask again"))))
+
+        return answer
+
+    async def _open(self, method: str, call: Any) -> None:
+        """Check the key of a stream, and end the stream if the key does not allow it."""
+        try:
+            self._check(method, metadata_of(call))
+        except RequestError as error:
+            self._metrics.refused(error)
+            await _abort(call, Status.of(error))
+
+    async def _until_ending(self, requests: AsyncIterator[Result]) -> AsyncIterator[Result]:
+        """The messages of a stream, until the client sends no more or all streams must end."""
+        messages, ending = aiter(requests), asyncio.ensure_future(self.ending.wait())
+        try:
+            while True:
+                reading = asyncio.ensure_future(anext(messages, None))
+                await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    reading.cancel()
+                    return
+                if (message := reading.result()) is None:
+                    return
+                yield message
+        finally:
+            ending.cancel()
+
+
+def metadata_of(call: Any) -> Metadata:
+    """The metadata of a call. Of a key that is given several times, the first value counts, as for HTTP."""
+    return dict(reversed(call.invocation_metadata()))
+
+
+async def _abort(call: Any, status: Status) -> None:
+    """End a call without an answer."""
+    trailing = [(ID, context.current().request_id or "")]
+    if status.retry_after is not None:
+        trailing.append(("retry-after", str(status.retry_after)))
+    await call.abort(status.code, status.detail, tuple(trailing))

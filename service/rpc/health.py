@@ -1,0 +1,51 @@
+"""gRPC's standard health service (github.com/grpc/grpc, doc/health-checking.md), for load balancers and Kubernetes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+from grpc import StatusCode
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from service.inference.data_plane import DataPlane
+
+WATCH_SECONDS = 0.5
+"""The interval at which a watched status is checked."""
+
+
+class Health:
+    """Reports whether the service is ready.
+
+    Args:
+        plane: the data plane whose readiness is reported.
+        names: the names of the services that may be asked for; the empty name stands for all of them.
+        ending: set when all streams must end.
+    """
+
+    def __init__(self, plane: DataPlane, names: frozenset[str], ending: asyncio.Event) -> None:
+        self._plane = plane
+        self._names = names | {""}
+        self._ending = ending
+
+    async def check(self, request: HealthCheckRequest, context: Any) -> HealthCheckResponse:
+        """The present status of a service."""
+        if request.service not in self._names:
+            await context.abort(StatusCode.NOT_FOUND, f"service: must be one of {', '.join(sorted(self._names))}")
+        return HealthCheckResponse(status=await self._status())
+
+    async def watch(self, request: HealthCheckRequest, _context: Any) -> AsyncIterator[HealthCheckResponse]:
+        """The status of a service, and then each change of it."""
+        last = None
+        while not self._ending.is_set():
+            known = request.service in self._names
+            status = await self._status() if known else HealthCheckResponse.SERVICE_UNKNOWN
+            if status != last:
+                yield HealthCheckResponse(status=status)
+                last = status
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), WATCH_SECONDS)
+
+    async def _status(self) -> Any:
+        ready = await self._plane.ready()
+        return HealthCheckResponse.SERVING if ready else HealthCheckResponse.NOT_SERVING

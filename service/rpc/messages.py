@@ -1,0 +1,134 @@
+"""Reads the messages of requests for inference, and writes those of their answers."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelInferResponse
+
+from models.backends.answer import Images
+from service.engine.request import EngineRequest
+from service.errors import FieldError, InvalidError
+from service.open_inference.inputs import (
+    BYTES,
+    images_of_bytes,
+    images_of_numbers,
+    images_of_pictures,
+    only_input,
+    row_count,
+    split,
+)
+from service.open_inference.outputs import OutputChoice, OutputTensor, tensors
+from service.open_inference.request import InferRequest, InputTensor, validated
+from service.settings import Settings
+
+INPUT_CONTENTS = {"UINT8": "uint_contents", "FP32": "fp32_contents", BYTES: "bytes_contents"}
+"""The field of the typed contents of an input, by the datatype."""
+
+OUTPUT_CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT64": "int64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    BYTES: "bytes_contents",
+}
+"""The field of the typed contents of an output, by the datatype."""
+
+
+def read_parameters(parameters: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+    """The parameters of a message by their names. A parameter without a value is absent."""
+    kinds = ((name, value, value.WhichOneof("parameter_choice")) for name, value in parameters.items())
+    return {name: getattr(value, kind) for name, value, kind in kinds if kind is not None}
+
+
+def read_request(message: ModelInferRequest) -> InferRequest:
+    """Read the fields of a request, except for its contents.
+
+    Raises:
+        InvalidError: a field is missing, has the wrong shape, or is out of range.
+    """
+    inputs = [
+        {
+            "name": tensor.name,
+            "shape": list(tensor.shape),
+            "datatype": tensor.datatype,
+            "parameters": read_parameters(tensor.parameters),
+        }
+        for tensor in message.inputs
+    ]
+    outputs = [{"name": output.name, "parameters": read_parameters(output.parameters)} for output in message.outputs]
+    document = {
+        "id": message.id or None,
+        "parameters": read_parameters(message.parameters),
+        "inputs": inputs,
+        "outputs": outputs,
+    }
+    return validated(document, InferRequest)
+
+
+def read_images(message: ModelInferRequest, inputs: list[InputTensor], settings: Settings) -> Images:
+    """Read the images of a request from its one input. Pictures are converted to MNIST's form; grey levels are not.
+
+    Args:
+        message: the request.
+        inputs: the inputs, as `read_request` returns them.
+        settings: hold the limits.
+
+    Raises:
+        InvalidError: there is not exactly one input with the name image, or its parts do not fit together.
+        TooLargeError: there are too many images, or a picture has too many pixels.
+        MalformedError: a picture cannot be decoded.
+    """
+    tensor = only_input(inputs)
+    rows = row_count(tensor, settings)
+    typed = [field.name for field, _ in message.inputs[0].contents.ListFields()]
+    if len(message.raw_input_contents) + len(typed) != 1:
+        given = [*typed, *["raw_input_contents"] * len(message.raw_input_contents)]
+        message_text = "needs its values once, either as contents or as one element of raw_input_contents"
+        raise InvalidError(FieldError("inputs.0", message_text, ", ".join(given[:4]) or None))
+    if typed:
+        return _read_typed(message.inputs[0].contents, typed[0], tensor, rows, settings)
+    raw = memoryview(message.raw_input_contents[0])
+    if tensor.datatype == BYTES:
+        return images_of_pictures(split(raw, rows), settings)
+    return images_of_bytes(tensor.datatype, rows, raw, "raw_input_contents.0")
+
+
+def _read_typed(contents: Any, field: str, tensor: InputTensor, rows: int, settings: Settings) -> Images:
+    """Read the images of typed contents, which are in a field that depends on the datatype."""
+    if field != (expected := INPUT_CONTENTS[tensor.datatype]):
+        raise InvalidError(FieldError("inputs.0.contents", f"must be {expected} for {tensor.datatype}", field))
+    values = list(getattr(contents, field))
+    if tensor.datatype != BYTES:
+        return images_of_numbers(tensor.datatype, rows, values)
+    if len(values) != rows:
+        message = f"must be {rows:,} elements for the shape, each a picture"
+        raise InvalidError(FieldError("inputs.0.contents.bytes_contents", message, f"{len(values):,}"))
+    return images_of_pictures(values, settings)
+
+
+def is_typed(message: ModelInferRequest) -> bool:
+    """Whether the values of a request are typed contents. Its answer then has typed contents too."""
+    return not message.raw_input_contents
+
+
+def write_answer(
+    answered: EngineRequest, outputs: Iterable[OutputChoice], request_id: str | None, *, typed: bool
+) -> ModelInferResponse:
+    """Write the answer to a request, with typed contents or with raw contents."""
+    model = answered.model
+    answer = ModelInferResponse(model_name=model.name, model_version=model.version, id=request_id or "")
+    for tensor in tensors(answered, outputs):
+        output = answer.outputs.add(name=tensor.choice.name, datatype=tensor.datatype, shape=tensor.shape)
+        if typed:
+            getattr(output.contents, OUTPUT_CONTENTS[tensor.datatype]).extend(_typed(tensor))
+        else:
+            answer.raw_output_contents.append(tensor.binary())
+    return answer
+
+
+def _typed(tensor: OutputTensor) -> list[Any]:
+    """The values of a tensor in Python's types. NaN stands for a value that does not exist."""
+    if tensor.datatype == BYTES:
+        return [str(value).encode() for value in tensor.values()]
+    return [np.nan if value is None else value for value in tensor.values()]

@@ -1,0 +1,104 @@
+"""Two processes share the port; the service ends without losing a call, and replaces its processes."""
+
+import signal
+from collections.abc import Iterator
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Any
+
+import grpc
+import pytest
+from grpc import StatusCode
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
+
+from tests.end_to_end.callers import workers
+from tests.metrics import scrape
+from tests.service.api.v2.infer_requests import DIGITS
+from tests.service.rpc.infer_messages import message
+from tests.serving import DEFAULT_MODEL, running
+from tests.waiting import HANG, until
+
+pytestmark = pytest.mark.system
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
+"""Channels with this option share no connection, so the kernel may give each of them another process."""
+
+
+def process_behind(address: str) -> str:
+    """Make a call on a new connection, and return the part of its id that names the process."""
+    with grpc.insecure_channel(address, OWN_CONNECTION) as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        answer, call = stub.ModelInfer.with_call(message(model_name="mlp"), timeout=HANG)
+    assert answer.model_name == "mlp"
+    return str(dict(call.trailing_metadata())["x-request-id"][:16])
+
+
+def test_two_processes_share_the_port_and_are_replaced_without_a_lost_call() -> None:
+    with running("--grpc-port", "0", ODENET_WORKERS="2") as service:
+        address, old, seen = service.grpc_address(workers=2), set(workers(service)), set[str]()
+        until(lambda: len(seen) == 2 or seen.add(process_behind(address)))
+        service.process.send_signal(signal.SIGHUP)
+        until(lambda: process_behind(address) and len(workers(service)) == 2 and not old & {*workers(service)})
+        new = {process_behind(address) for _ in range(20)}
+        assert not new & seen
+        assert len(new) == 2
+
+
+def test_a_terminated_service_answers_the_calls_that_have_arrived() -> None:
+    with running("--grpc-port", "0", "--shutdown-seconds", "60", models=[DEFAULT_MODEL]) as service:
+        with service.client() as rest, grpc.insecure_channel(service.grpc_address()) as channel:
+            statuses = SimpleQueue[int]()
+            watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            Thread(target=lambda: [statuses.put(each.status) for each in watch], daemon=True).start()
+            assert statuses.get(timeout=HANG) == SERVING
+            idle, end = stream_of(channel)
+            call = GRPCInferenceServiceStub(channel).ModelInfer.future(
+                message(DIGITS[:50], parameters={"tolerance": 1e-5, "method": "heun2"})
+            )
+            until(lambda: scrape(rest).total("rows_inflight") > 0)
+            service.process.send_signal(signal.SIGTERM)
+            assert statuses.get(timeout=HANG) == NOT_SERVING
+            assert call.result(timeout=HANG).outputs[0].shape == [50, 10]
+            with pytest.raises(grpc.RpcError) as caught:
+                list(idle)
+            end.set()
+            assert (caught.value.code(), caught.value.details()) == (
+                StatusCode.UNAVAILABLE,
+                "service: is stopping; ask again",
+            )
+        assert service.process.wait(HANG) == 0
+
+
+def stream_of(channel: grpc.Channel) -> tuple[Any, Event]:
+    """An open stream, which has had one answer, and the event that lets it end."""
+    end = Event()
+
+    def requests() -> Iterator[Any]:
+        yield message()
+        end.wait(HANG)
+
+    stream = GRPCInferenceServiceStub(channel).ModelStreamInfer(requests())
+    assert next(stream).infer_response.model_name == DEFAULT_MODEL
+    return stream, end
+
+
+def test_a_client_that_sends_no_message_is_given_up() -> None:
+    with (
+        running("--grpc-port", "0", "--client-seconds", "0.2") as service,
+        grpc.insecure_channel(service.grpc_address()) as channel,
+    ):
+        end = Event()
+        call = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer").future(silent(end))
+        assert call.code() in {StatusCode.CANCELLED, StatusCode.UNAVAILABLE, StatusCode.UNKNOWN}
+        end.set()
+        assert GRPCInferenceServiceStub(channel).ServerLive(pb.ServerLiveRequest(), timeout=HANG).live
+
+
+def silent(end: Event) -> Iterator[bytes]:
+    """A client that sends nothing until an event."""
+    end.wait(HANG)
+    yield b""
