@@ -12,11 +12,13 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv --without-pip /venv
 COPY pyproject.toml constraints.txt ./
 
+# gRPC is off unless ODENET_GRPC_PORT sets its port. Its packages add 30 MB, and save its users an image
+# of their own.
 FROM dependencies AS service-dependencies
-RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '.[tracing]'
+RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '.[grpc,tracing]'
 
 FROM dependencies AS gpu-dependencies
-RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '.[gpu,tracing]'
+RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '.[gpu,grpc,tracing]'
 
 FROM dependencies AS training-dependencies
 RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '.[training]'
@@ -42,6 +44,7 @@ RUN python -m compileall -q models service && find models/fitted -type d -exec c
 FROM base AS serving
 ENV ODENET_HOST=0.0.0.0 ODENET_PORT=8000 ODENET_LOG_FORMAT=json
 EXPOSE 8000
+EXPOSE 9000
 USER 10001
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \

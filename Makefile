@@ -44,7 +44,7 @@ javascript: node_modules/.installed  ## the page's JavaScript: format, lint and 
 types: $(DEV)/.installed
 	$(DEV)/bin/mypy
 
-test-nightly: $(DEV)/.installed  ## run the tests that take minutes each; CI does not run them
+test-nightly: $(DEV)/.installed  ## run the tests that take minutes each or install a client of their own; CI does not run them
 	$(PYTEST) -m nightly
 
 test-scale: $(SCALE)/.installed  ## run the tests with several replicas; needs HAProxy (Debian: apt-get install haproxy); minutes; CI does not run them

@@ -124,7 +124,7 @@ class GracefulServer(uvicorn.Server):
             if sockets is not None:  # uvicorn reports only the sockets that it has made itself
                 self._log_started_message(sockets)
         self._plane = self.lifespan.state["plane"]
-        await self._start_rpc(self.lifespan.state["rpc"])
+        await self._start_rpc(self.lifespan.state.get("rpc"))
 
     async def _start_rpc(self, rpc: "RpcServer | None") -> None:
         """Serve gRPC too, if the settings say so."""

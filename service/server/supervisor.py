@@ -11,12 +11,12 @@ from multiprocessing import spawn
 from pathlib import Path
 from types import FrameType
 
-import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from service.server.acceptor import ABSENT, Share
 from service.server.graceful import SIGNALLED
+from service.server.http_protocol import ServerConfig
 from service.server.listening import bind
 from service.server.worker import Worker, forks
 from service.telemetry.numbers import mark_dead
@@ -72,7 +72,9 @@ class Supervisor(Multiprocess):
         shared: the folder that the workers share.
     """
 
-    def __init__(self, config: uvicorn.Config, listener: socket.socket, grace_seconds: float, shared: Path) -> None:
+    config: ServerConfig
+
+    def __init__(self, config: ServerConfig, listener: socket.socket, grace_seconds: float, shared: Path) -> None:
         super().__init__(config, [listener])
         self._listener = listener
         self._grace_seconds = grace_seconds
@@ -254,7 +256,7 @@ def _interpreter_fault() -> str:
     return f"the Python interpreter '{interpreter}' is missing, or this user may not read and run it"
 
 
-def serve(config: uvicorn.Config, grace_seconds: float, shared: Path) -> None:
+def serve(config: ServerConfig, grace_seconds: float, shared: Path) -> None:
     """Serve by as many workers as the configuration says, until a signal ends the service.
 
     Args:

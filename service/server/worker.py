@@ -8,12 +8,12 @@ import socket
 from contextlib import suppress
 from multiprocessing import resource_tracker
 
-import uvicorn
 from uvicorn._subprocess import subprocess_started
 from uvicorn.supervisors.multiprocess import Process
 
 from service.server.acceptor import ABSENT, Share
 from service.server.graceful import GracefulServer
+from service.server.http_protocol import ServerConfig
 
 LONGEST_HANG = 30.0
 """Seconds after which a worker's event loop is taken to hang. The loop also computes, but only for milliseconds."""
@@ -49,7 +49,9 @@ class Worker(Process):
         grace_seconds: time for which the worker goes on accepting connections after SIGTERM.
     """
 
-    def __init__(self, config: uvicorn.Config, listener: socket.socket, share: Share, grace_seconds: float) -> None:
+    config: ServerConfig
+
+    def __init__(self, config: ServerConfig, listener: socket.socket, share: Share, grace_seconds: float) -> None:
         super().__init__(config, [listener])
         self.share = share
         arguments = {"config": config, "target": self.target, "sockets": [listener], "stdin_fileno": None}

@@ -59,10 +59,10 @@ def test_100_continue_keeps_the_connection_open(service: Running) -> None:
 
 BREAKABLE = """
 import sys
-import uvicorn
 from fastapi import Request
 from service.app import create_app
 from service.server.graceful import GracefulServer
+from service.server.http_protocol import ServerConfig
 from service.settings import Settings
 from service.telemetry import logs
 
@@ -73,7 +73,7 @@ app = create_app(Settings(model="mlp", models=sys.argv[1], threads=1))
 async def take_a_thread_of_the_engine_down(request: Request):
     request.state.plane.engine._runners[0]._run_in_engine(sys.exit)
 
-GracefulServer(uvicorn.Config(app, port=0, log_config=None), 0).run()
+GracefulServer(ServerConfig(app, client_seconds=60, port=0, log_config=None), 0).run()
 """
 
 

@@ -20,6 +20,9 @@ from tests.waiting import HANG
 HERE = "127.0.0.1:8000"
 """The address of the service in the pages."""
 
+GRPC_PORT = "9000"
+"""The port of the service for gRPC in the pages."""
+
 SERVES = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:make serve|\S*python -m service(?! +(?:config|key|predict)\b))\b.*$")
 """A line that starts a service. A service that runs already is stopped first."""
 
@@ -50,9 +53,10 @@ class Reader:
         self.folder = folder
         self.log = folder / "service.log"
         self._service: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        with socket.socket() as free, socket.socket() as free_too:
+            for each in (free, free_too):
+                each.bind(("127.0.0.1", 0))
+            port, self._grpc_port = free.getsockname()[1], str(free_too.getsockname()[1])
         self._address = f"127.0.0.1:{port}"
         self._health = ""
         inherited = {
@@ -116,7 +120,7 @@ class Reader:
     def _changed(self, text: str) -> str:
         for pattern, replacement in CHANGES:
             text = pattern.sub(replacement, text)
-        return text.replace(HERE, self._address)
+        return text.replace(HERE, self._address).replace(f"127.0.0.1:{GRPC_PORT}", f"127.0.0.1:{self._grpc_port}")
 
     def _run(self, command: list[str]) -> str:
         done = subprocess.run(
@@ -136,6 +140,7 @@ class Reader:
     def _start(self, line: str) -> None:
         """Start a service with the command in a line, and wait until it is ready."""
         self._stop()
+        line = line.replace(f"--grpc-port {GRPC_PORT}", f"--grpc-port {self._grpc_port}")
         with self.log.open("wb") as log:
             self._service = subprocess.Popen(
                 ["bash", "-c", line],  # noqa: S607

@@ -64,8 +64,12 @@ class Streaming:
 @pytest.fixture(params=["synchronous", "asynchronous", "stream"])
 def any_client(request: pytest.FixtureRequest, address: str, server: triton.InferenceServerClient) -> Any:
     """Each of Triton's clients."""
-    by_name = {"synchronous": lambda: server, "asynchronous": lambda: Asynchronous(address)}
-    return by_name.get(request.param, lambda: Streaming(server))()
+    match request.param:
+        case "synchronous":
+            return server
+        case "asynchronous":
+            return Asynchronous(address)
+    return Streaming(server)
 
 
 def tensor(images: npt.NDArray[np.uint8], datatype: str = "UINT8") -> list[triton.InferInput]:

@@ -1,6 +1,7 @@
 """Two processes share the port; the service ends without losing a call, and replaces its processes."""
 
 import signal
+from collections import deque
 from collections.abc import Iterator
 from queue import SimpleQueue
 from threading import Event, Thread
@@ -40,7 +41,12 @@ def process_behind(address: str) -> str:
 def test_two_processes_share_the_port_and_are_replaced_without_a_lost_call() -> None:
     with running("--grpc-port", "0", ODENET_WORKERS="2") as service:
         address, old, seen = service.grpc_address(workers=2), set(workers(service)), set[str]()
-        until(lambda: len(seen) == 2 or seen.add(process_behind(address)))
+
+        def both_answer() -> bool:
+            seen.add(process_behind(address))
+            return len(seen) == 2
+
+        until(both_answer)
         service.process.send_signal(signal.SIGHUP)
         until(lambda: process_behind(address) and len(workers(service)) == 2 and not old & {*workers(service)})
         new = {process_behind(address) for _ in range(20)}
@@ -53,7 +59,7 @@ def test_a_terminated_service_answers_the_calls_that_have_arrived() -> None:
         with service.client() as rest, grpc.insecure_channel(service.grpc_address()) as channel:
             statuses = SimpleQueue[int]()
             watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-            Thread(target=lambda: [statuses.put(each.status) for each in watch], daemon=True).start()
+            Thread(target=lambda: deque(map(statuses.put, (each.status for each in watch))), daemon=True).start()
             assert statuses.get(timeout=HANG) == SERVING
             idle, end = stream_of(channel)
             call = GRPCInferenceServiceStub(channel).ModelInfer.future(
@@ -92,7 +98,8 @@ def test_a_client_that_sends_no_message_is_given_up() -> None:
         grpc.insecure_channel(service.grpc_address()) as channel,
     ):
         end = Event()
-        call = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer").future(silent(end))
+        method: Any = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
+        call = method.future(silent(end))
         assert call.code() in {StatusCode.CANCELLED, StatusCode.UNAVAILABLE, StatusCode.UNKNOWN}
         end.set()
         assert GRPCInferenceServiceStub(channel).ServerLive(pb.ServerLiveRequest(), timeout=HANG).live

@@ -2,10 +2,9 @@
 
 import asyncio
 
-import uvicorn
-
 from service.server.graceful import GracefulServer
-from tests.waiting import until
+from service.server.http_protocol import ServerConfig
+from tests.waiting import HANG, until
 
 
 async def nothing(*_: object) -> None:
@@ -13,7 +12,7 @@ async def nothing(*_: object) -> None:
 
 
 def test_a_server_hangs_as_long_as_its_event_loop_is_blocked() -> None:
-    server = GracefulServer(uvicorn.Config(nothing), 0)
+    server = GracefulServer(ServerConfig(nothing, client_seconds=HANG), 0)
     assert not server.hangs(0), "it has not started"
     server.started = True
     until(lambda: server.hangs(0.01))
@@ -22,6 +21,6 @@ def test_a_server_hangs_as_long_as_its_event_loop_is_blocked() -> None:
 
 
 def test_a_server_that_is_about_to_end_is_not_reported_as_hanging() -> None:
-    server = GracefulServer(uvicorn.Config(nothing), 0)
+    server = GracefulServer(ServerConfig(nothing, client_seconds=HANG), 0)
     server.started = server.should_exit = True
     assert not server.hangs(0)
