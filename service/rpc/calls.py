@@ -16,11 +16,9 @@ from service.errors import FieldError, InvalidError
 from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane
 from service.open_inference.infer import MAX_BYTES_ON_LOOP, ParsedRequest, has_pictures, infer, parse
 from service.open_inference.models import SERVER, Reports
-from service.rpc.gateway import PREFIX, Gateway, Metadata, metadata_of
+from service.rpc.gateway import PREFIX, SERVICE, Gateway, Metadata, metadata_of
 from service.rpc.messages import is_typed, read_images, read_request, write_answer
 from service.rpc.status import CallError
-
-SERVICE = PREFIX.strip("/")
 
 STREAM_METHOD = f"{PREFIX}ModelStreamInfer"
 

@@ -5,7 +5,7 @@ import logging
 import time
 from asyncio import TimerHandle
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +22,8 @@ from service.telemetry.metrics import Metrics
 if TYPE_CHECKING:
     from service.telemetry.tracing import Tracing
 
-PREFIX = "/inference.GRPCInferenceService/"
+SERVICE = "inference.GRPCInferenceService"
+PREFIX = f"/{SERVICE}/"
 SCOPES = {
     **{f"{PREFIX}{method}": None for method in ("ServerLive", "ServerReady")},
     **{f"/grpc.health.v1.Health/{method}": None for method in ("Check", "Watch", "List")},
@@ -87,9 +88,12 @@ class Gateway(aio.ServerInterceptor):
         facts = context.begin(access.request_id(metadata.get(ID, "")))
         try:
             self._check(method, metadata)
-            with nullcontext() if self._tracing is None else self._tracing.call(method, metadata):
+            with self._span(method, metadata):
                 result = await call()
             status = OK
+        except CallError as error:
+            status = error.status
+            raise
         except RequestError as error:
             if is_cancelled():
                 status = Status(StatusCode.CANCELLED)
@@ -114,6 +118,12 @@ class Gateway(aio.ServerInterceptor):
         """Check the API key of a call."""
         if self._guard is not None:
             self._guard.check(SCOPES.get(method, Scope.predict), metadata.get("authorization", ""))
+
+    def _span(self, method: str, metadata: Metadata) -> AbstractContextManager[None]:
+        """The span of a call. Calls that monitor the service have none."""
+        if self._tracing is None or method.startswith(access.MONITORING_CALLS):
+            return nullcontext()
+        return self._tracing.call(method, metadata)
 
     def _around(self, method: str, inner: Any) -> Any:
         """The handler of a method with this layer around it."""

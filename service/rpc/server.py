@@ -11,8 +11,8 @@ from tritonclient.grpc import service_pb2  # noqa: F401 (registers the messages,
 
 from service.inference.data_plane import DataPlane
 from service.open_inference.models import Reports
-from service.rpc.calls import SERVICE, Calls
-from service.rpc.gateway import Gateway
+from service.rpc.calls import Calls
+from service.rpc.gateway import SERVICE, Gateway
 from service.rpc.health import Health
 from service.security.guard import Guard
 from service.settings import Settings
@@ -49,7 +49,7 @@ class RpcServer:
         self._settings = plane.settings
         self._gateway = Gateway(metrics, guard, tracing, plane.settings.client_seconds)
         self._server = aio.server(interceptors=[self._gateway], options=_options(plane.settings))
-        health = Health(plane, frozenset({SERVICE}), self._gateway.ending)
+        health = Health(plane, self._gateway.ending)
         self._server.add_generic_rpc_handlers((Calls(plane, reports, self._gateway).handler(), _health_handler(health)))
         reflection.enable_server_reflection((SERVICE, HEALTH, reflection.SERVICE_NAME), self._server)
 

@@ -11,6 +11,8 @@ import grpc
 import httpx
 import pytest
 from grpc import StatusCode
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
@@ -134,6 +136,16 @@ def test_the_end_of_a_stream_frees_the_images_of_its_requests(channel: grpc.Chan
     stream.cancel()
     done.set()
     until(lambda: scrape(rest).total("cancelled_total") == before.total("cancelled_total") + 1)
+
+
+def test_the_health_service_knows_the_names_that_it_reports(channel: grpc.Channel) -> None:
+    stub = HealthStub(channel)
+    for name in ("", "inference.GRPCInferenceService"):
+        assert stub.Check(HealthCheckRequest(service=name)).status == HealthCheckResponse.SERVING
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Check(HealthCheckRequest(service="other"))
+    assert caught.value.details() == "service: must be empty or inference.GRPCInferenceService; it is other"
+    assert caught.value.code() == StatusCode.NOT_FOUND
 
 
 def test_calls_are_counted_by_method_and_status(channel: grpc.Channel, rest: httpx.Client) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import venv
 from pathlib import Path
 
@@ -41,10 +40,9 @@ asyncio.run(main())
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment with KServe's package."""
     folder = tmp_path_factory.mktemp("kserve")
-    venv.create(folder)
+    venv.create(folder, with_pip=True)
     interpreter = folder / "bin" / "python"
-    uv = Path(sys.prefix) / "bin" / "uv"
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", interpreter, "kserve"], check=True)
+    subprocess.run([interpreter, "-m", "pip", "install", "--quiet", "kserve"], check=True)
     return interpreter
 
 

@@ -11,11 +11,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from tritonclient.grpc.service_pb2 import ServerReadyRequest
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 from tests.digits import load_test_set
+from tests.service.rpc.infer_messages import message
 from tests.serving import TWO_MODELS, running, start
 from tests.waiting import HANG
 
@@ -24,6 +28,7 @@ pytestmark = pytest.mark.system
 DIGITS = load_test_set()[0]
 PIXELS = {"content-type": "application/octet-stream"}
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+GRPC_CALLER = "b7ad6b7169203331"
 PHASES = ["decode", "queue", "stem", "solve", "head"]
 
 
@@ -65,7 +70,9 @@ def collected() -> Iterator[tuple[Collector, float]]:
     """The spans of some requests after the service has ended, and the duration of the traced request in ns."""
     with collecting() as collector:
         with (
-            running("--traces", models=TWO_MODELS, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url) as service,
+            running(
+                "--traces", "--grpc-port", "0", models=TWO_MODELS, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url
+            ) as service,
             service.client() as client,
         ):
             caller = {"traceparent": f"00-{TRACE}-{CALLER}-01", "x-request-id": "traced"}
@@ -74,6 +81,10 @@ def collected() -> Iterator[tuple[Collector, float]]:
             took = time.perf_counter_ns() - before
             assert answer.status_code == 200
             assert client.post("/predict?tolerance=0", content=DIGITS[0].tobytes(), headers=PIXELS).status_code == 422
+            with grpc.insecure_channel(service.grpc_address()) as channel:
+                stub, caller = GRPCInferenceServiceStub(channel), {"traceparent": f"00-{TRACE}-{GRPC_CALLER}-01"}
+                stub.ModelInfer(message(DIGITS[:1]), metadata=list(caller.items()), timeout=HANG)
+                stub.ServerReady(ServerReadyRequest(), timeout=HANG)
             for path in ("/health/ready", "/v2/health/live", "/metrics"):
                 assert client.get(path).status_code == 200
         yield collector, took
@@ -116,7 +127,16 @@ def test_a_refused_request_has_no_phases_and_a_monitoring_request_has_no_span(
     collector, _ = collected
     roots = [each for each in collector.spans if not each.parent_span_id]
     assert [(each.name, attributes_of(each)["http.response.status_code"]) for each in roots] == [("POST /predict", 422)]
-    assert len(collector.spans) == 2 + len(PHASES)
+    assert len(collector.spans) == 3 + 2 * len(PHASES)
+
+
+def test_a_grpc_call_is_a_span_in_the_trace_of_its_caller(collected: tuple[Collector, float]) -> None:
+    collector, _ = collected
+    (span,) = [each for each in collector.spans if each.parent_span_id.hex() == GRPC_CALLER]
+    assert span.name == "inference.GRPCInferenceService/ModelInfer"
+    assert span.kind == Span.SPAN_KIND_SERVER
+    assert attributes_of(span)["rpc.method"] == "ModelInfer"
+    assert [each.name for each in collector.spans if each.parent_span_id == span.span_id] == PHASES
 
 
 def test_without_a_collector_requests_are_answered() -> None:
