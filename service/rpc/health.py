@@ -46,12 +46,14 @@ class Health:
     async def watch(self, request: HealthCheckRequest, _context: Any) -> AsyncIterator[HealthCheckResponse]:
         """The status of a service, and then each change of it."""
         last = None
-        while not self._ending.is_set():
+        while True:
             known = request.service in NAMES
             status = await self._status() if known else HealthCheckResponse.SERVICE_UNKNOWN
             if status != last:
                 yield HealthCheckResponse(status=status)
                 last = status
+            if self._ending.is_set():
+                return
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), WATCH_SECONDS)
 
