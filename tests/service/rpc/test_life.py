@@ -55,7 +55,7 @@ def test_two_processes_share_the_port_and_are_replaced_without_a_lost_call() -> 
 
 
 def test_a_terminated_service_answers_the_calls_that_have_arrived() -> None:
-    with running("--grpc-port", "0", "--shutdown-seconds", "60", models=[DEFAULT_MODEL]) as service:
+    with running("--grpc-port", "0", "--shutdown-seconds", str(HANG), models=[DEFAULT_MODEL]) as service:
         with service.client() as rest, grpc.insecure_channel(service.grpc_address()) as channel:
             statuses = SimpleQueue[int]()
             watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
