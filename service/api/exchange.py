@@ -2,8 +2,6 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import NamedTuple, Protocol
 
 from fastapi import Request
@@ -13,8 +11,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.api.lengths import length
 from service.errors import FieldError, TooLargeError
+from service.inference import callers
 from service.inference.data_plane import Arrival
-from service.telemetry import context
 
 TRACED = "fastapi.telemetry"
 """A key of the scope. FastAPI sets it for the requests that it traces."""
@@ -143,7 +141,7 @@ class Exchange(Request):
     def caller(self) -> str:
         """Who asks: the name of the API key, or else the network of the client."""
         client = self.scope.get("client")
-        return context.current().key or (network(client[0]) if client else "")
+        return callers.caller(client[0] if client else "")
 
     def arrival(self, kind: str) -> Arrival:
         """The arrival of the request, whose body has just been read.
@@ -155,11 +153,8 @@ class Exchange(Request):
 
     @property
     def flow(self) -> str:
-        """The requests with which this one shares its turns: those of the same caller with a body of about this length.
-
-        So those who share an address do not wait for all long requests among theirs.
-        """
-        return f"{self.caller} {self._received.bit_length()}"
+        """The requests with which this one shares its turns in the background threads."""
+        return callers.flow(self.caller, self._received)
 
     def on_disconnect(self, call: Callable[[], object]) -> None:
         """Call a function once the caller has disconnected. Only our own server reports this."""
@@ -250,18 +245,6 @@ class Exchange(Request):
     def _load_report(self) -> Headers:
         """The report of the load that the caller asks for."""
         return self._more_headers.report_load(self.first(LOAD_FORMAT))
-
-
-@lru_cache
-def network(host: str) -> str:
-    """The network that an address counts for: an IPv4 address, or the 64 bits of an IPv6 address that a site has."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, IPv4Address) or address.ipv4_mapped:
-        return host
-    return str(IPv6Network((int(address), 64), strict=False))
 
 
 def _no_connection() -> None:

@@ -11,14 +11,18 @@ from google.protobuf.message import Message
 from pydantic import BaseModel
 from tritonclient.grpc import service_pb2 as pb
 
-from service.engine.request import Priority
 from service.errors import FieldError, InvalidError
-from service.inference.data_plane import MAX_ROWS_ON_LOOP, DataPlane
+from service.inference import callers
+from service.inference.background import Work, one_step
+from service.inference.data_plane import MAX_ROWS_ON_LOOP, Arrival, DataPlane
 from service.open_inference.infer import MAX_BYTES_ON_LOOP, ParsedRequest, has_pictures, infer, parse
 from service.open_inference.models import SERVER, Reports
-from service.rpc.gateway import PREFIX, SERVICE, Gateway, Metadata, metadata_of
+from service.rpc.gateway import PREFIX, SERVICE, Gateway, Metadata, client_of, metadata_of
 from service.rpc.messages import is_typed, read_images, read_request, write_answer
 from service.rpc.status import CallError
+
+KIND = "grpc"
+"""The kind of body and answer. The time to write an answer is measured for each kind."""
 
 STREAM_METHOD = f"{PREFIX}ModelStreamInfer"
 
@@ -115,16 +119,16 @@ class Calls:
 
     async def _model_infer(self, request: Any, call: Any) -> Message:
         seconds = call.time_remaining()
-        return await self._infer(request, None if seconds is None else seconds - SEND_SECONDS)
+        return await self._infer(request, client_of(call), None if seconds is None else seconds - SEND_SECONDS)
 
     async def _model_stream_infer(self, requests: AsyncIterator[Any], call: Any) -> AsyncIterator[Message]:
         """Answer the requests of a stream in the order in which their answers are done."""
         done = asyncio.Queue[Message | None]()
         room = asyncio.Semaphore(MOST_IN_STREAM)
-        metadata = metadata_of(call)
+        metadata, client = metadata_of(call), client_of(call)
 
         async def answer(request: Any) -> None:
-            done.put_nowait(await self._answer_in_stream(request, metadata))
+            done.put_nowait(await self._answer_in_stream(request, metadata, client))
 
         async def read() -> None:
             try:
@@ -144,39 +148,41 @@ class Calls:
         finally:
             reading.cancel()  # the caller has gone; the requests that are being answered end with their tasks
 
-    async def _answer_in_stream(self, request: Any, metadata: Metadata) -> Message:
+    async def _answer_in_stream(self, request: Any, metadata: Metadata, client: str) -> Message:
         try:
-            answer = await self._gateway.answer(STREAM_METHOD, metadata, lambda: self._infer(request, None))
+            answer = await self._gateway.answer(STREAM_METHOD, metadata, lambda: self._infer(request, client, None))
         except CallError as error:
             named = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
             return pb.ModelStreamInferResponse(error_message=error.status.detail, infer_response=named)
         return pb.ModelStreamInferResponse(infer_response=answer)
 
-    async def _infer(self, message: Any, seconds: float | None) -> Message:
+    async def _infer(self, message: Any, client: str, seconds: float | None) -> Message:
         """Answer a request for inference.
 
         Args:
             message: the request.
+            client: the address of the client.
             seconds: the time until the deadline of the call; None without a deadline.
         """
-        arrived_at, plane = time.perf_counter(), self._plane
-        plane.check_room(1, Priority.high)  # the highest priority, because the message has not been read yet
+        began_at, plane, caller, size = time.perf_counter(), self._plane, callers.caller(client), message.ByteSize()
+        flow, long = callers.flow(caller, size), size > MAX_BYTES_ON_LOOP
+        # gRPC cancels the task if the caller goes, so nothing needs to be called then.
+        arrival = Arrival(caller, KIND, began_at, began_at, lambda _: None)
         model = await plane.models.get(message.model_name, message.model_version or None)
-        long = message.ByteSize() > MAX_BYTES_ON_LOOP
-        request = await plane.run(lambda: read_request(message), in_background=long)
+        request = await plane.work(one_step(lambda: read_request(message)), flow, in_background=long)
 
-        def read() -> ParsedRequest:
-            parsed = parse(request, read_images(message, request.inputs, plane.settings), model)
+        def read() -> Work[ParsedRequest]:
+            parsed = parse(request, (yield from read_images(message, request.inputs, plane.settings)), model)
             return parsed._replace(inference=parsed.inference._replace(seconds=seconds))
 
-        # gRPC cancels the task if the caller goes, so nothing needs to be called then.
-        answered, parsed = await infer(
-            plane, model, read, arrived_at, lambda _: None, long=long, pictures=has_pictures(request.inputs)
-        )
-        return await plane.run(
+        pictures = has_pictures(request.inputs)
+        answered, parsed = await infer(plane, model, read(), arrival, flow, long=long, pictures=pictures)
+        answer = await plane.run(
             lambda: write_answer(answered, parsed.outputs, parsed.id, typed=is_typed(message)),
             in_background=len(answered.images) > MAX_ROWS_ON_LOOP,
         )
+        plane.written(KIND, answered)
+        return answer
 
 
 def _serialisation(method: str) -> tuple[Callable[[bytes], Any], Callable[[Any], bytes]]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote
 
 import grpc
 from grpc import StatusCode, aio
@@ -193,6 +194,12 @@ class Gateway(aio.ServerInterceptor):
 def metadata_of(call: Any) -> Metadata:
     """The metadata of a call. Of a key that is given several times, the first value counts, as for HTTP."""
     return dict(reversed(call.invocation_metadata()))
+
+
+def client_of(call: Any) -> str:
+    """The address of the client, from a text such as `ipv4:127.0.0.1:50000` or `ipv6:%5B::1%5D:50000`."""
+    _, _, address = unquote(call.peer()).partition(":")
+    return address.rpartition(":")[0].strip("[]")
 
 
 async def _abort(call: Any, status: Status) -> None:

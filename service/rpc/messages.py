@@ -9,6 +9,7 @@ from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelInferResponse
 from models.backends.answer import Images
 from service.engine.request import EngineRequest
 from service.errors import FieldError, InvalidError
+from service.inference.background import Work
 from service.open_inference.inputs import (
     BYTES,
     images_of_bytes,
@@ -66,8 +67,10 @@ def read_request(message: ModelInferRequest) -> InferRequest:
     return validated(document, InferRequest)
 
 
-def read_images(message: ModelInferRequest, inputs: list[InputTensor], settings: Settings) -> Images:
-    """Read the images of a request from its one input. Pictures are converted to MNIST's form; grey levels are not.
+def read_images(message: ModelInferRequest, inputs: list[InputTensor], settings: Settings) -> Work[Images]:
+    """Read the images of a request from its one input, each picture in a step.
+
+    Pictures are converted to MNIST's form; grey levels are not.
 
     Args:
         message: the request.
@@ -87,14 +90,14 @@ def read_images(message: ModelInferRequest, inputs: list[InputTensor], settings:
         message_text = "needs its values once, either as contents or as one element of raw_input_contents"
         raise InvalidError(FieldError("inputs.0", message_text, ", ".join(given[:4]) or None))
     if typed:
-        return _read_typed(message.inputs[0].contents, typed[0], tensor, rows, settings)
+        return (yield from _read_typed(message.inputs[0].contents, typed[0], tensor, rows, settings))
     raw = memoryview(message.raw_input_contents[0])
     if tensor.datatype == BYTES:
-        return images_of_pictures(split(raw, rows), settings)
+        return (yield from images_of_pictures(split(raw, rows), settings))
     return images_of_bytes(tensor.datatype, rows, raw, "raw_input_contents.0")
 
 
-def _read_typed(contents: Any, field: str, tensor: InputTensor, rows: int, settings: Settings) -> Images:
+def _read_typed(contents: Any, field: str, tensor: InputTensor, rows: int, settings: Settings) -> Work[Images]:
     """Read the images of typed contents, which are in a field that depends on the datatype."""
     if field != (expected := INPUT_CONTENTS[tensor.datatype]):
         raise InvalidError(FieldError("inputs.0.contents", f"must be {expected} for {tensor.datatype}", field))
@@ -104,7 +107,7 @@ def _read_typed(contents: Any, field: str, tensor: InputTensor, rows: int, setti
     if len(values) != rows:
         message = f"must be {rows:,} elements for the shape, each a picture"
         raise InvalidError(FieldError("inputs.0.contents.bytes_contents", message, f"{len(values):,}"))
-    return images_of_pictures(values, settings)
+    return (yield from images_of_pictures(values, settings))
 
 
 def is_typed(message: ModelInferRequest) -> bool:

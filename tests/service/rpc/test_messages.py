@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from tritonclient.grpc.service_pb2 import InferParameter, ModelInferRequest
 
 from service.errors import InvalidError, RequestError, TooLargeError
+from service.inference.background import finish
 from service.rpc.messages import read_images, read_parameters, read_request
 from service.settings import Settings
 from tests.digits import encoded
@@ -33,7 +34,7 @@ PARAMETERS = st.dictionaries(
 
 
 def read(request: ModelInferRequest) -> npt.NDArray[np.uint8]:
-    return read_images(request, read_request(request).inputs, SETTINGS)
+    return finish(read_images(request, read_request(request).inputs, SETTINGS))
 
 
 @settings(deadline=None)
