@@ -3,14 +3,13 @@
 import asyncio
 import logging
 import time
-from asyncio import TimerHandle
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import StatusCode, aio
 
 from service.errors import FieldError, RequestError, StoppingError
@@ -38,9 +37,6 @@ Result = TypeVar("Result")
 Metadata = Mapping[str, Any]
 
 logger = logging.getLogger(__name__)
-
-_slow: ContextVar[TimerHandle] = ContextVar("slow")
-"""The timer that gives up a call whose message does not arrive."""
 
 
 class Gateway(aio.ServerInterceptor):
@@ -74,10 +70,7 @@ class Gateway(aio.ServerInterceptor):
             if inner is None:
                 return None
             self._handlers[method] = self._around(method, inner)
-        handler = self._handlers[method]
-        if not handler.request_streaming and (task := asyncio.current_task()) is not None:
-            _slow.set(asyncio.get_running_loop().call_later(self._client_seconds, task.cancel))
-        return handler
+        return self._handlers[method]
 
     async def answer(self, method: str, metadata: Metadata, call: Callable[[], Awaitable[Result]]) -> Result:
         """Answer a call, or one message of a stream.
@@ -127,19 +120,24 @@ class Gateway(aio.ServerInterceptor):
         return self._tracing.call(method, metadata)
 
     def _around(self, method: str, inner: Any) -> Any:
-        """The handler of a method with this layer around it."""
+        """The handler of a method with this layer around it.
+
+        To gRPC, all requests are streams. So this layer reads the message of a call itself, and limits the time of it.
+        """
         serialisation = inner.request_deserializer, inner.response_serializer
         if inner.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(self._around_call(method, inner.unary_unary), *serialisation)
+            return grpc.stream_unary_rpc_method_handler(self._around_call(method, inner.unary_unary), *serialisation)
         if inner.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(self._around_watch(method, inner.unary_stream), *serialisation)
+            return grpc.stream_stream_rpc_method_handler(self._around_watch(method, inner.unary_stream), *serialisation)
         return grpc.stream_stream_rpc_method_handler(self._around_stream(method, inner.stream_stream), *serialisation)
 
     def _around_call(self, method: str, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def answer(request: Any, call: Any) -> Any:
-            _slow.get().cancel()
+        async def answer(requests: AsyncIterator[Any], call: Any) -> Any:
+            async def respond() -> Any:
+                return await behaviour(await self._message(requests), call)
+
             try:
-                result = await self.answer(method, metadata_of(call), lambda: behaviour(request, call))
+                result = await self.answer(method, metadata_of(call), respond)
             except CallError as error:
                 await _abort(call, error.status)
             call.set_trailing_metadata(((ID, context.current().request_id),))
@@ -148,9 +146,12 @@ class Gateway(aio.ServerInterceptor):
         return answer
 
     def _around_watch(self, method: str, behaviour: Callable[..., AsyncIterator[Any]]) -> Callable[..., Any]:
-        async def answer(request: Any, call: Any) -> AsyncIterator[Any]:
-            _slow.get().cancel()
+        async def answer(requests: AsyncIterator[Any], call: Any) -> AsyncIterator[Any]:
             await self._open(method, call)
+            try:
+                request = await self._message(requests)
+            except CallError as error:
+                await _abort(call, error.status)
             async for response in behaviour(request, call):
                 yield response
 
@@ -165,6 +166,23 @@ class Gateway(aio.ServerInterceptor):
                 await _abort(call, Status.of(StoppingError(FieldError("service", "is stopping; ask again"))))
 
         return answer
+
+    async def _message(self, requests: AsyncIterator[Result]) -> Result:
+        """The one message of a call.
+
+        Raises:
+            CallError: the message is missing or malformed, or does not arrive in time.
+        """
+        try:
+            async with asyncio.timeout(self._client_seconds):
+                return await anext(requests)
+        except TimeoutError as error:
+            detail = f"message: has not arrived after {self._client_seconds:g} s"
+            raise CallError(Status(StatusCode.DEADLINE_EXCEEDED, detail)) from error
+        except StopAsyncIteration as error:
+            raise CallError(Status(StatusCode.INVALID_ARGUMENT, "message: is missing")) from error
+        except DecodeError as error:
+            raise CallError(Status(StatusCode.INVALID_ARGUMENT, f"message: is malformed: {error}")) from error
 
     async def _open(self, method: str, call: Any) -> None:
         """Check the key of a stream, and end the stream if the key does not allow it."""
