@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc import StatusCode, aio
 
-from service.errors import FieldError, RequestError, StoppingError
+from service.errors import FieldError, RequestError, StoppingError, TooLargeError
 from service.rpc.status import FAULT, OK, CallError, Status, is_cancelled
 from service.security.guard import Guard
 from service.security.keys import Scope
@@ -160,10 +160,11 @@ class Gateway(aio.ServerInterceptor):
     def _around_stream(self, method: str, behaviour: Callable[..., AsyncIterator[Any]]) -> Callable[..., Any]:
         async def answer(requests: AsyncIterator[Any], call: Any) -> AsyncIterator[Any]:
             await self._open(method, call)
-            async for response in behaviour(self._until_ending(requests), call):
+            ends = list[Status]()
+            async for response in behaviour(self._until_end(requests, ends), call):
                 yield response
-            if self.ending.is_set():
-                await _abort(call, Status.of(StoppingError(FieldError("service", "is stopping; ask again"))))
+            if ends:
+                await _abort(call, ends[0])
 
         return answer
 
@@ -182,7 +183,7 @@ class Gateway(aio.ServerInterceptor):
         except StopAsyncIteration as error:
             raise CallError(Status(StatusCode.INVALID_ARGUMENT, "message: is missing")) from error
         except DecodeError as error:
-            raise CallError(Status(StatusCode.INVALID_ARGUMENT, f"message: is malformed: {error}")) from error
+            raise CallError(_malformed(error)) from error
 
     async def _open(self, method: str, call: Any) -> None:
         """Check the key of a stream, and end the stream if the key does not allow it."""
@@ -192,8 +193,13 @@ class Gateway(aio.ServerInterceptor):
             self._metrics.refused(error)
             await _abort(call, Status.of(error))
 
-    async def _until_ending(self, requests: AsyncIterator[Result]) -> AsyncIterator[Result]:
-        """The messages of a stream, until the client sends no more or all streams must end."""
+    async def _until_end(self, requests: AsyncIterator[Result], ends: list[Status]) -> AsyncIterator[Result]:
+        """The messages of a stream, until the client sends no more, or the stream must end.
+
+        Args:
+            requests: the messages.
+            ends: gets the status, if the service ends the stream: all streams end, or a message is malformed.
+        """
         messages, ending = aiter(requests), asyncio.ensure_future(self.ending.wait())
         try:
             while True:
@@ -201,12 +207,21 @@ class Gateway(aio.ServerInterceptor):
                 await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
                 if not reading.done():
                     reading.cancel()
+                    ends.append(Status.of(StoppingError(FieldError("service", "is stopping; ask again"))))
                     return
                 if (message := reading.result()) is None:
                     return
                 yield message
+        except DecodeError as error:
+            ends.append(_malformed(error))
+        except TooLargeError as error:
+            ends.append(Status.of(error))
         finally:
             ending.cancel()
+
+
+def _malformed(error: DecodeError) -> Status:
+    return Status(StatusCode.INVALID_ARGUMENT, f"message: is malformed: {error}")
 
 
 def metadata_of(call: Any) -> Metadata:

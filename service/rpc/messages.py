@@ -7,6 +7,7 @@ import numpy as np
 from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelInferResponse
 
 from models.backends.answer import Images
+from models.form import SIDE
 from service.engine.request import EngineRequest
 from service.errors import FieldError, InvalidError
 from service.inference.background import Work
@@ -101,7 +102,7 @@ def _read_typed(contents: Any, field: str, tensor: InputTensor, rows: int, setti
     """Read the images of typed contents, which are in a field that depends on the datatype."""
     if field != (expected := INPUT_CONTENTS[tensor.datatype]):
         raise InvalidError(FieldError("inputs.0.contents", f"must be {expected} for {tensor.datatype}", field))
-    values = list(getattr(contents, field))
+    values = getattr(contents, field)[: rows * SIDE * SIDE + 1]  # one more than fits is enough to see the error
     if tensor.datatype != BYTES:
         return images_of_numbers(tensor.datatype, rows, values)
     if len(values) != rows:

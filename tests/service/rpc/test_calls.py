@@ -72,14 +72,28 @@ def test_an_unknown_method_is_unimplemented(channel: grpc.Channel) -> None:
 
 @pytest.mark.parametrize(
     ("content", "detail"),
-    [([], "message: is missing"), ([b"\xff"], "message: is malformed")],
-    ids=["none", "malformed"],
+    [
+        ([], "message: is missing"),
+        ([b"\xff"], "message: is malformed"),
+        ([b"\x2a\x00" * 100_000], "message: at most 1,074 fields"),
+    ],
+    ids=["none", "malformed", "many fields"],
 )
-def test_a_call_without_a_message_is_refused(channel: grpc.Channel, content: list[bytes], detail: str) -> None:
+def test_a_call_without_a_message_that_can_be_parsed_is_refused(
+    channel: grpc.Channel, content: list[bytes], detail: str
+) -> None:
     infer: Any = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
     error: Any = infer.future(iter(content)).exception(timeout=HANG)
     assert error.code() == StatusCode.INVALID_ARGUMENT
     assert error.details().startswith(detail)
+
+
+def test_a_stream_ends_at_a_malformed_message(channel: grpc.Channel) -> None:
+    stream: Any = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+    with pytest.raises(grpc.RpcError) as caught:
+        list(stream(iter([b"\xff"]), timeout=HANG))
+    assert caught.value.code() == StatusCode.INVALID_ARGUMENT
+    assert caught.value.details().startswith("message: is malformed")
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
