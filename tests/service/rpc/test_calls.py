@@ -93,7 +93,7 @@ def test_a_stream_ends_at_a_malformed_message(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         list(stream(iter([b"\xff"]), timeout=HANG))
     assert caught.value.code() == StatusCode.INVALID_ARGUMENT
-    assert caught.value.details().startswith("message: is malformed")
+    assert str(caught.value.details()).startswith("message: is malformed")
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
