@@ -49,7 +49,7 @@ def test_two_processes_share_the_port_and_are_replaced_without_a_lost_call() -> 
 
         until(both_answer)
         service.process.send_signal(signal.SIGHUP)
-        until(lambda: not any(Path("/proc", str(process)).exists() for process in old))
+        until(lambda: process_behind(address) and not any(Path("/proc", str(process)).exists() for process in old))
         new = {process_behind(address) for _ in range(20)}
         assert not new & seen
         assert len(new) == 2
