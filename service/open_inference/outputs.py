@@ -78,7 +78,7 @@ class OutputTensor(NamedTuple):
     def binary(self) -> bytes:
         """The values row by row, little-endian. The length of each text precedes the text. None becomes NaN."""
         if self.datatype == "BYTES":
-            texts = [str(text).encode() for text in np.ravel(self.column)]
+            texts = [str(text).encode() for text in self.values()]
             return b"".join(part for text in texts for part in (PREFIX.pack(len(text)), text))
         return np.array(self.column, DTYPES[self.datatype]).tobytes()
 
