@@ -27,7 +27,7 @@ async def main():
     for binary in (True, False):
         image = InferInput("image", list(images.shape), "UINT8")
         image.set_data_from_numpy(images, binary_data=binary)
-        answer = await client.infer(InferRequest("odenet-mnist", [image], parameters={"tolerance": 1e-4}))
+        answer = await client.infer(InferRequest("odenet-mnist", [image], parameters={"tolerance": "1e-4"}))
         answers[binary] = {each.name: each.as_numpy().tolist() for each in answer.outputs if each.datatype == "INT64"}
     assert answers[True] == answers[False]
     print(json.dumps(answers[True]))

@@ -59,6 +59,10 @@ def test_a_parameter_without_a_value_is_absent() -> None:
     assert read_parameters({"tolerance": InferParameter()}) == {}
 
 
+def test_a_number_may_be_a_text_because_some_clients_send_no_fractions() -> None:
+    assert read_request(message(parameters={"tolerance": "1e-4"})).parameters.tolerance == 1e-4
+
+
 @st.composite
 def odd_messages(draw: st.DrawFn) -> ModelInferRequest:
     """Messages whose parts need not fit together."""
