@@ -33,7 +33,7 @@ ERROR_EXAMPLES: dict[type[RequestError], RequestError] = {
         RateLimitedError(FieldError("authorization", "the key has 60 requests per minute"), retry_after=1),
         StoppingError(FieldError("service", "is stopping; ask again")),
         NotReadyError(FieldError("service", "the model odenet-mnist is not loaded")),
-        DeadlineError(FieldError("deadline_ms", "passed before there was an answer", "5")),
+        DeadlineError(FieldError("deadline_ms", "leaves no time for an answer", "5")),
     )
 }
 """The examples by the class of the error. Their fields, limits and values are made up."""
