@@ -232,7 +232,7 @@ class Exchange(Request):
 
     async def answer(self, answer: Answer) -> None:
         """Send a whole answer, and add our headers. The answer must not contain any of these headers."""
-        if self._connection is None:
+        if self._connection is None or TRACED in self.scope:
             await answer.send(self.send)
             return
         self.status = answer.status

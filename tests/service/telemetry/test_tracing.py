@@ -18,6 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tritonclient.grpc.service_pb2 import ServerReadyRequest
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
+from service.security.keys import Scope, make_key
 from tests.digits import load_test_set
 from tests.service.rpc.infer_messages import message
 from tests.serving import TWO_MODELS, running, start
@@ -137,6 +138,17 @@ def test_a_grpc_call_is_a_span_in_the_trace_of_its_caller(collected: tuple[Colle
     assert span.kind == Span.SPAN_KIND_SERVER
     assert attributes_of(span)["rpc.method"] == "ModelInfer"
     assert [each.name for each in collector.spans if each.parent_span_id == span.span_id] == PHASES
+
+
+def test_a_refused_key_is_a_span_with_its_status(tmp_path: Path) -> None:
+    _, entry = make_key("anna", frozenset({Scope.predict}))
+    (tmp_path / "keys.toml").write_text(entry)
+    flags = ("--traces", "--model", "mlp", "--api-key-file", str(tmp_path / "keys.toml"))
+    with collecting() as collector:
+        with running(*flags, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url) as service, service.client() as client:
+            assert client.post("/predict", content=DIGITS[0].tobytes(), headers=PIXELS).status_code == 401
+        (span,) = collector.spans
+        assert attributes_of(span)["http.response.status_code"] == 401
 
 
 def test_without_a_collector_requests_are_answered() -> None:
