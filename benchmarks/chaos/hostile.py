@@ -112,7 +112,7 @@ def json_of_names(_: Digits) -> bytes:
 
 
 def wrong_images(digits: Digits) -> bytes:
-    """JSON with 256 images, the last of which is wrong. It is parsed, but nothing is computed."""
+    """JSON with 256 images. The last image is wrong, so the service parses the JSON and computes nothing."""
     images = np.resize(digits.images, (256, 28, 28)).tolist()
     images[-1][27][27] = 256
     return json.dumps({"images": images}, separators=(",", ":")).encode()

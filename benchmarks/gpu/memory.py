@@ -17,7 +17,7 @@ from benchmarks.serving.swap import add, swap
 
 CONNECTIONS = 16
 GROWTH_MB = 64.0
-"""Megabytes by which the memory may grow, because the driver and the allocator take memory in blocks."""
+"""The memory may grow by this many megabytes, because the driver and the allocator take memory in blocks."""
 
 
 def memory(check: Check, report: Report) -> None:

@@ -29,7 +29,7 @@ ERROR_EXAMPLES: dict[type[RequestError], RequestError] = {
         TooLargeError(FieldError("body", "at most 8,388,608 bytes", "9,000,000")),
         UnsupportedMediaTypeError(FieldError("content-type", "must be one of image/png, image/jpeg", "image/tiff")),
         InvalidError(FieldError("tolerance", "Input should be less than or equal to 10", "1000")),
-        OverloadedError(FieldError("queue", "has 1,024 images, and room for 1,024"), retry_after=1),
+        OverloadedError(FieldError("queue", "other work may delay a request by 2 s; retry after 1 s"), retry_after=1),
         RateLimitedError(FieldError("authorization", "the key has 60 requests per minute"), retry_after=1),
         StoppingError(FieldError("service", "is stopping; ask again")),
         NotReadyError(FieldError("service", "the model odenet-mnist is not loaded")),

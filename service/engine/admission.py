@@ -4,10 +4,8 @@ import math
 from collections import defaultdict
 from threading import Lock
 
-from service.engine.request import Demand, Priority
+from service.engine.request import NANOSECONDS, Demand, Priority
 from service.errors import FieldError, OverloadedError
-
-NANOSECONDS = 1e9
 
 
 class Admission:

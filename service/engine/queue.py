@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 
 from service.engine.plan import Plan
-from service.engine.request import EngineRequest, Priority
+from service.engine.request import NANOSECONDS, EngineRequest, Priority
 
 SameSize = list[EngineRequest]
 """Requests of one caller and of about the same work, in the order in which they are due."""
@@ -73,7 +73,7 @@ class RequestQueue:
         sizes = self._by_priority[demand.priority].get(demand.caller)
         same_size: SameSize = [] if sizes is None else sizes.get(demand.size, [])
         ahead = same_size[: bisect_right(same_size, request.due, key=DUE)]
-        return sum(each.queued * each.demand.image_work for each in ahead) / 1e9
+        return sum(each.queued * each.demand.image_work for each in ahead) / NANOSECONDS
 
     def in_turn(self) -> Iterator[EngineRequest]:
         """The requests in the order in which their images start.

@@ -16,6 +16,9 @@ from service.engine.candidate import Candidate
 from service.engine.model import ServedModel
 from service.engine.plan import Plan
 
+NANOSECONDS = 1e9
+"""Nanoseconds in a second. Expected work is counted in whole nanoseconds, so that sums are exact."""
+
 
 class Priority(IntEnum):
     """Decides which queued images start first. An image that has started never returns to the queue."""
@@ -43,12 +46,12 @@ class Demand(NamedTuple):
     @classmethod
     def of(cls, model: ServedModel, plan: Plan, rows: int, priority: Priority, caller: str) -> Self:
         """The work of a number of images that a model solves by a plan."""
-        return cls(caller, priority, rows, max(1, round(1e9 * model.costs.answer(1, plan.expected.nfe))))
+        return cls(caller, priority, rows, max(1, round(NANOSECONDS * model.costs.answer(1, plan.expected.nfe))))
 
     @property
     def seconds(self) -> float:
         """Estimated seconds for all images, each solved alone."""
-        return self.rows * self.image_work / 1e9
+        return self.rows * self.image_work / NANOSECONDS
 
     @property
     def size(self) -> int:

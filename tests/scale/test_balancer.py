@@ -28,14 +28,6 @@ PULSE = 0.05
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with one fast model, which all replicas watch."""
-    folder = tmp_path_factory.mktemp("models")
-    put(folder, "digits", "1", MLP)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def replicas(models: Path) -> Iterator[list[Replica]]:
     """Four replicas with the default times for a stop. Each test leaves them running."""
     flags = ("--models", str(models), "--model", "digits", "--watch-seconds", "0.2")

@@ -31,14 +31,6 @@ DIGIT = load_test_set()[0][0].tobytes()
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with one fast model."""
-    folder = tmp_path_factory.mktemp("models")
-    put(folder, "digits", "1", MLP)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def started() -> Iterator[tuple[Cluster, str]]:
     with running_cluster(NODES) as started:
         yield started

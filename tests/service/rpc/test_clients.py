@@ -1,10 +1,8 @@
 """Clients of other servers work unchanged, and get the answers of REST, bit by bit."""
 
-import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine
 from queue import SimpleQueue
 from typing import Any
 
@@ -17,6 +15,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from tritonclient.utils import InferenceServerException
 
 from service.open_inference.models import EXTENSIONS
+from tests.asynchronous import Asynchronous
 from tests.digits import encoded
 from tests.service.api.v2.infer_requests import DIGITS, MODEL
 from tests.service.rpc.infer_messages import message
@@ -27,21 +26,6 @@ pytestmark = pytest.mark.system
 
 ROWS = 3
 TIGHT = {"tolerance": 1e-4}
-
-
-class Asynchronous:
-    """The asynchronous client with the interface of the synchronous client. Each call opens and closes a client."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            async with triton_aio.InferenceServerClient(self._address) as client:
-                answer: Coroutine[Any, Any, Any] = getattr(client, name)(*args, **kwargs)
-                return await answer
-
-        return lambda *args, **kwargs: asyncio.run(call(*args, **kwargs))
 
 
 class Streaming:
@@ -68,7 +52,7 @@ def any_client(request: pytest.FixtureRequest, address: str, server: triton.Infe
         case "synchronous":
             return server
         case "asynchronous":
-            return Asynchronous(address)
+            return Asynchronous(triton_aio.InferenceServerClient, address)
     return Streaming(server)
 
 
@@ -155,7 +139,11 @@ def test_a_stream_gives_each_answer_when_it_is_done_and_goes_on_after_a_refusal(
 
 @pytest.mark.parametrize("client", ["synchronous", "asynchronous"])
 def test_the_reports_about_the_service_equal_those_of_rest(service: Running, address: str, client: str) -> None:
-    triton_client = Asynchronous(address) if client == "asynchronous" else triton.InferenceServerClient(address)
+    triton_client = (
+        Asynchronous(triton_aio.InferenceServerClient, address)
+        if client == "asynchronous"
+        else triton.InferenceServerClient(address)
+    )
     with service.client() as rest:
 
         def get(path: str) -> Any:

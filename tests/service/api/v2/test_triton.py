@@ -1,8 +1,7 @@
 """Triton's own clients, synchronous and asynchronous, work over a real socket."""
 
-import asyncio
 import base64
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,6 +12,7 @@ import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
+from tests.asynchronous import Asynchronous
 from tests.digits import encoded
 from tests.service.api.v2.infer_requests import DIGITS, MODEL
 from tests.serving import SHIPPED, Running
@@ -27,28 +27,13 @@ IMAGES = DIGITS[:ROWS]
 TIGHT = {"tolerance": 1e-4}
 
 
-class Asynchronous:
-    """The asynchronous client with the interface of the synchronous client. Each call opens and closes a client."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            async with triton_aio.InferenceServerClient(self._address) as client:
-                answer: Coroutine[Any, Any, Any] = getattr(client, name)(*args, **kwargs)
-                return await answer
-
-        return lambda *args, **kwargs: asyncio.run(call(*args, **kwargs))
-
-
 @pytest.fixture(scope="module", params=["synchronous", "asynchronous"])
 def server(service: Running, client: httpx.Client, request: pytest.FixtureRequest) -> Iterator[Any]:
     """One of Triton's clients. We first wait until the service listens."""
     address = service.url.removeprefix("http://")
     assert client.get("/v2/health/live").status_code == 200
     if request.param == "asynchronous":
-        yield Asynchronous(address)
+        yield Asynchronous(triton_aio.InferenceServerClient, address)
         return
     with triton.InferenceServerClient(address) as synchronous:
         yield synchronous
