@@ -1,6 +1,8 @@
 """An image whose loose solve leaves a small margin is solved again, from its state at t = 0, by a tighter candidate."""
 
+from gc import collect
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -74,6 +76,23 @@ def test_the_stem_is_not_computed_again() -> None:
     with device.broken("stem", request.chosen[0].method):
         driver.run()
     assert_answered_as_alone(request)
+
+
+def test_a_model_that_is_replaced_between_the_solves_answers_its_image_and_is_then_forgotten() -> None:
+    driver = Driver(served("odenet-mnist"))
+    old, driver.model = driver.model, served("odenet-mnist-fast")
+    request = escalated(driver, model=old)
+    newer = driver.submit([CLEAR[0]])
+    driver.run()
+    assert [request.end, newer.end] == [End.answered] * 2
+    assert request.chosen == [ladder(old)[1]]
+    assert_answered_as_alone(request)
+    assert_answered_as_alone(newer)
+    replaced = ref(old)
+    del old, request
+    driver.ended.clear()
+    collect()
+    assert replaced() is None
 
 
 def test_no_other_image_waits_for_a_doubtful_one(driver: Driver) -> None:
