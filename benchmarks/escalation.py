@@ -3,10 +3,12 @@
     python -m benchmarks.escalation [--split validation|test]
 
 The default solves an image by the first rung of a ladder, and again by the second rung if the margin is small. The
-thresholds were set on the validation split. The table has one row for the model's default settings without escalation,
-one for the first rung alone, and one for the ladder. Agreement is the share of images with the digit of the tight
-reference. The expected calibration error (ECE) uses the temperature of the model. On the validation split, the program
-also writes docs/figures/agreement.svg, which the model card of the default network has too.
+solvers and the threshold were chosen on the validation split. The table has one row for the model's default settings
+without escalation, one for the first rung alone, and one for the ladder. Agreement is the share of images with the
+digit of the tight reference; its bound is the lower bound of a one-sided confidence interval at 95 % (Clopper and
+Pearson 1934). On the validation split, the bound of the ladder does not count the choice of the solvers; on the test
+split, there was no choice. The expected calibration error (ECE) uses the temperature of the model. On the validation
+split, the program also writes docs/figures/agreement.svg, which the model card of the default network has too.
 """
 
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ from training.calibration import calibration
 from training.data import Split, load
 from training.evaluate import error_rate
 from training.export.figure import draw_ladders
+from training.ladders import CONFIDENCE, agreement_bound
 
 FITTED = Path(artifacts.__file__).parent / "fitted"
 MODELS = ("odenet-mnist", "odenet-mnist-fast")
@@ -47,6 +50,7 @@ class Row(NamedTuple):
 
     Attributes:
         solve: how the images are solved.
+        rows: the number of images.
         disagreements: the number of images with another digit than the tight reference.
         nfe: the mean number of evaluations of an image.
         escalated: the share of images that are solved again.
@@ -55,11 +59,19 @@ class Row(NamedTuple):
     """
 
     solve: str
+    rows: int
     disagreements: int
     nfe: float
     escalated: float
     error: float
     ece: float
+
+    def __str__(self) -> str:
+        agreement, bound = 1 - self.disagreements / self.rows, agreement_bound(self.disagreements, self.rows)
+        agreements = f"{self.disagreements} | {agreement:.2%} | {bound:.2%}"
+        return (
+            f"{self.solve} | {agreements} | {self.nfe:.2f} | {self.escalated:.2%} | {self.error:.2%} | {self.ece:.2%}"
+        )
 
 
 def measure(artifact: Artifact, split: Split) -> Iterator[Row]:
@@ -79,7 +91,8 @@ def measure(artifact: Artifact, split: Split) -> Iterator[Row]:
     def row(solve: str, answer: Answer, escalated: float = 0.0) -> Row:
         ece = calibration(answer.logits, labels, manifest.temperature).ece
         error = error_rate(answer.digits, labels).rate
-        return Row(solve, int((answer.digits != reference).sum()), float(answer.nfe.mean()), escalated, error, ece)
+        disagreements = int((answer.digits != reference).sum())
+        return Row(solve, len(labels), disagreements, float(answer.nfe.mean()), escalated, error, ece)
 
     loose, tight = ladder.rungs
     first = classify(backend, images, loose.solver)
@@ -98,10 +111,11 @@ def main(
     """Print the table for the fitted networks, as Markdown."""
     dataset = load()
     columns = dataset.test if split is SplitName.test else dataset.validation
-    rows = len(columns.labels)
-    typer.echo(f"{rows:,} {split} digits, on {processor()}\n")
-    typer.echo("| model | solve | other digit than the tight solve | agreement | NFE | solved again | error | ECE |")
-    typer.echo("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    typer.echo(f"{len(columns.labels):,} {split} digits, on {processor()}; bounds at {CONFIDENCE:.0%} confidence\n")
+    typer.echo(
+        "| model | solve | other digit than the tight solve | agreement | bound | NFE | solved again | error | ECE |"
+    )
+    typer.echo("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name in MODELS:
         folder = artifacts.newest(FITTED / name)
         if folder is None:
@@ -110,9 +124,7 @@ def main(
         if name == MODELS[0] and split is SplitName.validation and artifact.profile is not None:
             draw_ladders(artifact.profile, FIGURE)
         for row in measure(artifact, columns):
-            agreement = 1 - row.disagreements / rows
-            cells = f"{row.disagreements} | {agreement:.2%} | {row.nfe:.2f} | {row.escalated:.2%} | {row.error:.2%}"
-            typer.echo(f"| {name} | {row.solve} | {cells} | {row.ece:.2%} |")
+            typer.echo(f"| {name} | {row} |")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,10 @@ disagrees and has a larger margin than the largest of n observed ones (Wilks 194
 setting tolerance limits"). This is also the exact bound of Clopper and Pearson (1934) for no disagreement among n
 images. So the bound holds although the same images set the threshold.
 
+The bound does not count the choice of the settings. The same images choose the first rung by its cost, and the last
+rung by its digits, so the ladder that is chosen may look a little better than it is. Other images must confirm it:
+``python -m benchmarks.escalation --split test``.
+
 **The safety factor.** The bound is weak: it is 99.94 % for 5,000 images. The margins of the images with another digit
 tell more, if their tail is exponential. We raise the threshold until the tail beyond it is expected to hold a share of
 `EXPECTED_MISSES` of all images.
@@ -29,7 +33,7 @@ from models.solvers.settings import SolverSettings
 from training.profile import BATCH_SIZE, REFERENCE, deviation, distribution
 
 CONFIDENCE = 0.95
-"""The confidence of the bounds. Each bound is one-sided and holds for one ladder."""
+"""The confidence of the bounds. Each bound is one-sided, and holds for one ladder whose settings were given."""
 
 EXPECTED_MISSES = 1e-4
 """The share of all images that is expected to have another digit and a margin above the threshold: one in 10,000."""

@@ -74,7 +74,7 @@ class Flight(ABC):
             arguments: the arguments of each solve. A network without an ODE ignores them.
             max_nfe: for each image the greatest number of evaluations of f, or None for no limit. A limit must allow
                 at least one step.
-            traces: for each image the trace that records its solve, or None. A network without an ODE records nothing.
+            traces: for each image the trace that records its solve, or None; always None for a network without an ODE.
             keep: whether to keep the states at t = 0 for `starts`.
         """
         self._begin(images, self.rows, arguments)

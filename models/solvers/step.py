@@ -30,7 +30,7 @@ class Step(nn.Module):
         self.t1 = t1
 
     def forward(self, z: Tensor, k1: Tensor, t: Tensor, h: Tensor, rtol: Tensor, atol: Tensor) -> Attempt:
-        """Attempt a step of size ``min(h, t1 - t)``.
+        """Attempt a step of size h, or of size ``t1 - t`` if a step of size h goes (almost) to t1, see `is_last`.
 
         Args:
             z: the state, ``[rows, ...]``.

@@ -1,8 +1,8 @@
-"""The benchmark of escalation counts digits and evaluations."""
+"""The benchmark of escalation counts digits and evaluations, and states a bound of the agreement."""
 
 import numpy as np
 
-from benchmarks.escalation import measure
+from benchmarks.escalation import Row, measure
 from models.artifact import read
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
@@ -29,3 +29,9 @@ def test_each_row_counts_the_digits_that_differ_from_a_tight_solve(mnist: Datase
     assert climbing.escalated == again.mean()
     assert climbing.error == (digits != labels.numpy()).mean()
     assert fixed.solve.startswith(str(artifact.manifest.default_solver))
+
+
+def test_a_row_states_the_agreement_and_its_lower_bound() -> None:
+    """If 6.3 images in 10,000 disagree, at most 2 disagree with a probability of e^-6.3 (1 + 6.3 + 6.3^2 / 2) = 5 %."""
+    row = Row("solve", 10_000, disagreements=2, nfe=2.2, escalated=0.013, error=0.003, ece=0.0025)
+    assert str(row) == "solve | 2 | 99.98% | 99.94% | 2.20 | 1.30% | 0.30% | 0.25%"
