@@ -88,8 +88,8 @@ class _Adjoint(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         z, *parameters = ctx.saved_tensors
-        size = gradient.square().mean().sqrt()
-        scale = (size / ADJOINT_SIZE).clamp(min=torch.finfo(gradient.dtype).tiny)  # avoids 0 / 0 for a zero gradient
+        tiny = torch.finfo(gradient.dtype).tiny  # avoids 0 / 0 for a zero gradient
+        scale = (_size(gradient) / ADJOINT_SIZE).clamp(min=tiny)
         backwards = _Backwards(ctx.step.dynamics, ctx.step.t1, z.shape, parameters)
         start = torch.cat(
             [z.flatten(), (gradient / scale).flatten(), *(torch.zeros_like(p).flatten() for p in parameters)]
@@ -103,6 +103,17 @@ class _Adjoint(torch.autograd.Function):
             ctx.observe(solution)
         _z, a, *gradients = backwards.parts(solution.z)
         return None, None, None, None, a * scale, *(part * scale for part in gradients)
+
+
+def _size(gradient: Tensor) -> Tensor:
+    """The root mean square of all numbers of a gradient, a scalar.
+
+    The squares of very small or very large numbers would leave the range of their type. So the gradient is first
+    multiplied by a power of two, which changes no bit of the result otherwise.
+    """
+    _, exponent = torch.frexp(gradient.abs().max())
+    exponent = exponent.clamp(-100, 100)  # the power itself must be within the range of float32
+    return torch.ldexp(torch.ldexp(gradient, -exponent).square().mean().sqrt(), exponent)
 
 
 class _Backwards(nn.Module):

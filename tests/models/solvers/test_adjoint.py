@@ -205,6 +205,18 @@ def test_scaling_the_loss_scales_the_gradient_and_does_not_change_the_steps() ->
     assert int(seen[0].steps) == int(seen[1].steps)
 
 
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_the_square_of_a_gradient_may_leave_the_range_of_its_type(size: float) -> None:
+    """In float32, the squares of these gradients are 0 or infinite."""
+    dynamics, z = Smooth(dtype=torch.float32), states([1.0, -0.5, 0.3]).float().detach().requires_grad_()
+    solution = solve_with_adjoint(Step(dynamics, METHODS["bosh3"]), z, rtol=1e-4, atol=1e-4)
+    of_one, scaled = (
+        torch.autograd.grad(factor * solution.z.sum(), (z, *dynamics.parameters()), retain_graph=True)
+        for factor in (1.0, size)
+    )
+    assert_close(tuple(gradient / size for gradient in scaled), of_one, rtol=1e-4, atol=1e-5)
+
+
 def test_a_loss_that_does_not_depend_on_the_solution_has_a_zero_gradient() -> None:
     dynamics, z = Smooth(), states([1.0, -0.5, 0.3])
     solution = solve_with_adjoint(Step(dynamics, METHODS["bosh3"]), z, rtol=1e-4, atol=1e-4)
