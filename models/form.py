@@ -15,9 +15,7 @@ Digit = npt.NDArray[np.uint8]  # [28, 28]
 
 SIDE = 28  # the side of an MNIST image, in pixels
 BOX = 20  # the side of the box that the ink is fitted to, in pixels
-CENTRE = (
-    14  # the target of the centre of mass; in the 55,000 images of the fit split its mean is 14.0 of 0..27 on both axes
-)
+CENTRE = 14  # the target of the centre of mass; in the fit split of MNIST its mean is 14.0 of 0..27 on both axes
 
 
 def to_form(ink: Ink) -> Digit:
