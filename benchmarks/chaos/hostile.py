@@ -123,12 +123,19 @@ def long_numbers(_: Digits) -> bytes:
     return b'{"images":[%s]}' % b",".join([b"9" * 4_000] * 2_000)
 
 
+def form_of_parts(_: Digits) -> bytes:
+    """A form with 127,000 files of one byte."""
+    part = b'--b\r\nContent-Disposition: form-data; name="f"; filename="x"\r\n\r\nA\r\n'
+    return 127_000 * part + b"--b--\r\n"
+
+
 def digits_256(digits: Digits) -> bytes:
     """256 images."""
     return np.resize(digits.images, (256, 28, 28)).tobytes()
 
 
 PNG, JPEG, JSON = "image/png", "image/jpeg", "application/json"
+FORM = "multipart/form-data; boundary=b"
 HOSTILE = (
     Hostile("PNG of 1x16,777,216 pixels", PNG, tall_png),
     Hostile("PNG with 500,000 chunks", PNG, png_of_chunks),
@@ -140,6 +147,7 @@ HOSTILE = (
     Hostile("JSON with 600,000 names", JSON, json_of_names),
     Hostile("JSON with 256 images, one wrong", JSON, wrong_images),
     Hostile("JSON with 8 MB of digits", JSON, long_numbers),
+    Hostile("form with 127,000 files", FORM, form_of_parts),
     Hostile("256 images by heun2 at 1e-6", RAW.content_type, digits_256, "method=heun2&tolerance=1e-6&count=256"),
 )
 

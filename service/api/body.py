@@ -1,19 +1,17 @@
 """Parses the body of a request to predict by the media type: the images and, in JSON, the solver fields."""
 
-import sys
 from collections.abc import Iterable, Sequence
-from math import inf
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from pydantic import FailFast, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
-from starlette.datastructures import UploadFile
 
 from models.backends.answer import Images
 from models.form import SIDE
 from service.api.documents import parsing, read_document
 from service.api.exchange import Exchange
+from service.api.form import FormPart, split
 from service.api.lengths import length
 from service.api.query import PredictFields, QueryFields, check_known
 from service.errors import (
@@ -59,8 +57,22 @@ ALIASES = {
 IN_QUERY_AND_BODY = set(PredictFields.model_fields)
 
 
+class Body(NamedTuple):
+    """A whole body.
+
+    Attributes:
+        media_type: the media type, as `supported_type` returns it.
+        content_type: the header Content-Type, which holds the boundary of a form.
+        content: the bytes.
+    """
+
+    media_type: str
+    content_type: str
+    content: bytes
+
+
 class Part(NamedTuple):
-    """One part of a body: the name of the field in error messages, the media type, and the content."""
+    """A file in a body: the name of the field in error messages, the media type, and the content."""
 
     field: str
     media_type: str
@@ -119,7 +131,7 @@ def supported_type(exchange: Exchange) -> str:
     Raises:
         UnsupportedMediaTypeError: the media type or the encoding of the body is not supported.
     """
-    encoding = exchange.first(b"content-encoding") or "identity"
+    encoding = (exchange.joined(b"content-encoding") or "identity").lower()
     if encoding != "identity":
         raise _unsupported("content-encoding", encoding, ["identity"])
     body_type = _media_type(exchange.first(b"content-type"))
@@ -141,59 +153,14 @@ def expected_images(exchange: Exchange, max_images: int) -> int:
     return images if rest == 0 and 1 <= images <= max_images else 1
 
 
-async def read(exchange: Exchange, body_type: str) -> list[Part]:
-    """Read the whole body, and split a multipart body into its parts.
-
-    Args:
-        exchange: the request.
-        body_type: the result of `supported_type`.
-
-    Raises:
-        UnsupportedMediaTypeError: the media type of a part is not supported.
-        InvalidError: a multipart body has no file, or has a field that is not a file.
-    """
-    if body_type != MULTIPART:
-        return [Part("body", body_type, await exchange.body())]
-    parts = []
-    # The size of the body is already limited, and the number of images is checked later, as for any other body.
-    async with exchange.form(max_files=inf, max_fields=inf, max_part_size=sys.maxsize) as form:
-        for name, value in form.multi_items():
-            parts.append(await _part(shortened(name), value))
-    if not parts:
-        raise InvalidError(FieldError("body", "has no file; send each image as a file"))
-    return parts
-
-
-async def _part(name: str, value: UploadFile | str) -> Part:
-    """A part of a multipart body. A picture is recognised by its content, whatever the part says about itself."""
-    content = await value.read() if isinstance(value, UploadFile) else _bytes_of_text(value)
-    if content.startswith(MAGIC):
-        return Part(name, PICTURES[0], content)
-    if not isinstance(value, UploadFile):
-        message = "is not a file; send files in the form, and solver fields in the query"
-        raise InvalidError(FieldError(name, message, shortened(value)))
-    part_type = _media_type(value.content_type or "") or PIXELS
-    if part_type not in {PIXELS, *PICTURES}:
-        raise _unsupported(name, part_type, (*PICTURES, PIXELS))
-    return Part(name, part_type, content)
-
-
-def _bytes_of_text(text: str) -> bytes:
-    """The bytes of a part without a file name; the parser has read bytes that are not UTF-8 as Latin-1."""
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        return b""
-
-
-def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> InferenceRequest | Work[InferenceRequest]:
+def parse(body: Body, query: QueryFields, settings: Settings) -> InferenceRequest | Work[InferenceRequest]:
     """Parse the images and the solver fields of a request, as far as the event loop can do it.
 
     The event loop parses short JSON and a few raw images if all images are in MNIST's form: to hand such a body over to
     a thread takes longer than to parse it. Any other body takes long.
 
     Args:
-        parts: the parts of the body.
+        body: the body of the request.
         query: the query of the request.
         settings: hold the limits.
 
@@ -201,23 +168,27 @@ def parse(parts: Sequence[Part], query: QueryFields, settings: Settings) -> Infe
         The request, or the work that makes the request in threads.
 
     Raises:
-        MalformedError: the JSON or a picture cannot be decoded. The work raises the same errors.
+        MalformedError: the JSON, the form or a picture cannot be decoded. The work raises the same errors.
         TooLargeError: a picture has too many pixels, or there are too many images.
-        InvalidError: a field has the wrong shape, is out of range, or is given twice.
+        UnsupportedMediaTypeError: the media type of a part of a form is not supported.
+        InvalidError: a field has the wrong shape, is out of range, or is given twice; or a form has no file.
     """
-    if [part.media_type for part in parts] == [JSON]:
-        content = parts[0].content
+    content = body.content
+    if body.media_type == MULTIPART:
+        return _read_form(body, query, settings)
+    if body.media_type == JSON:
         if len(content) > MOST_JSON_ON_LOOP:
             return _read_and_convert(content, query, settings)
-        body, fields = _read_json(content, query, settings)
-        grids = [image for image in body.images if not isinstance(image, str)]
-        if len(grids) == len(body.images) and are_in_form(b"".join(grid.tobytes() for grid in grids)):
+        document, fields = _read_json(content, query, settings)
+        grids = [image for image in document.images if not isinstance(image, str)]
+        if len(grids) == len(document.images) and are_in_form(b"".join(grid.tobytes() for grid in grids)):
             return _request(np.stack(grids), fields, query)
-        return _convert(body, fields, query, settings)
-    if len(parts) == 1 and (images := _raw_images_in_form(parts[0], settings)) is not None:
+        return _convert(document, fields, query, settings)
+    part = Part("body", body.media_type, content)
+    if (images := _raw_images_in_form(part, settings)) is not None:
         _check_given_count(len(images), query)
         return _request(images, query, query)
-    return _parse_files(parts, query, settings)
+    return _parse_files([part], query, settings)
 
 
 def _raw_images_in_form(part: Part, settings: Settings) -> Images | None:
@@ -227,6 +198,29 @@ def _raw_images_in_form(part: Part, settings: Settings) -> Images | None:
     if part.media_type != PIXELS or rest or not 1 <= images <= min(MOST_ON_LOOP, settings.max_images):
         return None
     return _pixels(part) if not content.startswith(MAGIC) and are_in_form(content) else None
+
+
+def _read_form(body: Body, query: QueryFields, settings: Settings) -> Work[InferenceRequest]:
+    """The request of a form. Its parts are files, so it has at most as many parts as images."""
+    yield parsing(body.content)
+    parts = [_part(each) for each in split(body.content, body.content_type, settings.max_images)]
+    if not parts:
+        raise InvalidError(FieldError("body", "has no file; send each image as a file"))
+    return (yield from _parse_files(parts, query, settings))
+
+
+def _part(part: FormPart) -> Part:
+    """A part of a multipart body. A picture is recognised by its content, whatever the part says about itself."""
+    name = shortened(part.name)
+    if part.content.startswith(MAGIC):
+        return Part(name, PICTURES[0], part.content)
+    if not part.is_file:
+        message = "is not a file; send files in the form, and solver fields in the query"
+        raise InvalidError(FieldError(name, message, shortened(part.content.decode("utf-8", "replace"))))
+    part_type = _media_type(part.media_type) or PIXELS
+    if part_type not in {PIXELS, *PICTURES}:
+        raise _unsupported(name, part_type, (*PICTURES, PIXELS))
+    return Part(name, part_type, part.content)
 
 
 def _parse_files(parts: Sequence[Part], query: QueryFields, settings: Settings) -> Work[InferenceRequest]:

@@ -1,11 +1,10 @@
 """An HTTP request and its answer, between the server and the application."""
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from fastapi import Request
-from starlette.formparsers import MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
@@ -34,10 +33,6 @@ ID_HEADER = b"x-request-id"
 
 LOAD_FORMAT = b"endpoint-load-metrics-format"
 """With this header, the caller asks for a report of the load, and names the format."""
-
-MultiPartParser.spool_max_size = 0
-"""Keep every file of a form in memory, where the limited body is anyway. Starlette would write files over 1 MiB to the
-disk, which may be full."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -160,10 +155,6 @@ class Exchange(Request):
         """Call a function once the caller has disconnected. Only our own server reports this."""
         if self._connection is not None:
             self._connection.on_disconnect(call)
-
-    async def stream(self) -> AsyncGenerator[bytes, None]:
-        """The body, in one part."""
-        yield await self.body()
 
     async def body(self) -> bytes:
         """Read the whole body. Call this method only once.

@@ -13,9 +13,9 @@ from service.api.body import (
     MULTIPART,
     PICTURES,
     PIXELS,
+    Body,
     expected_images,
     parse,
-    read,
     supported_type,
 )
 from service.api.examples import PREDICT_EXAMPLES
@@ -189,9 +189,9 @@ def route(plane: DataPlane) -> InferenceRoute:
         if model is not None and body_type != JSON:
             rows = expected_images(exchange, settings.max_images)
             plane.check_room(model, query.solver, rows, query.level, exchange.caller)
-        parts = await read(exchange, body_type)
+        body = Body(body_type, exchange.first(b"content-type"), await exchange.body())
         arrival = exchange.arrival(body_type)
-        parsed = parse(parts, query, settings)
+        parsed = parse(body, query, settings)
         inference = (
             parsed
             if isinstance(parsed, InferenceRequest)

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.chaos import hostile
 from benchmarks.chaos.fuzz import changed
 from benchmarks.serving.requests import Digits
-from service.api.body import Part, parse
+from service.api.body import Body, parse
 from service.api.query import read_query
 from service.errors import InvalidError, TooLargeError
 from service.inference.background import Work, finish
@@ -25,8 +25,9 @@ def read(attack: hostile.Hostile) -> InferenceRequest:
     content = attack.make(DIGITS)
     assert len(content) <= Settings().max_body_bytes, "otherwise its length alone is a reason to refuse it"
     query = read_query(attack.query.encode())
+    media_type = attack.media_type.partition(";")[0]
     work: InferenceRequest | Work[InferenceRequest] = parse(
-        [Part("body", attack.media_type, content)], query, Settings()
+        Body(media_type, attack.media_type, content), query, Settings()
     )
     return work if isinstance(work, InferenceRequest) else finish(work)
 
@@ -38,6 +39,7 @@ REFUSED = {
     hostile.padded_jpeg: "at most 10,000 reads",
     hostile.json_of_names: "at most 201,704 values",
     hostile.long_numbers: "bytes outside of texts",
+    hostile.form_of_parts: "images: at most 256",
 }
 
 

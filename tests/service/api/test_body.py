@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from service.api.body import ALIASES, JSON, MOST_JSON_ON_LOOP, PIXELS, Part, parse, read, supported_type
+from service.api.body import ALIASES, JSON, MOST_JSON_ON_LOOP, PIXELS, Body, parse, supported_type
 from service.api.exchange import Exchange, MoreHeaders
 from service.api.query import read_query
 from service.errors import InvalidError, UnsupportedMediaTypeError
@@ -29,9 +29,9 @@ SEVEN = encoded(seven())
 GRID = seven().tolist()
 
 
-def whole(parts: list[Part], query: str) -> InferenceRequest:
-    """The request that the parts of a body and a query make, with the work of the thread."""
-    request = parse(parts, read_query(query.encode()), SETTINGS)
+def whole(body: Body, query: str) -> InferenceRequest:
+    """The request that a body and a query make, with the work of the thread."""
+    request = parse(body, read_query(query.encode()), SETTINGS)
     return request if isinstance(request, InferenceRequest) else finish(request)
 
 
@@ -47,8 +47,7 @@ def parsed(content: bytes, media_type: str, query: str = "") -> InferenceRequest
     async def run() -> InferenceRequest:
         scope = {"type": "http", "headers": [(b"content-type", media_type.encode())]}
         exchange = Exchange(scope, receive, send, 10**7, MoreHeaders([], lambda _: []))
-        parts = await read(exchange, supported_type(exchange))
-        return whole(parts, query)
+        return whole(Body(supported_type(exchange), media_type, await exchange.body()), query)
 
     return asyncio.run(run())
 
@@ -64,7 +63,7 @@ def only_seven(request: InferenceRequest) -> bool:
 def error_of(content: bytes, query: str = "") -> tuple[str, str]:
     """The field and the message of the error of raw bytes."""
     with pytest.raises(InvalidError) as caught:
-        whole([Part("body", PIXELS, content)], query)
+        whole(Body(PIXELS, PIXELS, content), query)
     return caught.value.errors[0].field, caught.value.errors[0].message
 
 
@@ -235,7 +234,7 @@ def test_an_unknown_field_of_the_query_is_refused_with_the_fields(field: str) ->
 
 def on_loop(document: dict[str, Any]) -> InferenceRequest | None:
     """The request that the event loop makes of JSON; None if it leaves the rest to a thread."""
-    request = parse([Part("body", JSON, json.dumps(document).encode())], read_query(b""), SETTINGS)
+    request = parse(Body(JSON, JSON, json.dumps(document).encode()), read_query(b""), SETTINGS)
     return request if isinstance(request, InferenceRequest) else None
 
 
