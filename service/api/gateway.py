@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
 from typing import Any
 
+from fastapi import HTTPException
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -108,8 +110,7 @@ class Gateway:
             finish: sends an answer as a whole.
         """
         try:
-            if self._guard is not None:
-                self._guard.check(needed_scope(exchange.scope["path"]), exchange.first(b"authorization"))
+            self._check(exchange)
             answer = await self._infer(exchange)
         except Exception as error:
             response = self._errors.answer(exchange.scope, error)
@@ -129,6 +130,17 @@ class Gateway:
             await self._app(as_get, exchange.receive_limited, send)
         finally:
             exchange.scope["route"] = as_get.get("route")
+
+    def _check(self, exchange: Exchange) -> None:
+        """Check the key and the path of a request.
+
+        The pattern of a route also matches a path with a line feed behind it, but the guard compares whole paths.
+        """
+        path = exchange.scope["path"]
+        if self._guard is not None:
+            self._guard.check(needed_scope(path), exchange.first(b"authorization"))
+        if path.endswith("\n"):
+            raise HTTPException(HTTPStatus.NOT_FOUND)
 
     async def _infer(self, exchange: Exchange) -> Answer | None:
         """The answer of an inference route; None if the request is for another route."""

@@ -68,6 +68,11 @@ def test_a_body_is_read_at_a_path_with_needless_slashes(client: httpx.Client, pa
     assert answer.status_code == (400 if "v2" in path else 200), "the body is not JSON"
 
 
+@pytest.mark.parametrize("path", ["/predict%0A", "/v2/models/odenet-mnist/infer%0A", "/%0A"])
+def test_a_path_with_a_line_feed_at_its_end_is_another_path(client: httpx.Client, path: str) -> None:
+    assert client.post(path, content=encoded(seven()), headers=PNG).status_code == 404
+
+
 def test_no_redirect_names_a_host(client: httpx.Client) -> None:
     """Whoever sends the request chooses the host, and a proxy may serve the service at another URL."""
     answer = client.get("/docs/", headers={"host": "evil.example", "x-forwarded-proto": "https"})

@@ -124,6 +124,13 @@ def test_no_other_spelling_of_a_path_avoids_the_guard(guarded: Guarded, path: st
     assert statuses[1] in {403, 404, 405}
 
 
+def test_a_line_feed_behind_a_path_does_not_avoid_the_guard(guarded: Guarded) -> None:
+    """A pattern that ends with $ matches `/metrics` and a line feed. Only a key for metrics may read the metrics."""
+    assert guarded.request("GET", "/metrics%0A").status_code == 401
+    for key in ("predict", "all"):
+        assert guarded.request("GET", "/metrics%0A", key).status_code == 404
+
+
 def test_requests_within_the_scope_of_a_key_are_answered(guarded: Guarded) -> None:
     headers = {"authorization": f"Bearer {guarded.keys['predict']}"}
     answer = guarded.client.post("/predict", content=seven().tobytes(), headers=headers | PIXELS)
