@@ -20,6 +20,8 @@ CLOSE = (b"connection", b"close")
 MOST_OVERHEAD = 64 * 1024
 """The greatest number of bytes outside the body of a request: request line, headers, and lines between the chunks."""
 
+LONGEST_URL = 2**16 - 1
+"""The greatest number of bytes of a URL that our parser accepts. It would call a longer one invalid."""
 
 CONNECTION = "odenet.connection"
 """The key in the state of each scope under which the application finds a weak reference to the connection."""
@@ -131,14 +133,14 @@ class HttpConnection(HttpToolsProtocol):
         if self._request_is_incomplete:
             self._await_request()
         if self._overhead > MOST_OVERHEAD:
-            message = f"The limit is {MOST_OVERHEAD:,} bytes outside of the body."
-            self._refuse(RefusedError(message, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+            self._refuse(_overhead_error())
 
     def _parse(self, data: bytes) -> None:
         """Parse bytes, and ignore each header Upgrade (RFC 9110, section 7.8).
 
         The parser stops after the head of a request with such a header, and would not read the body. We therefore let
-        the parser read the head again, without the header.
+        another parser read the head again, without the header. The first parser may have read `Connection: close`, and
+        would ignore everything after it.
         """
         rest: bytes | memoryview = data
         while rest:
@@ -150,6 +152,8 @@ class HttpConnection(HttpToolsProtocol):
                 lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
                 version = self.parser.get_http_version().encode()
                 line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
                 self.parser.feed_data(b"".join([line, *lines, b"\r\n"]))
 
     def on_message_begin(self) -> None:
@@ -166,6 +170,8 @@ class HttpConnection(HttpToolsProtocol):
         """
         if self.transport.is_closing():
             raise RefusedError("The connection closes.")
+        if len(self.url) > LONGEST_URL:
+            raise _overhead_error()
         check(self.parser.get_http_version(), self.headers)
         if not self.parser.should_upgrade():
             super().on_headers_complete()
@@ -291,3 +297,9 @@ class HttpConnection(HttpToolsProtocol):
     def _stop(timer: TimerHandle | None) -> None:
         if timer is not None:
             timer.cancel()
+
+
+def _overhead_error() -> RefusedError:
+    """The refusal of a request with too many bytes outside of its body."""
+    message = f"The limit is {MOST_OVERHEAD:,} bytes outside of the body."
+    return RefusedError(message, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)

@@ -185,6 +185,12 @@ def test_bytes_outside_of_a_body_are_limited(service: Running, parts: list[bytes
     assert received == b"" or received.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
 
 
+def test_a_url_that_is_longer_than_the_limit_is_not_called_invalid(service: Running) -> None:
+    """The URL arrives in one read with the rest of the request, so the parser sees it before the bytes are counted."""
+    answer = answer_to(service, b"GET /" + MOST_OVERHEAD * b"a" + b" HTTP/1.1\r\nhost: here\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
 def test_a_long_body_does_not_count_as_overhead(service: Running) -> None:
     """A body in chunks does not count either, although each chunk has a line of its own."""
     images = load_test_set()[0][:50]
@@ -222,6 +228,10 @@ UPGRADES = {
     "a web socket": ["connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13"],
     "several protocols": ["connection: keep-alive, Upgrade", "upgrade: h2c", "upgrade: irc/6.9"],
 }
+LAST_UPGRADES = {
+    "a connection that closes": with_lines("host: here", "connection: close, Upgrade", "upgrade: websocket"),
+    "HTTP/1.0": with_lines("connection: upgrade", "upgrade: h2c").replace(b"HTTP/1.1", b"HTTP/1.0"),
+}
 
 
 @pytest.mark.parametrize("lines", UPGRADES.values(), ids=UPGRADES.keys())
@@ -234,6 +244,14 @@ def test_a_request_to_upgrade_the_connection_is_answered_as_any_other(service: R
         received = rest(connection)
     assert re.findall(rb"HTTP/1.1 \d{3} ", received) == [b"HTTP/1.1 200 "] * 3 + [b"HTTP/1.1 415 "]
     assert received.count(b'"digit":7') == 3
+
+
+@pytest.mark.parametrize("request_bytes", LAST_UPGRADES.values(), ids=LAST_UPGRADES.keys())
+def test_a_last_request_to_upgrade_the_connection_is_answered_too(service: Running, request_bytes: bytes) -> None:
+    with connected(service) as connection:
+        connection.sendall(request_bytes)
+        received = rest(connection)
+    assert re.findall(rb"HTTP/1.1 \d{3} ", received) == [b"HTTP/1.1 200 "]
 
 
 HEADS = {
