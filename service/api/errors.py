@@ -144,5 +144,6 @@ def _failure(scope: Scope, error: Exception) -> Failure:
             return Failure.of(InvalidError(*field_errors(errors)))
         case HTTPException():
             return Failure(HTTPStatus(error.status_code), str(error.detail), headers=error.headers)
-    logger.error("no answer to %s %s", scope["method"], scope["path"])  # the server logs the traceback
+    path = scope["raw_path"].decode("latin-1")  # still percent-encoded, so that it is one line
+    logger.error("no answer to %s %s", scope["method"], path)  # the server logs the traceback
     return Failure(HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed to answer; its log says why.")

@@ -12,6 +12,7 @@ import logging
 import mmap
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -95,15 +96,13 @@ class SharedNumbers:
         yield from self._own
         if self._folder is None:
             return
-        for path in (*self._folder.glob(f"*{LIVE}"), *self._folder.glob(f"*{DEAD}")):
-            index = path
-            if not index.exists():
-                index = path.with_suffix(DEAD)  # the process has died since the folder was listed
-            lines = index.read_text().rpartition("\n")[0].splitlines()  # a last line without an end is being written
-            numbers = memoryview(path.with_suffix(NUMBERS).read_bytes()).cast("d")
+        for path in self._folder.glob(f"*{NUMBERS}"):
+            index, live = _index(path)
+            lines = index.rpartition("\n")[0].splitlines()  # a last line without an end is being written
+            numbers = memoryview(path.read_bytes()).cast("d")
             for line in lines:
                 metric, labels, at, count = json.loads(line)
-                yield Series(metric, tuple(labels), numbers[at : at + count], index.suffix == LIVE)
+                yield Series(metric, tuple(labels), numbers[at : at + count], live)
 
     def _new_segment(self, path: Path) -> Numbers:
         """Make the file of numbers longer, and map the new part.
@@ -114,6 +113,20 @@ class SharedNumbers:
         self._size += SEGMENT
         with path.open("r+b") as file:
             return memoryview(mmap.mmap(file.fileno(), SEGMENT, offset=self._size - SEGMENT)).cast("d")
+
+
+def _index(numbers: Path) -> tuple[str, bool]:
+    """The index of a process, and whether the process lives. The index is empty if the process has yet to write it.
+
+    The process may die at any time. So we look for the index of a live process first.
+
+    Args:
+        numbers: the file with the numbers of the process.
+    """
+    for suffix in (LIVE, DEAD):
+        with suppress(FileNotFoundError):
+            return numbers.with_suffix(suffix).read_text(), suffix == LIVE
+    return "", False
 
 
 def _append(path: Path, content: bytes) -> None:
