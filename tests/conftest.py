@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from models.artifact import Artifact
 from models.backends.torch import TorchBackend, load_network
@@ -41,12 +42,15 @@ METRICS_LINE = '{"epoch": 1, "validation_error": 0.9, "validation_nfe": 4.0}\n'
 def pytest_configure() -> None:
     """Compute on one thread, and let the processes that the tests start obey SIGHUP and SIGINT.
 
-    Tests run side by side: threads of one operator would wait for each other at every operator.
+    Tests run side by side: threads of one operator would wait for each other at every operator. For the same reason,
+    Hypothesis must not limit the time of an example.
 
     A shell or ``nohup`` may start the tests with these signals ignored, and child processes would ignore them too. A
     handler that does nothing keeps the tests alive as before, but exec(3) resets the signal to its default.
     """
     torch.set_num_threads(1)
+    settings.register_profile("side by side", parent=settings(), deadline=None)
+    settings.load_profile("side by side")
     for sig in (signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(sig) is signal.SIG_IGN:
             signal.signal(sig, lambda *_: None)
