@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 from models import artifact as artifacts
 from models.artifact import ArtifactError
 from service.engine.model import ServedModel
-from service.errors import BrokenModelError, FieldError, ForbiddenError, UnknownModelError, shortened
+from service.errors import BrokenModelError, FieldError, ForbiddenError, NotReadyError, UnknownModelError, shortened
 from service.hosting.desired_state import DesiredState, DesiredVersion
 from service.hosting.folder import model_folders, newest_readable
 from service.hosting.loader import Loader, load
@@ -156,6 +156,7 @@ class ModelManager:
             ForbiddenError: the settings do not let callers load models.
             UnknownModelError: the folder has no such model.
             BrokenModelError: the version cannot be loaded. The version that was served still is.
+            NotReadyError: the disk is full, so the other processes cannot be told. Nothing has changed.
         """
         folder = artifacts.newest(self._folder(name))
         if folder is None:
@@ -165,6 +166,8 @@ class ModelManager:
                 await self._swap(name, folder.name, at_once=True)
             except ArtifactError as error:
                 raise BrokenModelError(FieldError("model", f"cannot be loaded: {error}")) from error
+            except OSError as error:
+                raise _unrecorded(error) from error
 
     async def unload(self, name: str) -> None:
         """Stop serving a model, because a caller asks for it. Requests that have started are still answered.
@@ -172,9 +175,13 @@ class ModelManager:
         Raises:
             ForbiddenError: the settings do not let callers unload models.
             UnknownModelError: the folder has no such model.
+            NotReadyError: the disk is full, so the other processes cannot be told. Nothing has changed.
         """
         self._folder(name)
-        self._desired.unload(name)
+        try:
+            self._desired.unload(name)
+        except OSError as error:
+            raise _unrecorded(error) from error
         async with self._changing:
             self._remove(name)
 
@@ -270,7 +277,11 @@ class ModelManager:
             self._token = token
 
     async def _swap(self, name: str, version: str, *, at_once: bool) -> None:
-        """Serve a version of a model in place of the others, and make the other processes do the same."""
+        """Serve a version of a model in place of the others, and make the other processes do the same.
+
+        The desired state changes first. If the disk is full, no process changes.
+        """
+        model = None
         if self.versions.get(name) != version:
             try:
                 model = await self._loader.load(name, version)
@@ -280,8 +291,9 @@ class ModelManager:
                 raise
             if not at_once and name in self.unloaded:
                 return
-            self._put(model)
         self._desired.put(name, version, at_once=at_once)
+        if model is not None:
+            self._put(model)
         self._desired.clear_refusal(name, version)
 
     def _record_failure(self, name: str, version: str, reason: str) -> None:
@@ -336,3 +348,8 @@ def _first_loadable(
 
 def _unknown(name: str) -> UnknownModelError:
     return UnknownModelError(FieldError("model", "there is no such model in the folder", shortened(name)))
+
+
+def _unrecorded(error: OSError) -> NotReadyError:
+    """The refusal of a change that cannot be written to the folder that all processes share."""
+    return NotReadyError(FieldError("service", f"cannot change which models are served: {error.strerror}"))

@@ -12,6 +12,7 @@ from service.errors import (
     ForbiddenError,
     InvalidError,
     MalformedError,
+    NotReadyError,
     TooLargeError,
     UnknownModelError,
 )
@@ -76,7 +77,7 @@ def router(models: ModelManager) -> APIRouter:
     """The routes for the models folder."""
     routes = APIRouter(prefix="/v2/repository", tags=["open inference protocol"])
     refused = documented(MalformedError, TooLargeError, InvalidError)
-    refused_control = refused | documented(ForbiddenError, UnknownModelError)
+    refused_control = refused | documented(ForbiddenError, UnknownModelError, NotReadyError)
 
     @routes.post("/index", summary="The models folder", responses=refused, openapi_extra=_body(IndexRequest))
     async def get_index(request: Request) -> list[IndexEntry]:

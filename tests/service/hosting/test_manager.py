@@ -12,11 +12,12 @@ import pytest
 
 from models.artifact import ArtifactError
 from service.engine.model import ServedModel
-from service.errors import BrokenModelError, ForbiddenError, UnknownModelError
+from service.errors import BrokenModelError, ForbiddenError, NotReadyError, UnknownModelError
 from service.hosting.desired_state import DesiredState
 from service.hosting.manager import ModelManager
 from service.settings import Settings
 from tests.artifacts import MLP, put
+from tests.full_disk import files_up_to
 
 
 def load(folder: Path, model: str) -> ModelManager:
@@ -268,3 +269,21 @@ def test_without_model_control_callers_cannot_change_anything(folder: Path) -> N
         with pytest.raises(ForbiddenError, match="model_control"):
             asyncio.run(change("other"))
     assert asyncio.run(process.serves("other")) == "1"
+
+
+def test_while_the_disk_is_full_a_load_or_unload_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    """Otherwise this process would serve another version than the other processes, which cannot be told."""
+    put(tmp_path / "models", "one", "1", MLP)
+    desired = DesiredState.shared(tmp_path / "shared")
+    desired.put("one", "1")
+    settings = Settings(models=tmp_path / "models", model="one", model_control=True)
+    models = ModelManager.open(settings, desired)
+    put(tmp_path / "models", "one", "2", MLP)
+    with files_up_to(0):
+        for change in (models.load, models.unload):
+            with pytest.raises(NotReadyError, match="cannot change which models are served: "):
+                asyncio.run(change("one"))
+            assert models.versions == {"one": "1"}
+            assert desired.read()["one"].version == "1"
+    asyncio.run(models.load("one"))
+    assert models.versions == {"one": "2"}
