@@ -69,6 +69,8 @@ def _content(file: str, max_bytes: int) -> bytes:
     Raises:
         NoAnswerError: the file cannot be read, or has too many bytes.
     """
+    if file == STDIN and sys.stdin is None:
+        raise NoAnswerError(Exit.unreadable, "cannot be read: the standard input is closed")
     try:
         if file == STDIN:
             content = sys.stdin.buffer.read(max_bytes + 1)

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -15,6 +16,8 @@ import pytest
 import trustme
 
 from service.api.query import QueryFields
+from service.cli import predict as command
+from service.cli.errors import Exit
 from service.security.keys import Scope, make_key
 from tests.digits import encoded, load_test_set, seven
 from tests.service.cli.command_line import NOWHERE, SEVEN, port, predict, run, run_with_closed_output
@@ -330,3 +333,12 @@ def test_a_running_service_is_asked_without_importing_the_application(service: R
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "httpx" in imported
     assert not imported & {"fastapi", "starlette", "uvicorn", "onnxruntime", "PIL", "torch"}
+
+
+def test_a_closed_standard_input_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shell closes it by `<&-`, and some programs start others without it."""
+    monkeypatch.setattr(sys, "stdin", None)
+    assert command.main(["-", "--url", NOWHERE]) == Exit.unreadable
+    assert capsys.readouterr().err == "error: -: cannot be read: the standard input is closed\n"
