@@ -1,7 +1,7 @@
 """The manifests of deploy/kubernetes, rendered without a cluster, are valid and agree with the code.
 
 The schemas of Kubernetes are those of the package kubernetes-validate. The types of KEDA and of the Prometheus operator
-come from packages too. For KServe, these tests know the fields that the manifests may use.
+come from packages too. For KServe and the Gateway API, these tests know the fields that the manifests may use.
 """
 
 import re
@@ -66,6 +66,16 @@ PREDICTOR = {
     "model": {"modelFormat", "protocolVersion", "runtime", "storageUri"},
 }
 """The same for `PredictorSpec`."""
+
+HTTP_ROUTE = {
+    "parentRefs": {"name", "namespace", "sectionName"},
+    "hostnames": set[str](),
+    "rules": {"matches", "timeouts", "backendRefs"},
+}
+"""The same for `HTTPRouteSpec` of the Gateway API (v1)."""
+
+WITHOUT_SCHEMA = {"ServingRuntime", "InferenceService", "HTTPRoute"}
+"""The kinds whose schemas are in no package for Python that fits next to the service's own packages."""
 
 
 @cache
@@ -142,7 +152,7 @@ def losses(given: Any, kept: Any, at: str = "") -> Iterator[str]:
 @EVERY_RENDERING
 def test_every_resource_of_kubernetes_fits_its_schema(folder: str) -> None:
     for resource in rendered(folder).values():
-        if resource["kind"] not in OPERATORS and "kserve" not in resource["apiVersion"]:
+        if resource["kind"] not in WITHOUT_SCHEMA | OPERATORS.keys():
             kubernetes_validate.validate(resource, NEWEST, strict=True)
 
 
@@ -165,6 +175,18 @@ def test_resources_of_kserve_use_only_fields_of_its_api(folder: str) -> None:
     kubernetes_validate.validate(
         {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "odenet"}, "spec": pod}, NEWEST, strict=True
     )
+
+
+def test_the_route_of_the_gateway_api_uses_only_fields_of_its_api_and_reaches_the_service() -> None:
+    resources = rendered("overlays/gateway")
+    route, service = resources["HTTPRoute"], resources["Service"]
+    assert route["apiVersion"] == "gateway.networking.k8s.io/v1"
+    assert unknown(route["spec"], HTTP_ROUTE) == set()
+    (rule,), (port,) = route["spec"]["rules"], service["spec"]["ports"]
+    assert rule["backendRefs"] == [{"name": service["metadata"]["name"], "port": port["port"]}]
+    assert rule["matches"] == [{"path": {"type": "PathPrefix", "value": "/"}}]
+    assert re.fullmatch(r"\d+s", rule["timeouts"]["request"])
+    assert "Ingress" not in resources, "two ways in would need two hosts"
 
 
 # Pods agree with the service.
@@ -266,6 +288,12 @@ def test_ports_are_named_alike() -> None:
     assert path["backend"]["service"] == {"name": service["metadata"]["name"], "port": {"name": exposed["name"]}}
     assert scraped["port"] == exposed["name"]
     assert "get" in openapi()["paths"][scraped["path"]]
+
+
+def test_the_ingress_lets_through_what_the_service_accepts() -> None:
+    annotations = rendered("overlays/full")["Ingress"]["metadata"]["annotations"]
+    size = annotations["nginx.ingress.kubernetes.io/proxy-body-size"]
+    assert int(size.removesuffix("m")) * 2**20 == Settings.model_fields["max_body_bytes"].default
 
 
 def test_both_autoscalers_scale_the_deployment_within_the_same_limits() -> None:
