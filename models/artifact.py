@@ -208,7 +208,7 @@ def read(folder: Path) -> Artifact:
         ArtifactError: the manifest is missing, cannot be read or has an invalid field; or a file is missing, altered,
             too large, not valid, or not listed.
     """
-    manifest = _parse(Manifest, folder / MANIFEST)
+    manifest = read_manifest(folder)
     for name, expected in manifest.files.items():
         path = folder / name
         try:
@@ -233,6 +233,15 @@ def read(folder: Path) -> Artifact:
     except ValueError as error:
         raise ArtifactError(f"{folder / CARD}: is not text in UTF-8 ({error})") from error
     return Artifact(folder, manifest, profile, card)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of an artifact.
+
+    Raises:
+        ArtifactError: the manifest is missing, cannot be read or has an invalid field.
+    """
+    return _parse(Manifest, folder / MANIFEST)
 
 
 def _check_header(path: Path) -> None:

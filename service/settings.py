@@ -92,7 +92,8 @@ class Settings(BaseSettings):
     connections (60 s by default for nginx), so that no request meets a connection that is being closed."""
 
     models: Path = FITTED
-    """The models folder: <name>/<version>/manifest.json. The service uses the greatest version of each name."""
+    """The models folder: <name>/<version>/manifest.json. The service uses the greatest version of each name. The folder
+    may also be a single artifact, with the manifest in the folder itself."""
 
     model: str = "odenet-mnist"
     """The default model, which answers requests that name no model."""

@@ -1,19 +1,14 @@
-"""The models folder: the models and versions that it contains."""
+"""The models folder: the versions that can be read."""
 
 import logging
 from pathlib import Path
 
-from models import artifact as artifacts
 from models.artifact import Artifact, ArtifactError
+from service.hosting.layout import Versions, version_folders
 from service.hosting.loader import make_backend, read
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-
-def model_folders(models: Path) -> list[Path]:
-    """The folders of the models that have a complete version, sorted by name."""
-    return [folder for folder in sorted(models.glob("*/")) if artifacts.newest(folder) is not None]
 
 
 def newest_readable(settings: Settings) -> list[Artifact]:
@@ -22,22 +17,24 @@ def newest_readable(settings: Settings) -> list[Artifact]:
     Raises:
         ArtifactError: the default model has no such version.
     """
-    versions = map(artifacts.versions, model_folders(settings.models))
-    found = [artifact for each in versions if (artifact := _newest_readable(each))]
-    if settings.model not in {artifact.manifest.name for artifact in found}:
+    models = version_folders(settings.models).items()
+    found = [artifact for name, versions in models if (artifact := _newest_readable(name, versions, settings.models))]
+    names = [artifact.manifest.name for artifact in found]
+    if settings.model not in names:
         raise ArtifactError(
-            f"{settings.models / settings.model}: no such model that can be read, and it should be the default model"
+            f"{settings.models / settings.model}: no such model that can be read, and it should be the default model; "
+            f"the folder has {', '.join(names) or 'no model that can be read'}"
         )
     return found
 
 
-def _newest_readable(versions: list[Path]) -> Artifact | None:
+def _newest_readable(name: str, versions: Versions, models: Path) -> Artifact | None:
     """The last version whose files match its manifest; the log says why the later versions are skipped."""
-    for folder in reversed(versions):
+    for version, folder in reversed(versions.items()):
         try:
-            return read(folder)
+            return read(folder, models)
         except ArtifactError as error:
-            logger.error("%s version %s is skipped: %s", folder.parent.name, folder.name, error)  # noqa: TRY400
+            logger.error("%s version %s is skipped: %s", name, version, error)  # noqa: TRY400
     return None
 
 

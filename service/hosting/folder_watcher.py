@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 
-from models import artifact as artifacts
 from models.artifact import ArtifactError
+from service.hosting.layout import version_folders
 from service.hosting.manager import ModelManager
 from service.settings import Settings
 
@@ -144,10 +144,10 @@ async def watching(manager: ModelManager, settings: Settings, shared: Path | Non
 def _signatures(folder: Path) -> dict[Version, Signature]:
     """The signatures of all versions in the models folder."""
     return {
-        (name.name, version.name): signature
-        for name in sorted(folder.glob("*/"))
-        for version in artifacts.versions(name)
-        if (signature := _signature(version)) is not None
+        (name, version): signature
+        for name, versions in version_folders(folder).items()
+        for version, each in versions.items()
+        if (signature := _signature(each)) is not None
     }
 
 

@@ -17,6 +17,7 @@ from models.backends.protocol import Backend, classify
 from models.solvers.settings import SolverSettings
 from models.solvers.solve import Outcome
 from service.engine.model import LARGEST_BATCH, ServedModel
+from service.hosting.layout import version_folder
 from service.processors import give_way
 from service.settings import Settings
 
@@ -48,23 +49,30 @@ class Loader:
         """
         loop, models = asyncio.get_running_loop(), self._settings.models
         try:
-            return await loop.run_in_executor(self._thread, load, models / name / version, self._settings)
+            return await loop.run_in_executor(self._thread, self._load, name, version)
         except Exception as error:  # no error of a new model may stop the served models
             reason = str(error).replace(f"{models}{os.sep}", "")
             raise ArtifactError(
                 reason if isinstance(error, ArtifactError) else f"{name}/{version}: {reason}"
             ) from error
 
+    def _load(self, name: str, version: str) -> ServedModel:
+        return load(version_folder(self._settings.models, name, version), self._settings)
 
-def read(folder: Path) -> Artifact:
+
+def read(folder: Path, models: Path) -> Artifact:
     """Read the artifact in the folder of a version.
+
+    Args:
+        folder: the folder of the version.
+        models: the models folder. If it is itself the artifact, it may have any name.
 
     Raises:
         ArtifactError: the artifact is corrupt, or its manifest names another model or version than the folder.
     """
     artifact = artifacts.read(folder)
     manifest = artifact.manifest
-    if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
+    if folder != models and (manifest.name, manifest.version) != (folder.parent.name, folder.name):
         raise ArtifactError(
             f"{folder / MANIFEST}: says {manifest.name} version {manifest.version}, and lies in {folder}"
         )
@@ -78,7 +86,7 @@ def load(folder: Path, settings: Settings) -> ServedModel:
         ArtifactError: the artifact is corrupt, or its answers to the probes are not sane.
         ValueError: the backend or the device is not available.
     """
-    artifact = read(folder)
+    artifact = read(folder, settings.models)
     backend = make_backend(artifact, settings)
     check_answers(artifact, backend)
     return ServedModel.warm(artifact, backend, settings.device)

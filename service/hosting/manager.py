@@ -3,15 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple, Self
 
-from models import artifact as artifacts
 from models.artifact import ArtifactError
 from service.engine.model import ServedModel
 from service.errors import BrokenModelError, FieldError, ForbiddenError, NotReadyError, UnknownModelError, shortened
 from service.hosting.desired_state import DesiredState, DesiredVersion
-from service.hosting.folder import model_folders, newest_readable
+from service.hosting.folder import newest_readable
+from service.hosting.layout import Versions, version_folder, version_folders
 from service.hosting.loader import Loader, load
 from service.hosting.registry import Registry
 from service.settings import Settings
@@ -158,12 +157,10 @@ class ModelManager:
             BrokenModelError: the version cannot be loaded. The version that was served still is.
             NotReadyError: the disk is full, so the other processes cannot be told. Nothing has changed.
         """
-        folder = artifacts.newest(self._folder(name))
-        if folder is None:
-            raise _unknown(name)
+        version = list(self._controlled(name))[-1]
         async with self._changing:
             try:
-                await self._swap(name, folder.name, at_once=True)
+                await self._swap(name, version, at_once=True)
             except ArtifactError as error:
                 raise BrokenModelError(FieldError("model", f"cannot be loaded: {error}")) from error
             except OSError as error:
@@ -177,7 +174,7 @@ class ModelManager:
             UnknownModelError: the folder has no such model.
             NotReadyError: the disk is full, so the other processes cannot be told. Nothing has changed.
         """
-        self._folder(name)
+        self._controlled(name)
         try:
             self._desired.unload(name)
         except OSError as error:
@@ -203,8 +200,8 @@ class ModelManager:
         """All versions in the folder, and all served versions that are no longer in the folder."""
         await self.wait_until_current()
         served, refusals = self._registry.versions, self._desired.refusals
-        folders = [version for folder in model_folders(self._settings.models) for version in artifacts.versions(folder)]
-        present = {(folder.parent.name, folder.name) for folder in folders}
+        models = version_folders(self._settings.models)
+        present = {(name, version) for name, versions in models.items() for version in versions}
         entries = []
         for name, version in sorted(present | served.items(), key=lambda each: (each[0], int(each[1]))):
             ready = served.get(name) == version
@@ -216,10 +213,8 @@ class ModelManager:
 
     def knows(self, name: str, version: str | None = None) -> bool:
         """Whether a model, or a version of it, is in the folder, served or not."""
-        folder = next((folder for folder in model_folders(self._settings.models) if folder.name == name), None)
-        if folder is None or version is None:
-            return folder is not None
-        return any(each.name == version for each in artifacts.versions(folder))
+        versions = version_folders(self._settings.models).get(name)
+        return versions is not None and (version is None or version in versions)
 
     async def wait_until_current(self, *names: str) -> None:
         """Return once this process has made the changes that callers have asked of any process.
@@ -305,15 +300,16 @@ class ModelManager:
         self._failures[name, version] = reason
         self._on_failure(name)
 
-    def _folder(self, name: str) -> Path:
-        """The folder of a model that callers may load and unload. Callers can choose no other path."""
+    def _controlled(self, name: str) -> Versions:
+        """The versions of a model that callers may load and unload. Callers can choose no other path."""
         if not self._settings.model_control:
             raise ForbiddenError(
                 FieldError("model", "may not be loaded or unloaded; the setting model_control allows it")
             )
-        if not self.knows(name):
+        versions = version_folders(self._settings.models).get(name)
+        if versions is None:
             raise _unknown(name)
-        return self._settings.models / name
+        return versions
 
     def _put(self, model: ServedModel) -> None:
         self._remove(model.name)
@@ -333,10 +329,10 @@ def _first_loadable(
     name: str, wanted: str, settings: Settings, failures: dict[tuple[str, str], str]
 ) -> ServedModel | None:
     """The wanted version of a model, or the greatest version that can be loaded. Failures are logged and recorded."""
-    others = [folder.name for folder in reversed(artifacts.versions(settings.models / name))]
+    others = reversed(version_folders(settings.models).get(name, {}))
     for version in dict.fromkeys([wanted, *others]):
         try:
-            model = load(settings.models / name / version, settings)
+            model = load(version_folder(settings.models, name, version), settings)
         except ArtifactError as error:
             failures[name, version] = str(error)
             logger.error("%s version %s is skipped: %s", name, version, error)  # noqa: TRY400

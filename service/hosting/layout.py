@@ -1,0 +1,39 @@
+"""Where the versions of the models are: in a tree ``<name>/<version>/``, or in a folder that is itself an artifact."""
+
+from functools import cache
+from pathlib import Path
+
+from models import artifact as artifacts
+from models.artifact import MANIFEST
+
+Versions = dict[str, Path]
+"""The folder of each version of a model, by version in ascending order."""
+
+
+def version_folders(models: Path) -> dict[str, Versions]:
+    """The versions of each model, by the models' names in ascending order.
+
+    Args:
+        models: the models folder. If it has a manifest, it is an artifact itself, and the only one. KServe makes such a
+            folder when ``storageUri`` names an artifact.
+
+    Raises:
+        ArtifactError: the folder has a manifest that cannot be read.
+    """
+    if (models / MANIFEST).is_file():
+        name, version = _identity(models)
+        return {name: {version: models}}
+    folders = {folder.name: artifacts.versions(folder) for folder in sorted(models.glob("*/"))}
+    return {name: {folder.name: folder for folder in versions} for name, versions in folders.items() if versions}
+
+
+def version_folder(models: Path, name: str, version: str) -> Path:
+    """The folder of a version, whether it exists or not."""
+    return version_folders(models).get(name, {}).get(version, models / name / version)
+
+
+@cache
+def _identity(artifact: Path) -> tuple[str, str]:
+    """The name and the version of an artifact. They are read once, because a served version is not read again."""
+    manifest = artifacts.read_manifest(artifact)
+    return manifest.name, manifest.version
