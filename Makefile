@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help serve check test lint javascript types tests tests-check test-nightly test-scale test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-deadlines bench-kernels bench-path bench-peers bench-swap gpu-check gpu-rehearsal gpu-wheels chaos audit observability docs docs-serve image clean
+.PHONY: help serve check test lint javascript types tests tests-check test-nightly test-scale test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-deadlines bench-fleet bench-kernels bench-path bench-peers bench-swap gpu-check gpu-rehearsal gpu-wheels chaos audit observability docs docs-serve image clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*##[[:space:]]+(.*)$$/\1|\2/p' Makefile | awk -F'|' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -89,6 +89,9 @@ bench-peers: $(DEV)/.installed  ## compare the service with Triton and other rea
 
 bench-deadlines: $(DEV)/.installed  ## measure deadlines under bursts: answers in time and their accuracy, against fixed settings; twelve minutes
 	$(DEV)/bin/python -m benchmarks.serving.deadlines --figure docs/figures/deadlines.svg
+
+bench-fleet: $(SCALE)/.installed  ## measure the service behind HAProxy and on Ray Serve, beside a direct one; needs HAProxy; ten minutes
+	$(SCALE)/bin/python -m benchmarks.serving.fleet
 
 bench-kernels: $(DEV)/.installed  ## measure each ONNX graph of the default model by rows and by operator; a minute
 	$(DEV)/bin/python -m benchmarks.kernels

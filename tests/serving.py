@@ -33,6 +33,10 @@ SHIPPED = newest(FITTED / DEFAULT_MODEL) or FITTED
 """The artifact that ships, and that the service serves by default."""
 
 
+SMALL_LIMITS = {"ODENET_MAX_IMAGES": "50", "ODENET_MAX_BODY_BYTES": "400000", "ODENET_MAX_PIXELS": "1000000"}
+"""The limits of the service that the tests of the API use, so that requests beyond them are small."""
+
+
 may_start = True
 """Whether the test that runs now has the mark `system`; `tests/conftest.py` keeps this up to date."""
 

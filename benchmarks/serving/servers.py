@@ -119,7 +119,7 @@ def running(command: Command) -> Iterator[Server]:
     Raises:
         ServerError: the server does not start.
     """
-    port = _free_port()
+    port = free_port()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ODENET_")}
     own = {name: value.replace(PORT, str(port)) for name, value in command.environment.items()}
     with tempfile.TemporaryFile() as log:
@@ -165,7 +165,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             select.select([member], [], [], STOP_TIMEOUT)  # readable as soon as the process has ended
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that no program listens at."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

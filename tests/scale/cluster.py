@@ -49,17 +49,17 @@ def running_cluster(nodes: int) -> Iterator[tuple[Cluster, str]]:
         cluster.shutdown()
 
 
-def deploy(models: Path, access: Mapping[str, str] = OPEN, **options: object) -> None:
+def deploy(models: Path, settings: Mapping[str, str] = OPEN, **options: object) -> None:
     """Deploy the service, or update it, and wait until it runs.
 
     Args:
         models: the models folder of the replicas.
-        access: the settings of the access.
+        settings: their other settings. The default model is `digits`, unless given here.
         options: options of the deployment.
     """
     from deploy.ray.app import deployment  # noqa: PLC0415 (Ray must read the environment first)
 
-    variables = {**access, "ODENET_MODELS": str(models), "ODENET_MODEL": "digits"}
+    variables = {"ODENET_MODELS": str(models), "ODENET_MODEL": "digits", **settings}
     actor = {"num_cpus": 1, "runtime_env": {"env_vars": variables}}
     serve.run(deployment.options(ray_actor_options=actor, **options).bind(), name=NAME, route_prefix="/")
 

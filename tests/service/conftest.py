@@ -3,15 +3,13 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.serving import EVERY_MODEL, Running, running
+from tests.serving import EVERY_MODEL, SMALL_LIMITS, Running, running
 
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[Running]:
     """A service with all models that ship, and with small limits."""
-    with running(
-        "--max-images", "50", "--max-body-bytes", "400000", "--max-pixels", "1000000", models=EVERY_MODEL
-    ) as service:
+    with running(models=EVERY_MODEL, **SMALL_LIMITS) as service:
         yield service
 
 
