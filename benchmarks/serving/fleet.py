@@ -30,6 +30,7 @@ from benchmarks.serving.results import Summary, summarise
 from benchmarks.serving.rounds import Cell, measure
 from benchmarks.serving.servers import PORT, ROOT, Command, Server, free_port, ours
 
+PARTS = ("haproxy", "ray")
 DIRECT = "direct"
 CONNECTIONS = (1, 16)
 CONFIGURATION = ROOT / "deploy" / "haproxy" / "haproxy.cfg"
@@ -153,6 +154,8 @@ def main(
     only: Annotated[str, typer.Option(help="One part: haproxy or ray.  [default: both]")] = "",
 ) -> None:
     """Measure the service behind HAProxy and on Ray Serve."""
+    if only not in {"", *PARTS}:
+        raise typer.BadParameter(f"no part is called {only}; the parts are {', '.join(PARTS)}")
     console, began = Console(stderr=True, highlight=False), time.monotonic()
     with Bench.open(
         seconds, rounds, lambda message: console.print(f"{time.monotonic() - began:6.0f} s  {message}")
