@@ -98,21 +98,39 @@ def _route(method: str, path: str, route: dict[str, Any]) -> str:
     if body := route.get("requestBody"):
         bodies = [(f"`{media}`", kind(content.get("schema", {}))) for media, content in body["content"].items()]
         parts.append(table(("body", "type"), bodies))
-        parts.extend(_examples(body["content"]))
-    answers = [
-        (f"`{status}`", ", ".join(_answer(answer)), answer["description"])
-        for status, answer in sorted(route["responses"].items())
-    ]
+        parts.extend(_requests(body["content"]))
+    responses = sorted(route["responses"].items())
+    answers = [(f"`{status}`", ", ".join(_answer(answer)), answer["description"]) for status, answer in responses]
     parts.append(table(("answer", "type", "meaning"), answers))
+    parts.extend(_first_answers(responses))
     return "\n".join(parts) + "\n"
 
 
-def _examples(content: dict[str, Any]) -> Iterator[str]:
+def _requests(content: dict[str, Any]) -> Iterator[str]:
     """The examples of a body, each with the summary of its answer."""
     for media in content.values():
         for example in media.get("examples", {}).values():
-            text = json.dumps(_shortened(example["value"]), indent=2, ensure_ascii=False)
-            yield f"{example['summary']}:\n\n```json\n{text}\n```\n"
+            yield _example(example["summary"], _shortened(example["value"]))
+
+
+def _first_answers(responses: list[tuple[str, dict[str, Any]]]) -> Iterator[str]:
+    """The example of the good answer, and the example of the first error that has one."""
+    examples = [
+        (status, media["example"])
+        for status, answer in responses
+        for media in answer.get("content", {}).values()
+        if "example" in media
+    ]
+    (_, good), *errors = examples
+    yield _example("A good answer", good)
+    for status, error in errors[:1]:
+        yield _example(f"An error, with the status {status}", error)
+
+
+def _example(summary: str, value: Any) -> str:
+    """An example under its summary."""
+    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    return f"{summary}:\n\n```{'text' if isinstance(value, str) else 'json'}\n{text.rstrip()}\n```\n"
 
 
 def _shortened(value: Any) -> Any:

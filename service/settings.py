@@ -258,7 +258,7 @@ def _describe(kind: str, name: str, message: str, value: object) -> str:
         return f"{name}: {message}{given}".removeprefix(": ").replace("Value error, ", "")
     if f"{PREFIX}{name.upper()}" == KEY:
         return f"{KEY} is read from the environment, not from .env"
-    near = get_close_matches(name, Settings.model_fields, 1, 0)
+    near = get_close_matches(name, [*Settings.model_fields, KEY.removeprefix(PREFIX).lower()], 1, 0)
     return f"{PREFIX}{name.upper()} is not a setting; the nearest is {PREFIX}{near[0].upper()}"
 
 

@@ -1,12 +1,15 @@
-"""The service's page in a real browser. A test fails if the page reports an error."""
+"""Pages in a real browser: how to start it, and the service's page. A test fails if the page reports an error."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect, sync_playwright
 
+from benchmarks.browser import FLAGS, MISSING, find
 from tests.waiting import PAGE
 
 PATIENCE = 1000 * PAGE
@@ -25,6 +28,20 @@ Strokes = list[list[tuple[float, float]]]
 """The corners of each line, in fractions of the width and the height of the drawing area."""
 
 expect.set_options(timeout=PATIENCE)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Chromium. Without it, the tests are skipped, but CI fails."""
+    path = find()
+    if path is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 class Visit:

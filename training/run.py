@@ -72,7 +72,8 @@ def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> No
     if resume:
         console.print(f"resumed after epoch {fit.epoch} of {fit.recipe.epochs}")
     if left:
-        console.print(f"about {duration(left * fit.time_epoch())} for {left} epochs", highlight=False)
+        epochs = "1 epoch" if left == 1 else f"{left} epochs"
+        console.print(f"about {duration(left * fit.time_epoch())} for {epochs}", highlight=False)
     with (
         SummaryWriter(folder, purge_step=fit.epoch + 1) as board,
         show_progress(console, fit.recipe.epochs, fit.batches, fit.epoch) as show,

@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
 from pydantic.json_schema import models_json_schema
 
+from service.api.answer_examples import ANSWER_EXAMPLES
 from service.api.body import PredictBody
 from service.api.errors import STATUS
 from service.api.problems import Problem, described
@@ -33,6 +34,8 @@ POLICY = (
 """The Content-Security-Policy of the page. The digest allows the one inline script of the page and no other."""
 
 PATH_EXAMPLES = {"name": "odenet-mnist", "version": "4"}
+OF_VERSION = "/versions/{version}"
+"""The part of a path that names a version of a model."""
 
 SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "An API key."},
@@ -59,6 +62,7 @@ def document(app: FastAPI, *, keys: bool) -> dict[str, Any]:
         )
         openapi["components"]["schemas"].update(schemas["$defs"])
         _fill_in_paths(openapi)
+        _add_answers(openapi)
         if keys:
             openapi["components"]["securitySchemes"] = SCHEMES
             openapi["security"] = [{name: []} for name in SCHEMES]
@@ -76,6 +80,14 @@ def _fill_in_paths(openapi: dict[str, Any]) -> None:
             for parameter in operation.get("parameters", ()):
                 if parameter["in"] == "path":
                     parameter["example"] = PATH_EXAMPLES[parameter["name"]]
+
+
+def _add_answers(openapi: dict[str, Any]) -> None:
+    """Give the good answer of each operation an example. If it has several media types, the first is JSON."""
+    for path, operations in openapi["paths"].items():
+        for operation in operations.values():
+            content = next(iter(operation["responses"]["200"]["content"].values()))
+            content["example"] = ANSWER_EXAMPLES[path.replace(OF_VERSION, "")]
 
 
 def _document_key_errors(operation: dict[str, Any]) -> None:

@@ -143,7 +143,18 @@ def _failure(scope: Scope, error: Exception) -> Failure:
             errors = [{**wrong, "loc": wrong["loc"][1:]} for wrong in error.errors()]  # without the word "query"
             return Failure.of(InvalidError(*field_errors(errors)))
         case HTTPException():
-            return Failure(HTTPStatus(error.status_code), str(error.detail), headers=error.headers)
+            detail = f"{error.detail}{_hint(error)}"
+            return Failure(HTTPStatus(error.status_code), detail, headers=error.headers)
     path = scope["raw_path"].decode("latin-1")  # still percent-encoded, so that it is one line
     logger.error("no answer to %s %s", scope["method"], path)  # the server logs the traceback
     return Failure(HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed to answer; its log says why.")
+
+
+def _hint(error: HTTPException) -> str:
+    """What a caller of a wrong path or method can do."""
+    match error.status_code:
+        case HTTPStatus.NOT_FOUND:
+            return ": no route has this path; the page /docs lists the routes"
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            return f": this path takes {(error.headers or {}).get('Allow')}"
+    return ""

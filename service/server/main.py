@@ -66,10 +66,10 @@ def main() -> None:
     """Start the service: in this process, or in several worker processes."""
     settings = read_settings()
     logger.info(
-        "plan: processors usable %d, worker processes %d, threads of each engine %d, longest queue %g s",
+        "plan: processors usable %d, worker processes %d, each computes in %s, longest queue %g s",
         usable_processors(),
         settings.processes,
-        settings.engine_threads,
+        f"{settings.engine_threads} thread(s)" if settings.engine_threads else "its event loop",
         settings.queue_seconds,
     )
     with reporting_failures():  # before the models are loaded and several processes report the same

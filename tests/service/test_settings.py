@@ -46,6 +46,13 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name(monkeypatch: pytes
     assert describe(error.value) == "ODENET_QUEUE_SECOND is not a setting; the nearest is ODENET_QUEUE_SECONDS"
 
 
+def test_the_nearest_name_may_be_the_variable_of_the_api_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODENET_KEYS", "1")
+    with pytest.raises(ValidationError) as error:
+        Settings()
+    assert describe(error.value) == "ODENET_KEYS is not a setting; the nearest is ODENET_KEY"
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_on_loopback_no_key_is_needed(host: str) -> None:
     assert Settings(host=host).api_key_file is None

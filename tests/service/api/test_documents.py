@@ -4,8 +4,31 @@ import re
 from typing import Any
 
 import httpx
+import jsonschema
 
+from service.api.documentation import PATH_EXAMPLES
+from service.api.examples import SEVEN
+from service.api.v2.examples import INFER_EXAMPLES
 from tests.serving import FITTED
+
+EXAMPLE_BODIES: dict[str, Any] = {
+    "predict": {"images": [SEVEN]},
+    "infer": INFER_EXAMPLES["classification"]["value"],
+    "index": {},
+}
+"""Bodies for the routes that need one, by the last part of their paths."""
+
+
+def has_the_form(example: Any, answer: Any) -> bool:
+    """Whether an example has no fields or types that a real answer has not. The example may be shorter."""
+    match example, answer:
+        case dict(), dict():
+            return all(name in answer and has_the_form(value, answer[name]) for name, value in example.items())
+        case list(), list():
+            return all(any(has_the_form(each, real) for real in answer) for each in example)
+        case int() | float(), int() | float():
+            return True
+    return type(example) is type(answer)
 
 
 def schema(client: httpx.Client) -> dict[str, Any]:
@@ -68,3 +91,20 @@ def test_the_page_loads_only_local_files(client: httpx.Client) -> None:
     assert len(sources) >= 2
     for source in sources:
         assert client.get(source).status_code == 200
+
+
+def test_the_example_of_each_good_answer_has_the_form_of_a_real_answer(client: httpx.Client) -> None:
+    document = schema(client)
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            media_type, content = next(iter(operation["responses"]["200"]["content"].items()))
+            answer = client.request(method, path.format(**PATH_EXAMPLES), json=EXAMPLE_BODIES.get(path.split("/")[-1]))
+            if path.endswith(("/load", "/unload")):
+                assert answer.status_code == 403  # this service lets nobody load models
+            elif media_type == "text/plain":
+                assert set(content["example"].splitlines()[:2]) <= set(answer.text.splitlines())
+            else:
+                assert answer.status_code == 200, answer.text
+                assert has_the_form(content["example"], answer.json()), path
+            whole = content["schema"] | {"components": document["components"]}
+            jsonschema.validate(content["example"], whole)

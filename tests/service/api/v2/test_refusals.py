@@ -117,7 +117,7 @@ def test_the_service_still_answers_after_all_bad_bodies(client: httpx.Client) ->
 @pytest.mark.parametrize(
     ("method", "path", "status", "text"),
     [
-        ("GET", "/v2/nothing", 404, "Not Found"),
+        ("GET", "/v2/nothing", 404, "no route has this path; the page /docs lists the routes"),
         ("GET", "/v2/models", 404, "Not Found"),
         ("POST", "/v2/models//infer", 404, "Not Found"),
         ("POST", "/v2/models/lenet/infer", 404, "model: no such model is served; there are mlp, odenet"),
@@ -128,7 +128,7 @@ def test_the_service_still_answers_after_all_bad_bodies(client: httpx.Client) ->
         ("GET", "/v2/models/%2E%2E", 404, "it is .."),
         ("GET", "/v2/models/a%00b%0Ac", 404, "it is a"),
         ("GET", "/v2/models/mlp%0A", 404, "Not Found"),
-        ("GET", INFER, 405, "Method Not Allowed"),
+        ("GET", INFER, 405, "Method Not Allowed: this path takes POST"),
         ("DELETE", "/v2", 405, "Method Not Allowed"),
         ("PUT", "/v2/repository/index", 405, "Method Not Allowed"),
     ],
