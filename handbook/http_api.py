@@ -1,6 +1,7 @@
 """The reference pages of the HTTP interface, generated from the service's OpenAPI document: one page for each tag."""
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,9 @@ LONGEST_TEXT, LONGEST_LIST = 40, 4
 """The longest text and list in an example. Longer ones are cut, because pictures fill pages."""
 
 REFERENCE = "#/components/schemas/"
+
+FLAT_LIST = re.compile(r"\[\s+([^\[\]{}]+?)\s+\]")
+"""A list of numbers or texts in indented JSON, which an example shows on one line."""
 
 
 def index() -> str:
@@ -129,8 +133,12 @@ def _first_answers(responses: list[tuple[str, dict[str, Any]]]) -> Iterator[str]
 
 def _example(summary: str, value: Any) -> str:
     """An example under its summary."""
-    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-    return f"{summary}:\n\n```{'text' if isinstance(value, str) else 'json'}\n{text.rstrip()}\n```\n"
+    if isinstance(value, str):
+        return f"{summary}:\n\n```text\n{value.rstrip()}\n```\n"
+    text = FLAT_LIST.sub(
+        lambda found: f"[{' '.join(found[1].split())}]", json.dumps(value, indent=2, ensure_ascii=False)
+    )
+    return f"{summary}:\n\n```json\n{text}\n```\n"
 
 
 def _shortened(value: Any) -> Any:

@@ -34,6 +34,7 @@ POLICY = (
 """The Content-Security-Policy of the page. The digest allows the one inline script of the page and no other."""
 
 PATH_EXAMPLES = {"name": "odenet-mnist", "version": "4"}
+PATH_DESCRIPTIONS = {"name": "The name of a model, from GET /models.", "version": "The version that is served."}
 OF_VERSION = "/versions/{version}"
 """The part of a path that names a version of a model."""
 
@@ -74,11 +75,12 @@ def document(app: FastAPI, *, keys: bool) -> dict[str, Any]:
 
 
 def _fill_in_paths(openapi: dict[str, Any]) -> None:
-    """Give the parameters of paths examples, which the page fills in."""
+    """Give the parameters of paths descriptions, and examples, which the page fills in."""
     for operations in openapi["paths"].values():
         for operation in operations.values():
             for parameter in operation.get("parameters", ()):
                 if parameter["in"] == "path":
+                    parameter["description"] = PATH_DESCRIPTIONS[parameter["name"]]
                     parameter["example"] = PATH_EXAMPLES[parameter["name"]]
 
 
@@ -86,7 +88,10 @@ def _add_answers(openapi: dict[str, Any]) -> None:
     """Give the good answer of each operation an example. If it has several media types, the first is JSON."""
     for path, operations in openapi["paths"].items():
         for operation in operations.values():
-            content = next(iter(operation["responses"]["200"]["content"].values()))
+            answer = operation["responses"]["200"]
+            if answer["description"] == "Successful Response":  # FastAPI's text, which says nothing
+                answer["description"] = "The answer."
+            content = next(iter(answer["content"].values()))
             content["example"] = ANSWER_EXAMPLES[path.replace(OF_VERSION, "")]
 
 
