@@ -76,7 +76,9 @@ async function compare(service, graph, pixels, temperature) {
       greatest = Math.max(greatest, ...here.map((each, at) => Math.abs(each - probabilities[at])));
     }
   }
-  console.log(`${COMPARED} digits: ${different} differ; greatest difference of a probability ${greatest.toExponential(1)}`);
+  console.log(
+    `${COMPARED} digits: ${different} differ; greatest difference of a probability ${greatest.toExponential(1)}`,
+  );
 }
 
 await size("runtime", RUNTIME);
