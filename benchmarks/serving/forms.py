@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.serving.connections import Connection, HttpConnection, RpcConnection, rpc_frames
+
 Images = npt.NDArray[np.uint8]
 
 
@@ -47,20 +49,38 @@ class Form:
     read: Callable[[bytes], list[Row]] | None
     headers: tuple[tuple[str, str], ...] = ()
 
-    def head(self, query: str, host: str, length: int) -> bytes:
-        """The head of a request.
+    @property
+    def connection(self) -> type[Connection]:
+        """The class of the connections that carry the requests."""
+        return HttpConnection
+
+    def request(self, query: str, host: str, body: bytes) -> bytes:
+        """A request, as bytes for a connection.
 
         Args:
             query: the query of the URL, without the question mark.
             host: the host.
-            length: the length of the body in bytes.
+            body: the body.
         """
-        fields = (("Host", host), ("Content-Type", self.content_type), ("Content-Length", length), *self.headers)
+        fields = (("Host", host), ("Content-Type", self.content_type), ("Content-Length", len(body)), *self.headers)
         lines = (
             f"POST {self.path}{'?' if query else ''}{query} HTTP/1.1",
             *(f"{name}: {value}" for name, value in fields),
         )
-        return "\r\n".join((*lines, "\r\n")).encode()
+        return "\r\n".join((*lines, "\r\n")).encode() + body
+
+
+class RpcForm(Form):
+    """The format of a gRPC call and of its answer."""
+
+    @property
+    def connection(self) -> type[Connection]:
+        """The class of the connections that carry the calls."""
+        return RpcConnection
+
+    def request(self, query: str, host: str, body: bytes) -> bytes:  # noqa: ARG002 (a call has no query)
+        """A call, as bytes for a connection."""
+        return rpc_frames(self.path, host, body)
 
 
 def pixels(images: Images) -> bytes:

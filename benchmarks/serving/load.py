@@ -18,12 +18,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from threading import Thread
-from typing import cast
 
-import httptools
 import numpy as np
 import uvloop
 
+from benchmarks.serving.connections import Connection
 from benchmarks.serving.plan import HOST, Closed, Plan, kinds_of_connections
 from benchmarks.serving.requests import Digits, RequestSequence
 from benchmarks.serving.results import BROKEN, UNANSWERED, Integers, Result, read_answers
@@ -60,63 +59,6 @@ class Log:
         return len(self.kind) - 1
 
 
-class Connection(asyncio.Protocol):
-    """A keep-alive connection, with at most one request in flight.
-
-    Args:
-        generator: receives the answers, and the end of the connection.
-    """
-
-    def __init__(self, generator: "Generator") -> None:
-        self.idle_since = 0.0
-        self._generator = generator
-        self._parser = httptools.HttpResponseParser(self)
-        self._number: int | None = None
-        self._body: list[bytes] = []
-        self._transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport of the new connection."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop has its own class
-
-    def send(self, number: int, content: bytes) -> None:
-        """Send a request."""
-        self._number = number
-        self._transport.write(content)
-
-    def close(self) -> None:
-        """End the connection."""
-        self._transport.close()
-
-    def data_received(self, data: bytes) -> None:
-        """Parse a part of an answer."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self._transport.abort()
-
-    def on_body(self, body: bytes) -> None:
-        """Keep a part of the body."""
-        self._body.append(body)
-
-    def on_message_complete(self) -> None:
-        """Hand the complete answer to the generator."""
-        number, body = self._number, b"".join(self._body)
-        self._number, self._body = None, []
-        if number is None:
-            self._transport.abort()  # an answer without a request
-            return
-        keep = self._parser.should_keep_alive()
-        if not keep:
-            self.close()
-        self._generator.answered(self, number, self._parser.get_status_code(), body, keep=keep)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio passes it)
-        """Report the end of the connection to the generator."""
-        number, self._number = self._number, None
-        self._generator.lost(self, number)
-
-
 class Generator:
     """Sends requests over as many connections as it needs, up to a limit.
 
@@ -124,13 +66,17 @@ class Generator:
         port: the port of the server.
         requests: the requests to send.
         max_connections: the largest number of connections.
+        connection: the class of the connections.
     """
 
-    def __init__(self, port: int, requests: RequestSequence, max_connections: int) -> None:
+    def __init__(
+        self, port: int, requests: RequestSequence, max_connections: int, connection: type[Connection]
+    ) -> None:
         self.log = Log()
         self.unanswered = 0
         self.on_end: Callable[[int, bool], None] = lambda *_: None
         self._port, self._requests, self._max_connections = port, requests, max_connections
+        self._connection = connection
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._idle: deque[Connection] = deque()
         self._open: set[Connection] = set()
@@ -215,7 +161,7 @@ class Generator:
 
     async def _connect(self) -> None:
         try:
-            made = asyncio.get_running_loop().create_connection(lambda: Connection(self), HOST, self._port)
+            made = asyncio.get_running_loop().create_connection(lambda: self._connection(self), HOST, self._port)
             _, connection = await made
         except OSError:
             if self._waiting:
@@ -234,7 +180,7 @@ def measure(plan: Plan, digits: Digits) -> Result:
         digits: the images to send.
     """
     requests = RequestSequence(plan.kinds, digits, plan.seed, f"{HOST}:{plan.port}")
-    generator = Generator(plan.port, requests, plan.load.connections)
+    generator = Generator(plan.port, requests, plan.load.connections, plan.kinds[0].form.connection)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         cpu = time.process_time()
         began = runner.run(_run(generator, plan))

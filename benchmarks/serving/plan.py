@@ -98,7 +98,7 @@ class Plan:
     Attributes:
         port: the port of the server.
         load: how requests arrive.
-        kinds: the kinds of request.
+        kinds: the kinds of request. Their forms have one class of connections.
         seed: the seed for the images, the kinds and the arrivals.
         patience: seconds to wait for answers after the last arrival.
     """

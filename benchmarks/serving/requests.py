@@ -97,5 +97,5 @@ def _prepare(number: int, kind: Kind, digits: Digits, order: npt.NDArray[np.int6
     for start in range(0, len(order) - kind.images + 1, kind.images):
         indices = order[start : start + kind.images]
         body = kind.form.write(digits.images[indices])
-        requests.append(Request(number, indices, kind.form.head(kind.query, host, len(body)) + body))
+        requests.append(Request(number, indices, kind.form.request(kind.query, host, body)))
     return requests

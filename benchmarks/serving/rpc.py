@@ -3,42 +3,47 @@
     python -m benchmarks.serving.rpc [--seconds SECONDS] [--rounds ROUNDS] [--model NAME]
 
 One service answers both protocols. The loads alternate, and the table shows the medians over the rounds. The load
-generators run in a process of their own, on the processors of the service. The generator for REST writes bytes to
-sockets; the generator for gRPC is grpcio's asynchronous client, which takes more processor time. So the table also
-shows the processor time of the service alone. Prints Markdown.
+generator is a process of its own, on the processors of the service. For both protocols, it writes bytes that it has
+prepared to its sockets, and reads no more of an answer than it must; the table shows its processor time too.
+
+The floors are servers of one process that compute nothing: an ASGI function, and a call of grpc.aio. They show what
+each protocol costs in Python. Prints Markdown.
 """
 
-import asyncio
 import socket
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from http.client import HTTPConnection
 from statistics import median
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
-import numpy as np
 import typer
-from grpc import aio
+from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
 from benchmarks.serving import load
-from benchmarks.serving.forms import UNREAD, Form, pixels
+from benchmarks.serving.contenders.empty_call import GRPC_PORT, METHOD, SERVICE
+from benchmarks.serving.forms import UNREAD, Form, Images, RpcForm, pixels
 from benchmarks.serving.plan import HOST, Closed, Plan
 from benchmarks.serving.requests import Digits, Kind
 from benchmarks.serving.results import summarise
-from benchmarks.serving.servers import Server, ours, running
+from benchmarks.serving.servers import Server, contender, ours, running
 from training.data import load as load_dataset
 
-METHOD = "/inference.GRPCInferenceService/ModelInfer"
-OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
-"""With this option, each channel has a connection of its own, as each client would."""
-
+CALL = "/inference.GRPCInferenceService/ModelInfer"
 WARM_UP = 0.5
 CONNECTIONS = (1, 32)
-HEADINGS = ("protocol", "connections", "images/s", "relative to REST", "p50, ms", "processor time of the service, µs")
-MOST_MESSAGES = 1000
-"""How many different images the generator for gRPC sends, again and again."""
+HEADINGS = (
+    "protocol",
+    "connections",
+    "images/s",
+    "relative to HTTP",
+    "p50, ms",
+    "processor time of the server, µs",
+    "of the load generator, µs",
+    "images in a batch",
+)
 
 
 class Speed(NamedTuple):
@@ -47,12 +52,25 @@ class Speed(NamedTuple):
     Attributes:
         throughput: answered images per second.
         p50: median latency in milliseconds.
-        processor_us: the processor time of the service for a request, in microseconds.
+        processor_us: the processor time of the server for a request, in microseconds.
+        generator_us: the processor time of the load generator for a request, in microseconds.
+        batch: the mean number of images in an iteration of the engine; 0 if the server has no engine.
     """
 
     throughput: float
     p50: float
     processor_us: float
+    generator_us: float
+    batch: float = 0
+
+
+class Target(NamedTuple):
+    """What is measured: a server, a port of it, the format of the requests, and whether it has an engine."""
+
+    server: Server
+    port: int
+    form: Form
+    has_engine: bool = False
 
 
 def main(
@@ -60,98 +78,106 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Repetitions. The median is reported.")] = 3,
     model: Annotated[str, typer.Option(help="The model that answers.")] = "odenet-mnist",
 ) -> None:
-    """Measure gRPC and REST at one connection and at 32."""
+    """Measure gRPC and REST, and the floors of both, at one connection and at 32."""
     images, labels = load_dataset().test
     digits = Digits(images.numpy(), labels.numpy())
     raw = (("Inference-Header-Content-Length", "0"),)
-    kind = Kind(form=Form(f"/v2/models/{model}/infer", UNREAD.content_type, pixels, None, raw))
-    grpc_port = free_port()
+    rest = Form(f"/v2/models/{model}/infer", UNREAD.content_type, pixels, None, raw)
+    rpc = RpcForm(CALL, "", partial(message, model), None)
+    empty_call = RpcForm(f"/{SERVICE}/{METHOD}", "", pixels, None)
+    port, floor_port = free_port(), free_port()
+    floors = contender("empty_call", "floors", "--workers", "1", **{GRPC_PORT: str(floor_port)})
     typer.echo(f"| {' | '.join(HEADINGS)} |\n|{' --- |' * len(HEADINGS)}")
-    with running(ours("--grpc-port", str(grpc_port))) as server, load.process() as loader:
-        for connections in CONNECTIONS:
-            closed = Closed(connections, seconds, WARM_UP)
-            plan = Plan(server.port, closed, (kind,))
-            protocols: dict[str, Callable[[], Speed]] = {
-                "REST": partial(by_rest, server, loader, plan, digits),
-                "gRPC": partial(by_grpc, server, loader, closed, grpc_port, messages(model, digits)),
-            }
-            runs: dict[str, list[Speed]] = {name: [] for name in protocols}
-            for _ in range(rounds):
-                for name, measure in protocols.items():
-                    runs[name].append(measure())
-            for name in protocols:
-                typer.echo(row(name, connections, runs[name], runs["REST"]))
+    with running(ours("--grpc-port", str(port))) as server, running(floors) as floor, load.process() as loader:
+        pairs = (
+            {
+                "REST": Target(server, server.port, rest, has_engine=True),
+                "gRPC": Target(server, port, rpc, has_engine=True),
+            },
+            {
+                "floor: ASGI function": Target(floor, floor.port, UNREAD),
+                "floor: grpc.aio": Target(floor, floor_port, empty_call),
+            },
+        )
+        for targets in pairs:
+            for connections in CONNECTIONS:
+                measure = partial(speed, loader, digits, Closed(connections, seconds, WARM_UP))
+                compare(targets, connections, rounds, measure)
 
 
-def by_rest(server: Server, loader: ProcessPoolExecutor, plan: Plan, digits: Digits) -> Speed:
-    """Load the service through REST."""
-    before = sum(server.processor_seconds().values())
-    result = loader.submit(load.measure, plan, digits).result()
-    spent = sum(server.processor_seconds().values()) - before
-    summary = summarise(result)
-    if summary.failed:
-        raise RuntimeError(f"REST: requests failed: {summary.failed}")
-    return Speed(summary.throughput, summary.p50, 1e6 * spent / len(result.status))
+def compare(targets: dict[str, Target], connections: int, rounds: int, measure: Callable[[Target], Speed]) -> None:
+    """Measure targets in turn, and print a line for each, relative to the first."""
+    runs: dict[str, list[Speed]] = {name: [] for name in targets}
+    for _ in range(rounds):
+        for name, target in targets.items():
+            runs[name].append(measure(target))
+    first = next(iter(runs.values()))
+    for name, each in runs.items():
+        typer.echo(row(name, connections, each, first))
 
 
-def by_grpc(server: Server, loader: ProcessPoolExecutor, closed: Closed, port: int, requests: list[bytes]) -> Speed:
-    """Load the service through gRPC."""
-    before = sum(server.processor_seconds().values())
-    latencies, answered = loader.submit(run_calls, closed, port, requests).result()
-    spent = sum(server.processor_seconds().values()) - before
-    return Speed(len(latencies) / closed.seconds, 1e3 * float(np.median(latencies)), 1e6 * spent / answered)
-
-
-def run_calls(closed: Closed, port: int, requests: list[bytes]) -> tuple[list[float], int]:
-    """Run a closed loop of gRPC calls, in this process.
-
-    Returns:
-        The latencies of the calls that were answered after the warm-up, in seconds, and the number of all calls.
+def speed(loader: ProcessPoolExecutor, digits: Digits, closed: Closed, target: Target) -> Speed:
+    """Load a target with a closed loop.
 
     Raises:
-        grpc.RpcError: a call failed.
+        RuntimeError: a request failed.
     """
-    return asyncio.run(_run_calls(closed, port, requests))
+    batches, before = batch_sums(target), sum(target.server.processor_seconds().values())
+    plan = Plan(target.port, closed, (Kind(form=target.form),))
+    result = loader.submit(load.measure, plan, digits).result()
+    spent = sum(target.server.processor_seconds().values()) - before
+    images, iterations = (after - earlier for after, earlier in zip(batch_sums(target), batches, strict=True))
+    summary = summarise(result)
+    if summary.failed:
+        raise RuntimeError(f"{target.form.path}: requests failed: {summary.failed}")
+    return Speed(
+        summary.throughput,
+        summary.p50,
+        1e6 * spent / len(result.status),
+        result.cpu_microseconds_per_request,
+        images / iterations if iterations else 0,
+    )
 
 
-async def _run_calls(closed: Closed, port: int, requests: list[bytes]) -> tuple[list[float], int]:
-    began = time.perf_counter()
-    since, until = began + closed.warm_up, began + closed.length
-    latencies, answered = list[float](), 0
-
-    async def client(first: int) -> None:
-        nonlocal answered
-        number = first
-        async with aio.insecure_channel(f"{HOST}:{port}", OWN_CONNECTION) as channel:
-            call: Any = channel.unary_unary(METHOD)  # without a serialiser, messages are bytes
-            while (sent := time.perf_counter()) < until:
-                await call(requests[number % len(requests)])
-                number += closed.connections
-                answered += 1
-                if since <= (now := time.perf_counter()) < until:
-                    latencies.append(now - sent)
-
-    await asyncio.gather(*(client(first) for first in range(closed.connections)))
-    return latencies, answered
+def batch_sums(target: Target) -> tuple[float, float]:
+    """The images in all iterations of the engine so far, and the number of iterations; zeros without an engine."""
+    if not target.has_engine:
+        return 0, 0
+    connection = HTTPConnection(HOST, target.server.port)
+    try:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+    finally:
+        connection.close()
+    samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
+    images, iterations = (
+        sum(each.value for each in samples if each.name == f"odenet_batch_rows_{name}") for name in ("sum", "count")
+    )
+    return images, iterations
 
 
-def messages(model: str, digits: Digits) -> list[bytes]:
-    """Requests with one image each."""
-    template = ModelInferRequest(model_name=model)
-    template.inputs.add(name="image", datatype="UINT8", shape=[1, *digits.images.shape[1:]])
-    requests = []
-    for image in digits.images[:MOST_MESSAGES]:
-        request = ModelInferRequest(raw_input_contents=[image.tobytes()])
-        request.MergeFrom(template)
-        requests.append(request.SerializeToString())
-    return requests
+def message(model: str, images: Images) -> bytes:
+    """A request with raw grey levels."""
+    request = ModelInferRequest(model_name=model, raw_input_contents=[images.tobytes()])
+    request.inputs.add(name="image", datatype="UINT8", shape=images.shape)
+    content: bytes = request.SerializeToString()
+    return content
 
 
-def row(name: str, connections: int, runs: list[Speed], rest: list[Speed]) -> str:
+def row(name: str, connections: int, runs: list[Speed], http: list[Speed]) -> str:
     """A line of the table."""
-    throughput, p50, processor = (median(column) for column in zip(*runs, strict=True))
-    ratio = median(mine.throughput / theirs.throughput for mine, theirs in zip(runs, rest, strict=True))
-    cells = (name, f"{connections}", f"{throughput:,.0f}", f"{ratio:.2f}", f"{p50:.2f}", f"{processor:,.0f}")
+    middle = Speed(*(median(column) for column in zip(*runs, strict=True)))
+    ratio = median(mine.throughput / theirs.throughput for mine, theirs in zip(runs, http, strict=True))
+    cells = (
+        name,
+        f"{connections}",
+        f"{middle.throughput:,.0f}",
+        f"{ratio:.2f}",
+        f"{middle.p50:.2f}",
+        f"{middle.processor_us:,.0f}",
+        f"{middle.generator_us:,.0f}",
+        f"{middle.batch:.1f}" if middle.batch else "",
+    )
     return f"| {' | '.join(cells)} |"
 
 

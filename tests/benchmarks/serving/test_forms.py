@@ -18,16 +18,16 @@ def test_a_raw_body_and_a_json_body_hold_the_same_images(digits: Digits) -> None
 
 def test_the_head_names_path_query_length_and_own_headers() -> None:
     form = Form("/infer", "text/plain", pixels, None, headers=(("Inference-Header-Content-Length", "0"),))
-    assert form.head("a=1", "here:80", 12).split(b"\r\n") == [
+    assert form.request("a=1", "here:80", b"twelve bytes").split(b"\r\n") == [
         b"POST /infer?a=1 HTTP/1.1",
         b"Host: here:80",
         b"Content-Type: text/plain",
         b"Content-Length: 12",
         b"Inference-Header-Content-Length: 0",
         b"",
-        b"",
+        b"twelve bytes",
     ]
-    assert form.head("", "here", 0).startswith(b"POST /infer HTTP/1.1\r\n")
+    assert form.request("", "here", b"").startswith(b"POST /infer HTTP/1.1\r\n")
 
 
 def test_an_answer_is_read_with_or_without_a_solver() -> None:
