@@ -2,8 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -69,6 +69,20 @@ class Engine:
     def lag(self, read_at: float) -> float:
         """How long bytes that the event loop read at a time may have waited before, because the loop computed."""
         return self._runners[0].lag(read_at)
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Expect a request to be submitted soon after the end of the block, which waits for the bytes of the request.
+
+        The requests that arrive together then join one batch, even if their bytes need several iterations of the event
+        loop. An engine that computes in threads does not wait.
+        """
+        arrival = object()
+        self._runners[0].expect(arrival)
+        try:
+            yield
+        finally:
+            self._runners[0].arrived(arrival)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -12,6 +12,7 @@ from threading import Thread
 from service.engine.admission import Admission
 from service.engine.request import End, EngineRequest
 from service.engine.scheduler import Iteration, Scheduler
+from service.engine.tuning import EXPECT_SECONDS
 
 AT_ONCE = 1e-3
 """Seconds in which the event loop reads what has arrived during an iteration."""
@@ -74,6 +75,12 @@ class Runner(ABC):
         """How long bytes that the event loop read at a time may have waited before, because of the runner."""
         return 0.0
 
+    def expect(self, arrival: object) -> None:  # noqa: B027 (a thread takes the requests that are there)
+        """Note that a request is about to be submitted, after its bytes have been read."""
+
+    def arrived(self, arrival: object) -> None:  # noqa: B027
+        """Note that an expected request has been submitted, or that it will not be."""
+
     @abstractmethod
     async def stop(self) -> None:
         """End all requests as stopped, and wait until no iteration runs."""
@@ -126,12 +133,31 @@ class LoopRunner(Runner):
 
     This saves the hand-over of each request and each answer between two threads, which share Python's lock and the
     caches of a processor. An iteration that hangs would hang the event loop, so this is only for the CPU.
+
+    The next iteration waits for the requests that are expected, so that they join the same batch, but no longer than
+    `EXPECT_SECONDS`. What has not arrived by then is expected no longer, so that a caller who never sends a request
+    causes a single wait.
     """
 
     def __init__(self, admission: Admission, on_change: OnChange) -> None:
         super().__init__(admission, on_change)
         self._scheduled = False
         self._last_turn = 0.0, 0.0
+        self._expected = set[object]()
+        self._wait_until = 0.0
+        self._waiting: asyncio.TimerHandle | None = None
+
+    def expect(self, arrival: object) -> None:
+        """Let the next iteration wait for a request."""
+        self._expected.add(arrival)
+
+    def arrived(self, arrival: object) -> None:
+        """Wait no longer for a request."""
+        self._expected.discard(arrival)
+        if not self._expected and self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+            self._loop.call_soon(self._turn)
 
     def lag(self, read_at: float) -> float:
         """The time of the last iteration, if the event loop read the bytes right after it."""
@@ -157,17 +183,26 @@ class LoopRunner(Runner):
         """Run an iteration after the event loop has served its connections once."""
         if not self._scheduled:
             self._scheduled = True
+            self._wait_until = time.perf_counter() + EXPECT_SECONDS
             self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        self._scheduled = False
         began = time.perf_counter()
+        if self._expected and began < self._wait_until:
+            self._waiting = self._loop.call_later(self._wait_until - began, self._expect_no_longer)
+            return
+        self._scheduled = False
         try:
             self._iterate()
         finally:
             self._last_turn = began, time.perf_counter()
             if not self._scheduler.idle:
                 self._schedule()
+
+    def _expect_no_longer(self) -> None:
+        self._expected.clear()
+        self._waiting = None
+        self._turn()
 
 
 class ThreadRunner(Runner):

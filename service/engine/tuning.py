@@ -62,5 +62,11 @@ SWITCH_SECONDS = 1e-4
 Measured against Python's default of 5 ms: there, a busy event loop holds up the engine between two steps for longer
 than the steps take."""
 
+EXPECT_SECONDS = 2e-3
+"""Longest time that an iteration in the event loop waits for requests whose bytes are being read. Chosen: about as long
+as an iteration takes.
+
+`python -m benchmarks.serving.rpc` shows the effect: without the wait, gRPC calls are solved one by one."""
+
 LONGEST_ITERATION = 30.0
 """Seconds after which an iteration is taken to hang. Chosen: an iteration takes milliseconds."""

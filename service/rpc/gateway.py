@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
@@ -39,34 +40,51 @@ Metadata = Mapping[str, Any]
 logger = logging.getLogger(__name__)
 
 
-class Gateway(aio.ServerInterceptor):
+class Gateway(grpc.GenericRpcHandler):
     """Gives each call an id, checks its key, turns errors into statuses, logs the call and counts it.
+
+    It is a handler around other handlers, because an interceptor would cost each call two more coroutines.
 
     Args:
         metrics: count the calls.
         guard: checks the API keys; None if calls need no key.
         tracing: makes spans; None for no traces.
         client_seconds: time in which a client must send the message of a call.
+        expecting: is around the wait for the message of a call; see `Engine.expecting`.
 
     Attributes:
         ending: set when all streams must end.
     """
 
-    def __init__(self, metrics: Metrics, guard: Guard | None, tracing: "Tracing | None", client_seconds: float) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        guard: Guard | None,
+        tracing: "Tracing | None",
+        client_seconds: float,
+        expecting: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self.ending = asyncio.Event()
         self._metrics = metrics
         self._guard = guard
         self._tracing = tracing
         self._client_seconds = client_seconds
+        self._expecting = expecting
+        self._inner: list[grpc.GenericRpcHandler] = []
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
-    async def intercept_service(
-        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
-    ) -> Any:
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Put this layer around handlers. `grpc_reflection` calls this method and the next, as those of a server."""
+        self._inner.extend(handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Do nothing, because the generic handlers have the same methods."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """The handler of a call, with this layer around it; None for an unknown method."""
         method = handler_call_details.method
         if method not in self._handlers:
-            inner = await continuation(handler_call_details)
+            inner = next(filter(None, (each.service(handler_call_details) for each in self._inner)), None)
             if inner is None:
                 return None
             self._handlers[method] = self._around(method, inner)
@@ -132,9 +150,9 @@ class Gateway(aio.ServerInterceptor):
         return grpc.stream_stream_rpc_method_handler(self._around_stream(method, inner.stream_stream), *serialisation)
 
     def _around_call(self, method: str, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def answer(requests: AsyncIterator[Any], call: Any) -> Any:
+        async def answer(_requests: Any, call: Any) -> Any:
             async def respond() -> Any:
-                return await behaviour(await self._message(requests), call)
+                return await behaviour(await self._message(call), call)
 
             try:
                 result = await self.answer(method, metadata_of(call), respond)
@@ -146,10 +164,10 @@ class Gateway(aio.ServerInterceptor):
         return answer
 
     def _around_watch(self, method: str, behaviour: Callable[..., AsyncIterator[Any]]) -> Callable[..., Any]:
-        async def answer(requests: AsyncIterator[Any], call: Any) -> AsyncIterator[Any]:
+        async def answer(_requests: Any, call: Any) -> AsyncIterator[Any]:
             await self._open(method, call)
             try:
-                request = await self._message(requests)
+                request = await self._message(call)
             except CallError as error:
                 await _abort(call, error.status)
             async for response in behaviour(request, call):
@@ -168,22 +186,24 @@ class Gateway(aio.ServerInterceptor):
 
         return answer
 
-    async def _message(self, requests: AsyncIterator[Result]) -> Result:
+    async def _message(self, call: Any) -> Any:
         """The one message of a call.
 
         Raises:
             CallError: the message is missing or malformed, or does not arrive in time.
         """
         try:
-            async with asyncio.timeout(self._client_seconds):
-                return await anext(requests)
+            with self._expecting():
+                async with asyncio.timeout(self._client_seconds):
+                    message = await call.read()
         except TimeoutError as error:
             detail = f"message: has not arrived after {self._client_seconds:g} s"
             raise CallError(Status(StatusCode.DEADLINE_EXCEEDED, detail)) from error
-        except StopAsyncIteration as error:
-            raise CallError(Status(StatusCode.INVALID_ARGUMENT, "message: is missing")) from error
         except DecodeError as error:
             raise CallError(_malformed(error)) from error
+        if message is aio.EOF:
+            raise CallError(Status(StatusCode.INVALID_ARGUMENT, "message: is missing"))
+        return message
 
     async def _open(self, method: str, call: Any) -> None:
         """Check the key of a stream, and end the stream if the key does not allow it."""
@@ -231,7 +251,12 @@ def metadata_of(call: Any) -> Metadata:
 
 def client_of(call: Any) -> str:
     """The address of the client, from a text such as `ipv4:127.0.0.1:50000` or `ipv6:%5B::1%5D:50000`."""
-    _, _, address = unquote(call.peer()).partition(":")
+    return _host(call.peer())
+
+
+@lru_cache
+def _host(peer: str) -> str:
+    _, _, address = unquote(peer).partition(":")
     return address.rpartition(":")[0].strip("[]")
 
 

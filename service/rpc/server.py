@@ -1,5 +1,6 @@
 """The gRPC server of a process: its limits, its port, and its end."""
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import grpc
 from grpc import aio
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 from tritonclient.grpc import service_pb2  # noqa: F401 (registers the messages, which reflection describes)
 
 from service.inference.data_plane import DataPlane
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
     from service.telemetry.tracing import Tracing
 
 HEALTH = "grpc.health.v1.Health"
+
+SERVERS = 16
+"""The servers of a process, all at the same port. The kernel spreads the connections over them.
+
+A server of grpc.aio accepts a call only some iterations of the event loop after the call before it, and the engine
+computes in between. `python -m benchmarks.serving.rpc` shows the effect: with a single server, the images of calls that
+arrive together join no common batch."""
 
 MOST_STREAMS = 256
 """The greatest number of calls at the same time on a connection. Clients keep further calls back."""
@@ -47,11 +56,15 @@ class RpcServer:
         self, plane: DataPlane, reports: Reports, metrics: Metrics, guard: Guard | None, tracing: "Tracing | None"
     ) -> None:
         self._settings = plane.settings
-        self._gateway = Gateway(metrics, guard, tracing, plane.settings.client_seconds)
-        self._server = aio.server(interceptors=[self._gateway], options=_options(plane.settings))
+        self._gateway = Gateway(metrics, guard, tracing, plane.settings.client_seconds, plane.engine.expecting)
         health = Health(plane, self._gateway.ending)
-        self._server.add_generic_rpc_handlers((Calls(plane, reports, self._gateway).handler(), _health_handler(health)))
-        reflection.enable_server_reflection((SERVICE, HEALTH, reflection.SERVICE_NAME), self._server)
+        self._gateway.add_generic_rpc_handlers(
+            (Calls(plane, reports, self._gateway).handler(), _health_handler(health))
+        )
+        described = reflection.aio.ReflectionServicer((SERVICE, HEALTH, reflection.SERVICE_NAME))
+        add_ServerReflectionServicer_to_server(described, self._gateway)
+        options = _options(plane.settings)
+        self._servers = [aio.server(handlers=[self._gateway], options=options) for _ in range(SERVERS)]
 
     async def start(self, port: int) -> None:
         """Listen on a port, at the address of the service. Several processes may listen on the same port.
@@ -63,16 +76,19 @@ class RpcServer:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         if settings.tls_certificate is not None and settings.tls_key is not None:
             pair = settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes()
-            self._server.add_secure_port(f"{host}:{port}", grpc.ssl_server_credentials([pair]))
+            for server in self._servers:
+                server.add_secure_port(f"{host}:{port}", grpc.ssl_server_credentials([pair]))
         else:
-            self._server.add_insecure_port(f"{host}:{port}")
-        await self._server.start()
+            for server in self._servers:
+                server.add_insecure_port(f"{host}:{port}")
+        for server in self._servers:
+            await server.start()
         logger.info("gRPC running on %s:%d", host, port)
 
     async def stop(self, seconds: float) -> None:
         """Accept no more calls, and answer those that have arrived. Calls that take longer are cancelled."""
         self._gateway.ending.set()
-        await self._server.stop(seconds)
+        await asyncio.gather(*(server.stop(seconds) for server in self._servers))
 
 
 def _options(settings: Settings) -> list[tuple[str, Any]]:
@@ -82,6 +98,7 @@ def _options(settings: Settings) -> list[tuple[str, Any]]:
         ("grpc.max_receive_message_length", settings.max_body_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", MOST_STREAMS),
+        ("grpc.http2.bdp_probe", 0),  # otherwise, each call costs a ping
         ("grpc.max_connection_idle_ms", 1000 * settings.keep_alive_seconds),
         ("grpc.keepalive_time_ms", 1000 * settings.keep_alive_seconds),
         ("grpc.keepalive_timeout_ms", round(1000 * settings.client_seconds)),

@@ -254,6 +254,36 @@ def test_the_event_loop_serves_its_connections_between_two_iterations() -> None:
     run(test)
 
 
+def test_an_iteration_in_the_event_loop_waits_for_expected_requests(warm: ServedModel) -> None:
+    rows = list[int]()
+
+    async def test() -> None:
+        engine = Engine(60, threads=0, on_change=lambda iteration: rows.append(iteration.rows) if iteration else None)
+        async with engine.running():
+            first = asyncio.create_task(engine.answer(request_to(warm), stays))
+            with engine.expecting():
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                assert not rows
+            await engine.answer(request_to(warm), stays)
+            await first
+
+    run(test)
+    assert rows[0] == 2
+
+
+def test_requests_are_answered_while_an_expected_request_does_not_come(warm: ServedModel) -> None:
+    async def test() -> None:
+        engine = Engine(queue_seconds=60, threads=0)
+        async with engine.running():
+            with engine.expecting():
+                for _ in range(2):
+                    await engine.answer(request := request_to(warm), stays)
+        assert_answered_as_alone(request)
+
+    run(test)
+
+
 def test_requests_after_one_in_the_event_loop_are_answered(warm: ServedModel) -> None:
     async def test() -> None:
         engine = Engine(queue_seconds=60, threads=0)
