@@ -19,7 +19,7 @@ from service.open_inference.infer import MAX_BYTES_ON_LOOP, ParsedRequest, has_p
 from service.open_inference.models import SERVER, Reports
 from service.rpc.gateway import PREFIX, SERVICE, Gateway, Metadata, client_of, metadata_of
 from service.rpc.messages import is_typed, read_images, read_request, write_answer
-from service.rpc.parsing import LEAST_FIELDS, parser
+from service.rpc.parsing import Limits, parser
 from service.rpc.status import CallError
 
 KIND = "grpc"
@@ -63,18 +63,18 @@ class Calls:
             "RepositoryModelLoad": self._repository_model_load,
             "RepositoryModelUnload": self._repository_model_unload,
         }
-        most = LEAST_FIELDS + self._plane.settings.max_images
+        limits = Limits.of(self._plane.settings.max_images)
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             name: grpc.unary_unary_rpc_method_handler(
                 behaviour,
-                parser(getattr(pb, f"{name}Request"), most),
+                parser(getattr(pb, f"{name}Request"), limits),
                 getattr(pb, f"{name}Response").SerializeToString,
             )
             for name, behaviour in unary.items()
         }
         handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
             self._model_stream_infer,
-            parser(pb.ModelInferRequest, most),
+            parser(pb.ModelInferRequest, limits),
             pb.ModelStreamInferResponse.SerializeToString,
         )
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
