@@ -20,9 +20,10 @@ MOST_PARAMETERS = 64
 """Limit of the parameters of a request. We count them before we validate them, so that a million wrong ones cost no
 time."""
 
-IGNORED_PARAMETERS = frozenset({"content_type", "headers"})
+IGNORED_PARAMETERS = frozenset({"content_type", "headers", "triton_enable_empty_final_response"})
 """Parameters of a request that clients of other servers always send, and that have no effect on an answer. MLServer's
-client sends both."""
+client sends the first two. Triton's perf_analyzer sends the third: it asks for the mark of the last of several answers,
+and each of our requests has one answer."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
