@@ -123,7 +123,7 @@ class LoadReporter:
         self._last = now
 
     def _sample(self) -> Sample:
-        return Sample(self._clock(), self._processor_clock(), self._metrics.posts())
+        return Sample(self._clock(), self._processor_clock(), self._metrics.answered())
 
 
 def _as_text(fields: dict[str, float], named: dict[str, float]) -> str:

@@ -30,6 +30,10 @@ SHED_REASONS = ("queue_full", "stopping", "rate_limited")
 CANCELLED_STAGES = ("queued", "solving")
 STEP_OUTCOMES = ("accepted", "rejected")
 Kind = TypeVar("Kind", bound=Instrument[Any])
+INFERENCE_CALLS = ("/ModelInfer", "/ModelStreamInfer")
+"""The ends of the gRPC methods that compute."""
+
+FAILED_CALLS = frozenset({"RESOURCE_EXHAUSTED", "INTERNAL", "UNAVAILABLE"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -60,7 +64,8 @@ class RequestCounts:
 
     Attributes:
         answered: the requests that did not fail.
-        failed: the requests with status 429 or 5xx, without 504. The cause of a 504 is the deadline of the caller.
+        failed: the requests with status 429 or 5xx, without 504, and the gRPC calls with a status of `FAILED_CALLS`.
+            The cause of a 504 or DEADLINE_EXCEEDED is the deadline of the caller.
     """
 
     answered: int
@@ -188,13 +193,19 @@ class Metrics:
         label = method if method in METHODS else "other"
         self._requests.of(label, route, str(status)).observe(seconds)
 
-    def posts(self) -> RequestCounts:
-        """The POST requests that this process has answered. Probes and scrapes are GET requests, and do not count."""
+    def answered(self) -> RequestCounts:
+        """The POST requests and gRPC calls for inference that this process has answered.
+
+        Probes and scrapes do not count. They are GET requests and other calls.
+        """
         counts = {False: 0, True: 0}
         for (method, _, status), durations in self._requests.children():
             if method == "POST":
                 failed = status == "429" or (status.startswith("5") and status != "504")
                 counts[failed] += durations.count
+        for (method, status), durations in self._calls.children():
+            if method.endswith(INFERENCE_CALLS):
+                counts[status in FAILED_CALLS] += durations.count
         return RequestCounts(answered=counts[False], failed=counts[True])
 
     def called(self, method: str, status: str, seconds: float) -> None:

@@ -21,6 +21,7 @@ from promql_parser import (
     MatrixSelector,
     NumberLiteral,
     ParenExpr,
+    StringLiteral,
     SubqueryExpr,
     UnaryExpr,
     VectorMatchCardinality,
@@ -157,6 +158,8 @@ def labels_of_binary(node: BinaryExpr) -> Labels | None:
     if left is None or right is None:
         return right if left is None else left
     matching = None if node.modifier is None else node.modifier.matching
+    if matching is None and str(node.op) == "or":  # a union, whose series may have other labels too
+        return left & right
     if matching is None:
         assert left == right, f"{node.prettify()} joins {sorted(left)} with {sorted(right)}"
         return left
@@ -168,6 +171,10 @@ def labels_of_binary(node: BinaryExpr) -> Labels | None:
 
 
 def labels_of_call(node: Call) -> Labels | None:
+    if node.func.name == "label_replace":
+        series, label = node.args[0], node.args[1]
+        assert isinstance(label, StringLiteral)
+        return (labels_of(series) or frozenset()) | {label.val}
     inner = labels_of(node.args[-1])
     if node.func.name == "vector":
         return frozenset()
@@ -200,6 +207,19 @@ def test_only_inference_routes_match_the_queries() -> None:
             assert re.fullmatch(matcher.value, route)
         for route in ("/metrics", "/models", "/health/ready", "/v2", "/v2/models/{name}", "/v2/models/{name}/ready"):
             assert not re.fullmatch(matcher.value, route)
+
+
+def test_only_calls_for_inference_match_the_alerts() -> None:
+    chosen = [
+        matcher for rule in RULES for selector in selectors(rule["expr"]) for matcher in selector.matchers.matchers
+    ]
+    methods = {matcher.value for matcher in chosen if matcher.name == "method"}
+    assert methods
+    for method in methods:
+        for call in ("ModelInfer", "ModelStreamInfer"):
+            assert re.fullmatch(method, f"/inference.GRPCInferenceService/{call}")
+        for call in ("/inference.GRPCInferenceService/ModelReady", "/grpc.health.v1.Health/Check"):
+            assert not re.fullmatch(method, call)
 
 
 def test_every_metric_is_on_the_dashboard() -> None:

@@ -52,6 +52,10 @@ class Process:
         for _ in range(times):
             self.metrics.requested(method, "/predict", status, 0.01)
 
+    def answer_call(self, status: str, method: str = "ModelInfer") -> None:
+        """Count an answered gRPC call."""
+        self.metrics.called(f"/inference.GRPCInferenceService/{method}", status, 0.01)
+
 
 def as_json(headers: list[tuple[bytes, bytes]]) -> dict[str, float]:
     """The fields of a report in the format JSON."""
@@ -113,10 +117,22 @@ def test_refusals_and_failures_of_the_service_are_errors_and_those_of_the_caller
     assert (report["rps_fractional"], report["eps"]) == (4, 3)
 
 
+def test_grpc_calls_count_like_requests() -> None:
+    process = Process()
+    process.now = 1.0
+    for status in ("RESOURCE_EXHAUSTED", "INTERNAL", "UNAVAILABLE"):
+        process.answer_call(status)
+    for status in ("OK", "NOT_FOUND", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED"):
+        process.answer_call(status, "ModelStreamInfer")
+    report = process.report()
+    assert (report["rps_fractional"], report["eps"]) == (4, 3)
+
+
 def test_probes_and_scrapes_do_not_count() -> None:
     process = Process()
     process.now = 1.0
     process.answer(200, times=5, method="GET")
+    process.answer_call("OK", "ServerLive")
     assert process.report()["rps_fractional"] == 0
 
 
