@@ -66,7 +66,7 @@ EXPECT_SECONDS = 2e-3
 """Longest time that an iteration in the event loop waits for requests whose bytes are being read. Chosen: about as long
 as an iteration takes.
 
-`python -m benchmarks.serving.rpc` shows the effect: without the wait, gRPC calls are solved one by one."""
+`python -m benchmarks.serving.rpc` shows the effect: the number of images in a batch over gRPC."""
 
 LONGEST_ITERATION = 30.0
 """Seconds after which an iteration is taken to hang. Chosen: an iteration takes milliseconds."""

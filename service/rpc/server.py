@@ -29,8 +29,8 @@ SERVERS = 16
 """The servers of a process, all at the same port. The kernel spreads the connections over them.
 
 A server of grpc.aio accepts a call only some iterations of the event loop after the call before it, and the engine
-computes in between. `python -m benchmarks.serving.rpc` shows the effect: with a single server, the images of calls that
-arrive together join no common batch."""
+computes in between. `python -m benchmarks.serving.rpc` shows the effect: with a single server, calls that arrive
+together join no common batch."""
 
 MOST_STREAMS = 256
 """The greatest number of calls at the same time on a connection. Clients keep further calls back."""
