@@ -1,6 +1,8 @@
 """Fixtures that are made once: the digits, a small dataset, and a small artifact that the real export wrote."""
 
+import gc
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,20 @@ def pytest_configure() -> None:
     for sig in (signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(sig) is signal.SIG_IGN:
             signal.signal(sig, lambda *_: None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from scanning the modules and the tests, which live until the end.
+
+    It would scan them again and again while they are made, and at every full collection of a test.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -12,13 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
-from cloudcoil.models.keda.v1alpha1 import ScaledObject
-from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
 from promql_parser import MatchOp
-from pydantic import BaseModel
 
 from handbook.http_api import openapi
 from service.server.supervisor import MARGIN_SECONDS
@@ -43,7 +39,8 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 IMAGE = dict(re.findall(r"\b(ODENET_\w+)=(\S+)", DOCKERFILE))
 """The settings that the container image makes."""
 
-OPERATORS: dict[str, type[BaseModel]] = {"ScaledObject": ScaledObject, "ServiceMonitor": ServiceMonitor}
+OPERATORS = {"ScaledObject", "ServiceMonitor"}
+"""The kinds of the resources of KEDA and of the Prometheus operator."""
 
 CONTAINER = {
     "name", "image", "ports", "env", "resources", "livenessProbe", "readinessProbe", "securityContext", "volumeMounts",
@@ -91,18 +88,16 @@ def rendered(folder: str) -> dict[str, Resource]:
     return by_kind
 
 
-def pods() -> Iterator[tuple[str, Resource]]:
-    """The pod of each rendering: the containers, the volumes, and more."""
-    for folder in RENDERINGS:
-        resources = rendered(folder)
-        if "Deployment" in resources:
-            yield folder, resources["Deployment"]["spec"]["template"]["spec"]
-        else:
-            yield folder, resources["ServingRuntime"]["spec"]
+@pytest.fixture
+def pod(request: pytest.FixtureRequest) -> Resource:
+    """The pod of a rendering: the containers, the volumes, and more."""
+    resources = rendered(request.param)
+    spec: Resource = (resources.get("ServingRuntime") or resources["Deployment"]["spec"]["template"])["spec"]
+    return spec
 
 
 EVERY_RENDERING = pytest.mark.parametrize("folder", RENDERINGS)
-EVERY_POD = pytest.mark.parametrize("pod", [pytest.param(pod, id=folder) for folder, pod in pods()])
+EVERY_POD = pytest.mark.parametrize("pod", RENDERINGS, indirect=True)
 
 
 def container(pod: Resource) -> Resource:
@@ -146,19 +141,32 @@ def losses(given: Any, kept: Any, at: str = "") -> Iterator[str]:
         yield at
 
 
+def check_schema(resource: Resource) -> None:
+    """Check that a resource fits the newest schema of Kubernetes, and has no unknown field."""
+    import kubernetes_validate  # noqa: PLC0415 (the import takes long, and only the tests of this module need it)
+
+    kubernetes_validate.validate(resource, NEWEST, strict=True)
+
+
 # Every resource is valid.
 
 
 @EVERY_RENDERING
 def test_every_resource_of_kubernetes_fits_its_schema(folder: str) -> None:
     for resource in rendered(folder).values():
-        if resource["kind"] not in WITHOUT_SCHEMA | OPERATORS.keys():
-            kubernetes_validate.validate(resource, NEWEST, strict=True)
+        if resource["kind"] not in WITHOUT_SCHEMA | OPERATORS:
+            check_schema(resource)
 
 
 def test_resources_of_operators_fit_their_types_and_have_no_unknown_field() -> None:
+    # These imports take seconds, and every process that collects the tests imports this module.
+    from cloudcoil.models.keda.v1alpha1 import ScaledObject  # noqa: PLC0415
+    from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor  # noqa: PLC0415
+
+    models = {model.__name__: model for model in (ScaledObject, ServiceMonitor)}
+    assert models.keys() == OPERATORS
     resources = rendered("overlays/full")
-    for kind, model in OPERATORS.items():
+    for kind, model in models.items():
         parsed = model.model_validate(resources[kind])
         kept = parsed.model_dump(mode="json", by_alias=True, exclude_unset=True)
         assert list(losses(resources[kind], kept)) == []
@@ -172,9 +180,7 @@ def test_resources_of_kserve_use_only_fields_of_its_api(folder: str) -> None:
     assert unknown(runtime["spec"], SERVING_RUNTIME) == set()
     assert unknown(inference["spec"]["predictor"], PREDICTOR) == set()
     pod = {name: runtime["spec"][name] for name in ("containers", "volumes")}
-    kubernetes_validate.validate(
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "odenet"}, "spec": pod}, NEWEST, strict=True
-    )
+    check_schema({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "odenet"}, "spec": pod})
 
 
 def test_the_route_of_the_gateway_api_uses_only_fields_of_its_api_and_reaches_the_service() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from service.api.predict import PredictAnswer
@@ -11,12 +12,15 @@ from tests.digits import load_test_set
 from tests.service.engine.driving import doubtful_digits
 
 PIXELS = {"content-type": "application/octet-stream"}
-DOUBTFUL = doubtful_digits()[0]
-IMAGES = load_test_set()[0][[0, DOUBTFUL]]
+
+
+def images() -> npt.NDArray[np.uint8]:
+    """A digit with a clear answer and a doubtful one."""
+    return load_test_set()[0][[0, doubtful_digits()[0]]]
 
 
 def predict(client: httpx.Client, **query: Any) -> httpx.Response:
-    return client.post("/predict", content=IMAGES.tobytes(), headers=PIXELS, params=query)
+    return client.post("/predict", content=images().tobytes(), headers=PIXELS, params=query)
 
 
 def predictions(answer: httpx.Response) -> list[dict[str, Any]]:
@@ -39,7 +43,7 @@ def test_an_answer_says_which_images_were_solved_again(client: httpx.Client) -> 
 
 def test_the_query_and_a_json_body_may_hold_the_fields(client: httpx.Client) -> None:
     for fields in ({"agreement": 0.999}, {"agreement": 0.99}, {"escalate": False}, {"escalate": True}):
-        by_json = client.post("/predict", json={"images": IMAGES.tolist(), **fields})
+        by_json = client.post("/predict", json={"images": images().tolist(), **fields})
         assert predictions(by_json) == predictions(predict(client, **fields))
 
 
