@@ -5,6 +5,7 @@ import re
 import shutil
 import struct
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,10 @@ def scratch(folder: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=LEFT_OUT)
     data = folder / "training" / "data.py"
     data.write_text(re.sub(r"^(VALIDATION_ROWS) = .*$", rf"\1 = {CHOOSING}", data.read_text(), flags=re.MULTILINE))
-    _few_digits(folder / MNIST.relative_to(ROOT))
+    digits = folder / MNIST.relative_to(ROOT)
+    digits.mkdir(parents=True)
+    for name, content in _few_digits().items():
+        (digits / name).write_bytes(content)
     for environment in ("dev", "serve"):
         _environment(folder / ".venv" / environment)
     certificate = trustme.CA().issue_cert("127.0.0.1")
@@ -57,13 +61,16 @@ def _environment(folder: Path) -> None:
     (folder / ".installed").touch()  # newer than pyproject.toml, so that make does not reinstall the environment
 
 
-def _few_digits(folder: Path) -> None:
-    folder.mkdir(parents=True)
+@cache
+def _few_digits() -> dict[str, bytes]:
+    """The dataset's files with a few digits, by name. They are made once, because reading all digits takes long."""
+    files = dict[str, bytes]()
     for prefix, rows in DIGITS.items():
         for kind in ("images-idx3", "labels-idx1"):
             name = f"{prefix}-{kind}-ubyte.gz"
             array = parse_idx(gzip.decompress((MNIST / name).read_bytes()))[-rows:]
-            (folder / name).write_bytes(gzip.compress(_idx(array), compresslevel=1))
+            files[name] = gzip.compress(_idx(array), compresslevel=1)
+    return files
 
 
 def _idx(array: npt.NDArray[np.uint8]) -> bytes:
