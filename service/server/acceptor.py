@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import struct
 from collections.abc import Callable, MutableSequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ LONGEST_WAIT = 0.02
 RETRY_SECONDS = 1.0
 """If a connection cannot be accepted, for example because the process has too many open files, the next attempt is
 after this many seconds."""
+
+TCP_INFO_UNACKED = 24
+"""Where Linux's `struct tcp_info` has the field `tcpi_unacked`: at a listening socket, the number of connections that
+wait to be accepted."""
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -44,13 +49,25 @@ class Share:
         """How many connections this worker has more than the worker with the fewest."""
         return self.connections[self.place] - min(self.connections)
 
+    def part(self, waiting: int) -> int:
+        """How many waiting connections this worker gets if each goes to the worker that then has the fewest."""
+        others = [*self.connections]
+        own, part = others.pop(self.place), 0
+        for _ in range(waiting):
+            if not others or own + part <= min(others):
+                part += 1
+            else:
+                others[others.index(min(others))] += 1
+        return part
+
 
 class Acceptor:
     """Accepts connections at a listening socket that other workers share.
 
-    If all workers accepted at once, the worker that wakes up first would accept most connections, and their requests
-    would wait for each other while other workers are idle. So a worker with n connections more than another waits n
-    milliseconds. The other worker accepts in the meantime, unless it is busy.
+    If the worker that wakes up first accepted all connections, their requests would wait for each other while other
+    workers are idle. So a worker accepts its part of the connections that wait, such that all workers get the same
+    number. It leaves the rest to the others for a time: for n milliseconds if it has n connections more than another.
+    The others accept in the meantime, unless they are busy.
 
     Args:
         listener: the socket. It must be bound.
@@ -95,31 +112,35 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._on_connection)
 
     def _on_connection(self) -> None:
-        """Accept the connection that waits, or leave it to another worker for a while."""
+        """Accept this worker's part of the connections that wait, and leave the rest to the others for a while."""
         self.publish()
-        if excess := self._share.excess():
-            self._wait(min(excess * SECONDS_PER_CONNECTION, LONGEST_WAIT), self._accept_late)
-        else:
-            self._accept()
+        waiting = _waiting(self._listener)
+        part = self._share.part(waiting)
+        self._accept(part)
+        if part < waiting and self._pause is None:
+            self._wait(min(max(1, self._share.excess()) * SECONDS_PER_CONNECTION, LONGEST_WAIT), self._accept_late)
 
     def _accept_late(self) -> None:
+        """Accept at least one connection, although other workers have fewer: they are busy."""
         self._listen()
-        self._accept()
+        self.publish()
+        self._accept(max(1, self._share.part(_waiting(self._listener))))
 
-    def _accept(self) -> None:
-        """Accept one connection, if one still waits."""
-        try:
-            connection, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return  # another worker has accepted the connection, or the client has given up
-        except OSError as error:
-            logger.warning("No connection can be accepted; the next attempt is in %g s: %s", RETRY_SECONDS, error)
-            self._wait(RETRY_SECONDS, self._listen)
-            return
-        connection.setblocking(False)
-        task = self._loop.create_task(self._enter(connection))
-        self._entering.add(task)
-        task.add_done_callback(self._entering.discard)
+    def _accept(self, most: int) -> None:
+        """Accept some connections, as long as any wait."""
+        for _ in range(most):
+            try:
+                connection, _ = self._listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                break  # another worker has accepted the connection, or the client has given up
+            except OSError as error:
+                logger.warning("No connection can be accepted; the next attempt is in %g s: %s", RETRY_SECONDS, error)
+                self._wait(RETRY_SECONDS, self._listen)
+                break
+            connection.setblocking(False)
+            task = self._loop.create_task(self._enter(connection))
+            self._entering.add(task)
+            task.add_done_callback(self._entering.discard)
         self.publish()
 
     def _wait(self, seconds: float, then: Callable[[], None]) -> None:
@@ -130,3 +151,13 @@ class Acceptor:
     async def _enter(self, connection: socket.socket) -> None:
         with suppress(OSError):  # the client has disconnected, or does not speak TLS
             await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self._secure)
+
+
+def _waiting(listener: socket.socket) -> int:
+    """The number of connections that wait to be accepted at a socket; 1 where the system does not tell."""
+    try:
+        information = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_UNACKED + 4)
+        waiting: int = struct.unpack_from("=I", information, TCP_INFO_UNACKED)[0]
+        return max(1, waiting)
+    except (OSError, AttributeError, struct.error):
+        return 1

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import httpx
 import pytest
@@ -80,6 +80,44 @@ def test_a_worker_accepts_if_the_others_with_fewer_connections_are_busy() -> Non
                 assert [await greeted(listener) for _ in range(3)] == [b"hello"] * 3
 
     asyncio.run(run())
+
+
+def test_a_worker_accepts_its_part_of_a_burst_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.server.acceptor.SECONDS_PER_CONNECTION", HANG)
+    monkeypatch.setattr("service.server.acceptor.LONGEST_WAIT", HANG)
+
+    async def run() -> None:
+        with listening() as listener, ExitStack() as stack:
+            listener.listen(16)
+            clients = [stack.enter_context(socket.create_connection(listener.getsockname())) for _ in range(9)]
+            async with accepting(listener, [ABSENT, 5], own=2):
+                for client in clients[:6]:
+                    client.setblocking(False)
+                    assert await asyncio.get_running_loop().sock_recv(client, 5) == b"hello"
+                left = [listener.accept()[0] for _ in clients[6:]]  # the part of the other worker
+                for each in left:
+                    each.close()
+                with pytest.raises(BlockingIOError):
+                    listener.accept()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("others", "own", "waiting", "part"),
+    [
+        ([], 7, 5, 5),
+        ([3], 3, 1, 1),
+        ([3], 4, 1, 0),
+        ([0], 4, 10, 3),
+        ([9, 2], 2, 6, 3),
+        ([ABSENT, ABSENT], 100, 20, 20),
+    ],
+)
+def test_the_waiting_connections_level_the_numbers_of_the_workers(
+    others: list[int], own: int, waiting: int, part: int
+) -> None:
+    assert Share([*others, own], len(others)).part(waiting) == part
 
 
 def test_the_others_see_the_connections_of_a_worker() -> None:

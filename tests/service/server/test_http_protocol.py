@@ -13,7 +13,7 @@ import pytest
 from service.server.http_protocol import MOST_OVERHEAD
 from tests.digits import load_test_set, seven
 from tests.serving import TWO_MODELS, Running, running
-from tests.waiting import HANG
+from tests.waiting import HANG, until
 
 pytestmark = pytest.mark.system
 
@@ -207,6 +207,19 @@ def test_a_long_body_does_not_count_as_overhead(service: Running) -> None:
             answer = client.post("/predict", content=body, headers=headers)
             assert len(answer.json()["predictions"]) == 50
             assert len(content) / 100 * 6 < MOST_OVERHEAD
+
+
+@pytest.mark.parametrize(("deadline_ms", "status"), [(100, 504), (60_000, 200)])
+def test_a_deadline_counts_from_the_first_byte_of_a_request(service: Running, deadline_ms: int, status: int) -> None:
+    request = DIGIT.replace(b"/predict", f"/predict?deadline_ms={deadline_ms}".encode())
+    pieces = [request[:1], request[1:30], request[30:-700], request[-700:-1], request[-1:]]
+    with connected(service) as connection:
+        began = time.monotonic()
+        for number, piece in enumerate(pieces, start=1):
+            connection.sendall(piece)
+            until(lambda number=number: time.monotonic() > began + 0.025 * number)  # type: ignore[misc]
+        answer = connection.recv(65_536)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
 
 
 def answer_to(service: Running, request: bytes) -> bytes:
