@@ -114,14 +114,23 @@ class Planner:
         """
         return self._pace.value * home.queue.seconds_ahead(request) / 2
 
-    def is_hopeless(self, request: EngineRequest, now: float) -> bool:
-        """Whether a request cannot meet its deadline even with one step of its loosest candidate for each image."""
+    def is_hopeless(self, request: EngineRequest, now: float, ahead: int = 0) -> bool:
+        """Whether a request cannot meet its deadline even with one step of its loosest candidate for each image.
+
+        Args:
+            request: the request.
+            now: the time.
+            ahead: the number of images that take part in the same iteration.
+        """
+        if request.deadline is None:
+            return False
         candidate = request.plan.candidates[-1]
         batch = self._batches.of(request.model, candidate)
         waves, rest = divmod(request.queued, batch.capacity)
         least = batch.evaluations_to_start + batch.evaluations_per_step
-        seconds = waves * batch.costs.answer(batch.capacity, least) + batch.costs.answer(rest, least)
-        return request.deadline is not None and now + seconds > request.deadline
+        together = min(ahead + rest, batch.capacity)
+        seconds = waves * batch.costs.answer(batch.capacity, least) + batch.costs.answer(together, least)
+        return now + seconds > request.deadline
 
     def _expected(self, request: EngineRequest, candidate: Candidate) -> float:
         """Estimated seconds until all queued images of a request are answered, each solved by a candidate."""

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import math
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
@@ -16,6 +18,10 @@ from service.engine.tuning import EXPECT_SECONDS
 
 AT_ONCE = 1e-3
 """Seconds in which the event loop reads what has arrived during an iteration."""
+
+LOOKS_KEPT = 4
+"""The event loop looks for bytes twice between two iterations, and handles what it has read after the next one at the
+latest."""
 
 OnChange = Callable[[Iteration | None], object]
 """Called with each iteration after its end, and with None after a request has entered the queue."""
@@ -142,7 +148,7 @@ class LoopRunner(Runner):
     def __init__(self, admission: Admission, on_change: OnChange) -> None:
         super().__init__(admission, on_change)
         self._scheduled = False
-        self._last_turn = 0.0, 0.0
+        self._looks = deque[tuple[float, float]](maxlen=LOOKS_KEPT)
         self._expected = set[object]()
         self._wait_until = 0.0
         self._waiting: asyncio.TimerHandle | None = None
@@ -160,9 +166,11 @@ class LoopRunner(Runner):
             self._loop.call_soon(self._turn)
 
     def lag(self, read_at: float) -> float:
-        """The time of the last iteration, if the event loop read the bytes right after it."""
-        began, ended = self._last_turn
-        return ended - began if 0 <= read_at - ended < AT_ONCE else 0.0
+        """How long bytes may have waited: since the event loop looked for bytes before it read them."""
+        for looked_at, until in reversed(self._looks):
+            if looked_at <= read_at:
+                return read_at - looked_at if read_at < until else 0.0
+        return 0.0
 
     async def stop(self) -> None:
         """End all requests as stopped."""
@@ -195,9 +203,18 @@ class LoopRunner(Runner):
         try:
             self._iterate()
         finally:
-            self._last_turn = began, time.perf_counter()
-            if not self._scheduler.idle:
-                self._schedule()
+            again = not self._scheduler.idle
+            self._looks.append((began, math.inf if again else time.perf_counter() + AT_ONCE))
+            if again and not self._scheduled:
+                self._scheduled = True
+                self._loop.call_soon(self._look_again)
+
+    def _look_again(self) -> None:
+        """Run an iteration after the tasks of the requests that have just been read, and after one more look."""
+        now = time.perf_counter()
+        self._looks.append((now, math.inf))
+        self._wait_until = now + EXPECT_SECONDS
+        self._loop.call_soon(self._turn)
 
     def _expect_no_longer(self) -> None:
         self._expected.clear()

@@ -183,7 +183,8 @@ class Scheduler:
         full, passed = set[Plan](), 0
         for request in batch.queue.in_turn():
             plan = request.plan
-            if request.deadline is not None and self._planner.is_hopeless(request, work.started_at):
+            ahead = len(batch.members) + len(work.resuming) + len(work.joining.get(batch, ()))
+            if self._planner.is_hopeless(request, work.started_at, ahead):
                 self.end(request, End.expired)
                 continue
             if plan not in full:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from models.solvers.solve import Outcome
-from service.engine.request import End, EngineRequest
+from service.engine.request import End, EngineRequest, Priority
 from tests.service.engine.driving import Driver, timed
 
 BURST = 40
@@ -60,6 +60,17 @@ def test_the_requests_that_cannot_be_in_time_are_refused_and_cost_nothing() -> N
     assert in_time(answered) == 1
     assert len(answered) >= 2 * BURST
     assert all(not request.started for request in at_once)
+
+
+def test_a_request_that_the_others_of_its_iteration_would_make_late_does_not_start() -> None:
+    driver = timed(slowness=10)
+    driver.submit([0], deadline_ms=10 * DEADLINE_MS, priority=Priority.high)
+    alone = driver.model.costs.answer(1, 2)
+    request = driver.submit([1], deadline_ms=1.3e3 * alone)
+    assert not driver.ended, "alone, it could be in time"
+    driver.run()
+    assert request.end is End.expired
+    assert not request.started
 
 
 @pytest.mark.parametrize("waiting", [0, 30])
