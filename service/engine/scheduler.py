@@ -25,7 +25,6 @@ from service.engine.request import End, EngineRequest
 from service.engine.tuning import (
     BATCH_SMOOTHING,
     DEADLINE_SHARE,
-    LEAST_PATIENCE,
     LOOK_AHEAD,
     PATIENCE,
     RESERVE,
@@ -226,8 +225,7 @@ class Scheduler:
         if self._batches.active:
             longest = PATIENCE * max(batch.shortest_step, min(other.step_seconds for other in self._batches.active))
         if (deadline := self._deadlines.earliest) is not None:
-            shortest = LEAST_PATIENCE * batch.shortest_step
-            longest = min(longest, max(shortest, DEADLINE_SHARE * (deadline - now)))
+            longest = min(longest, max(PATIENCE * batch.shortest_step, DEADLINE_SHARE * (deadline - now)))
         return longest
 
     # Second part of an iteration: run the computation.

@@ -13,12 +13,9 @@ latency of loose requests in a mix with tight ones. A larger limit serves more i
 requests wait longer."""
 
 DEADLINE_SHARE = 0.25
-"""Share of the time until the earliest deadline that a step, or the stems of an iteration, may take. Chosen: a solve at
-a loose tolerance takes about three iterations."""
-
-LEAST_PATIENCE = 4
-"""A deadline makes a step, or the stems of an iteration, no shorter than the time of this many own steps. Chosen: half
-of `PATIENCE`."""
+"""Share of the time until the earliest deadline that a step, or the stems of an iteration, may take; but a deadline
+makes neither shorter than the time of `PATIENCE` own steps. Chosen: a solve at a loose tolerance takes about three
+iterations."""
 
 LOOK_AHEAD = 16
 """An iteration passes over at most this many requests in a queue if their batches are full. Chosen: the next iteration
