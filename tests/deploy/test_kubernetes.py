@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -358,7 +359,7 @@ def test_kserve_serves_the_model_of_the_name_from_the_folder_that_it_fills() -> 
 
 def test_the_canary_differs_by_its_models_and_its_share_alone() -> None:
     stable = rendered("kserve/base")["InferenceService"]["spec"]["predictor"]
-    canary = rendered("kserve/canary")["InferenceService"]["spec"]["predictor"]
+    canary = deepcopy(rendered("kserve/canary")["InferenceService"]["spec"]["predictor"])
     share = canary.pop("canaryTrafficPercent")
     assert 0 < share < 50
     assert canary["model"].pop("storageUri") != stable["model"]["storageUri"]
