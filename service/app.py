@@ -67,21 +67,21 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
     desired = None if shared is None else DesiredState.shared(shared)
     manager = ModelManager.open(settings, desired, metrics.served, metrics.failed_to_load)
     metrics.set_queue_limit(settings.queue_seconds)
-    engine = Engine(
-        settings.queue_seconds,
-        settings.engine_threads,
-        lambda iteration: metrics.changed(engine, iteration),
-    )
-
-    load = LoadReporter(metrics, engine, settings.processes, max(1, settings.engine_threads))
 
     def ended(request: EngineRequest) -> None:
         metrics.ended(request)
         if tracing is not None:
             tracing.ended(request)
 
+    engine = Engine(
+        settings.queue_seconds,
+        settings.engine_threads,
+        lambda iteration: metrics.changed(engine, iteration),
+        ended,
+    )
+    load = LoadReporter(metrics, engine, settings.processes, max(1, settings.engine_threads))
     background = BackgroundThreads(max(1, usable_processors() // settings.processes))
-    plane = DataPlane(manager, engine, background, settings, ended)
+    plane = DataPlane(manager, engine, background, settings)
     reports = Reports(plane, metrics)
     guard = None if keys is None else Guard(keys, Rates(shared))
     app = FastAPIOffline(

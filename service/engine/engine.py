@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import Context, copy_context
 from functools import partial
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ class Engine:
         threads: the number of threads that compute next to the event loop, each with its own batches; 0 to compute
             in the thread of the event loop.
         on_change: called when a request enters the queue, and after each iteration.
+        on_end: called with each request that has ended, in the context of the task that asked, after the task has been
+            woken up. So no caller waits for this call, and a request whose task was cancelled is reported too.
         longest_iteration: seconds after which an iteration in a thread is taken to hang.
 
     Attributes:
@@ -38,10 +41,12 @@ class Engine:
         queue_seconds: float,
         threads: int = 1,
         on_change: OnChange = lambda _: None,
+        on_end: Callable[[EngineRequest], object] = lambda _: None,
         longest_iteration: float = LONGEST_ITERATION,
     ) -> None:
         self.admission = Admission(queue_seconds, max(1, threads))
         self._on_change = on_change
+        self._report_end = on_end
         kinds: list[type[Runner]] = [ThreadRunner] * threads or [LoopRunner]
         self._runners = [kind(self.admission, on_change) for kind in kinds]
         self._promises: dict[EngineRequest, Promise] = {}
@@ -117,25 +122,27 @@ class Engine:
             raise StoppingError(STOPPING)
         runner = min(self._runners, key=lambda runner: runner.load)
         self.admission.enter(request.demand)
-        promise = Promise(runner, asyncio.get_running_loop().create_future(), request.demand.seconds)
+        kept = asyncio.get_running_loop().create_future()
+        promise = Promise(runner, kept, request.demand.seconds, copy_context())
         self._promises[request] = promise
         runner.submit(request, promise.seconds)
         report(self._on_change, None)
         on_disconnect(partial(runner.cancel, request))
         try:
-            await promise.kept
+            await kept
         except asyncio.CancelledError as error:  # the server cancels tasks once its time to stop is over
             runner.cancel(request)
             raise StoppingError(STOPPING) from error
         _raise_unless_answered(request)
 
     def _on_end(self, requests: tuple[EngineRequest, ...]) -> None:
-        """Wake up the tasks that wait for requests which have ended."""
+        """Wake up the tasks that wait for requests which have ended, and report the requests."""
         for request in requests:
-            runner, kept, seconds = self._promises.pop(request)
+            runner, kept, seconds, context = self._promises.pop(request)
             runner.load -= seconds
             if not kept.done():
                 kept.set_result(None)
+            kept.get_loop().call_soon(self._report_end, request, context=context)
 
 
 class Promise(NamedTuple):
@@ -145,11 +152,13 @@ class Promise(NamedTuple):
         runner: computes the request.
         kept: done once the request has ended.
         seconds: estimated seconds of the request.
+        context: the context of the task that asked.
     """
 
     runner: Runner
     kept: asyncio.Future[None]
     seconds: float
+    context: Context
 
 
 def _raise_unless_answered(request: EngineRequest) -> None:

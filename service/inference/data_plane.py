@@ -1,6 +1,5 @@
 """The data plane: images in, answers out, for every protocol. It knows none of the protocols."""
 
-import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -79,7 +78,6 @@ class DataPlane:
         engine: computes the answers.
         background: threads that read long bodies and write long answers.
         settings: the settings of the service, with the limits.
-        on_end: called with each engine request after it has ended; no caller waits for this call.
 
     Attributes:
         engine: computes the answers.
@@ -92,14 +90,12 @@ class DataPlane:
         engine: Engine,
         background: BackgroundThreads,
         settings: Settings,
-        on_end: Callable[[EngineRequest], object],
     ) -> None:
         self.models = models
         self.settings = settings
         self.stopping = False
         self.engine = engine
         self._background = background
-        self._on_end = on_end
         self._after_solve = defaultdict[str, Quantile](lambda: Quantile(AFTER_SOLVE, FIRST_AFTER_SOLVE))
 
     async def ready(self) -> bool:
@@ -182,11 +178,7 @@ class DataPlane:
             traced=inference.trace,
         )
         context.current().inference = request
-        try:
-            await self.engine.answer(request, arrival.on_disconnect)
-        finally:
-            # On the next iteration of the event loop, so that the answer does not wait for this call.
-            asyncio.get_running_loop().call_soon(self._on_end, request)
+        await self.engine.answer(request, arrival.on_disconnect)
         return request
 
     def written(self, kind: str, request: EngineRequest) -> None:

@@ -14,7 +14,7 @@ from service.engine.request import End, EngineRequest, Priority
 from service.errors import AbandonedError, ComputationError, DeadlineError, OverloadedError, StoppingError
 from tests.service.engine.device import Device
 from tests.service.engine.driving import DEVICE, DIGITS, assert_answered_as_alone, served
-from tests.waiting import HANG
+from tests.waiting import HANG, until_others
 
 LONG: dict[str, Any] = {"method": "heun2", "tolerance": 1e-6}
 """Solver fields with which an image takes some eight hundred evaluations."""
@@ -187,6 +187,25 @@ def test_requests_that_come_while_the_engine_stops_end_as_stopped(warm: ServedMo
             # These tasks begin when this function first waits: for the engine to stop.
         ended = await asyncio.gather(*answers, return_exceptions=True)
         assert [type(error) for error in ended] == [StoppingError] * 4
+
+    run(test)
+
+
+@either_way
+def test_a_request_whose_task_is_cancelled_is_reported_once_it_has_ended(warm: ServedModel, threads: int) -> None:
+    async def test() -> None:
+        reported = list[EngineRequest]()
+        engine = Engine(queue_seconds=60, threads=threads, on_end=reported.append)
+        request = request_to(warm, **LONG)
+        async with engine.running():
+            answer = asyncio.create_task(engine.answer(request, stays))
+            await started(request)
+            answer.cancel()
+            with pytest.raises(StoppingError):
+                await answer
+            await until_others(lambda: reported)
+        assert reported == [request]
+        assert request.end is End.cancelled
 
     run(test)
 

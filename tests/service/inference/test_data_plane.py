@@ -43,8 +43,8 @@ class LocalPlane:
         settings = Settings(models=folder, model_control=True)
         self.ended: list[EngineRequest] = []
         self.models = ModelManager.open(settings)
-        self.engine = Engine(settings.queue_seconds)
-        self.plane = DataPlane(self.models, self.engine, BackgroundThreads(1), settings, self.ended.append)
+        self.engine = Engine(settings.queue_seconds, on_end=self.ended.append)
+        self.plane = DataPlane(self.models, self.engine, BackgroundThreads(1), settings)
 
     def run(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """The result of a call that is made while the engine runs."""
