@@ -8,9 +8,9 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 
 from benchmarks.gpu.check import Check
-from benchmarks.gpu.metrics import read_metrics
 from benchmarks.gpu.report import Report
 from benchmarks.serving import load
+from benchmarks.serving.metrics import read_metrics
 from benchmarks.serving.plan import HOST, Closed, Plan
 from benchmarks.serving.requests import Kind, RequestSequence
 from benchmarks.serving.results import OK, summarise

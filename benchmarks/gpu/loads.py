@@ -5,9 +5,9 @@ from concurrent.futures import ProcessPoolExecutor
 from benchmarks.gpu import card
 from benchmarks.gpu.check import ONCE, Check
 from benchmarks.gpu.kernels import seconds_of_batch
-from benchmarks.gpu.metrics import read_metrics
 from benchmarks.gpu.report import Report
 from benchmarks.serving import load
+from benchmarks.serving.metrics import read_metrics
 from benchmarks.serving.plan import Closed, Open, Phase
 from benchmarks.serving.results import Summary, summarise
 from benchmarks.serving.servers import Server, running

@@ -10,25 +10,23 @@ The floors are servers of one process that compute nothing: an ASGI function, an
 each protocol costs in Python. Prints Markdown.
 """
 
-import socket
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from http.client import HTTPConnection
 from statistics import median
 from typing import Annotated, NamedTuple
 
 import typer
-from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
 from benchmarks.serving import load
 from benchmarks.serving.contenders.empty_call import GRPC_PORT, METHOD, SERVICE
 from benchmarks.serving.forms import UNREAD, Form, Images, RpcForm, pixels
-from benchmarks.serving.plan import HOST, Closed, Plan
+from benchmarks.serving.metrics import read_metrics
+from benchmarks.serving.plan import Closed, Plan
 from benchmarks.serving.requests import Digits, Kind
 from benchmarks.serving.results import summarise
-from benchmarks.serving.servers import Server, contender, ours, running
+from benchmarks.serving.servers import Server, contender, free_port, ours, running
 from training.data import load as load_dataset
 
 CALL = "/inference.GRPCInferenceService/ModelInfer"
@@ -143,17 +141,8 @@ def batch_sums(target: Target) -> tuple[float, float]:
     """The images in all iterations of the engine so far, and the number of iterations; zeros without an engine."""
     if not target.has_engine:
         return 0, 0
-    connection = HTTPConnection(HOST, target.server.port)
-    try:
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-    finally:
-        connection.close()
-    samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
-    images, iterations = (
-        sum(each.value for each in samples if each.name == f"odenet_batch_rows_{name}") for name in ("sum", "count")
-    )
-    return images, iterations
+    metrics = read_metrics(target.server)
+    return metrics.count("odenet_batch_rows_sum"), metrics.count("odenet_batch_rows_count")
 
 
 def message(model: str, images: Images) -> bytes:
@@ -179,14 +168,6 @@ def row(name: str, connections: int, runs: list[Speed], http: list[Speed]) -> st
         f"{middle.batch:.1f}" if middle.batch else "",
     )
     return f"| {' | '.join(cells)} |"
-
-
-def free_port() -> int:
-    """A free port."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

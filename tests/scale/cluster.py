@@ -10,7 +10,7 @@ import ray
 from ray import serve
 from ray.cluster_utils import Cluster
 
-from tests.scale.replicas import free_port
+from benchmarks.serving.servers import free_port
 from tests.serving import ROOT
 from tests.waiting import HANG, until
 

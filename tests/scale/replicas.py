@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,19 +14,12 @@ from threading import Thread
 import httpx
 import pytest
 
+from benchmarks.serving.servers import free_port
 from tests.forking import ForkedService
 from tests.serving import ROOT, fork
 from tests.waiting import HANG, until
 
 CONFIGURATION = ROOT / "deploy" / "haproxy" / "haproxy.cfg"
-
-
-def free_port() -> int:
-    """A port that no program listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Replica:
