@@ -29,7 +29,8 @@ def version_folders(models: Path) -> dict[str, Versions]:
 
 def version_folder(models: Path, name: str, version: str) -> Path:
     """The folder of a version, whether it exists or not."""
-    return version_folders(models).get(name, {}).get(version, models / name / version)
+    is_artifact = (models / MANIFEST).is_file() and _identity(models) == (name, version)
+    return models if is_artifact else models / name / version
 
 
 @cache

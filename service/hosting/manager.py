@@ -155,7 +155,7 @@ class ModelManager:
             ForbiddenError: the settings do not let callers load models.
             UnknownModelError: the folder has no such model.
             BrokenModelError: the version cannot be loaded. The version that was served still is.
-            NotReadyError: the disk is full, so the other processes cannot be told. Nothing has changed.
+            NotReadyError: the disk is full, so this process cannot tell the others. Nothing has changed.
         """
         version = list(self._controlled(name))[-1]
         async with self._changing:
@@ -172,7 +172,7 @@ class ModelManager:
         Raises:
             ForbiddenError: the settings do not let callers unload models.
             UnknownModelError: the folder has no such model.
-            NotReadyError: the disk is full, so the other processes cannot be told. Nothing has changed.
+            NotReadyError: the disk is full, so this process cannot tell the others. Nothing has changed.
         """
         self._controlled(name)
         try:

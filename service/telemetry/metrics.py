@@ -233,8 +233,7 @@ class Metrics:
 
     def ended(self, request: EngineRequest) -> None:
         """Count a request for inference that has ended."""
-        if request.end is None:
-            return
+        assert request.end is not None  # noqa: S101 (the engine reports only requests that have ended)
         if request.model not in self._model_metrics:
             self._model_metrics[request.model] = self._find_model_metrics(request.model)
         metrics = self._model_metrics[request.model]

@@ -272,7 +272,7 @@ def test_without_model_control_callers_cannot_change_anything(folder: Path) -> N
 
 
 def test_while_the_disk_is_full_a_load_or_unload_is_refused_and_changes_nothing(tmp_path: Path) -> None:
-    """Otherwise this process would serve another version than the other processes, which cannot be told."""
+    """Otherwise this process would serve another version than the others, because it cannot tell them."""
     put(tmp_path / "models", "one", "1", MLP)
     desired = DesiredState.shared(tmp_path / "shared")
     desired.put("one", "1")

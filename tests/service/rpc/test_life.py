@@ -39,7 +39,7 @@ def process_behind(address: str) -> str:
         with grpc.insecure_channel(address, OWN_CONNECTION) as channel:
             infer = GRPCInferenceServiceStub(channel).ModelInfer
             try:
-                answer, call = infer.with_call(message(model_name="mlp"), timeout=HANG, wait_for_ready=True)
+                answer, call = infer.with_call(message(model_name="mlp"), timeout=HANG)
             except grpc.RpcError as error:
                 assert error.code() is StatusCode.CANCELLED  # noqa: PT017 (any other status fails the test)
                 continue
