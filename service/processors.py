@@ -8,15 +8,16 @@ from threading import get_native_id
 CGROUPS = Path("/sys/fs/cgroup")
 
 NICENESS = 10
-"""Niceness of a thread that gives way (Linux, sched(7)): it gets a tenth of a processor that another thread wants. With
-a higher niceness it would sometimes hold Python's lock for long while it waits for a processor; with none, it would
-slow down the requests."""
+"""By how much a thread that gives way is nicer than the rest of its process (Linux, sched(7)). It then gets a tenth of
+a processor that another thread wants. With a higher value it would sometimes hold Python's lock for long while it waits
+for a processor; with none, it would slow down the requests."""
 
 
 def give_way() -> None:
     """Let all other threads use the processors before this thread does."""
     if sys.platform == "linux":  # on other systems, the call would apply to the whole process
-        os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
+        process = os.getpriority(os.PRIO_PROCESS, os.getpid())
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), process + NICENESS)
 
 
 def usable_processors(cgroups: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:

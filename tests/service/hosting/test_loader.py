@@ -108,5 +108,6 @@ def test_the_loading_thread_gives_way_to_all_others(tmp_path: Path) -> None:
         for thread in threading.enumerate()
         if thread.native_id is not None
     }
-    assert NICENESS in {nice for name, nice in niceness.items() if name.startswith("loader")}
-    assert own < NICENESS
+    nicest = min(own + NICENESS, 19)  # 19 is the limit of the system
+    assert {nice for name, nice in niceness.items() if name.startswith("loader")} == {nicest}
+    assert own < nicest, "this test needs a process that is not the nicest already"
