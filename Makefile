@@ -143,29 +143,29 @@ clean:
 	rm -rf .venv node_modules build site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # We try uv first, because it installs in seconds and pip in minutes. uv does not read pip's configuration, so we try pip
-# if uv fails. Both also install a copy of the code. We remove it, because the code of the repository runs here.
-# $(1) is the environment, $(2) is the project with its extras.
+# if uv fails. pip also installs a copy of the code. We remove it, because the code of the repository runs here.
+# $(1) is the environment, $(2) says to uv what to install, and $(3) says it to pip.
 define install
 	@echo "setting up $(1); this takes a minute"
 	$(PYTHON) -m venv --clear $(1)
 	$(1)/bin/python -m pip install --quiet --constraint constraints.txt uv
 	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(1)/bin/uv pip install --python $(1)/bin/python --constraint constraints.txt $(2) \
-	  || $(1)/bin/python -m pip install --constraint constraints.txt $(2)
-	$(1)/bin/python -m pip uninstall --quiet --yes odenet
+	  || { $(1)/bin/python -m pip install --constraint constraints.txt $(3) \
+	    && $(1)/bin/python -m pip uninstall --quiet --yes odenet; }
 	touch $(1)/.installed
 endef
 
 $(SERVE)/.installed: pyproject.toml constraints.txt
-	$(call install,$(SERVE),.)
+	$(call install,$(SERVE),--requirement pyproject.toml,.)
 
 $(DEV)/.installed: pyproject.toml constraints.txt
-	$(call install,$(DEV),'.[dev]')
+	$(call install,$(DEV),--requirement pyproject.toml --extra dev,'.[dev]')
 
 $(SCALE)/.installed: pyproject.toml constraints.txt
-	$(call install,$(SCALE),'.[dev]' '.[ray]')
+	$(call install,$(SCALE),--requirement pyproject.toml --extra dev --extra ray,'.[dev]' '.[ray]')
 
 .venv/audit/.installed: constraints.txt
-	$(call install,.venv/audit,pip-audit)
+	$(call install,.venv/audit,pip-audit,pip-audit)
 
 node_modules/.installed: package.json package-lock.json | $(DEV)/.installed
 	PATH="$(CURDIR)/$(DEV)/bin:$$PATH" npm ci --loglevel=error
