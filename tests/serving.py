@@ -16,6 +16,7 @@ from threading import Thread
 import httpx
 
 from models.artifact import newest
+from tests import forking
 from tests.forking import ForkedService
 from tests.waiting import HANG, until
 
@@ -95,21 +96,26 @@ def command(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python -m service`` with a command. Its environment has only the given variables.
 
+    The command is a fork of a process that has imported the service, unless the test needs flags for Python.
+
     Args:
         words: the command and its arguments.
         environment: the whole environment.
         standard_input: the text that the command reads.
         python: flags for Python.
     """
-    done = subprocess.run(
-        [sys.executable, *python, "-m", "service", *words],
-        cwd=ROOT,
-        env=environment,
-        input=standard_input,
-        capture_output=True,
-        timeout=HANG,
-        check=False,
-    )
+    if python:
+        done = subprocess.run(
+            [sys.executable, *python, "-m", "service", *words],
+            cwd=ROOT,
+            env=environment,
+            input=standard_input,
+            capture_output=True,
+            timeout=HANG,
+            check=False,
+        )
+    else:
+        done = forking.run(words, environment, standard_input, HANG)
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
