@@ -1,36 +1,13 @@
-"""Fixtures that are made once: the digits, a small dataset, and a small artifact that the real export wrote."""
+"""How all tests run: their fixtures, signals, garbage collector, marks and groups."""
 
 import gc
 import signal
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import settings
 
-from models.artifact import Artifact
-from models.backends.torch import TorchBackend, load_network
-from models.networks.registry import NETWORKS
-from models.profile import Profile, ProfilePoint
-from models.solvers.methods import METHODS
-from models.solvers.settings import SolverSettings
 from tests import serving
-from training.data import Dataset, Split
-from training.data import load as load_dataset
-from training.export.write import Source, export
-from training.profile import REFERENCE
-from training.recipe import RECIPES, read_recipe
-from training.run import RunConfig
-
-ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
-PROFILED = [
-    *(SolverSettings(method=method, steps=steps) for method in ("euler", "midpoint", "rk4") for steps in (1, 2)),
-    *(SolverSettings.adaptive(method, tolerance) for method in ADAPTIVE for tolerance in (1e1, 1e-1)),
-    *(SolverSettings.adaptive(method, 1e-3 if method == "heun2" else 1e-4) for method in ADAPTIVE),
-    REFERENCE,
-]
-"""The settings in the profile of the test artifact; a shipped profile has four times as many."""
 
 EXPORTED = {"artifact", "mlp_artifact"}
 """Fixtures that run the export."""
@@ -38,19 +15,19 @@ EXPORTED = {"artifact", "mlp_artifact"}
 STARTING = {"service", "browser", "site"}
 """Fixtures that start the service or a browser, or build the site."""
 
-METRICS_LINE = '{"epoch": 1, "validation_error": 0.9, "validation_nfe": 4.0}\n'
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the fixtures, and let the processes that the tests start obey SIGHUP and SIGINT.
 
-def pytest_configure() -> None:
-    """Compute on one thread, and let the processes that the tests start obey SIGHUP and SIGINT.
-
-    Tests run side by side: threads of one operator would wait for each other at every operator. For the same reason,
-    Hypothesis must not limit the time of an example.
+    The process that distributes the tests to others runs none, so it does not wait for the imports of the fixtures.
+    Tests run side by side, so Hypothesis must not limit the time of an example.
 
     A shell or ``nohup`` may start the tests with these signals ignored, and child processes would ignore them too. A
     handler that does nothing keeps the tests alive as before, but exec(3) resets the signal to its default.
     """
-    torch.set_num_threads(1)
+    distributes = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if not distributes:
+        config.pluginmanager.import_plugin("tests.fixtures")
     settings.register_profile("side by side", parent=settings(), deadline=None)
     settings.load_profile("side by side")
     for sig in (signal.SIGHUP, signal.SIGINT):
@@ -62,13 +39,15 @@ def pytest_configure() -> None:
 def pytest_collection() -> Generator[None, object, object]:
     """Keep the garbage collector from scanning the modules and the tests, which live until the end.
 
-    It would scan them again and again while they are made, and at every full collection of a test.
+    It would scan them again and again while they are made, and at every full collection of a test. During the tests, it
+    runs after every 20,000 new objects instead of 700, because an export makes millions of objects that stay.
     """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
         gc.enable()
 
 
@@ -97,87 +76,3 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def fixtures(item: pytest.Item) -> list[str]:
     """The names of all fixtures of a test."""
     return list(getattr(item, "fixturenames", []))
-
-
-@pytest.fixture(scope="session")
-def mnist() -> Dataset:
-    """The digits that ship with the repository."""
-    return load_dataset()
-
-
-@pytest.fixture(scope="session")
-def few_digits(mnist: Dataset) -> Dataset:
-    """A few digits of each split."""
-    return Dataset(
-        name="few-digits",
-        fit=Split(*(column[:64] for column in mnist.fit)),
-        validation=Split(*(column[:48] for column in mnist.validation)),
-        test=Split(*(column[:32] for column in mnist.test)),
-    )
-
-
-@pytest.fixture(scope="session")
-def source(few_digits: Dataset) -> Source:
-    """A network before any fit, with the few digits, to be exported."""
-    return unfitted("odenet-mnist", few_digits)
-
-
-def unfitted(recipe: str, dataset: Dataset) -> Source:
-    """The network of a recipe before any fit, with a dataset."""
-    torch.manual_seed(2)  # with this seed, the network gives several digits, and other digits in a loose solve
-    fit_recipe = read_recipe(RECIPES / f"{recipe}.toml").model_copy(update={"precision": "float32"})
-    normalisation = dataset.normalisation._replace(levels=fit_recipe.levels)
-    config = RunConfig(
-        recipe=fit_recipe, seed=7, dataset=dataset.name, normalisation=normalisation, device="cpu", torch="-"
-    )
-    return Source(NETWORKS[fit_recipe.network](normalisation), config, METRICS_LINE, dataset)
-
-
-@pytest.fixture(scope="session")
-def export_reports() -> list[str | ProfilePoint]:
-    """The reports of the export that made `artifact`; empty before the export."""
-    return []
-
-
-@pytest.fixture(scope="session")
-def artifact(
-    source: Source, export_reports: list[str | ProfilePoint], tmp_path_factory: pytest.TempPathFactory
-) -> Artifact:
-    """The network of `source`, exported and opened. Tests must not change it."""
-    return export(source, tmp_path_factory.mktemp("models"), "small", "3", export_reports.append, solvers=PROFILED)
-
-
-@pytest.fixture(scope="session")
-def profile(artifact: Artifact) -> Profile:
-    """The measured trade-off of `artifact`."""
-    assert artifact.profile is not None
-    return artifact.profile
-
-
-@pytest.fixture(scope="session")
-def default_solver(artifact: Artifact) -> SolverSettings:
-    """The default solver of `artifact`."""
-    assert artifact.manifest.default_solver is not None
-    return artifact.manifest.default_solver
-
-
-@pytest.fixture(scope="session")
-def mlp_artifact(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """A network without an ODE, exported and opened. Tests must not change it."""
-    return export(unfitted("mlp", few_digits), tmp_path_factory.mktemp("models"), "discrete", "1", lambda _: None)
-
-
-@pytest.fixture(scope="session")
-def torch_backend(artifact: Artifact) -> TorchBackend:
-    """The network of `artifact`, run by torch."""
-    return TorchBackend(load_network(artifact))
-
-
-@pytest.fixture
-def artifact_copy(artifact: Artifact, tmp_path: Path) -> Path:
-    """The folder of a copy of `artifact`, which a test may change."""
-    folder = tmp_path / "small" / "3"
-    folder.mkdir(parents=True)
-    for path in artifact.folder.iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    return folder

@@ -17,7 +17,7 @@ from training.data import MNIST, parse_idx
 
 FILES = ("Makefile", "constraints.txt", "docker-compose.yml", "pyproject.toml")
 FOLDERS = ("benchmarks", "docs", "models", "service", "tests", "training")
-LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "ablations", "odenet", "odenet-mnist-fast", "resnet", "rknet")
+LEFT_OUT = shutil.ignore_patterns(".*", "ablations", "odenet", "odenet-mnist-fast", "resnet", "rknet")
 """Files that the copy leaves out; among them the models that no page uses."""
 
 CHOOSING = 64

@@ -9,7 +9,7 @@ from models.backends.protocol import classify
 from models.profile import Distribution, Profile, ProfilePoint
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
-from tests.conftest import ADAPTIVE, PROFILED
+from tests.fixtures import ADAPTIVE, PROFILED
 from training.data import Dataset
 from training.profile import BATCH_SIZE, REFERENCE, STEPS, TOLERANCES, collect, settings
 

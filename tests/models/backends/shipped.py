@@ -1,4 +1,4 @@
-"""The backends with the network that ships. Each backend is created once."""
+"""The backends with the smaller of the two networks that ship. Each backend is created once."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -12,7 +12,7 @@ from models.backends.protocol import Backend
 from models.backends.torch import TorchBackend, TorchFlight, load_network, make_parts
 from models.networks.network import Network
 from models.solvers.methods import METHODS
-from tests.serving import SHIPPED
+from tests.artifacts import FAST
 
 
 class BucketedBackend(TorchBackend):
@@ -35,6 +35,6 @@ def in_buckets(function: Function, examples: Sequence[Tensor]) -> Function:
 @cache
 def backend_of(name: str) -> Backend:
     if name == "onnxruntime":
-        return OnnxBackend(SHIPPED, METHODS)
+        return OnnxBackend(FAST, METHODS)
     kind = TorchBackend if name == "torch" else BucketedBackend
-    return kind(load_network(artifacts.read(SHIPPED)))
+    return kind(load_network(artifacts.read(FAST)))

@@ -21,7 +21,7 @@ from models.backends.torch import TorchBackend, load_network
 from models.profile import Profile, ProfilePoint
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
-from tests.conftest import METRICS_LINE, PROFILED
+from tests.fixtures import METRICS_LINE, PROFILED
 from training.data import Dataset, Split
 from training.evaluate import ErrorRate
 from training.export.card import write_card
@@ -56,8 +56,8 @@ def test_the_manifest_lists_every_other_file_with_its_checksum(artifact: Artifac
 
 def test_the_manifest_describes_the_exported_network(artifact: Artifact, source: Source) -> None:
     manifest = artifact.manifest
-    assert (manifest.name, manifest.version, manifest.network) == ("small", "3", "odenet-wide")
-    assert manifest.parameters == 212_026
+    assert (manifest.name, manifest.version, manifest.network) == ("small", "3", "odenet-strided")
+    assert manifest.parameters == 114_314
     assert manifest.dataset == "few-digits"
     assert manifest.classes == list("0123456789")
     assert manifest.normalisation.model_dump() == source.config.normalisation._asdict()
@@ -123,7 +123,7 @@ def test_the_manifest_has_the_errors_of_the_graphs_at_the_default_solver(
 def test_the_card_contains_the_measured_numbers(artifact: Artifact, profile: Profile) -> None:
     card = artifact.card
     assert card.startswith("# small, version 3\n")
-    assert "212,026 parameters" in card
+    assert "114,314 parameters" in card
     assert "white ink on black or black ink on white; the network itself normalises the levels" in card
     assert f"]({FIGURE})" in card
     for measured in artifact.manifest.metrics:
