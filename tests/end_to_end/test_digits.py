@@ -74,9 +74,7 @@ def test_a_thousand_digits_over_http_equal_the_digits_of_the_graphs(client: http
 
 
 @pytest.mark.parametrize("name", WITH_ODE)
-def test_a_thousand_digits_over_http_are_solved_again_where_the_margin_is_small(
-    client: httpx.Client, name: str
-) -> None:
+def test_digits_over_http_are_solved_again_where_the_margin_is_small(client: httpx.Client, name: str) -> None:
     """The rungs of the ladder alone, by the graphs, give the same digits at the same cost."""
     folder = newest(FITTED / name)
     assert folder is not None
@@ -85,13 +83,14 @@ def test_a_thousand_digits_over_http_are_solved_again_where_the_margin_is_small(
     ladder = artifact.profile.ladder_for(SUFFICIENT_AGREEMENT)
     assert ladder is not None
     loose, tight = ladder.rungs
-    backend, images = OnnxBackend(folder, artifact.manifest.methods), load_test_set()[0][:1000]
+    backend, images = OnnxBackend(folder, artifact.manifest.methods), load_test_set()[0][:500]
     expected = classify(backend, images, loose.solver)
     again = expected.margins < (loose.threshold or 0)
+    assert again.any(), "this test needs a digit that is solved again"
     second = classify(backend, images[again], tight.solver)
     expected.logits[again] = second.logits
     expected.nfe[again] += second.nfe
-    answers = answers_over_http(client, name, 1000)
+    answers = answers_over_http(client, name, len(images))
     assert [answer["digit"] for answer in answers] == expected.digits.tolist()
     assert [answer["solver"]["nfe"] for answer in answers] == expected.nfe.tolist()
     assert [answer["solver"]["escalated"] for answer in answers] == again.tolist()

@@ -145,6 +145,7 @@ def test_two_processes_fit_as_one_process_does(data: Path, tmp_path: Path, way: 
     assert (after - expected).norm() < 1e-3 * (expected - before).norm()
 
 
+@pytest.mark.nightly
 def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(data: Path, tmp_path: Path) -> None:
     done = two_processes(cheap(7, solver=penalised(0.01, 1)), data, tmp_path / "odd")
     assert done.returncode != 0
