@@ -21,7 +21,7 @@ forks = multiprocessing.get_context("forkserver")
 
 
 class ForkedService:
-    """A service of one process, with the methods of `subprocess.Popen` that the tests call.
+    """A service, with the methods of `subprocess.Popen` that the tests call.
 
     Args:
         flags: the flags of the service.

@@ -47,7 +47,7 @@ class Running:
     """A service that listens."""
 
     url: str
-    process: subprocess.Popen[str] | ForkedService
+    process: ForkedService
     log: list[str]
 
     def client(self) -> httpx.Client:
@@ -80,7 +80,7 @@ def start(*flags: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def fork(*flags: str, **environment: str) -> ForkedService:
-    """Start the service of one process as `start` does, as a fork of a process that has imported the service."""
+    """Start the service as `start` does, but as a fork of a process that has imported the service."""
     assert may_start, "a test that starts the service needs pytest.mark.system"
     return ForkedService(flags, _environment(environment))
 
@@ -136,7 +136,7 @@ def running(*flags: str, models: Sequence[str] = FASTEST_MODEL, **environment: s
             default = DEFAULT_MODEL if DEFAULT_MODEL in models else models[0]
             settings = {"ODENET_MODEL": default} | settings
             flags = ("--models", stack.enter_context(folder_of(models)), *flags)
-        process = (fork if settings["ODENET_WORKERS"] == "1" else start)("--port", "0", *flags, **settings)
+        process = fork("--port", "0", *flags, **settings)
         assert process.stderr is not None
         stderr, log = stack.enter_context(process.stderr), list[str]()
         reader = Thread(target=lambda: log.extend(stderr), daemon=True)  # so that the pipe never fills
