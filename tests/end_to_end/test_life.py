@@ -16,7 +16,7 @@ import pytest
 from models.artifact import newest, sha256
 from tests.artifacts import MLP, put, rewrite
 from tests.digits import load_test_set
-from tests.serving import FITTED, SHIPPED, TWO_MODELS, running, start
+from tests.serving import FITTED, SHIPPED, TWO_MODELS, command, running
 from tests.waiting import HANG
 
 pytestmark = pytest.mark.system
@@ -95,7 +95,7 @@ def test_two_workers_serve_the_same_models_and_stop_cleanly() -> None:
 def test_an_address_in_use_is_refused(workers: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        ended_badly(start("--port", port, "--workers", workers), "ddress already in use")
+        ended_badly("--port", port, "--workers", workers, named="ddress already in use")
 
 
 def ask_once(url: str) -> httpx.Response:
@@ -133,22 +133,19 @@ def test_workers_that_fail_to_start_make_the_service_fail(tmp_path: Path) -> Non
     nonsense = weights[:-4096] + np.full(1024, np.nan, np.float32).tobytes()
     put(tmp_path, "mlp", "1", MLP, rewrite("weights.safetensors", nonsense))
     flags = ["--models", str(tmp_path), "--model", "mlp", "--workers", "2", "--port", "0"]
-    ended_badly(start(*flags), "is not a finite number")
+    ended_badly(*flags, named="is not a finite number")
 
 
 @pytest.mark.parametrize(("flags", "named"), CASES.values(), ids=CASES.keys())
 def test_a_failed_start_names_the_cause(flags: list[str], named: str) -> None:
-    ended_badly(start(*flags), named)
+    ended_badly(*flags, named=named)
 
 
-def ended_badly(process: subprocess.Popen[str], named: str) -> None:
-    try:
-        _, stderr = process.communicate(timeout=HANG)
-    finally:
-        process.kill()
-    assert process.returncode not in {0, None}
-    assert named in stderr
-    assert "Traceback" not in stderr
+def ended_badly(*flags: str, named: str) -> None:
+    """Start the service with flags. It ends with an error that names the cause."""
+    done = command(flags, {})
+    assert done.returncode != 0
+    assert named in done.stderr
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "step-bosh3.onnx", "profile.json", "README.md"])
@@ -159,7 +156,7 @@ def test_an_altered_artifact_is_refused(tmp_path: Path, file: str) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    ended_badly(start("--models", str(tmp_path)), file)
+    ended_badly("--models", str(tmp_path), named=file)
 
 
 def test_the_highest_version_is_served(tmp_path: Path) -> None:
