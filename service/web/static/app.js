@@ -159,6 +159,12 @@ async function follow() {
   ask();
 }
 
+/** @param {string} words about a problem */
+function say(words) {
+  page.notice.textContent = words;
+  page.notice.hidden = false;
+}
+
 /** @param {Error} error */
 function fail(error) {
   if (error.name === "AbortError") return;
@@ -168,8 +174,7 @@ function fail(error) {
     connection.lost();
     return;
   }
-  page.notice.textContent = kindly(error);
-  page.notice.hidden = false;
+  say(kindly(error));
   const seconds = retryAfter(error);
   if (seconds) retry = setTimeout(resume, 1000 * seconds);
 }
@@ -232,6 +237,11 @@ async function start() {
   try {
     models = await listModels();
     const solving = models.filter(({ methods }) => methods.length);
+    if (!solving.length) {
+      models = []; // the page looks for models again when the service has been away
+      say("No model that is served solves an equation, so this page has nothing to show. The API works without it.");
+      return;
+    }
     const chosen = solving.find((model) => model.default) ?? solving[0];
     page.model.replaceChildren(...solving.map(({ name }) => new Option(name, name, false, name === chosen.name)));
     await showModel();

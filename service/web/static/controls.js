@@ -99,7 +99,9 @@ export class Controls {
   }
 
   /**
-   * @param {{adaptive: string[], fixed: string[]}} methods the methods of the model
+   * Offer what a model has.
+   *
+   * @param {{adaptive: string[], fixed: string[]}} methods the methods of the model; it may have no fixed one
    * @param {number[]} agreements the agreements that the model offers, in ascending order; may be empty
    */
   offer(methods, agreements) {
@@ -107,7 +109,8 @@ export class Controls {
     this.scales.agreement = agreementScale(agreements);
     this.positions.agreement = this.scales.agreement.start;
     this.#radio("agreement").disabled = !agreements.length;
-    this.#choose(this.mode === "agreement" && !agreements.length ? "tolerance" : this.mode);
+    this.#radio("steps").disabled = !methods.fixed.length;
+    this.#choose(this.#radio(this.mode).disabled ? "tolerance" : this.mode);
   }
 
   /**

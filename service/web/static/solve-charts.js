@@ -1,8 +1,9 @@
 /** Charts of a solve: its steps, and the logits along the depth. */
 
 import { counted, number, percent } from "./format.js";
+import { apart } from "./labels.js";
 import { valuesAt } from "./moment.js";
-import { apart, Chart, decades, element, linear, logarithmic, path, round, rule, steps, tag, text } from "./svg.js";
+import { Chart, decades, element, linear, logarithmic, path, round, rule, steps, tag, text } from "./svg.js";
 
 const LEFT = 44;
 const RIGHT = 104; // room for the longest label, "9 · > 99.99%"

@@ -34,10 +34,12 @@ export const path = (points) => `M${points.map(([x, y]) => `${round(x)} ${round(
 /** @param {number[]} from @param {number[]} to */
 export const rule = (from, to) => element("path", { d: path([from, to]), class: "rule" });
 
+/** @typedef {"start" | "middle" | "end"} Anchor which part of a text is at its place */
+
 /**
  * @param {number} x @param {number} y
  * @param {string} words
- * @param {"start" | "middle" | "end"} anchor
+ * @param {Anchor} anchor
  * @param {string} [kind]
  */
 export const text = (x, y, words, anchor, kind = "label") =>
@@ -74,38 +76,6 @@ export function steps(low, high) {
   const size = [1, 2, 5, 10, 20, 50, 100, 200].find((each) => (high - low) / each <= 5) ?? 500;
   const first = Math.ceil(low / size);
   return Array.from({ length: Math.floor(high / size) - first + 1 }, (_, index) => (first + index) * size);
-}
-
-/**
- * Move labels apart so that none overlap, and keep their order.
- *
- * The moves are as small as possible: the sum of their squares is the least. Without the gaps, the new positions are the
- * isotonic regression of the old ones, which pooling adjacent violators finds (Barlow, Bartholomew, Bremner and Brunk
- * 1972, *Statistical Inference under Order Restrictions*).
- *
- * @param {number[]} positions the preferred position of each label
- * @param {number} gap the smallest distance between two labels
- * @param {number} low @param {number} high the range in which the labels stay, if there is room
- * @returns {number[]} the position of each label
- */
-export function apart(positions, gap, low, high) {
-  const order = [...positions.keys()].sort((one, other) => positions[one] - positions[other]);
-  /** @type {{sum: number, count: number}[]} */
-  const blocks = [];
-  for (const [rank, index] of order.entries()) {
-    const block = { sum: positions[index] - rank * gap, count: 1 };
-    for (let last = blocks.at(-1); last && last.sum / last.count >= block.sum / block.count; last = blocks.at(-1)) {
-      block.sum += last.sum;
-      block.count += last.count;
-      blocks.pop();
-    }
-    blocks.push(block);
-  }
-  const highest = high - (order.length - 1) * gap;
-  const levels = blocks.flatMap(({ sum, count }) => Array(count).fill(Math.max(low, Math.min(highest, sum / count))));
-  const moved = [...positions];
-  for (const [rank, index] of order.entries()) moved[index] = levels[rank] + rank * gap;
-  return moved;
 }
 
 /**

@@ -1,11 +1,11 @@
 /** The measured trade-off of a model, with the measured point nearest to the current setting. */
 
 import { counted, number, percent, setting } from "./format.js";
-import { apart, Chart, decades, element, logarithmic, path, round, rule, tag, text } from "./svg.js";
+import { beside } from "./labels.js";
+import { Chart, decades, element, logarithmic, path, round, rule, text } from "./svg.js";
 
 const LEFT = 44;
-const RIGHT = 76;
-const GAP = 13; // pixels between the labels of two methods
+const RIGHT = 56; // room for the name of the longest curve
 const BREAK = 28; // pixels between the smallest distance and 0, which has no place on a logarithmic scale
 
 /**
@@ -73,7 +73,7 @@ function draw({ profile, solver }, width, height) {
       text(x(tick), zero + 20, String(tick), "middle"),
     ]),
     text(width - RIGHT, height - 4, "evaluations of f", "end"),
-    ...curves(profile, solver.method, place, zero),
+    ...curves(profile, solver.method, place, zero, width),
     element("circle", { cx, cy, r: 8, class: "here" }),
   ];
   const distance = here.logit_deviation
@@ -93,9 +93,10 @@ function draw({ profile, solver }, width, height) {
  * @param {string} first
  * @param {(point: Point) => number[]} place the coordinates of a point
  * @param {number} zero the vertical coordinate of the distance 0
+ * @param {number} width of the chart
  * @returns {SVGElement[]}
  */
-function curves({ points }, first, place, zero) {
+function curves({ points }, first, place, zero, width) {
   const methods = [...new Set(points.map((point) => point.solver.method))];
   const places = methods.map((method) =>
     points
@@ -104,7 +105,8 @@ function curves({ points }, first, place, zero) {
       .sort((a, b) => a[0] - b[0]),
   );
   const ends = places.map((each) => each[each.length - 1]);
-  const labels = apart(ends.map(([, y]) => y), GAP, 0, zero + 6); // biome-ignore format: shorter
+  const named = ends.map(([x, y], each) => ({ x, y, words: methods[each] }));
+  const labels = beside(named, places, width, zero + 10);
   const own = methods.indexOf(first);
   const order = [...methods.keys()].filter((each) => each !== own).concat(own);
   const kind = (/** @type {number} */ each) => ({ class: `curve ${each === own ? "first" : "other"}` });
@@ -115,7 +117,7 @@ function curves({ points }, first, place, zero) {
     return element("g", kind(each), element("path", { d: path(solid) }), ...broken, ...dots);
   });
   const names = order.map((each) =>
-    element("g", kind(each), ...tag(ends[each][0], ends[each][1], labels[each], methods[each])),
+    element("g", kind(each), text(labels[each].x, labels[each].y, methods[each], labels[each].anchor)),
   );
   return [...lines, ...names];
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { apart, decades, linear, logarithmic, path, round, steps } from "../../../service/web/static/svg.js";
+import { decades, linear, logarithmic, path, round, steps } from "../../../service/web/static/svg.js";
 
 test("a linear scale maps both ends and the middle", () => {
   const scale = linear(2, 6, 100, 0);
@@ -28,15 +28,4 @@ test("the ticks of an axis are at most six round numbers within the range", () =
   assert.deepEqual(steps(0, 5), [0, 1, 2, 3, 4, 5]);
   assert.deepEqual(steps(-7, 13), [-5, 0, 5, 10]);
   for (const range of [1, 9, 33, 120, 999]) assert.ok(steps(-range / 3, range).length <= 6);
-});
-
-test("labels that are far enough apart stay where they are", () => {
-  assert.deepEqual(apart([30, 10, 50], 13, 0, 100), [30, 10, 50]);
-});
-
-test("labels that overlap move apart in their order, as little as possible, and stay within the range", () => {
-  assert.deepEqual(apart([20, 20, 20], 10, 0, 100), [10, 20, 30]);
-  assert.deepEqual(apart([40, 20, 41], 3, 0, 100), [39, 20, 42]);
-  assert.deepEqual(apart([95, 99], 10, 0, 100), [90, 100]);
-  assert.deepEqual(apart([-5, 3], 10, 0, 100), [0, 10]);
 });

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from benchmarks.sprite import STATIC
 from tests.browsing import ANY_DIGIT, Held, Strokes, draw, visiting
@@ -281,6 +281,24 @@ def test_another_model_may_be_chosen(page: Page) -> None:
     page.get_by_label("Model").select_option("rknet")
     expect(page.locator("#tradeoff-lead")).to_contain_text("as measured for rknet")
     expect(page.locator("#curl")).to_contain_text("model=rknet")
+
+
+def test_a_model_without_fixed_steps_and_without_ladders_offers_neither(page: Page) -> None:
+    """Such as the model of the tutorial."""
+
+    def answer(route: Route) -> None:
+        details = route.fetch().json()
+        profile = details["profile"]
+        profile["points"] = [point for point in profile["points"] if point["solver"]["steps"] is None]
+        route.fulfill(json=details | {"profile": profile | {"ladders": []}})
+
+    page.get_by_role("radio", name="Steps").check()
+    page.route("**/models/rknet", answer)
+    page.get_by_label("Model").select_option("rknet")
+    expect(page.locator("#curl")).to_contain_text("model=rknet")
+    expect(page.get_by_role("radio", name="Tolerance")).to_be_checked()
+    for mode in ("Steps", "Agreement"):
+        expect(page.get_by_role("radio", name=mode)).to_be_disabled()
 
 
 def test_the_last_chosen_model_stays_even_if_the_details_of_another_arrive_later(page: Page) -> None:

@@ -209,6 +209,13 @@ def test_an_answer_of_another_server_is_reported(browser: Browser, service: Runn
         expect(page.locator("#notice")).to_have_text("The service failed to answer: its answer is not JSON")
 
 
+def test_a_service_without_a_model_to_show_is_reported(browser: Browser, service: Running) -> None:
+    with visiting(browser, service.url) as page:
+        page.route("**/models", lambda route: route.fulfill(json=[{"name": "mlp", "methods": [], "default": True}]))
+        page.reload()
+        expect(page.locator("#notice")).to_contain_text("No model that is served solves an equation")
+
+
 def test_the_page_notices_without_a_request_that_the_service_is_gone(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
         service = first.enter_context(running(models=TWO_MODELS))
