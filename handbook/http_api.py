@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from handbook.schema import Schema, folded, kind, prose, table
+from handbook.schema import Schema, folded, kind, prose, table, typed
 from service.app import create_app
 from service.settings import Settings
 
@@ -95,17 +95,17 @@ def _route(method: str, path: str, route: dict[str, Any]) -> str:
     if "description" in route:
         parts.append(prose(route["description"]) + "\n")
     if parameters := route.get("parameters"):
-        rows = [
-            (f"`{each['name']}`", f"{each['in']}, {kind(each['schema'])}", _description(each)) for each in parameters
-        ]
-        parts.append(table(("parameter", "where, type", "meaning"), rows))
+        rows = [(f"`{each['name']}`", typed(_place_and_type(each), _description(each))) for each in parameters]
+        parts.append(table(("parameter", "type and meaning"), rows))
     if body := route.get("requestBody"):
         bodies = [(f"`{media}`", kind(content.get("schema", {}))) for media, content in body["content"].items()]
         parts.append(table(("body", "type"), bodies))
         parts.extend(_requests(body["content"]))
     responses = sorted(route["responses"].items())
-    answers = [(f"`{status}`", ", ".join(_answer(answer)), answer["description"]) for status, answer in responses]
-    parts.append(table(("answer", "type", "meaning"), answers))
+    answers = [
+        (f"`{status}`", typed(", ".join(_answer(answer)), answer["description"])) for status, answer in responses
+    ]
+    parts.append(table(("answer", "type and meaning"), answers))
     parts.extend(_first_answers(responses))
     return "\n".join(parts) + "\n"
 
@@ -155,8 +155,16 @@ def _shortened(value: Any) -> Any:
     return value
 
 
+def _place_and_type(parameter: dict[str, Any]) -> str:
+    """Where a parameter stands in the request, and its type. A request cannot send null there, so null is left out."""
+    schema = parameter["schema"]
+    if "anyOf" in schema:
+        schema = schema | {"anyOf": [each for each in schema["anyOf"] if each != {"type": "null"}]}
+    return f"{parameter['in']}, {kind(schema)}"
+
+
 def _description(parameter: dict[str, Any]) -> str:
-    return prose(parameter.get("description") or parameter["schema"].get("description", ""))
+    return str(parameter.get("description") or parameter["schema"].get("description", ""))
 
 
 def _answer(answer: dict[str, Any]) -> list[str]:

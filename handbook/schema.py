@@ -31,13 +31,20 @@ def section(schema: Schema) -> str:
     required = schema.get("required", ())
     rows = [
         (
-            f"`{name}`" + (", required" if name in required else ""),
-            kind(field) + default(field),
-            prose(field.get("description") or attributes.get(name, "")),
+            f"`{name}`",
+            typed(
+                kind(field) + default(field) + ("; required" if name in required else ""),
+                field.get("description") or attributes.get(name, ""),
+            ),
         )
         for name, field in schema["properties"].items()
     ]
-    return f"{text.strip()}\n\n{table(('field', 'type', 'meaning'), rows)}"
+    return f"{text.strip()}\n\n{table(('field', 'type and meaning'), rows)}"
+
+
+def typed(facts: str, text: str) -> str:
+    """A cell with a type, and the meaning below. A table with a column for each would be too wide for a phone."""
+    return "<br>".join(filter(None, [f'<span class="type">{facts}</span>', prose(text)]))
 
 
 def prose(text: str) -> str:
@@ -63,7 +70,7 @@ def kind(schema: Schema) -> str:
     if choices := schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"):
         return " or ".join(dict.fromkeys(map(kind, choices)))
     text = _base(schema)
-    limits = [f"{word} {schema[bound]:,}" for bound, word in BOUNDS.items() if bound in schema]
+    limits = [f"{word} {_number(schema[bound])}" for bound, word in BOUNDS.items() if bound in schema]
     if "maxLength" in schema:
         limits.append(f"of at most {schema['maxLength']} characters")
     if "pattern" in schema:
@@ -80,6 +87,11 @@ def title(name: str) -> str:
     """The name of a schema. If several schemas share a name, pydantic adds the module, which we put behind the name."""
     module, _, own = name.rpartition("__")
     return f"{own}-{module.replace('__', '-')}" if module else own
+
+
+def _number(value: float) -> str:
+    """A number as the other pages write it: 600,000, 0.5 or 1e-6."""
+    return f"{int(value):,}" if value == int(value) else f"{value:g}".replace("e-0", "e-")
 
 
 def _base(schema: Schema) -> str:

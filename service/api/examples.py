@@ -14,7 +14,7 @@ SEVEN = (
 
 PREDICT_EXAMPLES: dict[str, Any] = {
     "picture": {
-        "summary": "A seven as a PNG in base64, at the model's default tolerance",
+        "summary": "A seven as a PNG in base64, with the default settings",
         "value": {"images": [SEVEN]},
     },
     "tight": {

@@ -175,7 +175,7 @@ def route(plane: DataPlane) -> InferenceRoute:
     settings = plane.settings
 
     async def predict(exchange: Exchange, query: Annotated[QueryFields, Query()]) -> Answer:
-        """Classify one or more images.
+        """Each image is solved on its own, with its own step sizes.
 
         The body is JSON, a PNG, a JPEG, raw pixels, or multipart/form-data with such files. A JSON body may hold the
         solver fields; with any other body the solver fields go into the query. Pictures and grey levels that are not in

@@ -33,6 +33,13 @@ def test_no_page_is_wider_than_a_phone(reader: Page, site: Path) -> None:
         assert reader.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0, name
 
 
+def test_the_meanings_of_fields_take_more_than_half_of_a_phone(reader: Page, site: Path) -> None:
+    reader.goto((site / "reference" / "http-predict.html").as_uri())
+    meaning = reader.locator("td").filter(has_text="Relative tolerance").first.bounding_box()
+    assert meaning is not None
+    assert meaning["width"] > 180
+
+
 def test_the_search_finds_a_page(reader: Page, site: Path) -> None:
     reader.goto((site / "index.html").as_uri())
     reader.locator("label[for=__search]").first.click()
