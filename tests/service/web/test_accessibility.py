@@ -143,8 +143,14 @@ def test_forced_colours_leave_the_chosen_mode_the_slider_and_the_bars_visible(
 
 def test_on_a_phone_the_slider_is_always_in_view(browser: Browser, service: Running) -> None:
     with visiting(browser, service.url, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True) as page:
-        for part in ("#ink", "#slider", "#brief"):
+        page.get_by_role("radio", name="Agreement").check()
+        expect(page.locator("#by")).to_contain_text("after a doubtful loose solve")
+        for part in ("#ink", "#undo", "#slider", "#brief"):
             expect(page.locator(part)).to_be_in_viewport(ratio=1)
+        undo, controls = (page.locator(part).bounding_box() for part in ("#undo", "#precision"))
+        assert undo is not None
+        assert controls is not None
+        assert undo["y"] + undo["height"] < controls["y"], "the controls hide the buttons"
         page.locator("#logits-chart").scroll_into_view_if_needed()
         expect(page.locator("#slider")).to_be_in_viewport(ratio=1)
 
