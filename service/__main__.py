@@ -7,7 +7,7 @@ from service import PROGRAM, VERSION
 from service.cli.errors import ending_with_the_reader
 
 HELP = f"""\
-usage: {PROGRAM} [serve] [SETTING ...]    serve
+usage: {PROGRAM} [serve] [SETTING ...]    start the service
        {PROGRAM} predict FILE ...         print the digits in files
        {PROGRAM} config [SETTING ...]     print the settings with which the service would run
        {PROGRAM} key NAME ...             make an API key
