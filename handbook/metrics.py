@@ -2,18 +2,13 @@
 
 from typing import Any
 
-from handbook.schema import table
 from service.telemetry.instruments import Counter, Histogram, Instrument
 from service.telemetry.metrics import Metrics
 
 
 def page() -> str:
     """The generated part of the page, in Markdown."""
-    rows = [
-        (f"`{name(each)}`", type(each).__name__.lower(), ", ".join(f"`{label}`" for label in each.labels), _text(each))
-        for each in metrics()
-    ]
-    return table(("metric", "type", "labels", "meaning"), rows)
+    return "\n".join(f"## `{name(each)}`\n\n{_facts(each)}\n\n{_text(each)}\n" for each in metrics())
 
 
 def metrics() -> list[Instrument[Any]]:
@@ -24,6 +19,12 @@ def metrics() -> list[Instrument[Any]]:
 def name(metric: Instrument[Any]) -> str:
     """The name of a metric in queries."""
     return f"{metric.name}_total" if isinstance(metric, Counter) else metric.name
+
+
+def _facts(metric: Instrument[Any]) -> str:
+    """The type of a metric and its labels."""
+    labels = ", ".join(f"`{label}`" for label in metric.labels)
+    return f"{type(metric).__name__.lower()}; " + (f"labels {labels}" if labels else "no labels")
 
 
 def _text(metric: Instrument[Any]) -> str:

@@ -19,4 +19,4 @@ def _entry(name: str, field: Schema) -> str:
     facts = [f"`--{name.replace('_', '-')}`", f"`{PREFIX}{name.upper()}`", kind(field)]
     if field.get("default") not in (None, []):
         facts.append(f"default `{str(field['default']).removeprefix(f'{ROOT}/')}`")
-    return f"### `{name}`\n\n{' · '.join(facts)}\n\n{prose(field['description'])}\n"
+    return f"## `{name}`\n\n{' · '.join(facts)}\n\n{prose(field['description'])}\n"

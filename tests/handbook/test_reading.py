@@ -33,11 +33,20 @@ def test_no_page_is_wider_than_a_phone(reader: Page, site: Path) -> None:
         assert reader.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0, name
 
 
-def test_the_meanings_of_fields_take_more_than_half_of_a_phone(reader: Page, site: Path) -> None:
-    reader.goto((site / "reference" / "http-predict.html").as_uri())
-    meaning = reader.locator("td").filter(has_text="Relative tolerance").first.bounding_box()
-    assert meaning is not None
-    assert meaning["width"] > 180
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("reference/http-predict", "Relative tolerance"),
+        ("reference/artifact", "how the network scales pixels"),
+        ("explanation/decisions", "a loose request does not wait for a tight one"),
+    ],
+)
+def test_the_text_of_a_table_takes_more_than_half_of_a_phone(reader: Page, site: Path, name: str, text: str) -> None:
+    reader.goto((site / f"{name}.html").as_uri())
+    cell = reader.locator("td").filter(has_text=text).first.bounding_box()
+    assert cell is not None
+    assert cell["width"] > 180
+    assert cell["x"] + cell["width"] <= 360, "the text is cut off"
 
 
 def test_the_search_finds_a_page(reader: Page, site: Path) -> None:
