@@ -161,7 +161,7 @@ function drawLogits({ prediction, t: now }, width, height) {
   ];
   if (looser.length) {
     parts.push(element("path", { d: looser.join(""), class: "looser" }));
-    parts.push(text(width - RIGHT, 10, "dashed: the loose solve before", "end"));
+    parts.push(text(width - RIGHT, 10, "dashed: the loose solve", "end"));
   }
   if (margin !== null) parts.push(text(width, 10, `margin ${number(margin)}`, "end"));
   const begin = start.indexOf(Math.max(...start));

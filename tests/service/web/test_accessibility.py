@@ -26,6 +26,17 @@ OUTSIDE = """(id) => {
 }"""
 """The number of labels that extend beyond the edge of a chart."""
 
+OVERLAPPING = """(id) => {
+    const texts = [...document.querySelectorAll(`#${id}-chart text`)];
+    const places = texts.map((text) => [text.textContent, text.getBoundingClientRect()]);
+    const meet = (one, other) =>
+        one.left < other.right && one.right > other.left && one.top + 4 < other.bottom && one.bottom - 4 > other.top;
+    return places.flatMap(([words, place], index) =>
+        places.slice(index + 1).filter(([, other]) => meet(place, other)).map(([other]) => `${words} | ${other}`)
+    );
+}"""
+"""The pairs of labels of a chart that overlap by more than the space between two lines."""
+
 in_light_and_dark = pytest.mark.parametrize("scheme", ["light", "dark"])
 at_every_width = pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
 
@@ -118,6 +129,14 @@ def test_no_content_is_wider_than_the_window(browser: Browser, service: Running,
         page.locator("#slider").press("End")
         expect(page.locator("#logits-chart .first text")).to_have_text(NEARLY_CERTAIN)
         assert [page.evaluate(OUTSIDE, chart) for chart in CHARTS] == [0, 0, 0]
+
+
+def test_no_labels_of_a_chart_overlap_on_a_phone(browser: Browser, service: Running) -> None:
+    """The first digit is solved twice, so the chart of the logits has the most labels."""
+    begin = f"{service.url}/#agreement=0.999"
+    with visiting(browser, begin, viewport={"width": WIDTHS["phone"], "height": 740}) as page:
+        expect(page.locator("#logits-chart")).to_contain_text("dashed: the loose solve")
+        assert [page.evaluate(OVERLAPPING, chart) for chart in CHARTS] == [[], [], []]
 
 
 def test_on_a_phone_held_sideways_the_drawing_area_and_the_slider_are_in_view(
