@@ -1,13 +1,15 @@
 """The connections of the load generator: HTTP/1.1, and gRPC over HTTP/2 (RFC 9113).
 
-A connection has at most one request in flight. It reads only as much of an answer as it needs to tell that the answer
-is complete, because the generator shares the processors with the server under load.
+A connection reads only as much of an answer as it needs to tell that the answer is complete, because the generator
+shares the processors with the server under load.
 """
 
 import asyncio
 import struct
+from abc import abstractmethod
+from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Protocol, cast
+from typing import ClassVar, NamedTuple, Protocol, cast
 
 import httptools
 
@@ -30,58 +32,52 @@ PREFIX = 5
 """The bytes before a gRPC message: whether it is compressed, and its length."""
 
 
+class Call(NamedTuple):
+    """A call in flight: the number of its request, and the parts of its answer so far."""
+
+    number: int
+    body: list[bytes]
+
+
 class Listener(Protocol):
     """What a connection reports to."""
 
     def answered(self, connection: "Connection", number: int, status: int, body: bytes, *, keep: bool) -> None:
         """Take an answer. `keep` says whether the connection stays open."""
 
-    def lost(self, connection: "Connection", number: int | None) -> None:
-        """Take the end of a connection, with the number of the request in flight."""
+    def lost(self, connection: "Connection", numbers: Iterable[int]) -> None:
+        """Take the end of a connection, with the numbers of its requests in flight."""
 
 
 class Connection(asyncio.Protocol):
-    """A connection with at most one request in flight.
+    """A connection.
 
     Args:
         listener: receives the answers, and the end of the connection.
+
+    Attributes:
+        most: the greatest number of requests in flight.
+        idle_since: when the connection last had room for a request.
     """
+
+    most: ClassVar[int] = 1
 
     def __init__(self, listener: Listener) -> None:
         self.idle_since = 0.0
         self._listener = listener
-        self._number: int | None = None
-        self._body: list[bytes] = []
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport of the new connection."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop has its own class
 
+    @abstractmethod
     def send(self, number: int, content: bytes) -> None:
         """Send a request."""
-        self._number = number
-        self._transport.write(content)
 
     def close(self) -> None:
         """End the connection."""
         self._transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio passes it)
-        """Report the end of the connection."""
-        number, self._number = self._number, None
-        self._listener.lost(self, number)
-
-    def _complete(self, status: int, *, keep: bool) -> None:
-        """Report a complete answer."""
-        number, body = self._number, b"".join(self._body)
-        self._number, self._body = None, []
-        if number is None:
-            self._transport.abort()  # an answer without a request
-            return
-        if not keep:
-            self.close()
-        self._listener.answered(self, number, status, body, keep=keep)
 
 
 class HttpConnection(Connection):
@@ -90,6 +86,13 @@ class HttpConnection(Connection):
     def __init__(self, listener: Listener) -> None:
         super().__init__(listener)
         self._parser = httptools.HttpResponseParser(self)
+        self._number: int | None = None
+        self._body: list[bytes] = []
+
+    def send(self, number: int, content: bytes) -> None:
+        """Send a request."""
+        self._number = number
+        self._transport.write(content)
 
     def data_received(self, data: bytes) -> None:
         """Parse a part of an answer."""
@@ -104,11 +107,24 @@ class HttpConnection(Connection):
 
     def on_message_complete(self) -> None:
         """Report the answer."""
-        self._complete(self._parser.get_status_code(), keep=self._parser.should_keep_alive())
+        number, body = self._number, b"".join(self._body)
+        self._number, self._body = None, []
+        if number is None:
+            self._transport.abort()  # an answer without a request
+            return
+        keep = self._parser.should_keep_alive()
+        if not keep:
+            self.close()
+        self._listener.answered(self, number, self._parser.get_status_code(), body, keep=keep)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio passes it)
+        """Report the end of the connection."""
+        number, self._number = self._number, None
+        self._listener.lost(self, () if number is None else (number,))
 
 
 class RpcConnection(Connection):
-    """A connection for gRPC calls. The content of a request is the result of `rpc_frames`.
+    """A connection for one gRPC call at a time. The content of a request is the result of `rpc_frames`.
 
     The head of an answer is not read: a call has succeeded if its answer has a message. The server may send as much
     as it likes, so the connection never updates a window.
@@ -118,6 +134,7 @@ class RpcConnection(Connection):
         super().__init__(listener)
         self._stream = -1
         self._received = b""
+        self._calls: dict[int, Call] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Open HTTP/2."""
@@ -129,33 +146,46 @@ class RpcConnection(Connection):
     def send(self, number: int, content: bytes) -> None:
         """Send a call on the next stream."""
         self._stream += 2
+        self._calls[self._stream] = Call(number, [])
         head, frames = content[1] * 256 + content[2], bytearray(content)
         for start in (0, FRAME.size + head):
             struct.pack_into("!I", frames, start + FRAME.size - 4, self._stream)
-        super().send(number, bytes(frames))
+        self._transport.write(bytes(frames))
 
     def data_received(self, data: bytes) -> None:
         """Read whole frames, and keep the rest."""
         content, at = self._received + data, 0
         while at + FRAME.size <= len(content):
-            high, low, kind, flags, _ = FRAME.unpack_from(content, at)
+            high, low, kind, flags, stream = FRAME.unpack_from(content, at)
             end = at + FRAME.size + (high << 16) + low
             if end > len(content):
                 break
-            self._read(kind, flags, content[at + FRAME.size : end])
+            self._read(kind, flags, stream, content[at + FRAME.size : end])
             at = end
         self._received = content[at:]
 
-    def _read(self, kind: int, flags: int, payload: bytes) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio passes it)
+        """Report the end of the connection."""
+        self._listener.lost(self, [call.number for call in self._calls.values()])
+
+    def _read(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind in {SETTINGS, PING} and not flags & ACK:
             self._transport.write(frame(kind, ACK, 0, payload if kind == PING else b""))
         elif kind in {RESET, GOAWAY}:
             self._transport.abort()
         elif kind == DATA:
-            self._body.append(payload)
+            self._calls[stream].body.append(payload)
         elif kind == HEADERS and flags & END_STREAM:
-            self._body = [b"".join(self._body)[PREFIX:]]
-            self._complete(HTTPStatus.OK if self._body[0] else HTTPStatus.INTERNAL_SERVER_ERROR, keep=True)
+            call = self._calls.pop(stream)
+            message = b"".join(call.body)[PREFIX:]
+            status = HTTPStatus.OK if message else HTTPStatus.INTERNAL_SERVER_ERROR
+            self._listener.answered(self, call.number, status, message, keep=True)
+
+
+class MultiplexedRpcConnection(RpcConnection):
+    """A connection for many gRPC calls at a time, as the channel of most clients."""
+
+    most = 32
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.serving.connections import Connection, HttpConnection, RpcConnection, rpc_frames
+from benchmarks.serving.connections import (
+    Connection,
+    HttpConnection,
+    MultiplexedRpcConnection,
+    RpcConnection,
+    rpc_frames,
+)
 
 Images = npt.NDArray[np.uint8]
 
@@ -81,6 +87,15 @@ class RpcForm(Form):
     def request(self, query: str, host: str, body: bytes) -> bytes:  # noqa: ARG002 (a call has no query)
         """A call, as bytes for a connection."""
         return rpc_frames(self.path, host, body)
+
+
+class MultiplexedRpcForm(RpcForm):
+    """The same for calls that share connections."""
+
+    @property
+    def connection(self) -> type[Connection]:
+        """The class of the connections that carry the calls."""
+        return MultiplexedRpcConnection
 
 
 def pixels(images: Images) -> bytes:

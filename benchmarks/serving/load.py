@@ -1,9 +1,9 @@
 """The load generator: closed loops and open loops over raw connections, in a separate process.
 
-A closed loop keeps one request in flight on each connection. In an open loop, requests arrive according to a Poisson
-process, whether or not earlier requests are answered, and the latency of a request counts from its arrival. If the
-service stalls, the results include the wait of every request that arrives during the stall (there is no coordinated
-omission).
+A closed loop keeps a number of requests in flight, each on a connection of its own, unless the connections of the form
+carry several. In an open loop, requests arrive according to a Poisson process, whether or not earlier requests are
+answered, and the latency of a request counts from its arrival. If the service stalls, the results include the wait of
+every request that arrives during the stall (there is no coordinated omission).
 
 The generator shares the processors with the service under load, so it does as little as possible while the load runs:
 it builds the requests before the load, and parses the answers after the load.
@@ -13,7 +13,7 @@ import asyncio
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -60,32 +60,33 @@ class Log:
 
 
 class Generator:
-    """Sends requests over as many connections as it needs, up to a limit.
+    """Sends requests over as many connections as it needs, up to a limit of the requests in flight.
 
     Args:
         port: the port of the server.
         requests: the requests to send.
-        max_connections: the largest number of connections.
+        most: the greatest number of requests in flight.
         connection: the class of the connections.
     """
 
-    def __init__(
-        self, port: int, requests: RequestSequence, max_connections: int, connection: type[Connection]
-    ) -> None:
+    def __init__(self, port: int, requests: RequestSequence, most: int, connection: type[Connection]) -> None:
         self.log = Log()
         self.unanswered = 0
         self.on_end: Callable[[int, bool], None] = lambda *_: None
-        self._port, self._requests, self._max_connections = port, requests, max_connections
-        self._connection = connection
+        self._port, self._requests, self._connection = port, requests, connection
+        self._max_connections = -(-most // connection.most)
         self._waiting: deque[tuple[int, bytes]] = deque()
-        self._idle: deque[Connection] = deque()
+        self._idle: deque[Connection] = deque()  # a connection is in it once for each request that it has room for
         self._open: set[Connection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._closing = False
 
-    async def connect(self, connections: int) -> None:
-        """Open connections one after another, because real clients do not all connect at the same time."""
-        for _ in range(connections):
+    async def connect(self, requests: int) -> None:
+        """Open the connections for a number of requests in flight.
+
+        The connections open one after another, because real clients do not all connect at the same time.
+        """
+        for _ in range(0, requests, self._connection.most):
             await self._connect()
 
     def arrive(self, scheduled: float, kind: int | None = None) -> None:
@@ -109,14 +110,13 @@ class Generator:
         self._end(number, status)
         self._send()
 
-    def lost(self, connection: Connection, number: int | None) -> None:
-        """Log the end of a connection, which may have had a request in flight."""
+    def lost(self, connection: Connection, numbers: Iterable[int]) -> None:
+        """Log the end of a connection, which may have had requests in flight."""
         if self._closing:
             return
         self._open.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
-        if number is not None:
+        self._idle = deque(each for each in self._idle if each is not connection)
+        for number in numbers:
             self._end(number, BROKEN)
         self._send()
 
@@ -168,7 +168,8 @@ class Generator:
                 self._end(self._waiting.popleft()[0], BROKEN)
             return
         self._open.add(connection)
-        self._free(connection)
+        for _ in range(connection.most):
+            self._free(connection)
         self._send()
 
 
@@ -230,7 +231,7 @@ async def _run(generator: Generator, plan: Plan) -> float:
 
 
 async def _closed(generator: Generator, kinds: list[int], end: float) -> None:
-    """Keep a request in flight on each connection until the end; a request is followed by one of the same kind."""
+    """Keep a request of each of the kinds in flight until the end."""
     loop = asyncio.get_running_loop()
 
     def again(kind: int, broken: bool = False) -> None:

@@ -18,7 +18,8 @@ class Closed:
     Every connection sends one kind of request. The shares of the kinds set how many connections a kind has.
 
     Attributes:
-        connections: the number of connections, and so the number of requests in flight.
+        connections: the number of requests in flight, each on a connection of its own. Some forms have connections that
+            carry several requests, and so need fewer.
         seconds: the duration after the warm-up.
         warm_up: seconds at the start that do not count.
     """

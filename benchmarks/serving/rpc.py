@@ -6,6 +6,9 @@ One service answers both protocols. The loads alternate, and the table shows the
 generator is a process of its own, on the processors of the service. For both protocols, it writes bytes that it has
 prepared to its sockets, and reads no more of an answer than it must; the table shows its processor time too.
 
+"gRPC, one connection" sends all calls over one connection, as most clients do. A connection belongs to one process of
+the service.
+
 The floors are servers of one process that compute nothing: an ASGI function, and a call of grpc.aio. They show what
 each protocol costs in Python. Prints Markdown.
 """
@@ -21,7 +24,7 @@ from tritonclient.grpc.service_pb2 import ModelInferRequest
 
 from benchmarks.serving import load
 from benchmarks.serving.contenders.empty_call import GRPC_PORT, METHOD, SERVICE
-from benchmarks.serving.forms import UNREAD, Form, Images, RpcForm, pixels
+from benchmarks.serving.forms import UNREAD, Form, Images, MultiplexedRpcForm, RpcForm, pixels
 from benchmarks.serving.metrics import read_metrics
 from benchmarks.serving.plan import Closed, Plan
 from benchmarks.serving.requests import Digits, Kind
@@ -31,10 +34,10 @@ from training.data import load as load_dataset
 
 CALL = "/inference.GRPCInferenceService/ModelInfer"
 WARM_UP = 0.5
-CONNECTIONS = (1, 32)
+MANY = 32
 HEADINGS = (
     "protocol",
-    "connections",
+    "requests at a time",
     "images/s",
     "relative to HTTP",
     "p50, ms",
@@ -76,34 +79,36 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Repetitions. The median is reported.")] = 3,
     model: Annotated[str, typer.Option(help="The model that answers.")] = "odenet-mnist",
 ) -> None:
-    """Measure gRPC and REST, and the floors of both, at one connection and at 32."""
+    """Measure gRPC and REST, and the floors of both, with one request at a time and with 32."""
     images, labels = load_dataset().test
     digits = Digits(images.numpy(), labels.numpy())
     raw = (("Inference-Header-Content-Length", "0"),)
     rest = Form(f"/v2/models/{model}/infer", UNREAD.content_type, pixels, None, raw)
-    rpc = RpcForm(CALL, "", partial(message, model), None)
+    rpc, shared = (form(CALL, "", partial(message, model), None) for form in (RpcForm, MultiplexedRpcForm))
     empty_call = RpcForm(f"/{SERVICE}/{METHOD}", "", pixels, None)
     port, floor_port = free_port(), free_port()
     floors = contender("empty_call", "floors", "--workers", "1", **{GRPC_PORT: str(floor_port)})
     typer.echo(f"| {' | '.join(HEADINGS)} |\n|{' --- |' * len(HEADINGS)}")
     with running(ours("--grpc-port", str(port))) as server, running(floors) as floor, load.process() as loader:
-        pairs = (
-            {
-                "REST": Target(server, server.port, rest, has_engine=True),
-                "gRPC": Target(server, port, rpc, has_engine=True),
-            },
-            {
-                "floor: ASGI function": Target(floor, floor.port, UNREAD),
-                "floor: grpc.aio": Target(floor, floor_port, empty_call),
-            },
-        )
-        for targets in pairs:
-            for connections in CONNECTIONS:
-                measure = partial(speed, loader, digits, Closed(connections, seconds, WARM_UP))
-                compare(targets, connections, rounds, measure)
+        both = {
+            "REST": Target(server, server.port, rest, has_engine=True),
+            "gRPC": Target(server, port, rpc, has_engine=True),
+        }
+        floor_of_both = {
+            "floor: ASGI function": Target(floor, floor.port, UNREAD),
+            "floor: grpc.aio": Target(floor, floor_port, empty_call),
+        }
+        one_connection = {"gRPC, one connection": Target(server, port, shared, has_engine=True)}
+        for requests, targets in (
+            (1, both),
+            (MANY, both | one_connection),
+            (1, floor_of_both),
+            (MANY, floor_of_both),
+        ):
+            compare(targets, requests, rounds, partial(speed, loader, digits, Closed(requests, seconds, WARM_UP)))
 
 
-def compare(targets: dict[str, Target], connections: int, rounds: int, measure: Callable[[Target], Speed]) -> None:
+def compare(targets: dict[str, Target], requests: int, rounds: int, measure: Callable[[Target], Speed]) -> None:
     """Measure targets in turn, and print a line for each, relative to the first."""
     runs: dict[str, list[Speed]] = {name: [] for name in targets}
     for _ in range(rounds):
@@ -111,7 +116,7 @@ def compare(targets: dict[str, Target], connections: int, rounds: int, measure: 
             runs[name].append(measure(target))
     first = next(iter(runs.values()))
     for name, each in runs.items():
-        typer.echo(row(name, connections, each, first))
+        typer.echo(row(name, requests, each, first))
 
 
 def speed(loader: ProcessPoolExecutor, digits: Digits, closed: Closed, target: Target) -> Speed:
@@ -153,13 +158,13 @@ def message(model: str, images: Images) -> bytes:
     return content
 
 
-def row(name: str, connections: int, runs: list[Speed], http: list[Speed]) -> str:
+def row(name: str, requests: int, runs: list[Speed], http: list[Speed]) -> str:
     """A line of the table."""
     middle = Speed(*(median(column) for column in zip(*runs, strict=True)))
     ratio = median(mine.throughput / theirs.throughput for mine, theirs in zip(runs, http, strict=True))
     cells = (
         name,
-        f"{connections}",
+        f"{requests}",
         f"{middle.throughput:,.0f}",
         f"{ratio:.2f}",
         f"{middle.p50:.2f}",
