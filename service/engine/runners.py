@@ -14,7 +14,7 @@ from threading import Thread
 from service.engine.admission import Admission
 from service.engine.request import End, EngineRequest
 from service.engine.scheduler import Iteration, Scheduler
-from service.engine.tuning import EXPECT_SECONDS
+from service.engine.tuning import EXPECT_SECONDS, MORE_TURNS
 
 AT_ONCE = 1e-3
 """Seconds in which the event loop reads what has arrived during an iteration."""
@@ -140,9 +140,10 @@ class LoopRunner(Runner):
     This saves the hand-over of each request and each answer between two threads, which share Python's lock and the
     caches of a processor. An iteration that hangs would hang the event loop, so this is only for the CPU.
 
-    The next iteration waits for the requests that are expected, so that they join the same batch, but no longer than
-    `EXPECT_SECONDS`. What has not arrived by then is expected no longer, so that a caller who never sends a request
-    causes a single wait.
+    The next iteration waits for the requests that are expected, so that they join the same batch. If one of them
+    arrives, another may be about to be expected. So the iteration then also waits for `MORE_TURNS` turns of the event
+    loop. It waits no longer than `EXPECT_SECONDS`. What has not arrived by then is expected no longer, so that a caller
+    who never sends a request causes a single wait.
     """
 
     def __init__(self, admission: Admission, on_change: OnChange) -> None:
@@ -150,6 +151,7 @@ class LoopRunner(Runner):
         self._scheduled = False
         self._looks = deque[tuple[float, float]](maxlen=LOOKS_KEPT)
         self._expected = set[object]()
+        self._more_turns = 0
         self._wait_until = 0.0
         self._waiting: asyncio.TimerHandle | None = None
 
@@ -158,8 +160,10 @@ class LoopRunner(Runner):
         self._expected.add(arrival)
 
     def arrived(self, arrival: object) -> None:
-        """Wait no longer for a request."""
+        """Wait no longer for a request, but some turns of the event loop for the next one."""
         self._expected.discard(arrival)
+        if self._scheduled:
+            self._more_turns = MORE_TURNS
         if not self._expected and self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
@@ -199,6 +203,11 @@ class LoopRunner(Runner):
         if self._expected and began < self._wait_until:
             self._waiting = self._loop.call_later(self._wait_until - began, self._expect_no_longer)
             return
+        if self._more_turns and began < self._wait_until:
+            self._more_turns -= 1
+            self._loop.call_soon(self._turn)
+            return
+        self._more_turns = 0
         self._scheduled = False
         try:
             self._iterate()

@@ -65,5 +65,11 @@ as an iteration takes.
 
 `python -m benchmarks.serving.rpc` shows the effect: the number of images in a batch over gRPC."""
 
+MORE_TURNS = 10
+"""Turns of the event loop for which an iteration waits after an expected request has arrived. gRPC accepts the calls of
+a connection one after another, each some turns after the call before it.
+
+`python -m benchmarks.serving.rpc` shows the effect: the number of images in a batch over one connection."""
+
 LONGEST_ITERATION = 30.0
 """Seconds after which an iteration is taken to hang. Chosen: an iteration takes milliseconds."""

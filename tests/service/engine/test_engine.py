@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from service.engine import runners
 from service.engine.engine import Engine
 from service.engine.model import ServedModel
 from service.engine.plan import SolverFields
@@ -273,22 +274,28 @@ def test_the_event_loop_serves_its_connections_between_two_iterations() -> None:
     run(test)
 
 
-def test_an_iteration_in_the_event_loop_waits_for_expected_requests(warm: ServedModel) -> None:
+def test_an_iteration_in_the_event_loop_waits_for_expected_requests(
+    warm: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runners, "EXPECT_SECONDS", HANG)
     rows = list[int]()
 
     async def test() -> None:
         engine = Engine(60, threads=0, on_change=lambda iteration: rows.append(iteration.rows) if iteration else None)
         async with engine.running():
-            first = asyncio.create_task(engine.answer(request_to(warm), stays))
-            with engine.expecting():
-                for _ in range(3):
+            tasks = [asyncio.create_task(engine.answer(request_to(warm), stays))]
+            for _ in range(2):  # the second one is expected only after the first one has arrived
+                with engine.expecting():
+                    for _ in range(20):
+                        await asyncio.sleep(0)
+                tasks.append(asyncio.create_task(engine.answer(request_to(warm), stays)))
+                for _ in range(5):
                     await asyncio.sleep(0)
                 assert not rows
-            await engine.answer(request_to(warm), stays)
-            await first
+            await asyncio.gather(*tasks)
 
     run(test)
-    assert rows[0] == 2
+    assert rows[0] == 3
 
 
 def test_requests_are_answered_while_an_expected_request_does_not_come(warm: ServedModel) -> None:
