@@ -12,7 +12,7 @@ from service.inference.data_plane import Arrival, DataPlane, InferenceRequest
 from service.inference.pictures import grey_levels
 from service.open_inference.inputs import BYTES, field_of
 from service.open_inference.outputs import OutputChoice, choose_outputs
-from service.open_inference.request import PRIORITIES, InferRequest, InputTensor, solver_fields
+from service.open_inference.request import PRIORITIES, InferRequest, InputTensor
 
 MAX_BYTES_ON_LOOP = 16 * 1024
 """The event loop reads a request only if the request has at most this many bytes."""
@@ -34,7 +34,7 @@ def parse(request: InferRequest, images: Images, model: ServedModel) -> ParsedRe
     """
     parameters = request.parameters
     outputs = choose_outputs(request.outputs, model, binary=bool(parameters.binary_data_output))
-    inference = InferenceRequest(images, solver_fields(parameters), priority=PRIORITIES[parameters.priority])
+    inference = InferenceRequest(images, parameters.solver_fields, priority=PRIORITIES[parameters.priority])
     return ParsedRequest(inference, outputs, request.id)
 
 

@@ -1,5 +1,6 @@
 """The fields of a request for inference, and their validation."""
 
+from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -70,6 +71,21 @@ class InferParameters(SolverFields):
         bool | None,
         Field(strict=True, description="Whether outputs without binary_data follow the JSON as bytes.  Default: no."),
     ] = None
+
+    @cached_property
+    def solver_fields(self) -> SolverFields:
+        """The solver fields among the parameters.
+
+        Raises:
+            InvalidError: the request gives its deadline twice.
+        """
+        fields = self.model_dump(include=self.model_fields_set & SolverFields.model_fields.keys())
+        if self.timeout is not None:
+            if self.deadline_ms is not None:
+                message = "is the same as deadline_ms; give only one of them"
+                raise InvalidError(FieldError("parameters.timeout", message, str(self.timeout)))
+            fields["deadline_ms"] = self.timeout / 1e3
+        return SolverFields.model_construct(**fields)
 
 
 class OpenObject(BaseModel):
@@ -156,18 +172,3 @@ def validated(document: dict[str, Any], model: type[Model]) -> Model:
         return model.model_validate(document)
     except ValidationError as error:
         raise invalid(error) from error
-
-
-def solver_fields(parameters: InferParameters) -> SolverFields:
-    """The solver fields among the parameters of a request.
-
-    Raises:
-        InvalidError: the request gives its deadline twice.
-    """
-    fields = parameters.model_dump(include=parameters.model_fields_set & SolverFields.model_fields.keys())
-    if parameters.timeout is not None:
-        if parameters.deadline_ms is not None:
-            message = "is the same as deadline_ms; give only one of them"
-            raise InvalidError(FieldError("parameters.timeout", message, str(parameters.timeout)))
-        fields["deadline_ms"] = parameters.timeout / 1e3
-    return SolverFields.model_construct(**fields)

@@ -18,7 +18,7 @@ from service.inference.data_plane import MAX_ROWS_ON_LOOP, Arrival, DataPlane
 from service.open_inference.infer import MAX_BYTES_ON_LOOP, ParsedRequest, has_pictures, infer, parse
 from service.open_inference.models import SERVER, Reports
 from service.rpc.gateway import PREFIX, SERVICE, Gateway, Metadata, client_of, metadata_of
-from service.rpc.messages import is_typed, read_images, read_request, write_answer
+from service.rpc.messages import Parts, read_images, read_request, write_answer
 from service.rpc.parsing import Limits, parser
 from service.rpc.status import CallError
 
@@ -157,10 +157,10 @@ class Calls:
             reading.cancel()  # the caller has gone; the requests that are being answered end with their tasks
 
     async def _answer_in_stream(self, request: Any, metadata: Metadata, client: str) -> Message:
+        named = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
         try:
             answer = await self._gateway.answer(STREAM_METHOD, metadata, lambda: self._infer(request, client, None))
         except CallError as error:
-            named = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
             return pb.ModelStreamInferResponse(error_message=error.status.detail, infer_response=named)
         return pb.ModelStreamInferResponse(infer_response=answer)
 
@@ -168,7 +168,7 @@ class Calls:
         """Answer a request for inference.
 
         Args:
-            message: the request.
+            message: the request, which must not be used any more.
             client: the address of the client.
             seconds: the time until the deadline of the call; None without a deadline.
         """
@@ -177,16 +177,17 @@ class Calls:
         # gRPC cancels the task if the caller goes, so nothing needs to be called then.
         arrival = Arrival(caller, KIND, began_at, began_at, lambda _: None)
         model = await plane.models.get(message.model_name, message.model_version or None)
-        request = await plane.work(one_step(lambda: read_request(message)), flow, in_background=long)
+        parts = Parts.of(message)
+        request = await plane.work(one_step(lambda: read_request(parts)), flow, in_background=long)
 
         def read() -> Work[ParsedRequest]:
-            parsed = parse(request, (yield from read_images(message, request.inputs, plane.settings)), model)
-            return parsed._replace(inference=parsed.inference._replace(seconds=seconds))
+            parsed = parse(request, (yield from read_images(parts, request.inputs, plane.settings)), model)
+            return parsed._replace(inference=parsed.inference._replace(seconds=seconds), id=parts.id)
 
         pictures = has_pictures(request.inputs)
         answered, parsed = await infer(plane, model, read(), arrival, flow, long=long, pictures=pictures)
         answer = await plane.run(
-            lambda: write_answer(answered, parsed.outputs, parsed.id, typed=is_typed(message)),
+            lambda: write_answer(answered, parsed.outputs, parsed.id, typed=parts.typed),
             in_background=len(answered.images) > MAX_ROWS_ON_LOOP,
         )
         plane.written(KIND, answered)

@@ -1,7 +1,8 @@
 """Reads the messages of requests for inference, and writes those of their answers."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelInferResponse
@@ -37,18 +38,65 @@ OUTPUT_CONTENTS = {
 """The field of the typed contents of an output, by the datatype."""
 
 
+KEPT = 256
+"""How many requests and answers are kept without their values. Most requests repeat the fields of an earlier one."""
+
+LONGEST_KEPT = 1024
+"""A request is kept if its fields have at most so many bytes."""
+
+
+class Parts(NamedTuple):
+    """The parts of a request for inference.
+
+    Attributes:
+        fields: the message without the other parts, so it is short and often equal to that of an earlier request.
+        raw: the elements of `raw_input_contents`.
+        id: the id of the request; None if there is none.
+    """
+
+    fields: ModelInferRequest
+    raw: list[bytes]
+    id: str | None
+
+    @classmethod
+    def of(cls, message: ModelInferRequest) -> "Parts":
+        """Take a message apart, which must not be used any more."""
+        parts = cls(message, message.raw_input_contents[:], message.id or None)
+        message.ClearField("raw_input_contents")
+        message.ClearField("id")
+        return parts
+
+    @property
+    def typed(self) -> bool:
+        """Whether the values are typed contents. The answer then has typed contents too."""
+        return not self.raw
+
+
 def read_parameters(parameters: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
     """The parameters of a message by their names. A parameter without a value is absent."""
     kinds = ((name, value, value.WhichOneof("parameter_choice")) for name, value in parameters.items())
     return {name: getattr(value, kind) for name, value, kind in kinds if kind is not None}
 
 
-def read_request(message: ModelInferRequest) -> InferRequest:
-    """Read the fields of a request, except for its contents.
+def read_request(parts: Parts) -> InferRequest:
+    """Read the fields of a request, except for its contents and its id.
+
+    The result may be that of an earlier request with the same fields, so it must not be changed.
 
     Raises:
         InvalidError: a field is missing, has the wrong shape, or is out of range.
     """
+    if parts.typed or parts.fields.ByteSize() > LONGEST_KEPT:
+        return _read_request(parts.fields)
+    return _kept_request(parts.fields.SerializeToString(deterministic=True))
+
+
+@lru_cache(KEPT)
+def _kept_request(content: bytes) -> InferRequest:
+    return _read_request(ModelInferRequest.FromString(content))
+
+
+def _read_request(fields: ModelInferRequest) -> InferRequest:
     inputs = [
         {
             "name": tensor.name,
@@ -56,25 +104,20 @@ def read_request(message: ModelInferRequest) -> InferRequest:
             "datatype": tensor.datatype,
             "parameters": read_parameters(tensor.parameters),
         }
-        for tensor in message.inputs
+        for tensor in fields.inputs
     ]
-    outputs = [{"name": output.name, "parameters": read_parameters(output.parameters)} for output in message.outputs]
-    document = {
-        "id": message.id or None,
-        "parameters": read_parameters(message.parameters),
-        "inputs": inputs,
-        "outputs": outputs,
-    }
+    outputs = [{"name": output.name, "parameters": read_parameters(output.parameters)} for output in fields.outputs]
+    document = {"parameters": read_parameters(fields.parameters), "inputs": inputs, "outputs": outputs}
     return validated(document, InferRequest)
 
 
-def read_images(message: ModelInferRequest, inputs: list[InputTensor], settings: Settings) -> Work[Images]:
+def read_images(parts: Parts, inputs: list[InputTensor], settings: Settings) -> Work[Images]:
     """Read the images of a request from its one input, each picture in a step.
 
     Pictures are converted to MNIST's form; grey levels are not.
 
     Args:
-        message: the request.
+        parts: the request.
         inputs: the inputs, as `read_request` returns them.
         settings: hold the limits.
 
@@ -85,14 +128,15 @@ def read_images(message: ModelInferRequest, inputs: list[InputTensor], settings:
     """
     tensor = only_input(inputs)
     rows = row_count(tensor, settings)
-    typed = [field.name for field, _ in message.inputs[0].contents.ListFields()]
-    if len(message.raw_input_contents) + len(typed) != 1:
-        given = [*typed, *["raw_input_contents"] * len(message.raw_input_contents)]
-        message_text = "needs its values once, either as contents or as one element of raw_input_contents"
-        raise InvalidError(FieldError("inputs.0", message_text, ", ".join(given[:4]) or None))
+    contents = parts.fields.inputs[0].contents
+    typed = [field.name for field, _ in contents.ListFields()]
+    if len(parts.raw) + len(typed) != 1:
+        given = [*typed, *["raw_input_contents"] * len(parts.raw)]
+        message = "needs its values once, either as contents or as one element of raw_input_contents"
+        raise InvalidError(FieldError("inputs.0", message, ", ".join(given[:4]) or None))
     if typed:
-        return (yield from _read_typed(message.inputs[0].contents, typed[0], tensor, rows, settings))
-    raw = memoryview(message.raw_input_contents[0])
+        return (yield from _read_typed(contents, typed[0], tensor, rows, settings))
+    raw = memoryview(parts.raw[0])
     if tensor.datatype == BYTES:
         return (yield from images_of_pictures(split(raw, rows), settings))
     return images_of_bytes(tensor.datatype, rows, raw, "raw_input_contents.0")
@@ -111,23 +155,27 @@ def _read_typed(contents: Any, field: str, tensor: InputTensor, rows: int, setti
     return (yield from images_of_pictures(values, settings))
 
 
-def is_typed(message: ModelInferRequest) -> bool:
-    """Whether the values of a request are typed contents. Its answer then has typed contents too."""
-    return not message.raw_input_contents
-
-
 def write_answer(
     answered: EngineRequest, outputs: Iterable[OutputChoice], request_id: str | None, *, typed: bool
 ) -> ModelInferResponse:
     """Write the answer to a request, with typed contents or with raw contents."""
-    model = answered.model
-    answer = ModelInferResponse(model_name=model.name, model_version=model.version, id=request_id or "")
-    for tensor in tensors(answered, outputs):
-        output = answer.outputs.add(name=tensor.choice.name, datatype=tensor.datatype, shape=tensor.shape)
-        if typed:
+    model, columns = answered.model, list(tensors(answered, outputs))
+    raw = [] if typed else [tensor.binary() for tensor in columns]
+    answer = ModelInferResponse(id=request_id or "", raw_output_contents=raw)
+    heads = tuple((tensor.choice.name, tensor.datatype, *tensor.shape) for tensor in columns)
+    answer.MergeFrom(_answer_without_values(model.name, model.version, heads))
+    if typed:
+        for output, tensor in zip(answer.outputs, columns, strict=True):
             getattr(output.contents, OUTPUT_CONTENTS[tensor.datatype]).extend(_typed(tensor))
-        else:
-            answer.raw_output_contents.append(tensor.binary())
+    return answer
+
+
+@lru_cache(KEPT)
+def _answer_without_values(model: str, version: str, heads: tuple[tuple[Any, ...], ...]) -> ModelInferResponse:
+    """An answer without values. `heads` has the name, the datatype and the shape of each output."""
+    answer = ModelInferResponse(model_name=model, model_version=version)
+    for name, datatype, *shape in heads:
+        answer.outputs.add(name=name, datatype=datatype, shape=shape)
     return answer
 
 

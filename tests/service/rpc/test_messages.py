@@ -1,5 +1,7 @@
 """The messages of requests become images, and answers become messages."""
 
+from copy import deepcopy
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -11,7 +13,7 @@ from tritonclient.grpc.service_pb2 import InferParameter, ModelInferRequest
 
 from service.errors import InvalidError, RequestError, TooLargeError
 from service.inference.background import finish
-from service.rpc.messages import read_images, read_parameters, read_request
+from service.rpc.messages import Parts, read_images, read_parameters, read_request
 from service.settings import Settings
 from tests.digits import encoded
 from tests.service.api.v2.infer_requests import DIGITS, joined, outcome
@@ -34,13 +36,23 @@ PARAMETERS = st.dictionaries(
 
 
 def read(request: ModelInferRequest) -> npt.NDArray[np.uint8]:
-    return finish(read_images(request, read_request(request).inputs, SETTINGS))
+    parts = Parts.of(deepcopy(request))
+    return finish(read_images(parts, read_request(parts).inputs, SETTINGS))
 
 
 @settings(deadline=None)
 @given(images=GREY_LEVELS, datatype=st.sampled_from(["UINT8", "FP32"]), typed=st.booleans())
 def test_grey_levels_are_the_same_in_every_form(images: npt.NDArray[np.uint8], datatype: str, typed: bool) -> None:
     np.testing.assert_array_equal(read(message(images, datatype, typed=typed)), images)
+
+
+def test_requests_that_differ_only_in_their_id_and_raw_values_share_their_fields() -> None:
+    first, second = (Parts.of(message(DIGITS[[row]], id=str(row), parameters={"steps": 3})) for row in (0, 1))
+    request = read_request(first)
+    assert read_request(second) is request
+    assert (first.id, second.id) == ("0", "1")
+    for row, parts in enumerate((first, second)):
+        np.testing.assert_array_equal(finish(read_images(parts, request.inputs, SETTINGS))[0], DIGITS[row])
 
 
 @pytest.mark.parametrize("typed", [False, True])
@@ -60,7 +72,7 @@ def test_a_parameter_without_a_value_is_absent() -> None:
 
 
 def test_a_number_may_be_a_text_because_some_clients_send_no_fractions() -> None:
-    assert read_request(message(parameters={"tolerance": "1e-4"})).parameters.tolerance == 1e-4
+    assert read_request(Parts.of(message(parameters={"tolerance": "1e-4"}))).parameters.tolerance == 1e-4
 
 
 @st.composite
