@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import get_native_id
 
@@ -18,6 +20,25 @@ def give_way() -> None:
     if sys.platform == "linux":  # on other systems, the call would apply to the whole process
         process = os.getpriority(os.PRIO_PROCESS, os.getpid())
         os.setpriority(os.PRIO_PROCESS, get_native_id(), process + NICENESS)
+
+
+@contextmanager
+def starting_batch_threads() -> Iterator[None]:
+    """Let the threads that start in the block interrupt no other thread when they wake up.
+
+    They get Linux's policy SCHED_BATCH (sched(7)). A thread inherits the policy of the thread that starts it. On other
+    systems, and where a sandbox forbids the policy, the threads are ordinary ones.
+    """
+    if sys.platform != "linux" or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        yield
+        return
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def usable_processors(cgroups: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:

@@ -1,11 +1,14 @@
-"""How many processors this process may use, by the control group files of Linux."""
+"""How many processors this process may use, by the control group files of Linux, and the policy of its threads."""
 
 import os
+import sys
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
-from service.processors import usable_processors
+from service.processors import starting_batch_threads, usable_processors
 
 PLENTY = "6400000 100000"
 
@@ -112,3 +115,28 @@ def test_the_number_is_never_above_the_affinity(cgroups: Path, monkeypatch: pyte
     write(cgroups / "cpu.max", "400000 100000")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5}, raising=False)
     assert usable(cgroups, "0::/") == 1
+
+
+def policy_of_a_new_thread() -> int:
+    policies = list[int]()
+    thread = Thread(target=lambda: policies.append(os.sched_getscheduler(0)))
+    thread.start()
+    thread.join()
+    return policies[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no SCHED_BATCH")
+def test_threads_that_start_in_the_block_interrupt_no_other_thread() -> None:
+    with starting_batch_threads():
+        assert policy_of_a_new_thread() == os.SCHED_BATCH
+    assert policy_of_a_new_thread() == os.SCHED_OTHER
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no SCHED_BATCH")
+def test_in_a_sandbox_that_forbids_the_policy_threads_are_ordinary(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(*_: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", forbid)
+    with starting_batch_threads():
+        assert policy_of_a_new_thread() == os.SCHED_OTHER

@@ -1,9 +1,11 @@
 """The limits, the deadlines and the ends of calls, over a real socket."""
 
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -185,6 +187,15 @@ def test_calls_are_counted_by_method_and_status(channel: grpc.Channel, rest: htt
         labels = {"method": method, "status": status}
         name = "grpc_duration_seconds_count"
         assert after.total(name, **labels) == before.total(name, **labels) + 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no SCHED_BATCH")
+def test_the_threads_of_grpc_interrupt_no_other_thread(service: Running) -> None:
+    tasks = list(Path("/proc", str(service.process.pid), "task").iterdir())
+    names = {int(task.name): (task / "comm").read_text().strip() for task in tasks}
+    policies = {os.sched_getscheduler(thread) for thread, name in names.items() if name.startswith("event_engine")}
+    assert policies == {os.SCHED_BATCH}
+    assert os.sched_getscheduler(service.process.pid) == os.SCHED_OTHER
 
 
 def test_without_the_extra_the_service_says_in_a_line_what_to_install() -> None:
