@@ -13,6 +13,7 @@ from models.artifact import newest
 from tests.artifacts import MLP, put
 from tests.digits import load_test_set
 from tests.end_to_end.callers import PIXELS, calling, descendants, ports_of, workers
+from tests.end_to_end.rpc_callers import rpc_process, rpc_processes
 from tests.serving import FITTED, Running, running
 from tests.waiting import HANG, until
 
@@ -121,19 +122,20 @@ def asked(service: Running) -> int:
 
 @pytest.mark.parametrize("everywhere", [False, True], ids=["to the service", "to all its processes, by a terminal"])
 def test_sighup_replaces_each_worker_and_no_request_fails(models: Path, everywhere: bool) -> None:
-    with (
-        running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service,
-        calling(service) as callers,
-    ):
-        before = workers(service)
+    flags = ("--models", str(models), "--model", "mlp", "--grpc-port", "0")
+    with running(*flags, ODENET_WORKERS="2") as service, calling(service) as callers:
+        address, before = service.grpc_address(workers=2), workers(service)
+        over_rpc = rpc_processes(address)
         for process in descendants(service.process.pid) if everywhere else []:
             os.kill(process, signal.SIGHUP)
         service.process.send_signal(signal.SIGHUP)
-        until(lambda: len(workers(service)) == 4 and "".join(service.log).count("Finished server process") == 2)
+        until(lambda: rpc_process(address) and "".join(service.log).count("Finished server process") == 2)
         callers.answered(2)
         assert callers.lost == []
+        assert len(workers(service)) == 4
         ended = re.findall(r"Finished server process \[(\d+)\]", "".join(service.log))
         assert {int(process) for process in ended} == set(before)
+        assert rpc_processes(address).isdisjoint(over_rpc)
 
 
 @pytest.mark.parametrize("line", ["Started server process", "startup complete"], ids=["starting", "started"])

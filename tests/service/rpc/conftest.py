@@ -12,7 +12,7 @@ from tests.serving import TWO_MODELS, Running, running
 
 @pytest.fixture(scope="package")
 def service() -> Iterator[Running]:
-    """A service with gRPC and REST, and with small limits."""
+    """A service with gRPC and REST, and with small limits. The modules that use it have the xdist group `grpc`."""
     with running(
         "--grpc-port", "0", "--max-images", "50", "--max-body-bytes", "400000", "--model-control", models=TWO_MODELS
     ) as service:

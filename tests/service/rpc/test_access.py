@@ -1,6 +1,7 @@
-"""Which calls need which API key, and TLS."""
+"""Which calls need which API key, TLS, and the time limit of a client."""
 
 from collections.abc import Iterator
+from threading import Event
 from typing import Any, NamedTuple
 
 import grpc
@@ -32,13 +33,15 @@ class Guarded(NamedTuple):
     channel: grpc.Channel
     keys: dict[str, str]
 
-    def call(self, method: str, request: Any, key: str = "", **metadata: str) -> Any:
+    def metadata(self, key: str) -> list[tuple[str, str]]:
+        """The metadata with a key; empty without a key."""
+        return [("authorization", f"Bearer {self.keys.get(key, key)}")] if key else []
+
+    def call(self, method: str, request: Any, key: str = "") -> Any:
         """Make a call with a key, and return the answer or the error."""
-        given = {**metadata, "authorization": f"Bearer {self.keys.get(key, key)}"} if key else metadata
+        behaviour = getattr(GRPCInferenceServiceStub(self.channel), method)
         try:
-            return getattr(GRPCInferenceServiceStub(self.channel), method)(
-                request, metadata=list(given.items()), timeout=HANG
-            )
+            return behaviour(request, metadata=self.metadata(key), timeout=HANG)
         except grpc.RpcError as error:
             return error
 
@@ -55,7 +58,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     tls = ["--tls-certificate", str(folder / "certificate.pem"), "--tls-key", str(folder / "key.pem")]
     keys = ["--api-key-file", str(folder / "keys.toml"), "--model-control"]
     with (
-        running("--grpc-port", "0", *tls, *keys) as service,
+        running("--grpc-port", "0", "--client-seconds", "1", *tls, *keys) as service,
         grpc.secure_channel(
             service.grpc_address(), grpc.ssl_channel_credentials(authority.cert_pem.bytes())
         ) as channel,
@@ -109,11 +112,24 @@ def test_the_rate_of_a_key_limits_calls_and_says_when_to_retry(guarded: Guarded)
 def test_the_opening_of_a_stream_and_each_of_its_requests_count_for_the_rate(guarded: Guarded) -> None:
     answers = GRPCInferenceServiceStub(guarded.channel).ModelStreamInfer(
         iter([message(model_name="mlp", id=str(number)) for number in range(3)]),
-        metadata=[("authorization", f"Bearer {guarded.keys['streaming']}")],
+        metadata=guarded.metadata("streaming"),
     )
     errors = [answer.error_message for answer in answers]
     assert sum("limited to 3 requests per minute" in error for error in errors) == 1
     assert errors.count("") == 2
+
+
+def test_a_client_that_does_not_send_its_message_in_time_is_given_up(guarded: Guarded) -> None:
+    def silent() -> Iterator[bytes]:
+        given_up.wait(HANG)
+        yield b""
+
+    given_up = Event()
+    infer: Any = guarded.channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
+    error = infer.future(silent(), metadata=guarded.metadata("predict")).exception(timeout=HANG)
+    given_up.set()
+    assert (error.code(), error.details()) == (StatusCode.DEADLINE_EXCEEDED, "message: has not arrived after 1 s")
+    assert guarded.call("ServerLive", pb.ServerLiveRequest()).live
 
 
 def test_without_tls_there_is_no_answer(guarded: Guarded) -> None:

@@ -24,7 +24,7 @@ from tests.service.rpc.infer_messages import message, refusal
 from tests.serving import ROOT, Running, fork
 from tests.waiting import HANG, until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("grpc")]
 
 TIGHTEST = {"tolerance": 1e-6, "method": "heun2"}
 

@@ -95,7 +95,7 @@ def odd_messages(draw: st.DrawFn) -> ModelInferRequest:
     return request
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(odd_messages())
 def test_any_message_is_read_or_refused_with_the_reason(request: ModelInferRequest) -> None:
     result = outcome(lambda: read(request))
