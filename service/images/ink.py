@@ -7,7 +7,7 @@ from PIL import Image
 from service.images.bands import without_bands
 from service.images.errors import SeveralDigitsError
 from service.images.noise import grain_of, smoothed, without_specks
-from service.images.paper import Pixels, from_smooth_paper, from_uneven_paper
+from service.images.paper import Levels, Pixels, from_paper_nearby, from_smooth_paper, from_uneven_paper
 from service.images.sharpen import sharpened
 from service.images.strokes import Ink, Strokes, box_of, strokes_of
 
@@ -16,6 +16,10 @@ COARSEST = 80  # pixels: the least longer side of a picture that is reduced to a
 FINE = 40  # pixels: if the ink's longer side in a reduced picture is shorter, the ink is found again in the original
 AROUND = 0.5  # the second search extends beyond the ink's box by this part of the box's longer side
 FADED = 0.2  # the box of the ink encloses the pixels with more ink than this
+SMALL = 4  # a small digit is shorter than the picture's longer side divided by this
+SMALL_IN = 112  # pixels: the least longer side of a picture in which we look for a small digit
+SMALL_EVEN = 0.045  # the paper around a small digit is more even than this; shadows and fog count little there
+ALONE = 0.5  # next to a small digit, the contrast is below this part of the digit's contrast
 OPPOSITE = 0.6  # the less probable polarity is chosen only if its ink has less doubt by this factor
 
 
@@ -73,13 +77,45 @@ def _likeliest(levels: Pixels, *, noisy: bool = False) -> Strokes | None:
         return smooth
     # Each channel has a polarity of its own: a blue pen on yellow paper is darker in red and green, lighter in blue.
     dark = np.where([_is_mostly_light(channel) for channel in np.moveaxis(levels, 2, 0)], levels, 255 - levels)
-    uneven = strokes_of(from_uneven_paper(dark), noisy=noisy)
+    uneven = _on_uneven_paper(dark, noisy=noisy)
     if uneven is None or not uneven.is_clear:
         opposite = strokes_of(from_uneven_paper(255 - dark), noisy=noisy)
         if uneven is None or (opposite is not None and opposite.doubt < OPPOSITE * uneven.doubt):
             uneven = opposite
     found = [strokes for strokes in (smooth, uneven) if strokes is not None and strokes.likely]
     return min(found, key=lambda strokes: strokes.doubt, default=None)
+
+
+def _on_uneven_paper(levels: Pixels, *, noisy: bool) -> Strokes | None:
+    """The dark ink of a picture with shadows; None if there is no ink.
+
+    The first search also takes the narrow end of a shadow or of a desk for ink. So a second search looks only for small
+    digits. We prefer its result if the first search found nothing likely, or found this digit and more.
+    """
+    contrast = from_uneven_paper(levels)
+    found = strokes_of(contrast, noisy=noisy)
+    small = strokes_of(from_paper_nearby(levels), noisy=noisy) if max(levels.shape) >= SMALL_IN else None
+    if small is None or (found is not None and found.likely and not _contains(found, small)):
+        return found
+    one = small.likely and small.unevenness < SMALL_EVEN and small.marks == 1
+    short = SMALL * max(small.ink.shape) <= max(levels.shape)
+    return small if one and short and _is_alone(contrast, small.box) else found
+
+
+def _contains(found: Strokes, small: Strokes) -> bool:
+    """Whether the box of ink contains the middle of smaller ink."""
+    sides = zip(found.box, small.box, strict=True)
+    return all(outer.start <= (inner.start + inner.stop) // 2 < outer.stop for outer, inner in sides)
+
+
+def _is_alone(contrast: Levels, box: tuple[slice, slice]) -> bool:
+    """Whether a box has no ink next to it. A part of a larger digit is not alone."""
+    strength = contrast.max(axis=2)
+    spare = max(2, max(side.stop - side.start for side in box) // 4)
+    around = np.zeros(strength.shape, bool)
+    around[tuple(slice(max(0, side.start - spare), side.stop + spare) for side in box)] = True
+    around[box] = False
+    return bool(strength[around].max(initial=0) < ALONE * strength[box].max())
 
 
 def _is_mostly_light(channel: npt.NDArray[np.uint8]) -> bool:

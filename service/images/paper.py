@@ -11,6 +11,7 @@ Levels = npt.NDArray[np.float32]  # [height, width, channels], signed difference
 Level = TypeVar("Level", np.uint8, np.bool_)
 
 WIDEST = 3  # a stroke is narrower than the longer side divided by this; anything wider is light, shadow or desk
+WIDEST_OF_SMALL = 16  # the same for the strokes of a small digit
 RING = 8  # the border ring, where we expect paper first, is as wide as the longer side divided by this
 SAMPLES = 40  # the paper is fitted to the points of a grid with at most this many rows and columns
 ROUNDS = 8  # rounds of the robust fit
@@ -96,14 +97,34 @@ def from_uneven_paper(levels: Pixels) -> Levels:
     Returns:
         float32 ``[height, width, channels]``, not negative.
     """
-    width = max(2, max(levels.shape) // WIDEST)
+    light = _closed(levels, WIDEST).astype(np.float32) + DARKEST
+    return (light - DARKEST - levels) * (np.median(light, axis=(0, 1)) / light)
+
+
+def from_paper_nearby(levels: Pixels) -> Levels:
+    """How much darker each pixel is than the paper next to it: the black top-hat transform by a narrow square.
+
+    Only strokes of small digits are narrower than this square. Shadows and desks are wider, even at their narrow ends.
+    The light is not treated as a factor, because it would enlarge the grain of a dark desk.
+
+    Args:
+        levels: uint8 ``[height, width, channels]``.
+
+    Returns:
+        float32 ``[height, width, channels]``, not negative.
+    """
+    return _closed(levels, WIDEST_OF_SMALL).astype(np.float32) - levels
+
+
+def _closed(levels: Pixels, divisor: int) -> Pixels:
+    """The closing of a picture by a square that is as wide as the picture's longer side divided by a number."""
+    width = max(2, max(levels.shape) // divisor)
     reach = ((width - 1,) * 2, (width - 1,) * 2, (0, 0))
-    filled = np.pad(levels, reach, mode="edge")
+    closed = np.pad(levels, reach, mode="edge")
     for extreme in (np.maximum, np.minimum):
         for axis in (0, 1):
-            filled = slid(filled, width, axis, extreme)
-    light = filled.astype(np.float32) + DARKEST
-    return (light - DARKEST - levels) * (np.median(light, axis=(0, 1)) / light)
+            closed = slid(closed, width, axis, extreme)
+    return closed
 
 
 def slid(levels: npt.NDArray[Level], width: int, axis: int, extreme: np.ufunc) -> npt.NDArray[Level]:

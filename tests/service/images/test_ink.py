@@ -104,6 +104,24 @@ def test_a_small_digit_in_a_large_picture_is_found() -> None:
     assert alike(to_mnist(noisy(scene, 2)), CLEAN) > 0.9
 
 
+@pytest.mark.parametrize(("left", "top"), [(60, 60), (260, 190), (330, 130), (500, 60), (420, 330)])
+def test_a_small_digit_is_found_near_a_shadow_on_a_sheet_on_a_desk(left: int, top: int) -> None:
+    picture = Image.new("L", (640, 480), 217)
+    picture.paste(Image.fromarray(drawn(TWO)).resize((84, 84), Image.Resampling.BOX), (left, top))
+    right, down = np.meshgrid(np.arange(640), np.arange(480))
+    shadow = blurred(np.where(right + down < 480, 160, 255).astype(np.uint8), 6)
+    desk = (right < 40 + down / 20) | (down > 460 - right / 40)
+    lit = np.where(desk, 70, np.asarray(picture)) * (shadow / 255)
+    assert alike(to_mnist(noisy(lit.astype(np.uint8), 4)), CLEAN) > 0.75
+
+
+def test_a_speck_beside_a_thick_digit_under_a_shadow_is_not_the_digit() -> None:
+    picture = np.asarray(Image.fromarray(drawn(TWO)).resize((480, 480), Image.Resampling.BOX)).copy()
+    picture[20:34, 20:34] = 93
+    lit = (picture * np.linspace(1, 0.4, 480) ** 2).astype(np.uint8)
+    assert alike(to_mnist(noisy(lit, 2)), CLEAN) > 0.75
+
+
 def framed(draw: ImageDraw.ImageDraw) -> None:
     draw.rectangle((60, 5, 245, 265), outline=93, width=5)
 
