@@ -22,6 +22,8 @@ FOG_POINTS = (3, 6)
 """The sides of the two square grids of random values from which the fog is interpolated."""
 CLIPPED = 0.4
 """The share of the range of levels that may be cut off at either end."""
+CORNERS = 12
+"""The number of corners of a scribble."""
 
 
 class Appearance(BaseModel):
@@ -29,7 +31,11 @@ class Appearance(BaseModel):
 
     Attributes:
         thickness: strokes become thicker or thinner by up to this many pixels on each side.
+        outline: only the outline of the ink remains, drawn by a pen of up to this many pixels; None outlines no image.
         line: a straight line across the image, solid or dashed, up to this many pixels wide.
+        scribble: a jagged line across the image, up to this many pixels wide; None draws no such line.
+        inversion: black and white are swapped in a band of up to this many pixels, in a rectangle or outside of them;
+            None swaps them in no image.
         cutout: a rectangle of paper with sides of up to this many pixels (DeVries and Taylor 2017, arXiv 1708.04552).
         defocus: the radius, in pixels, of the disc into which a point is blurred.
         motion: the length, in pixels, of the straight line into which a point is blurred.
@@ -42,7 +48,10 @@ class Appearance(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     thickness: Annotated[Chance, at_most(2)]
+    outline: Annotated[Chance, at_most(SIDE)] | None = None
     line: Annotated[Chance, at_most(SIDE)]
+    scribble: Annotated[Chance, at_most(SIDE)] | None = None
+    inversion: Annotated[Chance, at_most(SIDE)] | None = None
     cutout: Annotated[Chance, at_most(SIDE)]
     defocus: Annotated[Chance, at_most(REACH)]
     motion: Annotated[Chance, at_most(2 * REACH)]
@@ -64,7 +73,9 @@ def change(images: Tensor, appearance: Appearance, generator: torch.Generator) -
         Images of the same shape and type. Rows for which no change is drawn are unchanged.
     """
     for field, function in CHANGES.items():
-        chance: Chance = getattr(appearance, field)
+        chance: Chance | None = getattr(appearance, field)
+        if chance is None:
+            continue
         amount = chance.draw(len(images), generator)
         indices = amount.nonzero().squeeze(1)
         if len(indices):
@@ -88,6 +99,24 @@ def _thickness(images: Tensor, amount: Tensor, generator: torch.Generator) -> Te
     return images * sign
 
 
+def _outline(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw the outline of the ink, like the hollow letters of a sign, instead of the ink.
+
+    The outline is where the smoothed level equals a threshold. The distance of a pixel from the outline is about the
+    difference from the threshold divided by the gradient (Taubin 1994, *Distance approximations for rasterizing
+    implicit curves*).
+    """
+    softness, height = uniform(2, len(images), 1, 1, generator=generator)
+    blurred = F.avg_pool2d(F.avg_pool2d(images, 3, 1, 1), 3, 1, 1)
+    smooth = torch.lerp(images, blurred, softness)
+    threshold = (0.15 + 0.4 * height) * smooth.amax((1, 2), keepdim=True).clamp(min=WHITE / 10)
+    padded = F.pad(smooth, (1, 1, 1, 1))
+    down, right = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) / 2, (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) / 2
+    distance = (smooth - threshold).abs() / down.hypot(right).clamp(min=1)
+    ink: Tensor = (amount.view(-1, 1, 1) / 2 + 0.5 - distance).clamp(0, 1)
+    return WHITE * ink
+
+
 def _line(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
     """Draw a nearly horizontal or nearly vertical line, like those of ruled paper and of the cells of a form."""
     tilt, direction, position, level, period, phase, dashed = uniform(7, len(images), 1, 1, generator=generator)
@@ -98,6 +127,36 @@ def _line(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
     wave = torch.sin(2 * math.pi * (along / (3 + 6 * period) + phase))
     ink = torch.where(dashed < 0.5, ink * (0.5 + 2 * wave).clamp(0, 1), ink)
     return torch.maximum(images, WHITE * (0.4 + 0.6 * level) * ink)
+
+
+def _scribble(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw a jagged line in any direction. Its teeth have random heights, so it is never a regular zigzag."""
+    turn, position, shift, step, height, level = uniform(6, len(images), 1, 1, generator=generator)
+    along, across = _rotated_coordinates(SIDE, 2 * math.pi * turn)
+    pixels = torch.stack([along, across - (position - 0.5) * 0.8 * SIDE], dim=3).unsqueeze(1)
+    corner = torch.arange(CORNERS, device=images.device).view(1, 1, -1)
+    side = 1 - 2 * (corner % 2)
+    reached = (corner - (CORNERS - 1) / 2) * (2 + 4 * step) + (shift - 0.5) * SIDE
+    beside = side * (1 + 4 * height) * uniform(len(images), 1, CORNERS, generator=generator)
+    corners = torch.stack([reached, beside], dim=3).squeeze(1)[:, :, None, None]
+    first, edge = corners[:, :-1], corners[:, 1:] - corners[:, :-1]
+    share = ((pixels - first) * edge).sum(4, keepdim=True) / edge.square().sum(4, keepdim=True)
+    distance = (pixels - first - share.clamp(0, 1) * edge).norm(dim=4).amin(1)
+    ink = (amount.view(-1, 1, 1) / 2 + 0.5 - distance).clamp(0, 1)
+    return torch.maximum(images, WHITE * (0.4 + 0.6 * level) * ink)
+
+
+def _inversion(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
+    """Swap black and white in a part of the image, as where a digit crosses a dark stripe or the edge of a table.
+
+    The part is a band across the image in any direction, half of the time upright, or a rectangle, or all but these.
+    """
+    turn, upright, x, y, length, outside = uniform(6, len(images), 1, 1, generator=generator)
+    angle = math.pi * torch.where(upright < 0.5, (2 * turn).floor() / 2, turn)
+    along, across = _rotated_coordinates(SIDE, angle)
+    within = (across - (x - 0.5) * SIDE).abs() < amount.view(-1, 1, 1) / 2
+    within &= (along - (y - 0.5) * SIDE).abs() < torch.where(length < 0.5, 2.0 * SIDE, length * SIDE / 2)
+    return torch.where(within ^ (outside < 0.5), WHITE - images, images)
 
 
 def _cutout(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
@@ -155,7 +214,10 @@ def _levels(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tenso
 
 CHANGES = {  # in the order in which they are applied
     "thickness": _thickness,
+    "outline": _outline,
     "line": _line,
+    "scribble": _scribble,
+    "inversion": _inversion,
     "cutout": _cutout,
     "defocus": _defocus,
     "motion": _motion,

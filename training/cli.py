@@ -32,6 +32,7 @@ from training.distil import open_teachers
 from training.evaluate import error_rate
 from training.export.report import COLUMNS, ConsoleReport, cells
 from training.fit import Fit
+from training.fitted import open_fitted
 from training.ladders import measure_ladders
 from training.recipe import RECIPES, RecipeError, read_recipe
 from training.run import CHECKPOINT, load_network, run, with_decided_precision
@@ -126,7 +127,8 @@ def fit(
             fit_recipe = with_decided_precision(fit_recipe, folder)
         with processes.joined(torch_device):
             teachers = open_teachers(fit_recipe.distil.teachers, torch_device) if fit_recipe.distil else ()
-            new_fit = Fit(fit_recipe, load_dataset(data), torch_device, seed, teachers)
+            start = open_fitted(Path(fit_recipe.start), torch_device)[0] if fit_recipe.start else None
+            new_fit = Fit(fit_recipe, load_dataset(data), torch_device, seed, teachers, start)
             run(new_fit, folder, console, resume=resume)
 
 

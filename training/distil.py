@@ -7,12 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models import artifact as artifacts
-from models.artifact import MANIFEST
-from models.backends.torch import load_network as load_exported_network
 from models.networks.network import Network
 from models.solvers.settings import SolverSettings
-from training.run import load_network
+from training.fitted import open_fitted
 
 Teacher = Callable[[Tensor], Tensor]
 """A function from images ``[rows, 28, 28]`` in 0..255 to logits ``[rows, classes]``."""
@@ -29,17 +26,7 @@ def open_teachers(folders: Sequence[str], device: torch.device) -> list[Teacher]
         ArtifactError: an artifact cannot be read.
         CheckpointError: a folder has no manifest, and its checkpoint or its config is missing or cannot be read.
     """
-    return [_open(Path(folder), device) for folder in folders]
-
-
-def _open(folder: Path, device: torch.device) -> Teacher:
-    folder = artifacts.newest(folder) or folder
-    if (folder / MANIFEST).is_file():
-        artifact = artifacts.read(folder)
-        return _teacher(load_exported_network(artifact).to(device), artifact.manifest.default_solver)
-    network, config = load_network(folder, device)
-    solver = config.recipe.validation
-    return _teacher(network, None if solver is None else SolverSettings.adaptive(solver.method, solver.tolerance))
+    return [_teacher(*open_fitted(Path(folder), device)) for folder in folders]
 
 
 def _teacher(network: Network, solver: SolverSettings | None) -> Teacher:

@@ -71,13 +71,15 @@ class Fit:
             augmentation and the numbers of steps.
         teachers: the teachers of the recipe, as functions from images to logits (`training.distil.open_teachers`).
 
+        start: the network of the recipe's field `start` (`training.fitted.open_fitted`); None for a recipe without it.
+
     Attributes:
         decision: the precision, and the reason for it.
         normalisation: how the network scales pixels.
 
     Raises:
-        ValueError: the number of teachers differs from the recipe, or a number of rows does not divide evenly among the
-            processes.
+        ValueError: the number of teachers differs from the recipe, the recipe and `start` do not fit together, or a
+            number of rows does not divide evenly among the processes.
     """
 
     recipe: Recipe
@@ -85,6 +87,7 @@ class Fit:
     device: torch.device
     seed: int
     teachers: Sequence[Callable[[Tensor], Tensor]] = ()
+    start: Network | None = None
 
     def __post_init__(self) -> None:
         if len(self.teachers) != len(self.recipe.distil.teachers if self.recipe.distil else ()):
@@ -102,7 +105,7 @@ class Fit:
             row_counts["outliers.rows"] = self.recipe.outliers.rows
         for field, rows in row_counts.items():
             processes.check_divisible(field, rows, processes.count())
-        self.network = NETWORKS[self.recipe.network](self.normalisation, CLASSES).to(self.device)
+        self.network = self._new_network().to(self.device)
         self.parallel = DistributedDataParallel(self.network) if processes.count() > 1 else self.network
         moving_average = get_ema_multi_avg_fn(self.recipe.average_decay)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.network, multi_avg_fn=moving_average)
@@ -126,6 +129,19 @@ class Fit:
     def batches(self) -> int:
         """The number of batches in an epoch. Rows that do not fill a batch are left out of the epoch."""
         return max(1, len(self.dataset.fit.labels) // self.recipe.batch_size)
+
+    def _new_network(self) -> Network:
+        """The network of the recipe, with random weights or with the weights that the fit starts from."""
+        network = NETWORKS[self.recipe.network](self.normalisation, CLASSES)
+        if self.recipe.start is None and self.start is None:
+            return network
+        if self.recipe.start is None or type(self.start) is not type(network):
+            given = "no network" if self.start is None else f"a {type(self.start).__name__}"
+            raise ValueError(
+                f"start: {given} is given, but the recipe fits a {type(network).__name__} from {self.recipe.start}"
+            )
+        network.load_state_dict(self.start.state_dict())
+        return network
 
     def _decide_precision(self) -> precision.Decision:
         """The precision of the recipe, or, for "auto", the fastest precision that the first process measures."""

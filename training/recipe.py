@@ -121,6 +121,8 @@ class Recipe(_Frozen):
 
     Attributes:
         network: the name of the network architecture.
+        start: the folder of a run or of an artifact of the same network, absolute or relative to the current folder.
+            The fit starts from its weights; None starts from random weights.
         epochs: the number of passes over the fit split.
         batch_size: the number of rows in a batch.
         learning_rate: the peak of the one-cycle schedule.
@@ -140,6 +142,7 @@ class Recipe(_Frozen):
     """
 
     network: NetworkName
+    start: str | None = None
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)

@@ -11,7 +11,10 @@ from training.data import Dataset
 
 MOST = {
     "thickness": 1.5,
+    "outline": 1.5,
     "line": 2.0,
+    "scribble": 2.0,
+    "inversion": 28.0,
     "cutout": 8.0,
     "defocus": 3.0,
     "motion": 9.0,
@@ -47,6 +50,11 @@ def images(mnist: Dataset) -> Tensor:
 
 def test_every_field_has_a_change() -> None:
     assert set(CHANGES) == set(Appearance.model_fields) == set(MOST)
+
+
+def test_newer_changes_may_be_left_out_of_a_recipe(images: Tensor) -> None:
+    appearance = only("line", share=0).model_dump(exclude={"outline", "scribble", "inversion"})
+    assert torch.equal(change(images, Appearance.model_validate(appearance), generator()), images)
 
 
 @every_kind
@@ -103,6 +111,36 @@ def test_a_line_adds_ink_across_the_picture() -> None:
     made = changed(torch.zeros(100, 28, 28), "line", 2.0) > 0
     reach = torch.maximum(made.any(1).sum(1), made.any(2).sum(1))
     assert (reach >= 10).all(), "each line crosses the picture, dashed or not"
+
+
+def test_an_outline_is_ink_at_the_edge_of_a_square_and_paper_inside_and_outside() -> None:
+    square = torch.zeros(50, 28, 28)
+    square[:, 8:20, 8:20] = 255
+    made = changed(square, "outline", 1.0)
+    for half in (made[:, :14], made[:, 14:]):
+        assert (half[:, :, 9:19].amax(1) > 10).all(), "the upper and the lower edge are drawn without a gap"
+    assert (made[:, 12:16, 12:16] == 0).all()
+    made[:, 5:23, 5:23] = 0
+    assert (made == 0).all()
+
+
+def test_an_outline_of_blank_paper_is_blank_paper() -> None:
+    assert (changed(torch.zeros(10, 28, 28), "outline", 1.5) == 0).all()
+
+
+def test_a_scribble_adds_one_connected_jagged_line(images: Tensor) -> None:
+    made = changed(torch.zeros(200, 28, 28), "scribble", 1.5)
+    assert ((made > 0).sum((1, 2)) > 15).float().mean() > 0.95, "few lines lie outside the picture"
+    assert ((made > 0).sum((1, 2)) < 300).all()
+    assert (changed(images, "scribble", 1.5) >= images).all(), "the digit stays"
+
+
+def test_an_inversion_swaps_black_and_white_in_a_part_of_the_picture(images: Tensor) -> None:
+    made = changed(images, "inversion", 14.0)
+    swapped = made == 255 - images
+    assert (swapped | (made == images)).all()
+    assert 0.3 < float(swapped.float().mean()) < 0.7
+    assert len({float(row.float().mean()) for row in swapped}) > len(images) / 2, "each row draws its own part"
 
 
 def test_a_cutout_is_a_rectangle_of_paper() -> None:

@@ -17,6 +17,7 @@ from models.solvers.settings import SolverSettings
 from training.cli import app
 from training.data import Dataset
 from training.evaluate import error_rate
+from training.fitted import open_fitted
 from training.run import CHECKPOINT, CONFIG, load_network
 
 pytestmark = pytest.mark.system
@@ -112,6 +113,19 @@ def test_python_m_training_runs_the_command_line() -> None:
     assert (
         done.stderr.strip() == "error: nowhere: neither an artifact (manifest.json) nor a run (checkpoint.safetensors)"
     )
+
+
+def test_a_fit_starts_from_the_network_that_its_recipe_names(
+    mlp_artifact: Artifact, data: Path, tmp_path: Path
+) -> None:
+    text = without_tables(RECIPE, "solver", "validation").replace('"odenet"', f'"mlp"\nstart = "{mlp_artifact.folder}"')
+    recipe, folder = tmp_path / "further.toml", tmp_path / "further"
+    recipe.write_text(text.replace("learning_rate = 1e-3", "learning_rate = 1e-12"))
+    result = invoke("fit", "--recipe", recipe, "--run", folder, "--data", data, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    networks = (open_fitted(each, torch.device("cpu"))[0] for each in (mlp_artifact.folder, folder))
+    for before, after in zip(*(network.parameters() for network in networks), strict=True):
+        torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
 
 
 def test_a_fit_runs_from_beginning_to_end(finished: tuple[Path, Result]) -> None:

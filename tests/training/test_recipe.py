@@ -54,6 +54,11 @@ WRONG = {  # the text to replace, its replacement, and the message with the fiel
         "most = 1.8",
         r"augmentation\.appearance\.fog: .*most: 1\.8; at most 1 is allowed",
     ),
+    "inversion wider than the picture": (
+        "most = 28",
+        "most = 29",
+        r"augmentation\.appearance\.inversion: .*most: 29; at most 28 is allowed",
+    ),
     "blur longer than its kernel": (
         "most = 7",
         "most = 70",
@@ -79,6 +84,7 @@ label_smoothing = 0.1
 average_decay = 0.9
 precision = "float32"
 levels = "stretched"
+start = "runs/before"
 
 [solver]
 gradient = "solver"
@@ -104,7 +110,10 @@ aspect = { share = 0.1, most = 0.4 }
 
 [augmentation.appearance]
 thickness = { share = 0.1, most = 1 }
+outline = { share = 0.1, most = 1.5 }
 line = { share = 0.1, most = 2 }
+scribble = { share = 0.1, most = 2.5 }
+inversion = { share = 0.1, most = 28 }
 cutout = { share = 0.1, most = 8 }
 defocus = { share = 0.1, most = 2 }
 motion = { share = 0.1, most = 7 }
@@ -182,6 +191,7 @@ def test_the_table_has_four_rows() -> None:
 def test_every_field_is_read(tmp_path: Path) -> None:
     assert read(tmp_path, VALID).model_dump(mode="json") == {
         "network": "odenet",
+        "start": "runs/before",
         "epochs": 2,
         "batch_size": 32,
         "learning_rate": 1e-3,
@@ -210,7 +220,10 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             "aspect": {"share": 0.1, "most": 0.4},
             "appearance": {
                 "thickness": {"share": 0.1, "most": 1},
+                "outline": {"share": 0.1, "most": 1.5},
                 "line": {"share": 0.1, "most": 2},
+                "scribble": {"share": 0.1, "most": 2.5},
+                "inversion": {"share": 0.1, "most": 28},
                 "cutout": {"share": 0.1, "most": 8},
                 "defocus": {"share": 0.1, "most": 2},
                 "motion": {"share": 0.1, "most": 7},
@@ -233,6 +246,12 @@ def test_synthetic_digits_outliers_and_teachers_are_optional(tmp_path: Path) -> 
     assert recipe.model_dump(exclude_none=True).keys().isdisjoint(left_out), (
         "so a manifest does not contain them either"
     )
+
+
+def test_the_start_is_optional(tmp_path: Path) -> None:
+    recipe = read(tmp_path, VALID.replace('start = "runs/before"\n', ""))
+    assert recipe.start is None
+    assert "start" not in recipe.model_dump(exclude_none=True), "so a manifest does not contain it either"
 
 
 def test_levels_appearance_and_the_precision_are_optional(tmp_path: Path) -> None:
