@@ -115,11 +115,17 @@ def test_a_small_digit_is_found_near_a_shadow_on_a_sheet_on_a_desk(left: int, to
     assert alike(to_mnist(noisy(lit.astype(np.uint8), 4)), CLEAN) > 0.75
 
 
-def test_a_speck_beside_a_thick_digit_under_a_shadow_is_not_the_digit() -> None:
-    picture = np.asarray(Image.fromarray(drawn(TWO)).resize((480, 480), Image.Resampling.BOX)).copy()
-    picture[20:34, 20:34] = 93
-    lit = (picture * np.linspace(1, 0.4, 480) ** 2).astype(np.uint8)
-    assert alike(to_mnist(noisy(lit, 2)), CLEAN) > 0.75
+@pytest.mark.parametrize(
+    "line", [[(14, 14), (24, 14)], [(214, 226), (240, 190)]], ids=["a mark far from it", "a fine end of its stroke"]
+)
+def test_a_thick_digit_near_a_shadow_is_not_taken_for_something_small(line: Line) -> None:
+    canvas = Image.fromarray(drawn(TWO)).filter(ImageFilter.MinFilter(17))
+    ImageDraw.Draw(canvas).line(line, fill=93, width=8)
+    picture = np.asarray(canvas.resize((480, 480), Image.Resampling.BOX))
+    right, down = np.meshgrid(np.arange(480), np.arange(480))
+    shadow = blurred(np.where(right + down < 400, 150, 255).astype(np.uint8), 6)
+    lit = (picture * (shadow / 255)).astype(np.uint8)
+    assert alike(to_mnist(noisy(lit, 3)), to_mnist(picture)) > 0.95
 
 
 def framed(draw: ImageDraw.ImageDraw) -> None:
