@@ -130,7 +130,7 @@ def _line(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _scribble(images: Tensor, amount: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw a jagged line in any direction. Its teeth have random heights, so it is never a regular zigzag."""
+    """Draw a jagged line in any direction. Its corners lie on both sides in turn, at random distances."""
     turn, position, shift, step, height, level = uniform(6, len(images), 1, 1, generator=generator)
     along, across = _rotated_coordinates(SIDE, 2 * math.pi * turn)
     pixels = torch.stack([along, across - (position - 0.5) * 0.8 * SIDE], dim=3).unsqueeze(1)
@@ -138,7 +138,7 @@ def _scribble(images: Tensor, amount: Tensor, generator: torch.Generator) -> Ten
     side = 1 - 2 * (corner % 2)
     reached = (corner - (CORNERS - 1) / 2) * (2 + 4 * step) + (shift - 0.5) * SIDE
     beside = side * (1 + 4 * height) * uniform(len(images), 1, CORNERS, generator=generator)
-    corners = torch.stack([reached, beside], dim=3).squeeze(1)[:, :, None, None]
+    corners = torch.stack([reached, beside], dim=3).squeeze(1)[:, :, None, None]  # [rows, corners, 1, 1, 2]
     first, edge = corners[:, :-1], corners[:, 1:] - corners[:, :-1]
     share = ((pixels - first) * edge).sum(4, keepdim=True) / edge.square().sum(4, keepdim=True)
     distance = (pixels - first - share.clamp(0, 1) * edge).norm(dim=4).amin(1)
