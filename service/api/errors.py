@@ -143,18 +143,27 @@ def _failure(scope: Scope, error: Exception) -> Failure:
             errors = [{**wrong, "loc": wrong["loc"][1:]} for wrong in error.errors()]  # without the word "query"
             return Failure.of(InvalidError(*field_errors(errors)))
         case HTTPException():
-            detail = f"{error.detail}{_hint(error)}"
-            return Failure(HTTPStatus(error.status_code), detail, headers=error.headers)
+            headers = dict(error.headers or {})
+            if "Allow" in headers:
+                headers["Allow"] = _with_head(headers["Allow"])
+            detail = f"{error.detail}{_hint(error.status_code, headers)}"
+            return Failure(HTTPStatus(error.status_code), detail, headers=headers)
     path = scope["raw_path"].decode("latin-1")  # still percent-encoded, so that it is one line
     logger.error("no answer to %s %s", scope["method"], path)  # the server logs the traceback
     return Failure(HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed to answer; its log says why.")
 
 
-def _hint(error: HTTPException) -> str:
+def _with_head(allow: str) -> str:
+    """The methods of a path, with HEAD if the path answers GET, because the gateway answers both."""
+    methods = {*allow.split(", ")}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+
+
+def _hint(status: int, headers: Mapping[str, str]) -> str:
     """What a caller of a wrong path or method can do."""
-    match error.status_code:
+    match status:
         case HTTPStatus.NOT_FOUND:
             return ": no route has this path; the page /docs lists the routes"
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            return f": this path takes {(error.headers or {}).get('Allow')}"
+            return f": this path takes {headers.get('Allow')}"
     return ""
