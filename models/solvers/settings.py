@@ -1,5 +1,6 @@
 """The solver settings that a caller may choose, and their limits."""
 
+import re
 from typing import Annotated, NamedTuple, Self
 
 import numpy as np
@@ -18,17 +19,24 @@ MOST_STEPS = 100
 """The greatest number of steps of a fixed-step method."""
 
 
-def _refuse_boolean(value: object) -> object:
+NOT_IN_NUMBERS = re.compile(r"[_\s]")
+"""What pydantic ignores in the text of a number: underscores, and spaces around the number."""
+
+
+def _refuse_other_values(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("must be a number, and a boolean is no number")  # noqa: TRY004 (pydantic expects a ValueError)
+    if isinstance(value, str) and NOT_IN_NUMBERS.search(value):
+        raise ValueError("must be a number without underscores and spaces")
     return value
 
 
-NOT_BOOLEAN = BeforeValidator(_refuse_boolean)
-"""Refuses booleans where a number is expected. Without it, pydantic would take true for 1."""
+PLAIN_NUMBER = BeforeValidator(_refuse_other_values)
+"""Refuses a boolean where a number is expected, and a text with underscores or spaces. Without it, pydantic would take
+true for 1, and "1_0" for 10."""
 
-Tolerance = Annotated[float, Field(ge=SMALLEST_TOLERANCE, le=LARGEST_TOLERANCE, allow_inf_nan=False), NOT_BOOLEAN]
-Steps = Annotated[int, Field(ge=1, le=MOST_STEPS), NOT_BOOLEAN]
+Tolerance = Annotated[float, Field(ge=SMALLEST_TOLERANCE, le=LARGEST_TOLERANCE, allow_inf_nan=False), PLAIN_NUMBER]
+Steps = Annotated[int, Field(ge=1, le=MOST_STEPS), PLAIN_NUMBER]
 
 
 class SolveArguments(NamedTuple):

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import Field, ValidationError
 
-from models.solvers.settings import NOT_BOOLEAN
+from models.solvers.settings import PLAIN_NUMBER
 from service.engine.plan import MOST_TRACED, SolverFields
 from service.engine.request import Priority
 from service.errors import MOST_ERRORS, FieldError, InvalidError, invalid, shortened
@@ -58,7 +58,7 @@ class QueryFields(PredictFields):
             "several images need it, unless each image or its negative is in MNIST's form: the bytes could also be of "
             "another type, such as one image of 32-bit numbers.",
         ),
-        NOT_BOOLEAN,
+        PLAIN_NUMBER,
     ] = None
 
     @cached_property

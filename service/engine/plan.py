@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.artifact import Artifact
 from models.profile import SUFFICIENT_AGREEMENT, Ladder, Profile
 from models.solvers.methods import METHODS
-from models.solvers.settings import NOT_BOOLEAN, SolverSettings, Steps, Tolerance
+from models.solvers.settings import PLAIN_NUMBER, SolverSettings, Steps, Tolerance
 from service.engine.candidate import Candidate
 from service.engine.tuning import BROWN_OUT_FROM, BROWN_OUT_TO
 from service.errors import FieldError, InvalidError, shortened
@@ -66,7 +66,7 @@ class SolverFields(BaseModel):
             f"model's profile. 1 solves every image tightly.  Default: {SUFFICIENT_AGREEMENT}, if the request names "
             "no other way to solve.",
         ),
-        NOT_BOOLEAN,
+        PLAIN_NUMBER,
     ] = None
     escalate: Annotated[
         bool | None,
@@ -83,7 +83,7 @@ class SolverFields(BaseModel):
             description="Limit of evaluations of f for an image. When only one step is left, this step goes all the "
             "way to t = 1, and the outcome is max_nfe.",
         ),
-        NOT_BOOLEAN,
+        PLAIN_NUMBER,
     ] = None
     deadline_ms: Annotated[
         float | None,
@@ -96,7 +96,7 @@ class SolverFields(BaseModel):
             "expected to fit. Shortly before the deadline, the last step goes all the way to t = 1, and the outcome is "
             "deadline. If even this step would be too late, the answer is 504 at once.",
         ),
-        NOT_BOOLEAN,
+        PLAIN_NUMBER,
     ] = None
     allow_degraded: Annotated[
         bool | None,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from models.solvers.settings import NOT_BOOLEAN
+from models.solvers.settings import PLAIN_NUMBER
 from service.engine.plan import SolverFields
 from service.engine.request import Priority
 from service.errors import FieldError, InvalidError, invalid
@@ -60,12 +60,12 @@ class InferParameters(SolverFields):
     priority: Annotated[
         int | None,
         Field(ge=0, le=LEVELS, description="Decides which queued images start first: 1, then 2 or 0, then 3."),
-        NOT_BOOLEAN,
+        PLAIN_NUMBER,
     ] = None
     timeout: Annotated[
         int | None,
         Field(ge=1_000, le=600_000_000, description="The same as deadline_ms, in microseconds."),
-        NOT_BOOLEAN,
+        PLAIN_NUMBER,
     ] = None
     binary_data_output: Annotated[
         bool | None,

@@ -147,6 +147,24 @@ CASES: dict[str, tuple[dict[str, Any], int, str, str]] = {
         "tolerance",
         "10",
     ),
+    "query: an underscore in a number": (
+        {"content": seven().tobytes(), "headers": PIXELS, "params": {"method": "rk4", "steps": "1_0"}},
+        422,
+        "steps",
+        "without underscores and spaces",
+    ),
+    "query: a space before a number": (
+        {"content": seven().tobytes(), "headers": PIXELS, "params": {"count": " 1"}},
+        422,
+        "count",
+        "without underscores and spaces",
+    ),
+    "an underscore in a number as a text": (
+        {"json": {"images": [SEVEN], "deadline_ms": "10_000"}},
+        422,
+        "deadline_ms",
+        "without underscores and spaces",
+    ),
     "query: unknown": (
         {"content": seven().tobytes(), "headers": PIXELS, "params": {"tol": 1}},
         422,
@@ -218,6 +236,14 @@ def test_unknown_routes_and_methods_get_problem_details(client: httpx.Client) ->
     for answer, status in ((client.get("/nothing"), 404), (client.get("/predict"), 405)):
         assert answer.status_code == status
         checked(answer)
+
+
+def test_the_methods_of_a_path_include_head_where_it_is_answered(client: httpx.Client) -> None:
+    for path, methods in (("/models", "GET, HEAD"), ("/predict", "POST")):
+        answer = client.delete(path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+        assert checked(answer)["detail"].endswith(f": this path takes {methods}")
+    assert client.head("/models").status_code == 200
 
 
 def test_the_service_still_answers_after_all_bad_input(client: httpx.Client) -> None:

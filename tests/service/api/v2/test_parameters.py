@@ -56,6 +56,13 @@ def test_a_boolean_is_no_number(name: str) -> None:
         read({"inputs": [HEAD], "parameters": {name: True}})
 
 
+@pytest.mark.parametrize("name", ["tolerance", "steps", "max_nfe", "deadline_ms", "agreement", "priority", "timeout"])
+def test_the_text_of_a_number_has_no_underscores_and_spaces(name: str) -> None:
+    for text in ("1_0", " 1"):
+        with pytest.raises(InvalidError, match=f"parameters.{name}: must be a number without underscores"):
+            read({"inputs": [HEAD], "parameters": {name: text}})
+
+
 @given(name=st.sampled_from(NAMES), value=st.none() | st.integers() | st.text() | st.booleans())
 def test_a_parameter_of_the_request_in_a_wrong_place_is_refused(name: str, value: Any) -> None:
     misplaced = {name: value}
