@@ -281,8 +281,8 @@ class ModelManager:
             try:
                 model = await self._loader.load(name, version)
             except ArtifactError as error:
-                self._desired.refuse(name, version, str(error))
                 self._record_failure(name, version, str(error))
+                self._refuse(name, version, str(error))
                 raise
             if not at_once and name in self.unloaded:
                 return
@@ -290,6 +290,13 @@ class ModelManager:
         if model is not None:
             self._put(model)
         self._desired.clear_refusal(name, version)
+
+    def _refuse(self, name: str, version: str, reason: str) -> None:
+        """Tell all processes why a version cannot be served. If the disk is full, only the log of this one says so."""
+        try:
+            self._desired.refuse(name, version, reason)
+        except OSError as error:
+            logger.warning("the index does not say why %s version %s is refused: %s", name, version, error)
 
     def _record_failure(self, name: str, version: str, reason: str) -> None:
         """Log that a version cannot be loaded, unless the log has just said so, and count it."""

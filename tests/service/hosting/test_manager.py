@@ -287,3 +287,14 @@ def test_while_the_disk_is_full_a_load_or_unload_is_refused_and_changes_nothing(
             assert desired.read()["one"].version == "1"
     asyncio.run(models.load("one"))
     assert models.versions == {"one": "2"}
+
+
+def test_a_damaged_version_is_refused_with_the_reason_while_the_disk_is_full(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = Process(folder)
+    (put(folder / "models", "other", "2", MLP) / "head.onnx").write_bytes(b"no graph")
+    with files_up_to(0), pytest.raises(BrokenModelError, match=r"model: cannot be loaded: other/2/head\.onnx: "):
+        asyncio.run(process.models.load("other"))
+    assert process.models.versions["other"] == "1"
+    assert "the index does not say why other version 2 is refused: " in caplog.text
