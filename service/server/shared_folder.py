@@ -15,8 +15,9 @@ VARIABLE = "_ODENET_SHARED"
 PREFIX = "odenet-"
 """The names of these folders begin with this text."""
 
-LOCK = "lock"
-"""A file in the folder. The service that uses the folder locks the file, and its end releases the lock."""
+LOCKED = "locked"
+"""An empty file that says that the folder was locked. The service that uses the folder locks it, and its end releases
+the lock. A folder without this file may be that of a service that is just starting."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,23 +39,36 @@ def shared_folder() -> Path | None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Lock a new folder for the time of the block. A rename makes the file appear, so that it is always locked."""
-    partial = folder / f".{LOCK}"
-    with partial.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        partial.rename(folder / LOCK)
+    """Lock a new folder for the time of the block.
+
+    The lock also keeps systemd-tmpfiles away, which removes files from /tmp that nobody has used for some days: it
+    passes over a folder that another process has locked.
+    """
+    with _opened(folder) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        (folder / LOCKED).touch()
         yield
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """A descriptor of a folder, which is closed at the end of the block. Closing it releases its lock."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _remove_abandoned(parent: Path) -> None:
     """Remove the folders of services that were killed and could not remove their folders."""
-    for lock in parent.glob(f"{PREFIX}*/{LOCK}"):
+    for folder in (mark.parent for mark in parent.glob(f"{PREFIX}*/{LOCKED}")):
         try:
-            if lock.lstat().st_uid != os.geteuid():
-                continue
-            with lock.open() as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(lock.parent)
+            with _opened(folder) as descriptor:
+                if os.fstat(descriptor).st_uid != os.geteuid():
+                    continue
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
         except OSError:  # the service still runs, or another start removes the folder at the same time
             continue
-        logger.info("removed %s, which a service that was killed has left", lock.parent)
+        logger.info("removed %s, which a service that was killed has left", folder)

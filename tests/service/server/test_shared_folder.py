@@ -1,10 +1,14 @@
 """The folder that the worker processes share is removed, also after the service was killed."""
 
+import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from tests.serving import ROOT
 
@@ -48,10 +52,19 @@ def test_the_folder_of_a_running_service_stays(tmp_path: Path) -> None:
         assert set(tmp_path.iterdir()) == {first, second}
 
 
+def test_the_folder_of_a_running_service_is_locked_against_systemd_tmpfiles(tmp_path: Path) -> None:
+    """It passes over a folder that it cannot lock. It removes files of other folders after some days."""
+    with sharing(tmp_path) as (_, folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(descriptor)
+
+
 def test_other_folders_stay(tmp_path: Path) -> None:
     """A folder without a lock may be that of a service that is just starting."""
     (tmp_path / "odenet-starting").mkdir()
     (tmp_path / "another").mkdir()
-    (tmp_path / "another" / "lock").touch()
+    (tmp_path / "another" / "locked").touch()
     with sharing(tmp_path) as (_, folder):
         assert set(tmp_path.iterdir()) == {folder, tmp_path / "another", tmp_path / "odenet-starting"}
