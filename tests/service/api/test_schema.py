@@ -30,6 +30,8 @@ CONFIG: dict[str, Any] = {
 SERVED = {"path.name": "odenet-mnist", "path.version": SHIPPED.name}
 SPARE = {"path.name": "mlp"}
 """A model that no other operation needs while the tests load and unload it."""
+CONTROL = {"include-path-regex": "^/v2/repository/models/", "parameters": SPARE}
+"""The operations that load and unload a model only get the name of the spare model."""
 
 
 class Exchange(NamedTuple):
@@ -81,7 +83,14 @@ def examined(
     generation = {"max-examples": examples, "deterministic": True, "database": "none"}
     phases = {"coverage": {"enabled": coverage}, "stateful": {"enabled": stateful}}
     config = schemathesis.Config.from_dict(
-        {**CONFIG, "phases": phases, "generation": generation, "parameters": parameters, "auth": auth}
+        {
+            **CONFIG,
+            "phases": phases,
+            "generation": generation,
+            "parameters": parameters,
+            "operations": [CONTROL] if parameters else [],
+            "auth": auth,
+        }
     )
     location = f"{service.url}/openapi.json"
     schema = schemathesis.openapi.from_url(location, config=config, headers=headers).include(path_regex=paths)
@@ -91,10 +100,10 @@ def examined(
         if not isinstance(event, events.ScenarioFinished):
             continue
         label, recorder = event.recorder.label, event.recorder
-        for exchange in recorder.interactions.values():
-            request, answer = exchange.request, exchange.response
+        for case, exchange in recorder.interactions.items():
+            operation, request, answer = recorder.cases[case].value.operation, exchange.request, exchange.response
             status, text = (None, "") if answer is None else (answer.status_code, answer.text)
-            report.exchanges.append(Exchange(label, f"{request.method} {request.uri}", status, text))
+            report.exchanges.append(Exchange(operation.label, f"{request.method} {request.uri}", status, text))
         failed = (check for checks in recorder.checks.values() for check in checks if check.status == Status.FAILURE)
         for check in failed:
             assert check.failure_info is not None
