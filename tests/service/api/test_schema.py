@@ -88,7 +88,7 @@ def examined(
             "phases": phases,
             "generation": generation,
             "parameters": parameters,
-            "operations": [CONTROL] if parameters else [],
+            "operations": [CONTROL] if stateful else [],  # with it, Schemathesis ignores the pattern of the paths
             "auth": auth,
         }
     )
