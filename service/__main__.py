@@ -1,5 +1,6 @@
 """``python -m service`` serves, or runs another command. After an installation of the wheel its name is ``odenet``."""
 
+import os
 import signal
 import sys
 
@@ -48,9 +49,11 @@ def main() -> None:
             sys.exit(f"error: {word} is no command; the commands are serve, predict, config, key, completion")
         case words:
             sys.argv[1:] = words[words[:1] == ["serve"] :]  # the processes of the service read their settings here
-            # Without a handler, the first process of a container would ignore these signals while it imports.
+            # Without a handler, the first process of a container would ignore these signals while it imports. The
+            # handler must not raise an exception: Python drops an exception inside a callback of the import system, and
+            # an exception while the event loop starts would become the failure that the loop is already running.
             for sig in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(sig, lambda *_: sys.exit(0))
+                signal.signal(sig, lambda *_: os._exit(0))
             from service.server import main as server  # noqa: PLC0415
 
             server.main()

@@ -66,11 +66,17 @@ class Running:
         return addresses[0]
 
 
-def start(*flags: str, **environment: str) -> subprocess.Popen[str]:
-    """Start the service by its command, with flags and settings in the environment."""
+def start(*flags: str, program: Sequence[str] = ("-m", "service"), **environment: str) -> subprocess.Popen[str]:
+    """Start the service by its command, with flags and settings in the environment.
+
+    Args:
+        flags: the service's own flags.
+        program: the arguments of Python in front of these flags.
+        environment: settings in the environment.
+    """
     assert may_start, "a test that starts the service needs pytest.mark.system"
     return subprocess.Popen(
-        [sys.executable, "-m", "service", *flags],
+        [sys.executable, *program, *flags],
         cwd=ROOT,
         env=_environment(environment),
         stderr=subprocess.PIPE,

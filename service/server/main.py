@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.config import STARTUP_FAILURE
 
 from models.artifact import ArtifactError
-from service.hosting.desired_state import DesiredState
 from service.hosting.folder import check_models
 from service.processors import usable_processors
 from service.rpc.extra import check_installed
@@ -19,7 +18,7 @@ from service.security.tls import check_certificate
 from service.server.graceful import GracefulServer
 from service.server.http_protocol import ServerConfig
 from service.server.listening import EVERYWHERE, bind, check_free
-from service.server.shared_folder import shared_folder, sharing
+from service.server.shared_folder import shared_folder
 from service.server.supervisor import serve
 from service.settings import Settings, read_command_line
 from service.telemetry import logs
@@ -88,12 +87,9 @@ def main() -> None:
         if not server.started:
             sys.exit(STARTUP_FAILURE)
         return
-    with reporting_failures(), sharing() as folder:
-        desired = DesiredState.shared(folder)
-        for name, version in check_models(settings).items():
-            desired.put(name, version)
+    with reporting_failures():
         config = ServerConfig(APPLICATION, workers=settings.processes, **options)
-        serve(config, settings.grace_seconds, folder)
+        serve(config, settings.grace_seconds, check_models(settings))
 
 
 def _options(settings: Settings) -> dict[str, Any]:

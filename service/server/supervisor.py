@@ -6,18 +6,20 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing import spawn
-from pathlib import Path
 from types import FrameType
 
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from service.hosting.desired_state import DesiredState
 from service.server.acceptor import ABSENT, Share
 from service.server.graceful import SIGNALLED
 from service.server.http_protocol import ServerConfig
 from service.server.listening import bind
+from service.server.shared_folder import shared_folder, sharing
 from service.server.worker import Worker, forks
 from service.telemetry.numbers import mark_dead
 
@@ -69,25 +71,23 @@ class Supervisor(Multiprocess):
         config: uvicorn's configuration.
         listener: the listening socket.
         grace_seconds: time for which a worker goes on accepting connections after SIGTERM.
-        shared: the folder that the workers share.
     """
 
     config: ServerConfig
 
-    def __init__(self, config: ServerConfig, listener: socket.socket, grace_seconds: float, shared: Path) -> None:
+    def __init__(self, config: ServerConfig, listener: socket.socket, grace_seconds: float) -> None:
         super().__init__(config, [listener])
         self._listener = listener
         self._grace_seconds = grace_seconds
-        self._shared = shared
         self._slots = [WorkerSlot() for _ in range(config.workers)]
-        places = config.workers + 1  # while a worker is replaced, the old and the new worker serve side by side
-        self._connections = forks.RawArray("l", [ABSENT] * places)
-        self._free_places = list(range(places))
         self._stopped_by: int | None = None
         self._starting = self._has_served = False
         self.failed = False
         for sig in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sig, self._handle_signal)
+        places = config.workers + 1  # while a worker is replaced, the old and the new worker serve side by side
+        self._connections = forks.RawArray("l", [ABSENT] * places)
+        self._free_places = list(range(places))
 
     def init_processes(self) -> None:
         """Start the workers."""
@@ -113,6 +113,8 @@ class Supervisor(Multiprocess):
         old_ready_since = slot.ready_since
         self._start(slot)
         new = slot.worker
+        if new is old:  # a signal has stopped the service in the meantime
+            return False
         if self._stopped_by is None and new is not None and new.wait_until_ready(LONGEST_START, self.should_exit):
             old.send(signal.SIGTERM)
             old.end(self._longest_end)
@@ -140,10 +142,14 @@ class Supervisor(Multiprocess):
                 slot.worker.end(max(0.0, until - time.monotonic()))
 
     def handle_int(self) -> None:
-        """End the supervisor."""
+        """End the supervisor after SIGINT."""
+        logger.info("Stopping by SIGINT")
         self.should_exit.set()
 
-    handle_term = handle_int
+    def handle_term(self) -> None:
+        """End the supervisor after SIGTERM."""
+        logger.info("Stopping by SIGTERM")
+        self.should_exit.set()
 
     def handle_ttin(self) -> None:
         """Do not start another worker: the number of workers is fixed."""
@@ -157,7 +163,10 @@ class Supervisor(Multiprocess):
         return self._grace_seconds + (self.config.timeout_graceful_shutdown or 0) + MARGIN_SECONDS
 
     def _handle_signal(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (signal passes the frame)
-        """Pass a signal on to the workers at once; at a second signal, kill all workers."""
+        """Pass a signal on to the workers at once; at a second signal, kill all workers.
+
+        The supervisor logs the signal later, because it may be writing to the log at this moment.
+        """
         if self._stopped_by is not None:
             for slot in self._slots:
                 if slot.worker is not None:
@@ -165,14 +174,15 @@ class Supervisor(Multiprocess):
             raise SystemExit(SIGNALLED + sig)
         self._stopped_by = sig
         self.signal_queue.append(sig)
-        logger.info("Stopping by %s", signal.Signals(sig).name)
         if not self._starting:  # a start must finish first
             self.terminate_all()
 
     def _start(self, slot: WorkerSlot) -> None:
-        """Start a worker in a slot."""
+        """Start a worker in a slot, unless a signal has stopped the service."""
         self._starting = True
         try:
+            if self._stopped_by is not None:  # the listening socket is closed
+                return
             share = Share(self._connections, self._free_places[-1])
             slot.worker, slot.ready_since = Worker(self.config, self._listener, share, self._grace_seconds), None
             slot.worker.start()
@@ -234,8 +244,9 @@ class Supervisor(Multiprocess):
         worker.process.join()
         worker.share.publish(ABSENT)
         self._free_places.append(worker.share.place)
-        if worker.pid is not None:
-            mark_dead(self._shared, worker.pid)
+        folder = shared_folder()
+        if folder is not None and worker.pid is not None:
+            mark_dead(folder, worker.pid)
 
 
 def _describe(exitcode: int | None) -> str:
@@ -256,13 +267,13 @@ def _interpreter_fault() -> str:
     return f"the Python interpreter '{interpreter}' is missing, or this user may not read and run it"
 
 
-def serve(config: ServerConfig, grace_seconds: float, shared: Path) -> None:
+def serve(config: ServerConfig, grace_seconds: float, versions: Mapping[str, str]) -> None:
     """Serve by as many workers as the configuration says, until a signal ends the service.
 
     Args:
         config: uvicorn's configuration.
         grace_seconds: time for which a worker goes on accepting connections after SIGTERM.
-        shared: the folder that the workers share.
+        versions: the versions that should be served, by the models' names.
 
     Raises:
         OSError: another process listens at the address, or the address is not available, or the interpreter is
@@ -276,7 +287,11 @@ def serve(config: ServerConfig, grace_seconds: float, shared: Path) -> None:
     host = f"[{config.host}]" if ":" in config.host else config.host
     scheme = "https" if config.is_ssl else "http"
     logger.info("Uvicorn running on %s://%s:%d (Press CTRL+C to quit)", scheme, host, port)
-    supervisor = Supervisor(config, listener, grace_seconds, shared)
-    supervisor.run()
+    supervisor = Supervisor(config, listener, grace_seconds)
+    with sharing() as folder:  # the supervisor handles signals from here on, so none prevents the removal of the folder
+        desired = DesiredState.shared(folder)
+        for name, version in versions.items():
+            desired.put(name, version)
+        supervisor.run()
     if supervisor.failed:
         sys.exit(STARTUP_FAILURE)

@@ -4,6 +4,7 @@ import http.client
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
@@ -156,10 +157,61 @@ def test_a_signal_during_loading_stops_the_service(processes: str, sig: signal.S
         while line not in log:
             log += process.stderr.readline()
         process.send_signal(sig)
-        log += process.stderr.read()
-        assert process.wait(HANG) == 0
-    assert "Traceback" not in log
-    assert "startup complete" not in log
+        ends_without_serving(process, log)
+
+
+INTERRUPTED = """
+import logging, signal, sys, weakref
+from service.__main__ import main
+
+sig, interrupted = int(sys.argv.pop(1)), sys.argv.pop(1)
+
+class Mark:
+    pass
+
+def record(*arguments, **options):
+    made = logging.LogRecord(*arguments, **options)
+    if made.getMessage().startswith(interrupted):
+        mark = Mark()
+        reference = weakref.ref(mark, lambda _: signal.raise_signal(sig))
+        del mark
+    return made
+
+logging.setLogRecordFactory(record)
+main()
+"""
+"""Starts the service. A signal arrives at a line of the log, inside a callback whose exceptions Python drops.
+
+Such callbacks are also in Python's import system."""
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("processes", "line"), [("1", "plan"), ("2", "plan"), ("2", "Uvicorn running"), ("2", "Started parent process")]
+)
+def test_a_signal_stops_the_service_whatever_the_service_does(
+    tmp_path: Path, processes: str, line: str, sig: signal.Signals
+) -> None:
+    program = ("-c", INTERRUPTED, str(int(sig)), line)
+    with start("--port", "0", "--workers", processes, program=program, TMPDIR=str(tmp_path)) as process:
+        ends_without_serving(process)
+    assert list(tmp_path.iterdir()) == [], "the service removes its shared folder"
+
+
+def ends_without_serving(process: subprocess.Popen[str], log: str = "") -> None:
+    """Check that a service ends in an orderly way before it serves.
+
+    Args:
+        process: the service, which has got a signal.
+        log: what was read of its log.
+    """
+    assert process.stderr is not None
+    for line in process.stderr:
+        log += line
+        if "startup complete" in line:
+            process.kill()
+    assert process.wait(HANG) == 0, log
+    assert "Traceback" not in log, log
 
 
 def test_an_endless_request_ends_after_the_shutdown_time(serving: Serve) -> None:
