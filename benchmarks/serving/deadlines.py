@@ -3,12 +3,15 @@
     python -m benchmarks.serving.deadlines [--seconds SECONDS] [--load LOAD]... [--replay FILE] [--figure FILE]
 
 Compares the service, which plans each solve by the deadline of its request, with the same service at fixed tolerances
-and without deadlines, and with FastAPI and onnxruntime, with and without dynamic batching. All receive the same
-requests at the same times (`benchmarks.serving.bursts`). The latency counts from the time when a request is due. Prints
-a Markdown table for each mean load, and draws accuracy against attainment.
+and without deadlines, with FastAPI and onnxruntime, with and without dynamic batching, and with Triton. Triton receives
+the deadline of each request as its timeout: it refuses a request that has waited for so long in its queue. Where Triton
+cannot be installed or started, a line says so, and the others are compared. All receive the same images at the same
+times (`benchmarks.serving.bursts`). The latency counts from the time when a request is due. Prints a Markdown table for
+each mean load, and draws accuracy against attainment.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -20,9 +23,12 @@ from rich.console import Console
 from benchmarks import figures
 from benchmarks.serving.bench import BATCHED, OURS, SINGLE, Bench
 from benchmarks.serving.bursts import Times, burstiness, bursts, recorded
+from benchmarks.serving.contenders.common import default_tolerance
+from benchmarks.serving.peers.forms import binary
+from benchmarks.serving.peers.table import TRITON
 from benchmarks.serving.requests import Kind
 from benchmarks.serving.results import OK, Result
-from benchmarks.serving.servers import Server
+from benchmarks.serving.servers import Server, ServerError
 
 DEADLINES = (10, 20, 50, 100)
 LOADS = (0.3, 0.5, 0.9)
@@ -70,9 +76,21 @@ def rows(contender: str, result: Result, deadlines: Iterable[int]) -> list[Row]:
     return found
 
 
+@contextmanager
+def contenders(bench: Bench) -> Iterator[dict[str, Server]]:
+    """Start the contenders, by name. A line says why Triton is left out, if it cannot be installed or started."""
+    with ExitStack() as stack:
+        started = stack.enter_context(bench.servers(OURS, SINGLE, BATCHED))
+        try:
+            started.append(stack.enter_context(TRITON.started(bench.artifact)))
+        except ServerError as error:
+            typer.echo(f"not measured: {error}\n")
+        yield {server.name: server for server in started}
+
+
 def measure(bench: Bench, servers: dict[str, Server], times: Times, seconds: float) -> list[Row]:
     """Measure every contender with the same arrivals."""
-    found = []
+    found, default = [], f"tolerance={default_tolerance(bench.artifact):g}"
     for deadline in DEADLINES:
         kind = Kind("deadline", f"deadline_ms={deadline}")
         found += rows("ours, by deadline", bench.replayed(servers[OURS.name], times, seconds, kind), [deadline])
@@ -80,8 +98,12 @@ def measure(bench: Bench, servers: dict[str, Server], times: Times, seconds: flo
         result = bench.replayed(servers[OURS.name], times, seconds, Kind("fixed", query))
         found += rows(f"ours, {query}", result, DEADLINES)
     for command in (SINGLE, BATCHED):
-        result = bench.replayed(servers[command.name], times, seconds, Kind("fixed", "tolerance=1e-1"))
-        found += rows(f"{command.name}, tolerance=1e-1", result, DEADLINES)
+        result = bench.replayed(servers[command.name], times, seconds, Kind("fixed", default))
+        found += rows(f"{command.name}, {default}", result, DEADLINES)
+    for deadline in DEADLINES if TRITON.name in servers else ():
+        kind = Kind("timeout", form=binary(timeout=1000 * deadline))
+        result = bench.replayed(servers[TRITON.name], times, seconds, kind)
+        found += rows(f"{TRITON.name}, by timeout, {default}", result, [deadline])
     return found
 
 
@@ -120,9 +142,7 @@ def main(
 ) -> None:
     """Measure attainment and accuracy under bursts."""
     console, measured = Console(stderr=True, highlight=False), dict[float, list[Row]]()
-    commands = (OURS, SINGLE, BATCHED)
-    with Bench.open(seconds, 1, console.print) as bench, bench.servers(*commands) as started:
-        servers = {server.name: server for server in started}
+    with Bench.open(seconds, 1, console.print) as bench, contenders(bench) as servers:
         capacity = bench.capacity(servers[OURS.name], CONNECTIONS, Kind(query=TIGHT))
         for each in load or LOADS:
             times = bursts(each * capacity, seconds, seed=3) if replay is None else recorded(replay)

@@ -10,8 +10,6 @@ started is named with the reason, and the run goes on.
 
 import os
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -20,13 +18,12 @@ from rich.console import Console
 from benchmarks.serving import report
 from benchmarks.serving.bench import OURS, Bench
 from benchmarks.serving.forms import Form
-from benchmarks.serving.peers.environments import InstallError, install
 from benchmarks.serving.peers.table import PEERS, PROCESSES, Peer
 from benchmarks.serving.report import Findings, Goal, Ratio
 from benchmarks.serving.requests import Kind
 from benchmarks.serving.results import OK
 from benchmarks.serving.rounds import Cell, measure
-from benchmarks.serving.servers import Server, ServerError
+from benchmarks.serving.servers import Server, ServerError, running
 
 CONNECTIONS = (1, 32)
 
@@ -70,11 +67,6 @@ def compare(bench: Bench, peer: Peer) -> Findings:
         ServerError: the peer cannot be installed, does not start or answers no request.
     """
     bench.report(f"{peer.name}: installation and start")
-    if peer.requirements is not None:
-        try:
-            install(peer.requirements, peer.environment_folder)
-        except InstallError as error:
-            raise ServerError(f"{peer.name} cannot be installed: {error}") from error
     pairs = [
         (
             body,
@@ -85,10 +77,10 @@ def compare(bench: Bench, peer: Peer) -> Findings:
         for count in CONNECTIONS
     ]
     busy = [peer.name] if peer.is_busy else []
-    with TemporaryDirectory() as folder, bench.servers(OURS, peer.command(bench.artifact, Path(folder))) as servers:
-        for server, form in zip(servers, (peer.bodies[0].mine.form, peer.bodies[0].theirs), strict=True):
-            _warm_up(bench, server, form)
-        rounds = measure(bench, servers, [cell for _, *pair in pairs for cell in pair], busy=busy)
+    with peer.started(bench.artifact) as their_server, running(OURS) as my_server:
+        _warm_up(bench, my_server, peer.bodies[0].mine.form)
+        _warm_up(bench, their_server, peer.bodies[0].theirs)
+        rounds = measure(bench, [my_server, their_server], [cell for _, *pair in pairs for cell in pair], busy=busy)
     found = Findings(rounds.measurements(peer.name))
     for body, theirs, mine in pairs:
         reached = rounds.ratio(mine, theirs, lambda summary: summary.throughput)

@@ -1,6 +1,7 @@
 """The formats in which the peers take images and give answers."""
 
 import json
+from functools import partial
 from math import nan, prod
 from typing import Any
 
@@ -19,15 +20,26 @@ def tensor(images: Images) -> bytes:
     return _request(images.shape, {"data": images.reshape(-1).tolist()})
 
 
-def binary(images: Images) -> bytes:
-    """JSON that describes one image, and the image in binary form after it."""
-    return HEADER + images.tobytes()
+def binary(**parameters: int) -> Form:
+    """The form whose body is JSON that describes one image, and the image in binary form after it.
+
+    Args:
+        parameters: parameters of each request, such as Triton's `timeout` in microseconds.
+    """
+    head = _request((1, SIDE, SIDE), {"parameters": {"binary_data_size": SIDE * SIDE}}, parameters)
+    headers = (("Inference-Header-Content-Length", str(len(head))),)
+    return Form(INFER, "application/octet-stream", partial(_after, head), tensors, headers)
 
 
-def _request(shape: tuple[int, ...], content: dict[str, object]) -> bytes:
+def _after(head: bytes, images: Images) -> bytes:
+    return head + images.tobytes()
+
+
+def _request(shape: tuple[int, ...], content: dict[str, object], parameters: dict[str, int] | None = None) -> bytes:
     """The JSON of a request whose images are solved once. The peers ignore this parameter."""
     inputs = [{"name": "image", "shape": shape, "datatype": "UINT8", **content}]
-    return json.dumps({"parameters": {"escalate": False}, "inputs": inputs}, separators=(",", ":")).encode()
+    request = {"parameters": {"escalate": False} | (parameters or {}), "inputs": inputs}
+    return json.dumps(request, separators=(",", ":")).encode()
 
 
 def tensors(body: bytes) -> list[Row]:
@@ -61,10 +73,7 @@ def _rows(shares: Any, nfe: Any) -> list[Row]:
     return [Row(int(np.argmax(row)), float(each)) for row, each in zip(shares, nfe, strict=True)]
 
 
-HEADER = _request((1, SIDE, SIDE), {"parameters": {"binary_data_size": SIDE * SIDE}})
-V2_BINARY = Form(
-    INFER, "application/octet-stream", binary, tensors, (("Inference-Header-Content-Length", str(len(HEADER))),)
-)
+V2_BINARY = binary()
 V2_JSON = Form(INFER, "application/json", tensor, tensors)
 COLUMNS_RAW = Form("/predict", "application/octet-stream", pixels, columns)
 COLUMNS_JSON = Form("/predict", JSON.content_type, image_list, columns)

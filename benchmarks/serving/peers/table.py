@@ -1,15 +1,19 @@
-"""The peers: their commands, the requests that they receive, and the goals of the comparison."""
+"""The peers: how they are started, the requests that they receive, and the goals of the comparison."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from benchmarks.serving.contenders.common import default_tolerance
 from benchmarks.serving.forms import JSON, RAW, Form
+from benchmarks.serving.peers.environments import InstallError, install
 from benchmarks.serving.peers.forms import BENTOML_JSON, COLUMNS_JSON, COLUMNS_RAW, V2_BINARY, V2_JSON
 from benchmarks.serving.requests import Kind
 from benchmarks.serving.rounds import ONE_IMAGE
-from benchmarks.serving.servers import PORT, ROOT, Command, contender
+from benchmarks.serving.servers import PORT, ROOT, Command, Server, ServerError, contender, running
 from benchmarks.serving.speed import AS_JSON, JSON_GOAL
 from models.artifact import SOLVE, Artifact
 
@@ -90,9 +94,28 @@ class Peer:
         arguments = (str(self.environment_folder / "bin" / "python"), str(HERE / self.folder / "serve.py"))
         return Command(self.name, arguments, environment | self.environment, self.ready)
 
+    @contextmanager
+    def started(self, artifact: Artifact) -> Iterator[Server]:
+        """Install the peer if needed, and start it; the end of the context stops it.
 
+        Args:
+            artifact: the artifact whose graph of the whole solve the peer serves.
+
+        Raises:
+            ServerError: the peer cannot be installed or does not start.
+        """
+        if self.requirements is not None:
+            try:
+                install(self.requirements, self.environment_folder)
+            except InstallError as error:
+                raise ServerError(f"{self.name} cannot be installed: {error}") from error
+        with TemporaryDirectory() as scratch, running(self.command(artifact, Path(scratch))) as server:
+            yield server
+
+
+TRITON = Peer("Triton", "triton", "/v2/health/ready", (Body("binary", V2_BINARY, Kind(form=V2_BINARY), RAW_GOAL),))
 PEERS = (
-    Peer("Triton", "triton", "/v2/health/ready", (Body("binary", V2_BINARY, Kind(form=V2_BINARY), RAW_GOAL),)),
+    TRITON,
     Peer("LitServe", "litserve", "/health", (Body("JSON", COLUMNS_JSON, AS_JSON, JSON_GOAL),), is_busy=True),
     Peer(
         "BentoML",

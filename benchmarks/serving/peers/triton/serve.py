@@ -1,4 +1,4 @@
-"""Triton with its Python backend, dynamic batching and two instances of the model.
+"""Triton with its Python backend, dynamic batching, timeouts in the queue and two instances of the model.
 
 The wheel nvidia-pytriton brings Triton. The Python backend expects the stub for this version of Python in its
 folder, and a model expects its modules in its folder. So we write both folders to a temporary folder.
