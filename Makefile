@@ -87,7 +87,7 @@ bench: $(DEV)/.installed  ## measure the service under load, and compare it with
 bench-peers: $(DEV)/.installed  ## compare the service with Triton and other real servers; installs each of them; ten minutes
 	$(DEV)/bin/python -m benchmarks.serving.peers
 
-bench-deadlines: $(DEV)/.installed  ## measure deadlines under bursts: answers in time and their accuracy, against fixed settings; twelve minutes
+bench-deadlines: $(DEV)/.installed  ## measure deadlines under bursts: answers in time and their accuracy, against fixed settings, FastAPI and Triton; seventeen minutes
 	$(DEV)/bin/python -m benchmarks.serving.deadlines --figure docs/figures/deadlines.svg
 
 bench-fleet: $(SCALE)/.installed  ## measure the service behind HAProxy and on Ray Serve, beside a direct one; needs HAProxy; ten minutes

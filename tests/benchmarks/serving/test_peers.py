@@ -1,6 +1,7 @@
 """The peers: the formats of their requests, their environments, and their comparison with the service."""
 
 import json
+import platform
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,8 @@ from benchmarks.serving.forms import RAW
 from benchmarks.serving.load import measure
 from benchmarks.serving.peers.__main__ import compare, main
 from benchmarks.serving.peers.environments import InstallError, install
-from benchmarks.serving.peers.forms import V2_BINARY, V2_JSON, columns, probabilities, tensor, tensors
-from benchmarks.serving.peers.table import PEERS, Body, Peer
+from benchmarks.serving.peers.forms import V2_BINARY, V2_JSON, binary, columns, probabilities, tensor, tensors
+from benchmarks.serving.peers.table import PEERS, TRITON, Body, Peer
 from benchmarks.serving.plan import Closed, Plan
 from benchmarks.serving.requests import Digits, Kind
 from benchmarks.serving.rounds import ONE_IMAGE
@@ -71,6 +72,14 @@ def test_a_tensor_in_json_holds_the_images(digits: Digits) -> None:
     assert np.array_equal(values, digits.images[:2])
 
 
+def test_a_request_in_binary_form_has_its_parameters_before_the_image(digits: Digits) -> None:
+    form = binary(timeout=5000)
+    body = form.write(digits.images[:1])
+    end = int(dict(form.headers)["Inference-Header-Content-Length"])
+    assert json.loads(body[:end])["parameters"] == {"escalate": False, "timeout": 5000}
+    assert body[end:] == digits.images[0].tobytes()
+
+
 @pytest.mark.system
 def test_the_service_takes_the_requests_of_the_protocol(digits: Digits) -> None:
     with running(ours("--workers", "1", "--grace-seconds", "0")) as server:
@@ -107,6 +116,19 @@ def test_a_peer_that_answers_no_request_is_named(bench: Bench) -> None:
     lost = replace(PEERS[-1], bodies=(Body("raw", replace(RAW, path="/nowhere"), ONE_IMAGE, None),))
     with pytest.raises(ServerError, match=r"FastAPI \+ onnxruntime answers no request; the first status is 404"):
         compare(bench, lost)
+
+
+@pytest.mark.system
+@pytest.mark.nightly
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="Triton's package is for x86-64 only")
+def test_triton_refuses_requests_that_wait_longer_than_their_timeout(bench: Bench) -> None:
+    with TRITON.started(bench.artifact) as server:
+        patient = bench.closed(server, 128, Kind(form=binary(timeout=5_000_000)))
+        hasty = bench.closed(server, 128, Kind(form=binary(timeout=1)))
+    assert set(patient.status) == {200}
+    assert (patient.answers.digit == patient.answers.label).mean() > 0.9
+    assert 503 in hasty.status
+    assert set(hasty.status) <= {200, 503}
 
 
 def test_packages_are_not_installed_again_for_the_same_file(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""The benchmark of deadlines: its contenders, its lines and its figure."""
+
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.serving.bench import Bench
+from benchmarks.serving.bursts import bursts
+from benchmarks.serving.deadlines import DEADLINES, FIXED, Row, contenders, draw, measure, rows, table
+from benchmarks.serving.peers import table as peers
+from benchmarks.serving.requests import Digits
+from tests.benchmarks.serving.test_results import result
+
+OTHERS = {
+    "ours, by deadline",
+    *(f"ours, {query}" for query in FIXED),
+    "(c) onnxruntime, tolerance=0.1",
+    "(d) onnxruntime, batched, tolerance=0.1",
+}
+ARRIVALS, SECONDS = bursts(rate=100, seconds=0.5, seed=3), 0.5
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    with Bench.open(0.2, 1, lambda _: None) as opened:
+        opened.digits = Digits(opened.digits.images[:100], opened.digits.labels[:100])  # every load prepares them all
+        yield opened
+
+
+def test_a_request_is_in_time_if_it_is_answered_within_the_deadline_by_the_callers_clock() -> None:
+    found = rows("one", result([0.009, 0.011, 0.001, 0.030], [200, 200, 503, 200]), [10, 20, 50])
+    assert [(row.deadline, row.attainment) for row in found] == [(10, 0.25), (20, 0.5), (50, 0.75)]
+    assert {row.accuracy for row in found} == {1.0}
+
+
+def test_accuracy_counts_only_what_was_in_time() -> None:
+    (row,) = rows("one", result([0.001, 0.002, 0.5], [200, 200, 200], digit=3), [100])
+    assert row.attainment == pytest.approx(2 / 3)
+    assert (row.accuracy, row.both) == (0, 0)
+
+
+def test_the_table_has_a_line_for_each_contender_and_the_figure_a_panel_for_each_load(tmp_path: Path) -> None:
+    measured = [Row(name, deadline, 0.5, 0.9) for name in ("one", "two") for deadline in DEADLINES]
+    lines = table(measured).splitlines()
+    assert lines[2:] == [f"| {name} |{' 50.00%, 90.00%, 45.00% |' * len(DEADLINES)}" for name in ("one", "two")]
+    draw({0.5: measured, 0.9: measured}, tmp_path / "figure.svg")
+    drawn = (tmp_path / "figure.svg").read_text()
+    assert all(f"mean load {load}%" in drawn for load in (50, 90))
+
+
+@pytest.mark.system
+def test_where_triton_cannot_be_installed_a_line_says_so_and_the_others_are_measured(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "no-folder").touch()
+    monkeypatch.setattr(peers, "ENVIRONMENTS", tmp_path / "no-folder")
+    with contenders(bench) as servers:
+        found = measure(bench, servers, ARRIVALS, SECONDS)
+    assert capsys.readouterr().out.startswith("not measured: Triton cannot be installed: ")
+    assert {row.contender for row in found} == OTHERS
+
+
+@pytest.mark.system
+@pytest.mark.nightly
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="Triton's package is for x86-64 only")
+def test_triton_is_measured_at_each_deadline(bench: Bench) -> None:
+    with contenders(bench) as servers:
+        found = measure(bench, servers, ARRIVALS, SECONDS)
+    (tritons,) = {row.contender for row in found} - OTHERS
+    assert tritons == "Triton, by timeout, tolerance=0.1"
+    assert [row.deadline for row in found if row.contender == tritons] == list(DEADLINES)
