@@ -3,8 +3,9 @@
     python -m benchmarks.serving.fleet [--seconds SECONDS] [--rounds ROUNDS] [--replicas N] [--rate RATE] [--only PART]
 
 Part haproxy: one replica gets requests at a rate, and N replicas behind HAProxy get N times this rate. Both are open
-loops. If the balancer costs nothing and spreads the requests evenly, the latencies are equal. All replicas, HAProxy and
-the load generator share this machine, so the rate must leave its processors idle for most of the time.
+loops with the same number of requests, so one replica gets them in N times the seconds. If the balancer costs nothing
+and spreads the requests evenly, the latencies are equal. All replicas, HAProxy and the load generator share this
+machine, so the rate must leave its processors idle for most of the time.
 
 Part ray: closed loops on a service of one process, on Ray Serve with Ray's own proxy, and on Ray Serve with HAProxy.
 
@@ -12,10 +13,8 @@ The measurements of a round follow each other, and each ratio is the median over
 HAProxy, and Ray (`make bench-fleet` installs Ray).
 """
 
-import shutil
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -23,17 +22,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from benchmarks.serving.balancer import haproxy
 from benchmarks.serving.bench import Bench
-from benchmarks.serving.plan import HOST, Phase
+from benchmarks.serving.plan import Phase
 from benchmarks.serving.report import number
 from benchmarks.serving.results import Summary, summarise
 from benchmarks.serving.rounds import Cell, measure
-from benchmarks.serving.servers import PORT, ROOT, Command, Server, free_port, ours
+from benchmarks.serving.servers import PORT, ROOT, Command, Server, ours
 
 PARTS = ("haproxy", "ray")
 DIRECT = "direct"
 CONNECTIONS = (1, 16)
-CONFIGURATION = ROOT / "deploy" / "haproxy" / "haproxy.cfg"
 
 Runs = dict[tuple[str, str], list[Summary]]
 """For each server and load, the results of the rounds."""
@@ -42,22 +41,6 @@ Runs = dict[tuple[str, str], list[Summary]]
 def replica(name: str) -> Command:
     """The command of a service of one process."""
     return ours("--workers", "1", name=name)
-
-
-def haproxy(replicas: Sequence[Server], folder: Path) -> Command:
-    """The command of HAProxy with the configuration that ships, before some replicas.
-
-    Args:
-        replicas: the replicas.
-        folder: the folder for the list of the replicas.
-    """
-    program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin") or "haproxy"
-    backend = folder / f"backend-{len(replicas)}.cfg"
-    servers = [f"    server replica{number} {HOST}:{each.port}\n" for number, each in enumerate(replicas, 1)]
-    backend.write_text("backend replicas\n" + "".join(servers))
-    addresses = {"BALANCER_ADDRESS": f"{HOST}:{PORT}", "BALANCER_METRICS_ADDRESS": f"{HOST}:{free_port()}"}
-    name = f"HAProxy, {len(replicas)} replica{'s' * (len(replicas) > 1)}"
-    return Command(name, (program, "-db", "-f", str(CONFIGURATION), "-f", str(backend)), addresses)
 
 
 def on_ray(name: str, folder: Path, **environment: str) -> Command:
@@ -84,22 +67,26 @@ def on_ray(name: str, folder: Path, **environment: str) -> Command:
 def part_haproxy(bench: Bench, number_of_replicas: int, rate: float) -> tuple[Runs, str]:
     """Measure one replica, one replica behind HAProxy, and several replicas behind HAProxy, at the same rate each.
 
+    All get the same number of requests, so one replica gets them in a longer time. The p99 of fewer requests would be
+    lower on average, and more uncertain.
+
     Returns:
         The results, and the name of the server to compare with.
     """
     with bench.servers(*(replica(f"replica {n}") for n in range(1, number_of_replicas + 1))) as replicas:
-        commands = [haproxy(each, bench.scratch) for each in (replicas[:1], replicas)]
+        ports = [each.port for each in replicas]
+        commands = [haproxy(each, bench.scratch) for each in (ports[:1], ports)]
         with bench.servers(*commands) as (one, several):
             direct = Server(DIRECT, replicas[0].port, replicas[0].process)
-            rates = {direct.name: rate, one.name: rate, several.name: number_of_replicas * rate}
-            load, servers = f"{rate:g} requests/s a replica", (direct, one, several)
-            runs: Runs = {(server.name, load): [] for server in servers}
-            for server in servers:
-                bench.offered(server, [Phase(rates[server.name], 1.0)])  # the first requests are slow
+            short = Phase(number_of_replicas * rate, bench.seconds)
+            long = Phase(rate, number_of_replicas * bench.seconds)
+            load, phases = f"{rate:g} requests/s a replica", ((direct, long), (one, long), (several, short))
+            runs: Runs = {(server.name, load): [] for server, _ in phases}
+            for server, phase in phases:
+                bench.offered(server, [Phase(phase.rate, 1.0)])  # the first requests are slow
             for seed in range(bench.rounds):
-                for server in servers:
-                    result = bench.offered(server, [Phase(rates[server.name], bench.seconds)], seed=seed)
-                    runs[server.name, load].append(summarise(result))
+                for server, phase in phases:
+                    runs[server.name, load].append(summarise(bench.offered(server, [phase], seed=seed)))
             return runs, one.name
 
 
@@ -147,7 +134,9 @@ def table(runs: Runs, reference: str) -> str:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(min=1, help="Seconds of each measurement.")] = 10.0,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Seconds of each measurement; N times as many for one replica.")
+    ] = 10.0,
     rounds: Annotated[int, typer.Option(min=1, help="Repetitions. The median is reported.")] = 5,
     replicas: Annotated[int, typer.Option(min=2, help="Replicas behind HAProxy.")] = 4,
     rate: Annotated[float, typer.Option(min=1, help="Requests/s for each replica behind HAProxy.")] = 25.0,

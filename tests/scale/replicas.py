@@ -2,9 +2,7 @@
 
 import os
 import re
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,12 +12,12 @@ from threading import Thread
 import httpx
 import pytest
 
-from benchmarks.serving.servers import free_port
+from benchmarks.serving.balancer import METRICS_ADDRESS, haproxy, program
+from benchmarks.serving.plan import HOST
+from benchmarks.serving.servers import free_port, running
 from tests.forking import ForkedService
-from tests.serving import ROOT, fork
+from tests.serving import fork
 from tests.waiting import HANG, until
-
-CONFIGURATION = ROOT / "deploy" / "haproxy" / "haproxy.cfg"
 
 
 class Replica:
@@ -112,31 +110,12 @@ def balancing(replicas: Sequence[Replica], folder: Path) -> Iterator[Balancer]:
         replicas: the replicas. HAProxy calls them replica1, replica2 and so on.
         folder: the folder for the list of the replicas.
     """
-    haproxy = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
-    if haproxy is None:
+    if program() is None:
         assert not os.environ.get("CI"), "HAProxy is not installed (Debian: apt-get install haproxy)"
         pytest.skip("HAProxy is not installed")
-    servers = [f"    server replica{n} 127.0.0.1:{replica.port}\n" for n, replica in enumerate(replicas, 1)]
-    backend = folder / "backend.cfg"
-    backend.write_text("backend replicas\n" + "".join(servers))
-    address, metrics = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    environment = os.environ | {"BALANCER_ADDRESS": address, "BALANCER_METRICS_ADDRESS": metrics}
-    balancer = Balancer(f"http://{address}", f"http://{metrics}/metrics")
-    with (folder / "haproxy.log").open("w") as log:
-        command = [haproxy, "-db", "-f", str(CONFIGURATION), "-f", str(backend)]
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            until(lambda: process.poll() is not None or _has_all(balancer, len(replicas)))
-            assert process.poll() is None, (folder / "haproxy.log").read_text()
-            yield balancer
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(HANG)
-
-
-def _has_all(balancer: Balancer, number: int) -> bool:
-    """Whether HAProxy listens and sends requests to all replicas."""
-    try:
-        return len(balancer.up()) == number
-    except httpx.TransportError:
-        return False
+    command = haproxy([replica.port for replica in replicas], folder)
+    with running(command) as server:
+        metrics = command.environment[METRICS_ADDRESS]
+        balancer = Balancer(f"http://{HOST}:{server.port}", f"http://{metrics}/metrics")
+        until(lambda: len(balancer.up()) == len(replicas))
+        yield balancer
