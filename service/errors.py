@@ -53,7 +53,7 @@ class TooLargeError(RequestError):
 
 
 class UnsupportedMediaTypeError(RequestError):
-    """The media type of the body is not supported."""
+    """The media type or the encoding of the body is not supported."""
 
 
 class UnauthenticatedError(RequestError):

@@ -8,9 +8,16 @@ from pydantic import BaseModel, Field
 from service.api.error_examples import ERROR_EXAMPLES
 from service.api.errors import STATUS, Failure
 from service.api.problems import described
-from service.errors import RequestError, sentences
+from service.errors import FieldError, RequestError, UnsupportedMediaTypeError, sentences
 
 Answers = dict[int | str, dict[str, Any]]
+
+EXAMPLES: dict[type[RequestError], RequestError] = ERROR_EXAMPLES | {
+    UnsupportedMediaTypeError: UnsupportedMediaTypeError(
+        FieldError("content-encoding", "must be one of gzip, deflate, identity", "br")
+    )
+}
+"""The examples by the class of the error. These routes ignore the media type, and refuse only unknown encodings."""
 
 
 class ErrorAnswer(BaseModel):
@@ -30,7 +37,7 @@ def documented(*errors: type[RequestError]) -> Answers:
         int(STATUS[error]): {
             "description": described(error),
             "model": ErrorAnswer,
-            "content": {"application/json": {"example": {"error": sentences(ERROR_EXAMPLES[error].errors[:1])}}},
+            "content": {"application/json": {"example": {"error": sentences(EXAMPLES[error].errors[:1])}}},
         }
         for error in errors
     }

@@ -108,6 +108,13 @@ def test_a_bad_body_is_refused_with_the_reason(client: httpx.Client, case: tuple
     assert text in error(answer)
 
 
+def test_the_documented_example_of_an_unknown_encoding_is_the_answer_to_it(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    answers = document["paths"]["/v2/models/{name}/infer"]["post"]["responses"]
+    answer = client.post(INFER, **body(REQUEST, ("Content-Encoding", "br")))
+    assert answers["415"]["content"]["application/json"]["example"] == answer.json()
+
+
 def test_the_service_still_answers_after_all_bad_bodies(client: httpx.Client) -> None:
     for request, *_ in CASES.values():
         client.post(INFER, **request)
