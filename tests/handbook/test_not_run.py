@@ -129,9 +129,22 @@ def check_haproxy(words: Words) -> None:
 
 def check_serve(words: Words) -> None:
     """Check that the application or the file of Ray Serve exists."""
-    command, target = words
-    assert command in {"run", "deploy"}
-    assert (ROOT / target).is_file() or (ROOT / target.partition(":")[0].replace(".", "/")).with_suffix(".py").is_file()
+    command, *arguments = words
+    assert command in {"run", "deploy", "status", "shutdown"}
+    for target in (word for word in arguments if not word.startswith("--")):
+        module = ROOT / target.partition(":")[0].replace(".", "/")
+        assert (ROOT / target).is_file() or module.with_suffix(".py").is_file()
+
+
+def check_ray(words: Words) -> None:
+    """Check the command only, because Ray is not in this environment."""
+    assert words[0] in {"start", "stop", "get-auth-token"}
+
+
+def check_push(words: Words) -> None:
+    """Check that the tag of the image is the one in the manifests."""
+    base = yaml.safe_load((ROOT / "deploy/kubernetes/base/kustomization.yaml").read_text(encoding="utf-8"))
+    assert words[0].rpartition(":")[2] == base["images"][0]["newTag"]
 
 
 def check_kubectl(words: Words) -> None:
@@ -152,11 +165,13 @@ CHECKS: dict[tuple[str, ...], Callable[[Words], None]] = {
     ("make",): check_make,
     ("docker", "compose"): check_compose,
     ("docker", "build"): check_build,
+    ("docker", "push"): check_push,
     ("docker", "run"): check_run,
     ("curl",): check_curl,
     ("kill",): check_kill,
     ("haproxy",): check_haproxy,
     ("serve",): check_serve,
+    ("ray",): check_ray,
     ("kubectl",): check_kubectl,
     ("deploy/kubernetes/check.sh",): check_kubectl,
     ("pip", "install"): check_install,
