@@ -77,7 +77,7 @@ class NotReadyError(RequestError):
 
 
 class OverloadedError(RequestError):
-    """The work in the queue would delay the request too long.
+    """Other work would delay the request too long, or has delayed it too long.
 
     Args:
         errors: the reasons, at least one.

@@ -117,7 +117,8 @@ class Settings(BaseSettings):
 
     queue_seconds: float = Field(default=2, gt=0, le=600)
     """The longest time by which other work may delay an answer. A request that is expected to be delayed more, by the
-    work in the queue, is refused at once with 429."""
+    work in the queue, is refused at once with 429. If later work delays a request for longer, the request is refused
+    before it starts."""
 
     floor: float = Field(default=0.99, ge=0, le=1)
     """The least agreement with a tight reference, in the measured profile, of the solver settings that a busy service

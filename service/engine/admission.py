@@ -56,6 +56,14 @@ class Admission:
         with self._lock:
             self._check(demand)
 
+    def is_alone(self, demand: Demand) -> bool:
+        """Whether a request, of which no image has started, is the only one of its priority in the queue."""
+        return self._backlogs[demand.priority].work == demand.work
+
+    def refusal(self, demand: Demand) -> OverloadedError:
+        """The error for a request that other work has delayed for too long. It says after how many seconds to retry."""
+        return self._refusal(self.wait(demand) - self.seconds)
+
     def enter(self, demand: Demand) -> None:
         """Admit a request with all of its images.
 
@@ -78,11 +86,15 @@ class Admission:
         return self._seconds(higher + self._backlogs[demand.priority].ahead(demand))
 
     def _check(self, demand: Demand) -> None:
-        """Raise the error for a request that waits too long. It says after how many whole seconds to retry."""
+        """Raise the error for a request that other work would delay for too long."""
         if (excess := self._wait(demand) - self.seconds) > 0:
-            seconds = math.ceil(excess)
-            message = f"other work may delay a request by {self.seconds:g} s; retry after {seconds} s"
-            raise OverloadedError(FieldError("queue", message), retry_after=seconds)
+            raise self._refusal(excess)
+
+    def _refusal(self, excess: float) -> OverloadedError:
+        """The error for a request whose delay exceeds the limit by some seconds. It names at least one whole second."""
+        seconds = max(1, math.ceil(excess))
+        message = f"other work may delay a request by {self.seconds:g} s; retry after {seconds} s"
+        return OverloadedError(FieldError("queue", message), retry_after=seconds)
 
     def _seconds(self, work: int) -> float:
         return self.pace * work / NANOSECONDS / self._threads
@@ -119,10 +131,9 @@ class Backlog:
         caller gets at most as much time as its own size, and any other caller at most as much as its own caller.
         """
         sizes = self._callers.get(demand.caller, {})
-        work = demand.rows * demand.image_work
         ahead = sizes.get(demand.size, 0)
-        turns = ahead + work
+        turns = ahead + demand.work
         ahead += sum(min(other, turns) for size, other in sizes.items() if size != demand.size)
-        turns = ahead + work
+        turns = ahead + demand.work
         callers = (sum(each.values()) for caller, each in self._callers.items() if caller != demand.caller)
         return ahead + sum(min(other, turns) for other in callers)

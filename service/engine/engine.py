@@ -112,7 +112,7 @@ class Engine:
                 computed.
 
         Raises:
-            OverloadedError: the work in the queue would delay the request too long.
+            OverloadedError: other work would delay the request too long, or has delayed it too long.
             DeadlineError: the deadline passed.
             StoppingError: the service stopped first.
             AbandonedError: the caller disconnected.
@@ -133,6 +133,8 @@ class Engine:
         except asyncio.CancelledError as error:  # the server cancels tasks once its time to stop is over
             runner.cancel(request)
             raise StoppingError(STOPPING) from error
+        if request.end is End.overdue:
+            raise self.admission.refusal(request.demand)
         _raise_unless_answered(request)
 
     def _on_end(self, requests: tuple[EngineRequest, ...]) -> None:

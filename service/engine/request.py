@@ -49,23 +49,33 @@ class Demand(NamedTuple):
         return cls(caller, priority, rows, max(1, round(NANOSECONDS * model.costs.answer(1, plan.expected.nfe))))
 
     @property
+    def work(self) -> int:
+        """The expected nanoseconds of all images, each solved alone."""
+        return self.rows * self.image_work
+
+    @property
     def seconds(self) -> float:
         """Estimated seconds for all images, each solved alone."""
-        return self.rows * self.image_work / NANOSECONDS
+        return self.work / NANOSECONDS
 
     @property
     def size(self) -> int:
         """The class of the work of all images, to a power of two. The requests of a caller take turns by their size."""
-        return (self.rows * self.image_work).bit_length()
+        return self.work.bit_length()
 
 
 class End(Enum):
-    """How a request ends."""
+    """How a request ends.
+
+    An expired request could not meet its deadline. An overdue request has no deadline, but other work has delayed it
+    for longer than the queue promises, before its first image could start.
+    """
 
     answered = "answered"
     cancelled = "cancelled"
     expired = "expired"
     failed = "failed"
+    overdue = "overdue"
     stopped = "stopped"
 
 
@@ -151,8 +161,8 @@ class EngineRequest:
         answered_at: when the last image had passed the head.
         end: how the request ended; None while it goes on.
         deadline: when the request must be answered, by the scheduler's clock; None without a deadline.
-        due: the order in which the requests of one caller and size start: the deadline, or else the end of the time in
-            which the queue promises to answer.
+        due: the deadline, or else the end of the time by which other work may delay the request. The requests of one
+            caller and size start in this order.
         promised: the time from the choice of a candidate to the answer that was expected, and the time of the choice;
             None unless the deadline decided about the candidate.
         chosen: for each image, the candidate by which it is or was solved; the last one if it was solved again.

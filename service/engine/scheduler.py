@@ -186,6 +186,9 @@ class Scheduler:
             if self._planner.is_hopeless(request, work.started_at, ahead):
                 self.end(request, End.expired)
                 continue
+            if self._is_overdue(request, work.started_at):
+                self.end(request, End.overdue)
+                continue
             if plan not in full:
                 candidate = self._planner.candidate(request, batch, work.started_at)
                 target = batch if candidate is plan.candidates[0] else self._batches.of(request.model, candidate)
@@ -203,6 +206,15 @@ class Scheduler:
             passed += 1
             if passed == LOOK_AHEAD or len(full) == len(batch.queue.plans):
                 return
+
+    def _is_overdue(self, request: EngineRequest, now: float) -> bool:
+        """Whether a request has waited for so long that its answer would be late, while other requests wait.
+
+        The time for its answer is better spent on requests that can still be in time. A request of which an image has
+        started is no longer refused. A request with a deadline has its own rule: see `Planner.is_hopeless`.
+        """
+        late = request.deadline is None and not request.started and now > request.due
+        return late and not self._admission.is_alone(request.demand)
 
     def _start(self, work: Work, request: EngineRequest, candidate: Candidate, target: Batch) -> None:
         """Take the next image of a request out of the queue of the batch, to join a batch by a candidate."""

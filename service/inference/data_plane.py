@@ -151,7 +151,7 @@ class DataPlane:
         Raises:
             UnknownModelError: no such model is served.
             InvalidError: a field does not fit the model, another field, or the number of images.
-            OverloadedError: the work in the queue would delay the request too long.
+            OverloadedError: other work would delay the request too long, or has delayed it too long.
             DeadlineError: the deadline passed.
             StoppingError: the service stopped first.
             AbandonedError: the caller disconnected.

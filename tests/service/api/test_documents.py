@@ -79,7 +79,7 @@ def test_answers_are_described_for_callers(client: httpx.Client) -> None:
     routes = [route for methods in document["paths"].values() for route in methods.values()]
     descriptions = [answer["description"] for route in routes for answer in route["responses"].values()]
     assert document["paths"]["/predict"]["post"]["responses"]["429"]["description"] == (
-        "The work in the queue would delay the request too long."
+        "Other work would delay the request too long, or has delayed it too long."
     )
     assert not [each for each in descriptions if "\n" in each or "Args:" in each]
 
