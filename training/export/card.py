@@ -1,7 +1,7 @@
 """The model card: what a person needs to know before using an artifact (Mitchell et al. 2019, arXiv 1810.03993)."""
 
 import json
-from textwrap import dedent
+from textwrap import dedent, fill
 
 from models.artifact import Manifest, MeasuredError, NetworkName
 from models.profile import SUFFICIENT_AGREEMENT, Ladder, Profile, ProfilePoint
@@ -32,6 +32,21 @@ WITH_OUTLIERS = dedent("""\
       of generated pictures of this kind (Hendrycks et al. 2019, arXiv 1812.04606). Therefore the probability of this
       digit is usually low, but nothing is calibrated there, and some of these pictures may get a probability near 1.
     """)
+LOOKS = {
+    "thickness": "thicker or thinner strokes",
+    "outline": "outlines instead of strokes",
+    "line": "lines across the digit",
+    "scribble": "scribbles across the digit",
+    "inversion": "parts in which black and white are swapped",
+    "cutout": "missing parts",
+    "defocus": "a lens out of focus",
+    "motion": "a shaken camera",
+    "fog": "fog and shadows",
+    "noise": "noise",
+    "specks": "specks",
+    "levels": "faint and uneven levels",
+}
+"""How the card names the changes of `training.appearance`."""
 
 
 def write_card(manifest: Manifest, profile: Profile | None) -> str:
@@ -174,7 +189,19 @@ def _limits(manifest: Manifest) -> str:
         - The error estimate of an answer is the sum of the local error estimates of its steps. It is not a bound on
           the error of the solution.
         """)
-    return f"## Limits\n\n{outliers}{form}{solves if manifest.methods else ''}"
+    return f"## Limits\n\n{outliers}{form}{_looks(manifest)}{solves if manifest.methods else ''}"
+
+
+def _looks(manifest: Manifest) -> str:
+    appearance = manifest.recipe["augmentation"].get("appearance", {})
+    seen = [name for field, name in LOOKS.items() if field in appearance]
+    if not seen:
+        return ""
+    text = (
+        f"- In the fit, small shares of the digits were changed (`training/appearance.py`): {', '.join(seen)}. Some of "
+        "these changes resemble damage in benchmarks of corrupted digits, but the fit used no function of a benchmark."
+    )
+    return fill(text, 118, subsequent_indent="  ") + "\n"
 
 
 def _recipe(manifest: Manifest) -> str:

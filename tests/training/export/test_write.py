@@ -22,9 +22,10 @@ from models.profile import Profile, ProfilePoint
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from tests.fixtures import METRICS_LINE, PROFILED
+from training.appearance import Appearance
 from training.data import Dataset, Split
 from training.evaluate import ErrorRate
-from training.export.card import write_card
+from training.export.card import LOOKS, write_card
 from training.export.figure import FIGURE, LADDER_FIGURE, draw, draw_ladders
 from training.export.report import COLUMNS, ConsoleReport, cells, line
 from training.export.write import ExportError, Source, export
@@ -252,3 +253,19 @@ def test_the_card_says_whether_the_fit_had_outliers(artifact: Artifact) -> None:
     cards = [write_card(manifest.model_copy(update={"recipe": recipe}), None) for recipe in (plain, exposed)]
     assert ["fitted to be unsure" in card for card in cards] == [False, True]
     assert all("nothing is calibrated there" in card for card in cards)
+
+
+def test_the_card_names_the_changes_of_looks_in_the_fit(artifact: Artifact) -> None:
+    """It names those of the recipe and no others."""
+
+    def card(*fields: str) -> str:
+        recipe = {"augmentation": {"appearance": {field: {"share": 0.1, "most": 0.2} for field in fields}}}
+        return write_card(artifact.manifest.model_copy(update={"recipe": recipe}), None)
+
+    assert "training/appearance.py" not in card()
+    assert "(`training/appearance.py`): fog and shadows, noise." in card("fog", "noise")
+    assert "(`training/appearance.py`): scribbles across the digit, fog and" in card("fog", "noise", "scribble")
+
+
+def test_the_card_has_a_name_for_every_change_of_looks() -> None:
+    assert list(LOOKS) == list(Appearance.model_fields)
