@@ -53,14 +53,15 @@ test-scale: $(SCALE)/.installed  ## run the tests with several replicas; needs H
 test-gpu: $(DEV)/.installed  ## run the tests that need a CUDA device
 	$(DEV)/bin/python -m pytest -m gpu
 
-fit: $(DEV)/.installed  ## fit the network that ships; takes hours, and the progress bar shows how long
+fit: $(DEV)/.installed  ## fit the network that ships, in two fits; takes hours, and the progress bar shows how long
 	$(DEV)/bin/python -m training fit odenet-mnist
+	$(DEV)/bin/python -m training fit odenet-mnist-refined
 
-fit-accelerated: $(DEV)/.installed  ## on a CUDA device, fit the teachers and then the networks that ship, several at a time
+fit-accelerated: $(DEV)/.installed  ## on a CUDA device, fit teachers and then odenet-mnist and odenet-mnist-fast, several at a time
 	$(DEV)/bin/python -m training.accelerated $(ARGS)
 
 export: $(DEV)/.installed  ## export the last fit as the next version, with every method and measurement; half an hour
-	$(DEV)/bin/python -m training export runs/odenet-mnist --full
+	$(DEV)/bin/python -m training export runs/odenet-mnist-refined --name odenet-mnist --full
 
 table: $(DEV)/.installed  ## print the table of the fitted networks, and the ablations
 	$(DEV)/bin/python -m training table

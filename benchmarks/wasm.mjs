@@ -11,7 +11,7 @@ import { readFile } from "node:fs/promises";
 import { gunzipSync, gzipSync } from "node:zlib";
 import * as ort from "onnxruntime-web";
 
-const MODEL = "models/fitted/odenet-mnist/4";
+const MODEL = "models/fitted/odenet-mnist/5";
 const RUNTIME = "node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm";
 const DIGITS = "data/mnist/t10k-images-idx3-ubyte.gz";
 const SIDE = 28;

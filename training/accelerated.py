@@ -1,7 +1,9 @@
-"""Fits the networks that ship on one CUDA device: first the teachers in parallel, then their students in parallel.
+"""Fits teachers in parallel on one CUDA device, and then their students in parallel.
 
-The networks are small, so one fit does not use the whole device, and several processes share it. Each run has a folder
-in runs/, which also holds a log. If the program was interrupted, a second call resumes the fits.
+The students are the networks of the recipes odenet-mnist and odenet-mnist-fast, which also learn from the teachers. The
+further fit of the recipe odenet-mnist-refined is not part of the program. The networks are small, so one fit does not
+use the whole device, and several processes share it. Each run has a folder in runs/, which also holds a log. If the
+program was interrupted, a second call resumes the fits.
 """
 
 import json

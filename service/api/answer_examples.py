@@ -20,7 +20,7 @@ MEASURED = {
 
 SUMMARY = {
     "name": "odenet-mnist",
-    "version": "4",
+    "version": "5",
     "default": True,
     "network": "odenet-wide",
     "parameters": 212026,
@@ -33,7 +33,7 @@ DETAILS = {
     "manifest": {
         "schema_version": 5,
         "name": "odenet-mnist",
-        "version": "4",
+        "version": "5",
         "network": "odenet-wide",
         "parameters": 212026,
         "dataset": "mnist",
@@ -81,12 +81,12 @@ DETAILS = {
             }
         ],
     },
-    "card": "# odenet-mnist, version 4\n\nAn ODE-Net (after Chen et al. 2018, arXiv 1806.07366): …",
+    "card": "# odenet-mnist, version 5\n\nAn ODE-Net (after Chen et al. 2018, arXiv 1806.07366): …",
 }
 
 PREDICTION = {
     "model": "odenet-mnist",
-    "version": "4",
+    "version": "5",
     "predictions": [
         {
             "digit": 7,
@@ -111,7 +111,7 @@ PREDICTION = {
 
 INFERENCE = {
     "model_name": "odenet-mnist",
-    "model_version": "4",
+    "model_version": "5",
     "outputs": [
         {
             "name": "probabilities",
@@ -125,7 +125,7 @@ INFERENCE = {
 
 METADATA = {
     "name": "odenet-mnist",
-    "versions": ["4"],
+    "versions": ["5"],
     "platform": "onnxruntime_onnx",
     "inputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28]}],
     "outputs": [
@@ -139,7 +139,7 @@ CONFIGURATION = {
     "platform": "onnxruntime_onnx",
     "backend": "onnxruntime",
     "max_batch_size": 256,
-    "version_policy": {"specific": {"versions": [4]}},
+    "version_policy": {"specific": {"versions": [5]}},
     "input": [{"name": "image", "data_type": "TYPE_UINT8", "dims": [28, 28]}],
     "output": [
         {"name": "probabilities", "data_type": "TYPE_FP32", "dims": [10]},
@@ -157,7 +157,7 @@ STATISTICS = {
     "model_stats": [
         {
             "name": "odenet-mnist",
-            "version": "4",
+            "version": "5",
             "last_inference": 1764345600000,
             "inference_count": 3,
             "execution_count": 4,

@@ -33,7 +33,7 @@ POLICY = (
 )
 """The Content-Security-Policy of the page. The digest allows the one inline script of the page and no other."""
 
-PATH_EXAMPLES = {"name": "odenet-mnist", "version": "4"}
+PATH_EXAMPLES = {"name": "odenet-mnist", "version": "5"}
 PATH_DESCRIPTIONS = {"name": "The name of a model, from GET /models.", "version": "The version that is served."}
 OF_VERSION = "/versions/{version}"
 """The part of a path that names a version of a model."""
