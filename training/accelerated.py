@@ -1,9 +1,9 @@
 """Fits teachers in parallel on one CUDA device, and then their students in parallel.
 
 The students are the networks of the recipes odenet-mnist and odenet-mnist-fast, which also learn from the teachers. The
-further fit of the recipe odenet-mnist-refined is not part of the program. The networks are small, so one fit does not
-use the whole device, and several processes share it. Each run has a folder in runs/, which also holds a log. If the
-program was interrupted, a second call resumes the fits.
+program leaves out the second fits, of the recipes whose names end with "refined". The networks are small, so one fit
+does not use the whole device, and several processes share it. Each run has a folder in runs/, which also holds a log.
+If the program was interrupted, a second call resumes the fits.
 """
 
 import json
