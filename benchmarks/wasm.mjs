@@ -1,5 +1,5 @@
 // How a page without a server would solve, in onnxruntime-web, on one thread, in Node.js: by solve.onnx, which has the loop
-// over heun2's steps inside, and by the graph of one step of dopri5, in a loop here.
+// over bosh3's steps inside, and by the graph of one step of dopri5, in a loop here.
 //
 // It prints the sizes of what a browser would load, and the time of a solve at several tolerances. With the address of a
 // running service, it also compares the answers to 1,000 test digits. Run it from the root of the repository:
@@ -22,7 +22,7 @@ const ROUNDS = 15;
 const WARM_UP = 100; // solves before the first timed one, because the engine of JavaScript compiles better code meanwhile
 const TOLERANCES = [1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 const STEP = { method: "dopri5", exponent: 5, evaluations: 6, first: 2 }; // `first` is FIRST_STEP of models/solvers/solve.py
-const DEFAULT = { method: "heun2", tolerance: 0.1 };
+const DEFAULT = { method: "bosh3", tolerance: 0.1 };
 
 async function size(name, path) {
   const content = await readFile(path);
