@@ -77,8 +77,10 @@ def test_each_row_of_a_batch_has_its_own_tolerance(backend: OnnxBackend, digits:
         onnx_batched.create_app(), [image.tobytes() for image in images], [f"tolerance={each}" for each in tolerances]
     )
     evaluations = [answer.json()["predictions"][0]["solver"]["nfe"] for answer in answers]
+    default = common.load().manifest.default_solver
+    assert default is not None
     for image, tolerance, nfe in zip(images, tolerances, evaluations, strict=True):
-        expected = classify(backend, image[None], SolverSettings.adaptive("heun2", tolerance))
+        expected = classify(backend, image[None], SolverSettings.adaptive(default.method, tolerance))
         assert nfe == expected.nfe[0]
 
 

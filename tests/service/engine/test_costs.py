@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from service.engine.costs import LARGEST_SURPRISE, Costs, Pace
 from service.engine.model import ServedModel
@@ -75,8 +76,9 @@ def test_a_model_without_an_ode_has_no_cost_of_evaluations(mlp: ServedModel) -> 
 
 
 def test_a_warm_model_has_measured_costs(model: ServedModel) -> None:
-    warm = ServedModel.warm(model.artifact, model.backend)
-    assert warm.costs.answer(1, 2) > warm.step_seconds > 0
+    warm, default = ServedModel.warm(model.artifact, model.backend), model.artifact.manifest.default_solver
+    assert default is not None
+    assert warm.costs.answer(1, METHODS[default.method].least_evaluations) > warm.step_seconds > 0
 
 
 def test_an_iteration_counts_as_its_images_one_by_one(costs: Costs) -> None:
