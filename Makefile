@@ -6,9 +6,10 @@ SCALE  := .venv/scale
 # uv leaves compilation to the first import. Without bytecode files, each process would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-# One process more than there are processors, because many tests wait for a server.
-PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-PYTEST := $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+# One process more than there are processors, because many tests wait for a server. Those of `make check` do not.
+PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
+PROCESSES ?= $(shell expr $(PROCESSORS) + 1)
+PYTEST = $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help serve check test lint javascript types tests tests-check test-nightly test-scale test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-deadlines bench-fleet bench-kernels bench-path bench-peers bench-swap gpu-check gpu-rehearsal gpu-wheels chaos audit observability docs docs-serve image clean
 
@@ -24,6 +25,7 @@ check: $(DEV)/.installed  ## check format, lint and types, and run every test th
 test: $(DEV)/.installed  ## run every check that needs no GPU and no container engine; CI runs this target
 	$(MAKE) --no-print-directory --jobs lint types tests
 
+tests-check: PROCESSES := $(PROCESSORS)
 tests-check: $(DEV)/.installed  ## run only the tests of `make check`
 	$(PYTEST) -m 'not gpu and not nightly and not scale and not system'
 
