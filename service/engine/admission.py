@@ -57,7 +57,7 @@ class Admission:
             self._check(demand)
 
     def is_alone(self, demand: Demand) -> bool:
-        """Whether a request, of which no image has started, is the only one of its priority in the queue."""
+        """Whether no other request of the same priority waits in the queue. All images of the request still wait."""
         return self._backlogs[demand.priority].work == demand.work
 
     def refusal(self, demand: Demand) -> OverloadedError:

@@ -161,8 +161,8 @@ class EngineRequest:
         answered_at: when the last image had passed the head.
         end: how the request ended; None while it goes on.
         deadline: when the request must be answered, by the scheduler's clock; None without a deadline.
-        due: the deadline, or else the end of the time by which other work may delay the request. The requests of one
-            caller and size start in this order.
+        due: the deadline. Without a deadline, it is the end of `queue_seconds`, which start when the request is queued.
+            Among the requests of one caller and size, the request with the earliest `due` starts first.
         promised: the time from the choice of a candidate to the answer that was expected, and the time of the choice;
             None unless the deadline decided about the candidate.
         chosen: for each image, the candidate by which it is or was solved; the last one if it was solved again.

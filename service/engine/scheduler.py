@@ -208,10 +208,11 @@ class Scheduler:
                 return
 
     def _is_overdue(self, request: EngineRequest, now: float) -> bool:
-        """Whether a request has waited for so long that its answer would be late, while other requests wait.
+        """Whether a request has waited for too long, while other requests of its priority wait.
 
-        The time for its answer is better spent on requests that can still be in time. A request of which an image has
-        started is no longer refused. A request with a deadline has its own rule: see `Planner.is_hopeless`.
+        The answer would be late, so the engine spends the time on requests that can still be in time. After the first
+        image of a request has started, the request is no longer overdue. `Planner.is_hopeless` decides about a request
+        with a deadline.
         """
         late = request.deadline is None and not request.started and now > request.due
         return late and not self._admission.is_alone(request.demand)

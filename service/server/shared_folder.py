@@ -16,8 +16,8 @@ PREFIX = "odenet-"
 """The names of these folders begin with this text."""
 
 LOCKED = "locked"
-"""An empty file that says that the folder was locked. The service that uses the folder locks it, and its end releases
-the lock. A folder without this file may be that of a service that is just starting."""
+"""The name of an empty file in the folder. A service locks its folder and then creates the file. The lock ends with the
+service. A folder without the file may belong to a service that is starting and has not locked the folder yet."""
 
 logger = logging.getLogger(__name__)
 

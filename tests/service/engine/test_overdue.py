@@ -69,7 +69,7 @@ def test_of_two_overdue_requests_one_is_answered(driver: Driver) -> None:
     assert [request.end for request in late] == [End.overdue, End.answered]
 
 
-def test_a_request_of_which_an_image_has_started_is_answered() -> None:
+def test_a_request_whose_first_image_has_started_is_answered() -> None:
     driver = timed(queue_seconds=1.0)
     large = driver.submit(MANY, **FIELDS)
     driver.iterate_until(lambda: large.started)
