@@ -7,7 +7,7 @@ and without deadlines, with FastAPI and onnxruntime, with and without dynamic ba
 the deadline of each request as its timeout: it refuses a request that has waited for so long in its queue. Where Triton
 cannot be installed or started, a line says so, and the others are compared. All receive the same images at the same
 times (`benchmarks.serving.bursts`). The latency counts from the time when a request is due. Prints a Markdown table for
-each mean load, and draws accuracy against attainment.
+each mean load, with the most that a server of this speed can answer in time, and draws accuracy against attainment.
 """
 
 from collections.abc import Iterable, Iterator
@@ -37,6 +37,9 @@ TIGHT = "tolerance=1e-3"
 
 FIXED = (TIGHT, "tolerance=1e-2", "tolerance=1e-1", "escalate=false", "escalate=true")
 """The settings of the service without deadlines, from the tightest to the cheapest."""
+
+CHEAPEST = "escalate=false"
+"""The setting whose capacity bounds the share of requests in time."""
 
 CONNECTIONS = 32
 
@@ -74,6 +77,25 @@ def rows(contender: str, result: Result, deadlines: Iterable[int]) -> list[Row]:
         accuracy = float(right[timely].mean()) if timely.any() else float("nan")
         found.append(Row(contender, deadline, float(timely[arrived].mean()), accuracy))
     return found
+
+
+def most_in_time(times: Times, rate: float, deadline: float) -> float:
+    """The share of requests that a perfect server answers in time, if it answers one after another at a constant rate.
+
+    It knows the future: it refuses every request that it could not answer in time, and a refusal takes no time. All
+    requests take as long and have the same deadline, so no other order and no other refusals give a larger share.
+
+    Args:
+        times: the arrivals, in seconds, in increasing order.
+        rate: requests per second.
+        deadline: seconds from the arrival to the answer.
+    """
+    free, answered = 0.0, 0
+    for due in times.tolist():
+        end = max(due, free) + 1 / rate
+        if end <= due + deadline:
+            free, answered = end, answered + 1
+    return answered / len(times)
 
 
 @contextmanager
@@ -144,6 +166,7 @@ def main(
     console, measured = Console(stderr=True, highlight=False), dict[float, list[Row]]()
     with Bench.open(seconds, 1, console.print) as bench, contenders(bench) as servers:
         capacity = bench.capacity(servers[OURS.name], CONNECTIONS, Kind(query=TIGHT))
+        fastest = bench.capacity(servers[OURS.name], CONNECTIONS, Kind(query=CHEAPEST))
         for each in load or LOADS:
             times = bursts(each * capacity, seconds, seed=3) if replay is None else recorded(replay)
             length = seconds if replay is None else float(times[-1])
@@ -155,6 +178,10 @@ def main(
             )
             measured[each] = measure(bench, servers, times, length)
             typer.echo(f"{table(measured[each])}\n")
+            most = ", ".join(f"{most_in_time(times, fastest, deadline / 1e3):.2%}" for deadline in DEADLINES)
+            typer.echo(
+                f"A perfect server of {fastest:,.0f} requests/s, the capacity at {CHEAPEST}, has {most} in time.\n"
+            )
     if figure is not None:
         draw(measured, figure)
 

@@ -35,7 +35,7 @@ def flood(bench: Bench) -> Findings:
     found, goodputs, lates = Findings(), dict[float, list[float]](), list[float]()
     with bench.servers(OURS) as (server,):
         alone = {kind.name: bench.closed(server, CONNECTIONS, kind) for kind in KINDS}
-        rates = {name: summarise(result).throughput / KINDS[n].images for n, (name, result) in enumerate(alone.items())}
+        rates = {name: result.rate for name, result in alone.items()}
         bounds = {name: Settings().queue_seconds + summarise(result).p99 / 1e3 for name, result in alone.items()}
         shares = sum(kind.share for kind in KINDS)
         capacity = shares / sum(kind.share / rates[kind.name] for kind in KINDS)

@@ -4,11 +4,12 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.serving.bench import Bench
 from benchmarks.serving.bursts import bursts
-from benchmarks.serving.deadlines import DEADLINES, FIXED, Row, contenders, draw, measure, rows, table
+from benchmarks.serving.deadlines import DEADLINES, FIXED, Row, contenders, draw, measure, most_in_time, rows, table
 from benchmarks.serving.peers import table as peers
 from benchmarks.serving.requests import Digits
 from tests.benchmarks.serving.test_results import result
@@ -39,6 +40,14 @@ def test_accuracy_counts_only_what_was_in_time() -> None:
     (row,) = rows("one", result([0.001, 0.002, 0.5], [200, 200, 200], digit=3), [100])
     assert row.attainment == pytest.approx(2 / 3)
     assert (row.accuracy, row.both) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("deadline", "share"), [(0.005, 0), (0.01, 2 / 5), (0.02, 3 / 5), (0.04, 1)], ids=lambda value: f"{value:.3g}"
+)
+def test_a_perfect_server_refuses_only_what_it_could_not_answer_in_time(deadline: float, share: float) -> None:
+    arrivals = np.array([0, 0, 0.001, 0.001, 0.02])
+    assert most_in_time(arrivals, 100, deadline) == pytest.approx(share)
 
 
 def test_the_table_has_a_line_for_each_contender_and_the_figure_a_panel_for_each_load(tmp_path: Path) -> None:

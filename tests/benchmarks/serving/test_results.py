@@ -97,3 +97,8 @@ def test_without_answers_the_summary_has_no_values() -> None:
     assert isnan(summary.p99)
     assert isnan(summary.test_error)
     assert summary.throughput == 0
+
+
+def test_the_rate_counts_every_answer_until_the_last_one() -> None:
+    assert result([0.01, 0.01, 0.01, 0.5, 9.0], [200] * 4 + [429]).rate == pytest.approx(4 / 0.8)
+    assert result([0.01], [429]).rate == 0
