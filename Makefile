@@ -6,9 +6,9 @@ SCALE  := .venv/scale
 # uv leaves compilation to the first import. Without bytecode files, each process would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-# One process more than there are processors, because many tests wait for a server. Those of `make check` do not.
+# Two processes more than there are processors, because many tests wait for a server. Those of `make check` do not.
 PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
-PROCESSES ?= $(shell expr $(PROCESSORS) + 1)
+PROCESSES ?= $(shell expr $(PROCESSORS) + 2)
 PYTEST = $(DEV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help serve check test lint javascript types tests tests-check test-nightly test-scale test-gpu fit fit-accelerated export table figures time-to-error corruptions page bench bench-deadlines bench-fleet bench-kernels bench-path bench-peers bench-swap gpu-check gpu-rehearsal gpu-wheels chaos audit observability docs docs-serve image clean
@@ -26,10 +26,10 @@ test: $(DEV)/.installed  ## run every check that needs no GPU and no container e
 	$(MAKE) --no-print-directory --jobs lint types tests
 
 tests-check: PROCESSES := $(PROCESSORS)
-tests-check: $(DEV)/.installed  ## run only the tests of `make check`
+tests-check: $(DEV)/.compiled  ## run only the tests of `make check`
 	$(PYTEST) -m 'not gpu and not nightly and not scale and not system'
 
-tests: $(DEV)/.installed  ## run only the tests of `make test`
+tests: $(DEV)/.compiled  ## run only the tests of `make test`
 	$(PYTEST)
 
 lint: $(DEV)/.installed javascript
@@ -163,6 +163,12 @@ $(SERVE)/.installed: pyproject.toml constraints.txt
 
 $(DEV)/.installed: pyproject.toml constraints.txt
 	$(call install,$(DEV),--requirement pyproject.toml --extra dev,'.[dev]')
+
+# The test processes start together. Without this step, each of them would compile the same modules at the same time.
+# If a module cannot be imported, the tests say so.
+$(DEV)/.compiled: $(DEV)/.installed
+	-$(DEV)/bin/python -m pytest --collect-only --quiet > /dev/null
+	touch $@
 
 $(SCALE)/.installed: pyproject.toml constraints.txt
 	$(call install,$(SCALE),--requirement pyproject.toml --extra dev --extra ray,'.[dev]' '.[ray]')
