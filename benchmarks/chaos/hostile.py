@@ -27,6 +27,9 @@ SIDE = 4_096
 CONNECTIONS = 4
 """The number of connections of the hostile caller, and of the honest callers."""
 
+ADDRESS = "127.0.0.2"
+"""The address of the hostile caller. The honest callers have another one, 127.0.0.1."""
+
 
 def png(images: Images) -> bytes:
     """The first image as a PNG of 112x112 pixels."""
@@ -155,7 +158,7 @@ HOSTILE = (
 def measure(digits: Digits, seconds: float, report: Callable[[str], object]) -> Iterator[str]:
     """Measure honest callers alone and next to each hostile caller, and yield the lines of a table.
 
-    All callers have the same address and no key. So the service cannot tell the honest callers from the hostile one.
+    The hostile caller has an address of its own. Nobody has a key.
     """
     yield "| hostile caller, 4 connections | its answers | others' p50, ms: alone, beside | others' p99 | answered |"
     yield "| --- | --- | --- | --- | --- |"
@@ -186,7 +189,8 @@ def _load(process: ProcessPoolExecutor, port: int, digits: Digits, seconds: floa
 
 def _attack(hostile: Hostile, port: int, digits: Digits, seconds: float) -> Plan:
     form = Form("/predict", hostile.media_type, partial(_always, hostile.make(digits)), None)
-    return Plan(port, Closed(CONNECTIONS, seconds), (Kind(hostile.name, hostile.query, form=form),), patience=5)
+    kind = Kind(hostile.name, hostile.query, form=form)
+    return Plan(port, Closed(CONNECTIONS, seconds), (kind,), patience=5, source=ADDRESS)
 
 
 def _one(digits: Digits) -> Digits:

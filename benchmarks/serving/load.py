@@ -67,13 +67,16 @@ class Generator:
         requests: the requests to send.
         most: the greatest number of requests in flight.
         connection: the class of the connections.
+        source: the address that the connections come from.
     """
 
-    def __init__(self, port: int, requests: RequestSequence, most: int, connection: type[Connection]) -> None:
+    def __init__(
+        self, port: int, requests: RequestSequence, most: int, connection: type[Connection], source: str = HOST
+    ) -> None:
         self.log = Log()
         self.unanswered = 0
         self.on_end: Callable[[int, bool], None] = lambda *_: None
-        self._port, self._requests, self._connection = port, requests, connection
+        self._port, self._requests, self._connection, self._source = port, requests, connection, source
         self._max_connections = -(-most // connection.most)
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._idle: deque[Connection] = deque()  # a connection is in it once for each request that it has room for
@@ -161,8 +164,9 @@ class Generator:
 
     async def _connect(self) -> None:
         try:
-            made = asyncio.get_running_loop().create_connection(lambda: self._connection(self), HOST, self._port)
-            _, connection = await made
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: self._connection(self), HOST, self._port, local_addr=(self._source, 0)
+            )
         except OSError:
             if self._waiting:
                 self._end(self._waiting.popleft()[0], BROKEN)
@@ -181,7 +185,8 @@ def measure(plan: Plan, digits: Digits) -> Result:
         digits: the images to send.
     """
     requests = RequestSequence(plan.kinds, digits, plan.seed, f"{HOST}:{plan.port}")
-    generator = Generator(plan.port, requests, plan.load.connections, plan.kinds[0].form.connection)
+    connection = plan.kinds[0].form.connection
+    generator = Generator(plan.port, requests, plan.load.connections, connection, plan.source)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         cpu = time.process_time()
         began = runner.run(_run(generator, plan))

@@ -20,12 +20,12 @@ ANCILLARY = 0x20
 XMP = b"XML:com.adobe.xmp\0\0"
 """The start of an uncompressed chunk of text that holds XMP, which may give the orientation."""
 
-MOST_CHUNKS = 10_000
-"""The greatest number of chunks of a PNG. Encoders write chunks of at least 8 KiB, and 10,000 chunks take 20 ms."""
+MOST_CHUNKS = 4_000
+"""The greatest number of chunks of a PNG. Encoders write chunks of at least 8 KiB, and 4,000 chunks take 8 ms."""
 
-MOST_READS = 10_000
+MOST_READS = 4_000
 """The greatest number of times that a decoder reads from a picture: about four times for each segment of a JPEG, and
-once for each byte of padding between two segments. So many reads take 10 ms."""
+once for each byte of padding between two segments. So many reads take 4 ms."""
 
 MOST_SECONDS = 2.0
 """The greatest processor time in seconds until all of a picture is read. The largest pictures of cameras take 0.1 s."""

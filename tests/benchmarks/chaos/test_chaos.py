@@ -34,9 +34,9 @@ def read(attack: hostile.Hostile) -> InferenceRequest:
 
 REFUSED = {
     hostile.tall_png: "the limit of a side",
-    hostile.png_of_chunks: "at most 10,000 are read",
-    hostile.jpeg_of_segments: "at most 10,000 reads",
-    hostile.padded_jpeg: "at most 10,000 reads",
+    hostile.png_of_chunks: "at most 4,000 are read",
+    hostile.jpeg_of_segments: "at most 4,000 reads",
+    hostile.padded_jpeg: "at most 4,000 reads",
     hostile.json_of_names: "at most 201,704 values",
     hostile.long_numbers: "bytes outside of texts",
     hostile.form_of_parts: "images: at most 256",
