@@ -9,7 +9,19 @@ import pytest
 
 from benchmarks.serving.bench import Bench
 from benchmarks.serving.bursts import bursts
-from benchmarks.serving.deadlines import DEADLINES, FIXED, Row, contenders, draw, measure, most_in_time, rows, table
+from benchmarks.serving.deadlines import (
+    BUSIEST,
+    DEADLINES,
+    FIXED,
+    Row,
+    busiest,
+    contenders,
+    draw,
+    measure,
+    most_in_time,
+    rows,
+    table,
+)
 from benchmarks.serving.peers import table as peers
 from benchmarks.serving.requests import Digits
 from tests.benchmarks.serving.test_results import result
@@ -50,6 +62,11 @@ def test_a_perfect_server_refuses_only_what_it_could_not_answer_in_time(deadline
     assert most_in_time(arrivals, 100, deadline) == pytest.approx(share)
 
 
+def test_the_busiest_half_second_counts_only_answers() -> None:
+    assert busiest(result([0.01] * 8, [200, 200, 503, 200, 200, 200, 503, 503])) == 4 / 0.5
+    assert busiest(result([0.01], [503])) == 0
+
+
 def test_the_table_has_a_line_for_each_contender_and_the_figure_a_panel_for_each_load(tmp_path: Path) -> None:
     measured = [Row(name, deadline, 0.5, 0.9) for name in ("one", "two") for deadline in DEADLINES]
     lines = table(measured).splitlines()
@@ -66,9 +83,10 @@ def test_where_triton_cannot_be_installed_a_line_says_so_and_the_others_are_meas
     (tmp_path / "no-folder").touch()
     monkeypatch.setattr(peers, "ENVIRONMENTS", tmp_path / "no-folder")
     with contenders(bench) as servers:
-        found = measure(bench, servers, ARRIVALS, SECONDS)
+        found, rate = measure(bench, servers, ARRIVALS, SECONDS)
     assert capsys.readouterr().out.startswith("not measured: Triton cannot be installed: ")
     assert {row.contender for row in found} == OTHERS
+    assert 0 < rate <= len(ARRIVALS) / BUSIEST
 
 
 @pytest.mark.system
@@ -76,7 +94,7 @@ def test_where_triton_cannot_be_installed_a_line_says_so_and_the_others_are_meas
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="Triton's package is for x86-64 only")
 def test_triton_is_measured_at_each_deadline(bench: Bench) -> None:
     with contenders(bench) as servers:
-        found = measure(bench, servers, ARRIVALS, SECONDS)
+        found, _ = measure(bench, servers, ARRIVALS, SECONDS)
     (tritons,) = {row.contender for row in found} - OTHERS
     assert tritons == "Triton, by timeout, tolerance=0.1"
     assert [row.deadline for row in found if row.contender == tritons] == list(DEADLINES)
