@@ -46,7 +46,7 @@ javascript: node_modules/.installed  ## the page's JavaScript: format, lint and 
 types: $(DEV)/.installed
 	$(DEV)/bin/mypy
 
-test-nightly: $(DEV)/.installed  ## run the tests that take minutes each or install a client of their own; CI does not run them
+test-nightly: $(DEV)/.compiled  ## run the tests that take minutes each or install a client of their own; CI does not run them
 	$(PYTEST) -m nightly
 
 test-scale: $(SCALE)/.installed  ## run the tests with several replicas; needs HAProxy (Debian: apt-get install haproxy); minutes; CI does not run them
@@ -164,8 +164,8 @@ $(SERVE)/.installed: pyproject.toml constraints.txt
 $(DEV)/.installed: pyproject.toml constraints.txt
 	$(call install,$(DEV),--requirement pyproject.toml --extra dev,'.[dev]')
 
-# The test processes start together. Without this step, each of them would compile the same modules at the same time.
-# If a module cannot be imported, the tests say so.
+# The test processes start together. In a new environment, each of them would compile the same modules, so we compile
+# these modules once before. If a module cannot be imported, the tests say so.
 $(DEV)/.compiled: $(DEV)/.installed
 	-$(DEV)/bin/python -m pytest --collect-only --quiet > /dev/null
 	touch $@

@@ -7,7 +7,8 @@ and without deadlines, with FastAPI and onnxruntime, with and without dynamic ba
 the deadline of each request as its timeout: it refuses a request that has waited for so long in its queue. Where Triton
 cannot be installed or started, a line says so, and the others are compared. All receive the same images at the same
 times (`benchmarks.serving.bursts`). The latency counts from the time when a request is due. Prints a Markdown table for
-each mean load, with the most that a server of this speed can answer in time, and draws accuracy against attainment.
+each mean load, with the share of a perfect server of the same speed (`most_in_time`), and draws accuracy against
+attainment.
 """
 
 from collections.abc import Iterable, Iterator
@@ -41,7 +42,7 @@ FIXED = (TIGHT, "tolerance=1e-2", "tolerance=1e-1", "escalate=false", "escalate=
 CONNECTIONS = 32
 
 BUSIEST = 0.5
-"""Seconds in which the service answers the most requests; their rate is that of the perfect server."""
+"""The length in seconds of the window in which `busiest` counts answers."""
 
 
 class Row(NamedTuple):

@@ -29,7 +29,8 @@ def flood(bench: Bench) -> Findings:
     """Measure the goodput at the capacity and at ten times the capacity, in work and not in requests.
 
     The work of a request is the time that the server takes for it when only its kind is sent. The goodput is the work
-    of the requests that are answered in their stated time, per second: 1 is a server that does nothing else. The stated
+    of the requests that are answered in their stated time, per second: 1 is a server that answers each kind as fast as
+    when only this kind is sent; kinds that share their iterations may give more. The stated
     time is the longest delay by other work, `queue_seconds`, and the p99 of the kind under full load.
     """
     found, goodputs, lates = Findings(), dict[float, list[float]](), list[float]()

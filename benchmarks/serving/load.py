@@ -67,11 +67,11 @@ class Generator:
         requests: the requests to send.
         most: the greatest number of requests in flight.
         connection: the class of the connections.
-        source: the address that the connections come from.
+        source: the address that the connections come from; None for the usual one.
     """
 
     def __init__(
-        self, port: int, requests: RequestSequence, most: int, connection: type[Connection], source: str = HOST
+        self, port: int, requests: RequestSequence, most: int, connection: type[Connection], source: str | None = None
     ) -> None:
         self.log = Log()
         self.unanswered = 0
@@ -164,8 +164,9 @@ class Generator:
 
     async def _connect(self) -> None:
         try:
+            source = None if self._source is None else (self._source, 0)
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: self._connection(self), HOST, self._port, local_addr=(self._source, 0)
+                lambda: self._connection(self), HOST, self._port, local_addr=source
             )
         except OSError:
             if self._waiting:

@@ -102,7 +102,7 @@ class Plan:
         kinds: the kinds of request. Their forms have one class of connections.
         seed: the seed for the images, the kinds and the arrivals.
         patience: seconds to wait for answers after the last arrival.
-        source: the address of the caller.
+        source: the address of the caller; None for the usual one.
     """
 
     port: int
@@ -110,7 +110,7 @@ class Plan:
     kinds: tuple[Kind, ...] = (Kind(),)
     seed: int = 0
     patience: float = 10.0
-    source: str = HOST
+    source: str | None = None
 
 
 def kinds_of_connections(kinds: tuple[Kind, ...], connections: int) -> list[int]:

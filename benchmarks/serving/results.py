@@ -87,8 +87,8 @@ class Result:
     def rate(self) -> float:
         """The requests answered with 200 per second, from the start to the last answer; 0 without answers.
 
-        In a closed loop, large lists are answered many at a time. A window that ends between two such moments would
-        count too few answers or too many.
+        The throughput of `summarise` counts the answers in a window. In a closed loop, large lists are answered many at
+        a time, so a window may count some of them too few or too many.
         """
         answered = self.finished[self.status == OK]
         return len(answered) / float(answered.max()) if len(answered) else 0.0

@@ -42,7 +42,7 @@ def test_the_second_fit_starts_from_the_first_and_is_exported(container: tuple[i
     assert export.arguments[:2] == ["export", f"runs/{second.arguments[1]}"]
 
 
-def test_sigterm_ends_the_container_and_reaches_the_export(container: tuple[int, list[Call]]) -> None:
+def test_the_export_takes_the_place_of_the_shell_that_init_signals(container: tuple[int, list[Call]]) -> None:
     process, calls = container
     assert TRAINING.get("init"), "the first process of a container ignores SIGTERM, if it has no handler"
     assert calls[-1].process == process, "init sends SIGTERM to this process only"

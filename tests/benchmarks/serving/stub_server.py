@@ -31,6 +31,7 @@ class StubServer:
     Attributes:
         reply_to: gives the reply to a request by its number.
         serial: whether a request waits for the requests before it.
+        callers: the addresses that connections came from.
         requests: the requests in the order of their arrival.
         max_in_flight: the largest number of requests that waited for their replies at the same time.
     """
@@ -38,6 +39,7 @@ class StubServer:
     reply_to: Callable[[int], Reply]
     serial: bool
     port: int = 0
+    callers: set[str] = field(default_factory=set)
     requests: list[bytes] = field(default_factory=list)
     in_flight: int = 0
     max_in_flight: int = 0
@@ -52,6 +54,7 @@ class StubServer:
         server.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.callers.add(writer.get_extra_info("peername")[0])
         try:
             while await self._answer(reader, writer):
                 pass

@@ -68,6 +68,13 @@ def test_the_wait_for_a_connection_counts_as_latency(digits: Digits) -> None:
     assert result.sent[-1] - result.scheduled[-1] > 0.25
 
 
+def test_a_caller_may_have_an_address_of_its_own(digits: Digits) -> None:
+    for source, address in ((None, "127.0.0.1"), ("127.0.0.2", "127.0.0.2")):
+        with stub_server() as server:
+            measure(Plan(server.port, Closed(2, 0.1, warm_up=0), source=source), digits)
+        assert server.callers == {address}
+
+
 def test_statuses_and_broken_connections_are_counted(digits: Digits) -> None:
     replies = [Reply(), Reply(429, body=b""), Reply(None), Reply(503, body=b"{}"), Reply(200, body=b"nonsense")]
     with stub_server(lambda number: replies[number % 5]) as server:

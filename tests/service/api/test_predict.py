@@ -195,11 +195,12 @@ def test_files_and_bytes_hold_any_number_of_images(client: httpx.Client) -> None
 
 def test_simultaneous_callers_each_get_their_own_answer(client: httpx.Client) -> None:
     images = load_test_set()[0][:32]
+    # A slow service would otherwise loosen the tolerance.
+    asked = {"method": "dopri5", "allow_degraded": False}
 
     def ask(image: Any) -> Any:
         return only(client.post("/predict", json={"images": [image.tolist()], **asked}))
 
-    asked: dict[str, Any] = {"method": "dopri5", "allow_degraded": False}  # a slow service would loosen the tolerance
     one_by_one = [ask(image) for image in images]
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(ask, images)) == one_by_one
