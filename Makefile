@@ -46,8 +46,8 @@ javascript: node_modules/.installed  ## the page's JavaScript: format, lint and 
 types: $(DEV)/.installed
 	$(DEV)/bin/mypy
 
-test-nightly: $(DEV)/.compiled  ## run the tests that take minutes each or install a client of their own; CI does not run them
-	$(PYTEST) -m nightly
+test-nightly: $(DEV)/.compiled  ## run the tests that take minutes each or install a client of their own, and try new random inputs; CI does not run them
+	$(PYTEST) -m 'nightly or hypothesis' --hypothesis-profile nightly
 
 test-scale: $(SCALE)/.installed  ## run the tests with several replicas; needs HAProxy (Debian: apt-get install haproxy); minutes; CI does not run them
 	$(SCALE)/bin/python -m pytest -m scale --capture=no
