@@ -106,15 +106,17 @@ def agreement_bound(disagreements: int, rows: int) -> float:
 def choose_threshold(margins: npt.NDArray[np.float32], rows: int) -> float:
     """The threshold of a first rung, rounded up to a hundredth.
 
-    It is above every margin of an image with another digit. It is also so large that, beyond it, an exponential tail
-    with the mean of these margins holds a share of at most `EXPECTED_MISSES` of all images.
+    It is above every margin of an image with another digit, also when it is rounded to float32. It is so large that,
+    beyond it, an exponential tail with the mean of these margins holds a share of at most `EXPECTED_MISSES` of all
+    images.
 
     Args:
         margins: the margins of the images with another digit than the reference's, at least one.
         rows: the number of all images.
     """
     tail = float(margins.mean()) * math.log(len(margins) / (rows * EXPECTED_MISSES))
-    return (math.floor(100 * max(tail, float(margins.max()))) + 1) / 100
+    above = float(np.nextafter(margins.max(), np.float32(np.inf)))
+    return (math.floor(100 * max(tail, above)) + 1) / 100
 
 
 def _from_the_cheapest(points: Iterable[ProfilePoint]) -> Iterator[SolverSettings]:

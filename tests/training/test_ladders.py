@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
@@ -46,6 +46,7 @@ def test_the_bound_holds_although_the_same_images_set_the_threshold() -> None:
 margins = st.lists(st.floats(0, 20, width=32), min_size=1, max_size=50).map(lambda values: np.array(values, np.float32))
 
 
+@example(margins=np.array([0.65], np.float32), rows=3_679)
 @given(margins=margins, rows=st.integers(50, 100_000))
 def test_the_threshold_is_above_every_margin_and_leaves_a_small_tail(
     margins: np.ndarray[tuple[int], np.dtype[np.float32]], rows: int
