@@ -71,12 +71,13 @@ class Generator:
     """
 
     def __init__(
-        self, port: int, requests: RequestSequence, most: int, connection: type[Connection], source: str | None = None
+        self, port: int, requests: RequestSequence, most: int, connection: type[Connection], source: str | None
     ) -> None:
         self.log = Log()
         self.unanswered = 0
         self.on_end: Callable[[int, bool], None] = lambda *_: None
-        self._port, self._requests, self._connection, self._source = port, requests, connection, source
+        self._port, self._requests, self._connection = port, requests, connection
+        self._local_address = None if source is None else (source, 0)
         self._max_connections = -(-most // connection.most)
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._idle: deque[Connection] = deque()  # a connection is in it once for each request that it has room for
@@ -164,9 +165,8 @@ class Generator:
 
     async def _connect(self) -> None:
         try:
-            source = None if self._source is None else (self._source, 0)
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: self._connection(self), HOST, self._port, local_addr=source
+                lambda: self._connection(self), HOST, self._port, local_addr=self._local_address
             )
         except OSError:
             if self._waiting:
