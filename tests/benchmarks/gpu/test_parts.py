@@ -63,6 +63,7 @@ def test_each_solver_is_timed_and_a_missing_one_is_reported() -> None:
     assert ("torchode" in evaluations) != any(claim.text.startswith("torchode") for claim in report.claims)
 
 
+@pytest.mark.system
 def test_an_epoch_is_fitted_by_each_recipe() -> None:
     (rows,) = ended("fitting").tables.values()
     assert [row["recipe"] for row in rows] == ["quick", "odenet-mnist"]

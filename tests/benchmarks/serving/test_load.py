@@ -4,15 +4,15 @@ import socket
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from benchmarks.serving.load import measure, process
-from benchmarks.serving.plan import HOST, Closed, Open, Phase, Plan, arrivals, kinds_of_connections
+from benchmarks.serving.plan import HOST, Closed, Open, Phase, Plan, arrivals
 from benchmarks.serving.requests import Digits, Kind
 from benchmarks.serving.results import BROKEN, UNANSWERED, summarise
 from tests.benchmarks.serving.stub_server import Reply, stub_server
 from tests.waiting import HANG
+
+pytestmark = pytest.mark.system
 
 
 def test_a_closed_loop_keeps_one_request_in_flight_on_each_connection(digits: Digits) -> None:
@@ -138,28 +138,10 @@ def test_in_a_closed_loop_each_kind_has_its_share_of_the_connections(digits: Dig
         assert in_flight.count(0) <= 6
 
 
-@given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(1, 3))
-def test_shares_that_are_numbers_of_connections_are_kept(shares: list[int], times: int) -> None:
-    kinds = tuple(Kind(str(number), share=share) for number, share in enumerate(shares))
-    chosen = kinds_of_connections(kinds, times * sum(shares))
-    assert [chosen.count(number) for number in range(len(shares))] == [times * share for share in shares]
-
-
 def test_the_generator_runs_in_a_separate_process_and_reports_its_own_cost(digits: Digits) -> None:
     with stub_server() as server, process() as pool:
         result = pool.submit(measure, Plan(server.port, Closed(1, 0.2)), digits).result(timeout=HANG)
     assert 0 < result.cpu_microseconds_per_request < 1e4
-
-
-def test_arrivals_follow_the_rates_of_their_phases() -> None:
-    due = arrivals((Phase(1000, 10), Phase(100, 10)), seed=1)
-    assert (np.diff(due) >= 0).all()
-    assert due[-1] < 20
-    first = (due < 10).sum()
-    assert first == pytest.approx(10_000, rel=0.05)
-    assert len(due) - first == pytest.approx(1_000, rel=0.15)
-    gaps = np.diff(due[:first])
-    assert gaps.std() == pytest.approx(gaps.mean(), rel=0.1)  # a property of the Poisson process
 
 
 def _closed_port() -> int:

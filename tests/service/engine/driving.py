@@ -9,7 +9,7 @@ import numpy as np
 from numpy.testing import assert_array_equal
 
 from models import artifact as artifacts
-from models.artifact import newest
+from models.artifact import Artifact, newest
 from models.backends.answer import Answer
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
@@ -37,19 +37,23 @@ DEVICE = Device()
 
 
 @cache
-def backend_of(name: str) -> OnnxBackend:
+def artifact_of(name: str) -> Artifact:
     folder = newest(FITTED / name)
     assert folder is not None
-    return OnnxBackend(folder, artifacts.read(folder).manifest.methods)
+    return artifacts.read(folder)
+
+
+@cache
+def backend_of(name: str) -> OnnxBackend:
+    artifact = artifact_of(name)
+    return OnnxBackend(artifact.folder, artifact.manifest.methods)
 
 
 def served(name: str, device: Device = DEVICE) -> ServedModel:
     """A shipped model with fixed costs."""
-    folder = newest(FITTED / name)
-    assert folder is not None
     stem, evaluation, head = (tuple(n * seconds for n in range(65)) for seconds in (1e-4, EVALUATION, 1e-5))
     backend = DeviceBackend(backend_of(name), device)
-    return ServedModel(artifacts.read(folder), backend, Costs(stem, evaluation, head))
+    return ServedModel(artifact_of(name), backend, Costs(stem, evaluation, head))
 
 
 class Clock:
