@@ -12,16 +12,22 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv --without-pip /venv
 COPY pyproject.toml constraints.txt ./
 
+# Without setup.py, pip installs the command `odenet` but not the code that the command imports. So each stage removes
+# the command again. The images run the code in /app with `python -m`.
+
 # gRPC is off unless ODENET_GRPC_PORT sets its port. Its packages add 30 MB, and save its users an image
 # of their own.
 FROM dependencies AS service-dependencies
-RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '.[grpc,tracing]'
+RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '.[grpc,tracing]' \
+ && pip --python /venv/bin/python uninstall --quiet --yes odenet
 
 FROM dependencies AS gpu-dependencies
-RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '.[gpu,grpc,tracing]'
+RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '.[gpu,grpc,tracing]' \
+ && pip --python /venv/bin/python uninstall --quiet --yes odenet
 
 FROM dependencies AS training-dependencies
-RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '.[training]'
+RUN pip --python /venv/bin/python install --quiet --constraint constraints.txt '.[training]' \
+ && pip --python /venv/bin/python uninstall --quiet --yes odenet
 
 # Fits a network and exports it into the models folder, on the CPU or on CUDA.
 FROM base AS training
