@@ -112,9 +112,6 @@ class Summary:
         p999: the 99.9th percentile of the latency, in milliseconds.
         refused_p50: median latency of the requests refused with 429, in milliseconds.
         refused_p99: the 99th percentile of the latency of these requests.
-        lag_p99: the 99th percentile of the time from the arrival of a request until it was sent, in milliseconds. In a
-            closed loop this is the time that the generator itself takes. In an open loop it includes the wait for a
-            connection.
         failed: the number of requests by status that were not answered with 200.
         nfe: mean function evaluations per image.
         rtol: median relative tolerance.
@@ -131,7 +128,6 @@ class Summary:
     p999: float
     refused_p50: float
     refused_p99: float
-    lag_p99: float
     failed: Counter[str]
     nfe: float
     rtol: float
@@ -188,7 +184,6 @@ def summarise(
     statuses = Counter(result.status[due & ~ok].tolist())
     p50, p99, p999 = percentiles(latency[due & ok], 50, 99, 99.9)
     refused_p50, refused_p99 = percentiles(latency[due & (result.status == REFUSED)], 50, 99)
-    lag = 1e3 * (result.sent - result.scheduled)[due]
     return Summary(
         requests=int(due.sum()),
         throughput=float(images[answered].sum()) / (until - since),
@@ -198,7 +193,6 @@ def summarise(
         p999=p999,
         refused_p50=refused_p50,
         refused_p99=refused_p99,
-        lag_p99=percentiles(lag[~np.isnan(lag)], 99)[0],
         failed=Counter({REASONS.get(status, str(status)): count for status, count in statuses.items()}),
         nfe=_mean(answers.nfe),
         rtol=_median(answers.rtol),
