@@ -52,11 +52,6 @@ class Kernels:
         """The batch size with the most images per second."""
         return max(self.by_batch, key=self.by_batch.__getitem__)
 
-    @property
-    def alone(self) -> float:
-        """Images per second on one thread, at the best batch size."""
-        return self.by_batch[self.best_batch]
-
 
 class Bare:
     """Stem, steps and head of an artifact at its default solver, in a plain loop.
