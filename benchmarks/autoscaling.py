@@ -147,8 +147,6 @@ class Outcome(NamedTuple):
     Attributes:
         arrived: images that arrived.
         shed: images that were refused.
-        served: images that were answered.
-        left: images in the queues at the end.
         longest_wait: the longest time that an image waited, in seconds.
         refusing: seconds from the beginning of the burst to the last refusal; 0 without a refusal.
         enough: seconds from the beginning of the burst until the ready replicas could answer all of it; None if never.
@@ -157,8 +155,6 @@ class Outcome(NamedTuple):
 
     arrived: float
     shed: float
-    served: float
-    left: float
     longest_wait: float
     refusing: float
     enough: float | None
@@ -210,7 +206,7 @@ def simulate(metrics: tuple[Metric, ...], calm: float = CALM, burst: float = BUR
     used = deque[float](maxlen=round(CPU_WINDOW / TICK))
     shedding = deque[float](maxlen=round(SHED_WINDOW / TICK))
     queue = deque[float](maxlen=round(SCRAPE_SECONDS / TICK))
-    arrived = shed = served = longest = refusing = replica_seconds = 0.0
+    arrived = shed = longest = refusing = replica_seconds = 0.0
     enough: float | None = None
     for number in range(round(END / TICK)):
         now = number * TICK
@@ -219,7 +215,7 @@ def simulate(metrics: tuple[Metric, ...], calm: float = CALM, burst: float = BUR
         used.append(answered / (fleet.ready * CAPACITY * TICK))
         shedding.append(refused / TICK)
         queue.append(fleet.queued)
-        arrived, shed, served = arrived + arriving, shed + refused, served + answered
+        arrived, shed = arrived + arriving, shed + refused
         longest = max(longest, fleet.queued / (fleet.ready * CAPACITY))
         replica_seconds += (fleet.ready + len(fleet.starting)) * TICK
         if refused:
@@ -230,7 +226,7 @@ def simulate(metrics: tuple[Metric, ...], calm: float = CALM, burst: float = BUR
             average = sum(used) / len(used)
             scaler.decide(now, Reading(fleet.ready, average, queue[0], sum(shedding) / len(shedding)))
             fleet.scale(now, scaler.replicas)
-    return Outcome(arrived, shed, served, fleet.queued, longest, refusing, enough, replica_seconds)
+    return Outcome(arrived, shed, longest, refusing, enough, replica_seconds)
 
 
 HEADINGS = (

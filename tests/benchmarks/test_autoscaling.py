@@ -5,23 +5,38 @@ import math
 import pytest
 
 from benchmarks.autoscaling import (
+    BURST_AT,
+    BURST_END,
     CAPACITY,
     DOWN_STABLE,
+    END,
     LEAST,
     MOST,
     SCALERS,
     SYNC_SECONDS,
+    TICK,
     Autoscaler,
+    Fleet,
     Reading,
     by_processors,
     simulate,
 )
 
 
-@pytest.mark.parametrize("name", SCALERS)
-def test_every_image_is_answered_refused_or_still_queued(name: str) -> None:
-    outcome = simulate(SCALERS[name])
-    assert math.isclose(outcome.arrived, outcome.served + outcome.shed + outcome.left, rel_tol=1e-9)
+def test_every_image_is_answered_refused_or_still_queued() -> None:
+    fleet, arrived, answered, refused = Fleet(), 0.0, 0.0, 0.0
+    for number, replicas in enumerate([2] * 200 + [8] * 400 + [3] * 200):
+        fleet.scale(number * TICK, replicas)
+        served, shed = fleet.tick(number * TICK, arriving := 5 * CAPACITY * TICK)
+        arrived, answered, refused = arrived + arriving, answered + served, refused + shed
+    assert min(answered, refused, fleet.queued) > 0
+    assert math.isclose(arrived, answered + refused + fleet.queued, rel_tol=1e-9)
+
+
+def test_every_image_that_arrives_before_in_and_after_the_burst_counts() -> None:
+    burst = BURST_END - BURST_AT
+    outcome = simulate(SCALERS["processor time (base)"], calm=100, burst=1000)
+    assert math.isclose(outcome.arrived, 100 * (END - burst) + 1000 * burst, rel_tol=1e-9)
 
 
 @pytest.mark.parametrize("name", SCALERS)
