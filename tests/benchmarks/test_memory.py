@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import memory
 from benchmarks.memory import Growth, Point
@@ -18,6 +19,14 @@ def digits(few_digits: Dataset) -> Split:
 
 def solving(network: ODENet, steps: int, digits: Split, *, adjoint: bool) -> float:
     return memory.cost("", steps, memory.solving(network, steps, adjoint=adjoint), digits).memory
+
+
+def test_a_slice_of_a_dataset_counts_only_its_own_rows(digits: Split) -> None:
+    rows = len(digits.labels)
+    assert digits.labels.untyped_storage().nbytes() > rows * digits.labels.itemsize
+    logits = torch.zeros(rows, 10, requires_grad=True)
+    kept = rows * (10 * 4 + 8) + 4  # for each image ten log-probabilities and a label; for the batch the total weight
+    assert memory.cost("", 1, lambda _: logits, digits).memory == kept / rows
 
 
 def test_with_the_adjoint_eight_steps_take_as_much_memory_as_two(network: ODENet, digits: Split) -> None:
