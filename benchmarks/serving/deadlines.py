@@ -1,14 +1,14 @@
 """Deadlines under bursts: the share of requests answered in time by the caller's clock, and the accuracy.
 
-    python -m benchmarks.serving.deadlines [--seconds SECONDS] [--load LOAD]... [--replay FILE] [--figure FILE]
+    python -m benchmarks.serving.deadlines [--seconds SECONDS] [--load LOAD... | --replay FILE] [--figure FILE]
 
 Compares the service, which plans each solve by the deadline of its request, with the same service at fixed tolerances
 and without deadlines, with FastAPI and onnxruntime, with and without dynamic batching, and with Triton. Triton receives
 the deadline of each request as its timeout: it refuses a request that has waited for so long in its queue. Where Triton
 cannot be installed or started, a line says so, and the others are compared. All receive the same images at the same
-times (`benchmarks.serving.bursts`). The latency counts from the time when a request is due. Prints a Markdown table for
-each mean load, with the share of a perfect server of the same speed (`most_in_time`), and draws accuracy against
-attainment.
+times: bursts at each mean load, or the arrivals of a recording (`benchmarks.serving.bursts`). The latency counts from
+the time when a request is due. Prints a Markdown table for each mean load, with the share of a perfect server of the
+same speed (`most_in_time`), and draws accuracy against attainment.
 """
 
 from collections.abc import Iterable, Iterator
@@ -106,6 +106,24 @@ def most_in_time(times: Times, rate: float, deadline: float) -> float:
     return answered / len(times)
 
 
+def arrivals(
+    capacity: float, seconds: float, loads: Iterable[float], replay: Path | None
+) -> dict[float, tuple[Times, float]]:
+    """The arrivals to measure, and their duration in seconds, by mean load.
+
+    Args:
+        capacity: requests per second at a load of 1.
+        seconds: the duration of bursts.
+        loads: the mean loads of bursts.
+        replay: the recording to measure instead of bursts. Its own rate and duration set its load.
+    """
+    if replay is None:
+        return {load: (bursts(load * capacity, seconds, seed=3), seconds) for load in loads}
+    times = recorded(replay)
+    length = float(times[-1])
+    return {len(times) / length / capacity: (times, length)}
+
+
 @contextmanager
 def contenders(bench: Bench) -> Iterator[dict[str, Server]]:
     """Start the contenders, by name. A line says why Triton is left out, if it cannot be installed or started."""
@@ -173,16 +191,18 @@ def draw(measured: dict[float, list[Row]], path: Path) -> None:
 def main(
     seconds: Annotated[float, typer.Option(min=2, help="Seconds of each measurement.")] = 20.0,
     load: Annotated[list[float] | None, typer.Option(help="Mean loads.  [default: 0.3, 0.5, 0.9]")] = None,
-    replay: Annotated[Path | None, typer.Option(help="A file of arrivals, a time in seconds per line.")] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="A file of arrivals, a time in seconds per line; it has its own mean load.")
+    ] = None,
     figure: Annotated[Path | None, typer.Option(help="The SVG file to write.  [default: none]")] = None,
 ) -> None:
     """Measure attainment and accuracy under bursts."""
+    if load and replay is not None:
+        raise typer.BadParameter("a recording has its own load; give --load or --replay, not both")
     console, measured = Console(stderr=True, highlight=False), dict[float, list[Row]]()
     with Bench.open(seconds, 1, console.print) as bench, contenders(bench) as servers:
         capacity = bench.capacity(servers[OURS.name], CONNECTIONS, Kind(query=TIGHT))
-        for each in load or LOADS:
-            times = bursts(each * capacity, seconds, seed=3) if replay is None else recorded(replay)
-            length = seconds if replay is None else float(times[-1])
+        for each, (times, length) in arrivals(capacity, seconds, load or LOADS, replay).items():
             variation, peak = burstiness(times)
             mean = len(times) / length
             typer.echo(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from benchmarks.serving.bench import Bench
 from benchmarks.serving.bursts import bursts
@@ -13,10 +14,13 @@ from benchmarks.serving.deadlines import (
     BUSIEST,
     DEADLINES,
     FIXED,
+    LOADS,
     Row,
+    arrivals,
     busiest,
     contenders,
     draw,
+    main,
     measure,
     most_in_time,
     rows,
@@ -74,6 +78,26 @@ def test_the_table_has_a_line_for_each_contender_and_the_figure_a_panel_for_each
     draw({0.5: measured, 0.9: measured}, tmp_path / "figure.svg")
     drawn = (tmp_path / "figure.svg").read_text()
     assert all(f"mean load {load}%" in drawn for load in (50, 90))
+
+
+def test_bursts_are_measured_at_each_load() -> None:
+    planned = arrivals(100, 20, LOADS, None)
+    assert tuple(planned) == LOADS
+    for load, (times, seconds) in planned.items():
+        assert seconds == 20
+        assert len(times) == pytest.approx(load * 100 * 20, rel=0.1)
+
+
+def test_a_recording_is_measured_once_at_its_own_load(tmp_path: Path) -> None:
+    (tmp_path / "arrivals").write_text("\n".join(str(5 + number / 4) for number in range(41)))
+    ((load, (times, seconds)),) = arrivals(100, 20, LOADS, tmp_path / "arrivals").items()
+    assert load == pytest.approx(0.041)  # 41 requests in 10 s
+    assert (times[0], times[-1], len(times), seconds) == (0, 10, 41, 10)
+
+
+def test_a_load_together_with_a_recording_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(typer.BadParameter, match="a recording has its own load"):
+        main(load=[0.5], replay=tmp_path / "arrivals")
 
 
 @pytest.mark.system
