@@ -67,11 +67,13 @@ def recorded(path: Path) -> Times:
     """Read arrivals: one time in seconds per line, in any order. The first arrival becomes the start.
 
     Raises:
-        ValueError: a line is not a number, or there are no lines.
+        ValueError: a line is not a number, there are fewer than three lines, or all times are equal.
     """
     times: Times = np.sort(np.array([float(line) for line in path.read_text().split()]))
-    if not len(times) or not np.isfinite(times).all():
+    if not np.isfinite(times).all():
         raise ValueError(f"{path}: must have one time in seconds per line")
+    if len(times) < 3 or times[0] == times[-1]:
+        raise ValueError(f"{path}: must have at least three times that are not all equal, but has {len(times)}")
     shifted: Times = times - times[0]
     return shifted
 

@@ -88,10 +88,10 @@ def twice(bench: Bench) -> Findings:
     found, overloaded, recovering, recovered = Findings(), list[Summary](), list[Summary](), list[Summary]()
     loosened = list[Answers]()
     with bench.servers(OURS) as (server,):
-        for _ in range(bench.rounds):
+        for seed in range(bench.rounds):
             capacity = bench.capacity(server, CONNECTIONS, STRICT)  # in each round: the speed of a machine varies
             phases = [Phase(2 * capacity, bench.seconds), Phase(capacity / 2, bench.seconds)]
-            result = bench.offered(server, phases, YIELDING)
+            result = bench.offered(server, phases, YIELDING, seed=seed)
             fall, half = result.until - bench.seconds, result.until - bench.seconds / 2
             overloaded.append(summarise(result, until=fall))
             loosened.append(degraded_answers(result, fall))

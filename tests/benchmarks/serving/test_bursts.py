@@ -39,9 +39,17 @@ def test_recorded_arrivals_start_at_zero_in_order(tmp_path: Path) -> None:
     assert Replay(times, length=3.0).arrivals(seed=1) is times
 
 
-@pytest.mark.parametrize("text", ["", "1.0\nnan\n", "1.0\nnoon\n"])
+@pytest.mark.parametrize("text", ["1.0\nnan\n", "1.0\nnoon\n"])
 def test_a_file_without_times_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "times.txt"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"one time in seconds per line|could not convert"):
+        recorded(path)
+
+
+@pytest.mark.parametrize("text", ["", "1.0\n2.0\n", "1.0\n1.0\n1.0\n"])
+def test_a_recording_that_is_too_short_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "times.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"at least three times that are not all equal, but has {len(text.split())}"):
         recorded(path)
