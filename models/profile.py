@@ -12,6 +12,9 @@ from models.solvers.settings import SolverSettings
 SUFFICIENT_AGREEMENT = 0.999
 """A setting counts as accurate if it gives at least this share of images the same digit as the tight reference."""
 
+EQUAL_COST = 1.01
+"""Two methods are equally cheap if one needs at most this many times the evaluations of the other."""
+
 
 class Frozen(BaseModel):
     """A part of a file of an artifact. It cannot be changed, and refuses unknown fields."""
@@ -170,13 +173,17 @@ class Profile(Frozen):
         return min(agreeing, key=lambda p: (p.nfe.mean, -p.agreement, p.solver.rtol or 0)).solver
 
     def method_for(self, tolerance: float) -> str:
-        """The adaptive method with the fewest evaluations at the measured tolerance nearest to the given tolerance.
+        """The cheapest adaptive method at the measured tolerance nearest to the given tolerance.
 
-        A method of low order is cheapest at a loose tolerance, and a method of high order at a tight tolerance.
+        A method of low order is cheapest at a loose tolerance, and a method of high order at a tight tolerance. Methods
+        whose evaluations differ by at most 1 % are equally cheap. Of these, we choose the one with the greatest
+        agreement, and among those the one with the fewest evaluations.
         """
-        return min(
-            self.points, key=lambda point: (_distance(point, tolerance), point.nfe.mean, -point.agreement)
-        ).solver.method
+        nearest = min(_distance(point, tolerance) for point in self.points)
+        points = [point for point in self.points if _distance(point, tolerance) == nearest]
+        fewest = min(point.nfe.mean for point in points)
+        cheap = [point for point in points if point.nfe.mean <= EQUAL_COST * fewest]
+        return min(cheap, key=lambda point: (-point.agreement, point.nfe.mean)).solver.method
 
     def nearest(self, solver: SolverSettings) -> ProfilePoint:
         """The measured point of the same method that is nearest in tolerance, or in the number of steps."""
