@@ -31,15 +31,19 @@ SOLVERS = (
 )
 
 
-def errors(artifact: Artifact, validation: Split) -> Iterator[float]:
-    """The validation error of an ODE-Net with each of the solvers.
+def errors(artifact: Artifact, validation: Split) -> Iterator[float | None]:
+    """The validation error of an ODE-Net with each of the solvers; None for a method that the artifact does not export.
 
     Args:
         artifact: an artifact of a network with an ODE.
         validation: the images and labels.
     """
-    backend = OnnxBackend(artifact.folder, artifact.manifest.methods)
+    methods = artifact.manifest.methods
+    backend = OnnxBackend(artifact.folder, methods)
     for solver in SOLVERS:
+        if solver is not None and solver.method not in methods:
+            yield None
+            continue
         digits = classify(backend, validation.images.numpy(), solver).digits
         yield float((digits != validation.labels.numpy()).mean())
 
@@ -59,7 +63,10 @@ def main(
         list[Path] | None, typer.Argument(help="Models folders.  [default: fitted and ablations]")
     ] = None,
 ) -> None:
-    """Print the validation error of the newest version of each ODE-Net with each solver, as Markdown."""
+    """Print the validation error of the newest version of each ODE-Net with each solver, as Markdown.
+
+    A cell is empty if the artifact does not export the method.
+    """
     validation = load().validation
     headings = ["name", "fitted by", *("no solve" if solver is None else str(solver) for solver in SOLVERS)]
     typer.echo(f"| {' | '.join(headings)} |")
@@ -68,7 +75,8 @@ def main(
         for name in sorted(folder.glob("*/")):
             if (version := artifacts.newest(name)) is None or not (fit := artifacts.read(version)).manifest.methods:
                 continue
-            cells = [fit.manifest.name, trained_by(fit), *(f"{error:.2%}" for error in errors(fit, validation))]
+            measured = ("" if error is None else f"{error:.2%}" for error in errors(fit, validation))
+            cells = [fit.manifest.name, trained_by(fit), *measured]
             typer.echo(f"| {' | '.join(cells)} |")
 
 

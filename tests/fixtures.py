@@ -1,11 +1,12 @@
 """Fixtures that are made once: the digits, a small dataset, and a small artifact that the real export wrote."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from models.artifact import Artifact
+from models.artifact import MANIFEST, Artifact, read, step_file
 from models.backends.torch import TorchBackend, load_network
 from models.networks.registry import NETWORKS
 from models.profile import Profile, ProfilePoint
@@ -117,3 +118,15 @@ def artifact_copy(artifact: Artifact, tmp_path: Path) -> Path:
     for path in artifact.folder.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     return folder
+
+
+@pytest.fixture
+def two_methods(artifact_copy: Path) -> Artifact:
+    """A copy of `artifact` that exports only bosh3 and dopri5, as an export without ``--full`` does."""
+    kept, manifest = ["bosh3", "dopri5"], json.loads((artifact_copy / MANIFEST).read_text())
+    for method in METHODS.keys() - set(kept):
+        (artifact_copy / step_file(method)).unlink()
+        del manifest["files"][step_file(method)]
+    default = SolverSettings.adaptive("bosh3", 0.1).model_dump()
+    (artifact_copy / MANIFEST).write_text(json.dumps(manifest | {"methods": kept, "default_solver": default}))
+    return read(artifact_copy)

@@ -14,11 +14,8 @@ from rich.live import Live
 from rich.table import Table
 
 from models import artifact as artifacts
-from models.artifact import FITTED, MANIFEST, METRICS, SOLVE, Artifact, ArtifactError
-from models.backends.onnx import OnnxBackend
-from models.backends.protocol import Backend, classify
-from models.backends.torch import TorchBackend
-from models.backends.torch import load_network as load_exported_network
+from models.artifact import FITTED, METRICS, SOLVE, ArtifactError
+from models.backends.protocol import classify
 from models.profile import Ladder
 from models.solvers.adjoint import SolveError
 from models.solvers.methods import METHODS
@@ -32,10 +29,10 @@ from training.distil import open_teachers
 from training.evaluate import error_rate
 from training.export.report import COLUMNS, ConsoleReport, cells
 from training.fit import Fit
-from training.fitted import open_fitted
+from training.fitted import open_backend, open_fitted
 from training.ladders import measure_ladders
 from training.recipe import RECIPES, RecipeError, read_recipe
-from training.run import CHECKPOINT, load_network, run, with_decided_precision
+from training.run import load_network, run, with_decided_precision
 from training.table import measure_table, render
 
 QUICK_ROWS = 200
@@ -151,11 +148,14 @@ def evaluate(
 ) -> None:
     """Print the error of a fitted network on a split, with its 95 % interval, and its cost in function evaluations."""
     with _report_failures():
-        opened, default = _open(target, backend, _device(device).type)
-        solver = _solver(default, method, tolerance, steps)
+        opened = open_backend(target, _device(device).type, by_torch=backend is BackendName.torch)
+        solver = _solver(opened.solver, method, tolerance, steps)
+        if solver is not None and solver.method not in opened.methods:
+            has = ", ".join(opened.methods)
+            raise ValueError(f"method {solver.method}: {target} does not have this method; its methods are {has}")
         dataset = load_dataset(data)
         images, labels = dataset.test if split is SplitName.test else dataset.validation
-        answer = classify(opened, images.numpy(), solver)
+        answer = classify(opened.backend, images.numpy(), solver)
         error = error_rate(answer.digits, labels.numpy())
         cost = "" if solver is None else f" by {solver}, {answer.nfe.mean():.2f} NFE per image"
         console.print(f"{split} error {error}{cost}", highlight=False)
@@ -168,21 +168,23 @@ def profile(
     ] = FITTED / "odenet-mnist",
     data: DataOption = MNIST,
 ) -> None:
-    """Measure error, agreement and cost of every method and tolerance on the validation split, on one thread.
+    """Measure error, agreement and cost of each method and tolerance on the validation split, on one thread.
 
     Then measure the ladders, which solve only doubtful images tightly. The measurement takes some minutes. An export
     makes the same measurement and saves it in profile.json; `ladders` measures only the ladders, and saves them.
+
+    A run has every method. An artifact has the methods that it exports.
     """
     with _report_failures():
         torch.set_num_threads(1)
-        backend, default = _open(target, BackendName.onnxruntime, "cpu")
-        if default is None:
+        backend, _, methods = open_backend(target, "cpu")
+        if not methods:
             raise ValueError(f"{target}: solves no ODE, so there is no trade-off to measure")
         images, labels = load_dataset(data).validation
         table = Table(*COLUMNS)
         with Live(table, console=console, vertical_overflow="visible"):
             points = []
-            for point in profiles.measure(backend, images.numpy(), labels.numpy(), profiles.settings()):
+            for point in profiles.measure(backend, images.numpy(), labels.numpy(), profiles.settings(methods)):
                 points.append(point)
                 table.add_row(*cells(point))
         for ladder in measure_ladders(backend, images.numpy(), points):
@@ -328,22 +330,6 @@ def _device(device: Device) -> torch.device:
     if device is Device.cuda and not torch.cuda.is_available():
         raise ValueError("device cuda: torch sees no CUDA device")
     return torch.device(device.value)
-
-
-def _open(target: Path, backend: BackendName, device: str) -> tuple[Backend, SolverSettings | None]:
-    """A backend for the artifact or the run in a folder, and its default solver."""
-    target = artifacts.newest(target) or target
-    if (target / MANIFEST).is_file():
-        opened: Artifact = artifacts.read(target)
-        manifest = opened.manifest
-        if backend is BackendName.torch:
-            return TorchBackend(load_exported_network(opened), device), manifest.default_solver
-        return OnnxBackend(target, manifest.methods, device, threads=torch.get_num_threads()), manifest.default_solver
-    if (target / CHECKPOINT).is_file():
-        network, config = load_network(target, torch.device(device))
-        solver = config.recipe.validation
-        return TorchBackend(network, device), None if solver is None else SolverSettings.adaptive(**solver.model_dump())
-    raise ValueError(f"{target}: neither an artifact ({MANIFEST}) nor a run ({CHECKPOINT})")
 
 
 def _solver(

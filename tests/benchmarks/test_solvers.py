@@ -15,6 +15,13 @@ def test_errors_are_measured_with_each_solver(artifact: Artifact, few_digits: Da
         assert error == (classify(backend, images.numpy(), solver).digits != labels.numpy()).mean()
 
 
+def test_a_method_that_is_not_exported_has_no_error(two_methods: Artifact, few_digits: Dataset) -> None:
+    no_solve, *others, dopri5 = errors(two_methods, few_digits.validation)
+    assert others == [None, None, None]
+    assert no_solve is not None
+    assert dopri5 is not None
+
+
 def test_the_training_solver_is_described_briefly(artifact: Artifact) -> None:
     def description(**solver: object) -> str:
         recipe = artifact.manifest.recipe | {"solver": solver}

@@ -230,6 +230,20 @@ def test_an_invalid_solver_is_refused(run_folder: Path, data: Path, options: lis
     failed(invoke("evaluate", run_folder, "--data", data, *options), *said)
 
 
+def test_evaluate_refuses_a_method_that_the_artifact_does_not_export(two_methods: Artifact, data: Path) -> None:
+    failed(
+        invoke("evaluate", two_methods.folder, "--data", data, "--method", "rk4", "--steps", 2),
+        f"method rk4: {two_methods.folder} does not have this method; its methods are bosh3, dopri5",
+    )
+
+
+def test_torch_evaluates_a_method_that_the_artifact_does_not_export(two_methods: Artifact, data: Path) -> None:
+    options = ("--split", "test", "--method", "rk4", "--steps", 2, "--backend", "torch")
+    result = invoke("evaluate", two_methods.folder, "--data", data, *options)
+    assert result.exit_code == 0, result.output
+    assert " by rk4, 2 steps, " in result.stdout
+
+
 def test_ladders_are_only_measured_on_the_dataset_of_the_fit(artifact_copy: Path, data: Path) -> None:
     failed(invoke("ladders", artifact_copy, "--data", data), "fitted on few-digits; the given dataset is little")
 

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from models.artifact import Artifact
+from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from tests.training.fits import CPU, recipe, same, silent, without_ode
 from training.checkpoint import CheckpointError
 from training.data import Dataset
 from training.fit import Fit
-from training.fitted import open_fitted
+from training.fitted import open_backend, open_fitted
+from training.profile import measure, settings
 from training.run import load_network, run
 
 
@@ -35,6 +37,24 @@ def test_an_artifact_and_the_newest_of_a_folder_are_opened(mlp_artifact: Artifac
     )
     assert solver is None
     assert same(network, newest)
+
+
+def test_a_profile_measures_the_methods_that_an_artifact_exports(two_methods: Artifact, few_digits: Dataset) -> None:
+    backend, solver, methods = open_backend(two_methods.folder, "cpu")
+    assert methods == ("bosh3", "dopri5")
+    assert solver == two_methods.manifest.default_solver
+    images, labels = (column[:2].numpy() for column in few_digits.validation)
+    measured = [point.solver for point in measure(backend, images, labels, settings(methods))]
+    assert {each.method for each in measured} == {"bosh3", "dopri5"}
+
+
+def test_a_run_has_every_method(fitted_run: Path) -> None:
+    assert open_backend(fitted_run, "cpu").methods == tuple(METHODS)
+
+
+def test_a_network_without_an_ode_has_no_method(mlp_artifact: Artifact) -> None:
+    assert open_backend(mlp_artifact.folder, "cpu").methods == ()
+    assert open_backend(mlp_artifact.folder, "cpu", by_torch=True).methods == ()
 
 
 def test_the_error_names_a_folder_without_a_network(tmp_path: Path) -> None:
