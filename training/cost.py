@@ -89,7 +89,7 @@ def training_cost(network: nn.Module, recipe: Recipe, images: Tensor, labels: Te
     Args:
         network: the network of the recipe, on the CPU.
         recipe: the recipe with the training solver and the precision. Its outliers are left out, because an outlier
-            costs as much as a digit.
+            costs as much as a digit. Its teachers are left out, because their cost is not the network's.
         images: ``[rows, 28, 28]``.
         labels: ``[rows]``.
     """
@@ -100,8 +100,8 @@ def training_cost(network: nn.Module, recipe: Recipe, images: Tensor, labels: Te
 
 
 def _variants(recipe: Recipe) -> list[Recipe]:
-    """One copy of the recipe for each number of steps that may be drawn."""
-    recipe, solver = recipe.model_copy(update={"outliers": None}), recipe.solver
+    """One copy of the recipe, without outliers and teachers, for each number of steps that may be drawn."""
+    recipe, solver = recipe.model_copy(update={"outliers": None, "distil": None}), recipe.solver
     if not isinstance(solver, SolverGradient):
         return [recipe]
     fixed = (solver.model_copy(update={"steps": (steps,)}) for steps in solver.steps)

@@ -67,6 +67,11 @@ def test_outliers_do_not_change_the_memory_per_image(digits: Dataset) -> None:
     assert memory(recipe(outliers={"rows": 8, "weight": 1}), digits) == memory(recipe(), digits)
 
 
+def test_teachers_do_not_change_the_memory_per_image(digits: Dataset) -> None:
+    distil = {"teachers": ["runs/teacher"], "temperature": 2, "weight": 0.5}
+    assert memory(recipe(distil=distil), digits) == memory(recipe(), digits)
+
+
 def test_the_times_are_measured_and_the_gradients_are_cleared(digits: Dataset) -> None:
     network = ODENet(digits.normalisation)
     cost = training_cost(network, recipe(), digits.fit.images[:2], digits.fit.labels[:2])

@@ -48,6 +48,15 @@ def test_a_row_contains_error_size_and_cost(mlp_artifact: Artifact, few_digits: 
     assert all(int(row[cost].replace(",", "")) > 0 for cost in ("activations, kB", "forward, µs", "answer, µs"))
 
 
+def test_a_network_that_learnt_from_teachers_has_a_row(
+    mlp_artifact: Artifact, few_digits: Dataset, tmp_path: Path
+) -> None:
+    distil = {"teachers": ["runs/teacher"], "temperature": 2, "weight": 0.5}
+    add(tmp_path, mlp_artifact, "1", distil=distil)
+    (row,) = table(tmp_path, few_digits)
+    assert row["name"] == "discrete"
+
+
 def test_the_seeds_of_a_recipe_share_a_row(mlp_artifact: Artifact, few_digits: Dataset, tmp_path: Path) -> None:
     """The row has the mean of the seeds, with one seed's interval. Other recipes and repeated seeds are left out."""
     add(tmp_path, mlp_artifact, "1", errors=30, epochs=99)
