@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -109,6 +109,7 @@ def export(
         ExportError: the name or the version is invalid, the version exists already, or the dataset is not the one that
             the network was fitted on.
         DisagreementError: the logits of a graph differ from those of torch.
+        ArtifactError: the written folder is not a valid artifact.
     """
     _check(source, name, version, methods)
     target = folder / name / version
@@ -119,12 +120,13 @@ def export(
     try:
         solvers = solvers or profile.settings(methods)
         _write(source, partial, name, version, report, rows, methods, solvers, whole_solve=whole_solve)
+        artifact = read(partial)
         partial.chmod(0o755)
         partial.rename(target)
     except BaseException:
         shutil.rmtree(partial)
         raise
-    return read(target)
+    return replace(artifact, folder=target)
 
 
 def _check(source: Source, name: str, version: str, methods: Sequence[str]) -> None:

@@ -14,14 +14,14 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from models.artifact import CARD, MANIFEST, METRICS, SOLVE, WEIGHTS, Artifact, step_file
+from models.artifact import CARD, MANIFEST, METRICS, SOLVE, WEIGHTS, Artifact, ArtifactError, step_file
 from models.backends.onnx import OnnxBackend
 from models.backends.protocol import classify
 from models.backends.torch import TorchBackend, load_network
 from models.profile import Profile, ProfilePoint
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
-from tests.fixtures import METRICS_LINE, PROFILED
+from tests.fixtures import METRICS_LINE, PROFILED, unfitted
 from training.appearance import Appearance
 from training.data import Dataset, Split
 from training.evaluate import ErrorRate
@@ -244,6 +244,19 @@ def test_an_interrupted_export_leaves_no_files(source: Source, tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         export(source, tmp_path, "small", "1", stop_at("exporting the parts"))
     assert list((tmp_path / "small").iterdir()) == []
+
+
+def test_an_artifact_that_cannot_be_read_does_not_appear(few_digits: Dataset, tmp_path: Path) -> None:
+    """Another program puts a file into the unfinished folder, and a manifest cannot list the name of this file."""
+
+    def spoil(event: str | ProfilePoint) -> None:
+        if "measuring the errors" in str(event):
+            (partial,) = (tmp_path / "discrete").iterdir()
+            (partial / "not a file name").touch()
+
+    with pytest.raises(ArtifactError, match="files"):
+        export(unfitted("mlp", few_digits), tmp_path, "discrete", "1", spoil)
+    assert list((tmp_path / "discrete").iterdir()) == []
 
 
 def test_the_card_says_whether_the_fit_had_outliers(artifact: Artifact) -> None:
