@@ -86,7 +86,7 @@ def open_network(target: Path) -> tuple[Network, Path]:
 
     Raises:
         ArtifactError: the artifact cannot be trusted or read.
-        CheckpointError: the run has no readable checkpoint or no readable config.
+        CheckpointError: the run has no readable checkpoint or no readable config, or has epochs left.
     """
     folder = artifacts.newest(target) or target
     if (folder / MANIFEST).is_file():

@@ -24,7 +24,8 @@ def open_teachers(folders: Sequence[str], device: torch.device) -> list[Teacher]
 
     Raises:
         ArtifactError: an artifact cannot be read.
-        CheckpointError: a folder has no manifest, and its checkpoint or its config is missing or cannot be read.
+        CheckpointError: a folder has neither a manifest nor a checkpoint, or the run in it cannot be read or has epochs
+            left.
     """
     return [_teacher(*open_fitted(Path(folder), device)) for folder in folders]
 

@@ -108,11 +108,17 @@ def with_decided_precision(recipe: Recipe, folder: Path) -> Recipe:
     return recipe.model_copy(update={"precision": load_config(folder).recipe.precision})
 
 
-def load_network(folder: Path, device: torch.device) -> tuple[Network, RunConfig]:
+def load_network(folder: Path, device: torch.device, *, unfinished: bool = False) -> tuple[Network, RunConfig]:
     """The fitted network of a run folder, and the run's config.
 
+    Args:
+        folder: the run folder.
+        device: the device to load the network on.
+        unfinished: whether the network of a run with epochs left is loaded too.
+
     Raises:
-        CheckpointError: the checkpoint or the config of the folder is missing or cannot be read.
+        CheckpointError: the checkpoint or the config of the folder is missing or cannot be read, or the run has epochs
+            left.
     """
     state = checkpoint.load(folder / CHECKPOINT, device)
     config = load_config(folder)
@@ -120,10 +126,15 @@ def load_network(folder: Path, device: torch.device) -> tuple[Network, RunConfig
     average = AveragedModel(network)
     try:
         average.load_state_dict(state["average"])
+        epoch = int(state["epoch"])
     except (RuntimeError, KeyError, TypeError) as error:
         raise checkpoint.CheckpointError(
             f"{folder / CHECKPOINT}: not the checkpoint of {config.recipe.network}"
         ) from error
+    if epoch < config.recipe.epochs and not unfinished:
+        raise checkpoint.CheckpointError(
+            f"{folder / CHECKPOINT}: has epoch {epoch} of {config.recipe.epochs}; resume the fit to finish it"
+        )
     network.load_state_dict(average.module.state_dict())
     return network.eval(), config
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -265,6 +266,41 @@ def test_a_fit_without_data_writes_nothing(recipe: Path, tmp_path: Path) -> None
     result = invoke("fit", "--recipe", recipe, "--run", tmp_path / "run", "--data", tmp_path / "nowhere")
     failed(result, str(tmp_path / "nowhere" / "train-images-idx3-ubyte"))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def unfinished(run_folder: Path, tmp_path: Path) -> Path:
+    """A run folder with one epoch of three."""
+    folder = shutil.copytree(run_folder, tmp_path / "unfinished")
+    config = (folder / CONFIG).read_text()
+    (folder / CONFIG).write_text(config.replace('"epochs": 1', '"epochs": 3'))
+    return folder
+
+
+UNFINISHED = f"{CHECKPOINT}: has epoch 1 of 3; resume the fit to finish it"
+
+
+def test_an_unfinished_run_is_not_exported(unfinished: Path, data: Path, tmp_path: Path) -> None:
+    failed(invoke("export", unfinished, "--data", data, "--models", tmp_path / "models"), UNFINISHED)
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(
+    "role",
+    ['start = "{}"', 'distil = {{teachers = ["{}"], temperature = 2, weight = 0.5}}'],
+    ids=["start", "teacher"],
+)
+def test_a_fit_does_not_use_an_unfinished_run(unfinished: Path, data: Path, tmp_path: Path, role: str) -> None:
+    path, folder = tmp_path / "next.toml", tmp_path / "next"
+    path.write_text(role.format(unfinished) + "\n" + RECIPE)
+    failed(invoke("fit", "--recipe", path, "--run", folder, "--data", data, "--device", "cpu"), UNFINISHED)
+    assert not folder.exists()
+
+
+def test_an_unfinished_run_is_evaluated(unfinished: Path, data: Path) -> None:
+    result = invoke("evaluate", unfinished, "--split", "test", "--data", data)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("test error ")
 
 
 def test_a_missing_recipe_is_named_with_those_that_exist() -> None:

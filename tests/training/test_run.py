@@ -112,8 +112,14 @@ def test_a_resumed_fit_gives_the_same_result_for_every_kind_of_recipe(
 def test_the_second_epoch_changes_the_weights(digits: Dataset, done: tuple[Fit, Path], tmp_path: Path) -> None:
     """The weights after the first epoch differ from the final weights, so the tests above can fail."""
     run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
-    network, _ = load_network(tmp_path, CPU)
+    network, _ = load_network(tmp_path, CPU, unfinished=True)
     assert not same(network, done[0].average.module)
+
+
+def test_an_unfinished_run_has_no_fitted_network(digits: Dataset, tmp_path: Path) -> None:
+    run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
+    with pytest.raises(CheckpointError, match=f"{CHECKPOINT}: has epoch 1 of 2; resume the fit to finish it"):
+        load_network(tmp_path, CPU)
 
 
 def test_resuming_a_finished_fit_changes_nothing(digits: Dataset, done: tuple[Fit, Path]) -> None:
