@@ -112,8 +112,8 @@ def fit(
 ) -> None:
     """Fit a network with a recipe.
 
-    After each epoch the run folder receives a checkpoint (written atomically), a line in metrics.jsonl, and
-    TensorBoard scalars. After an interruption, --resume continues the fit and gives exactly the same result.
+    After each epoch the run folder receives a line in metrics.jsonl, TensorBoard scalars, and a checkpoint (written
+    atomically). After an interruption, --resume continues the fit and gives exactly the same result.
     """
     with _report_failures():
         fit_recipe = read_recipe(recipe or RECIPES / f"{name}.toml")

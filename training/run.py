@@ -47,7 +47,9 @@ class RunConfig(BaseModel):
 
 
 def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> None:
-    """Run a fit to its last epoch. After each epoch write a checkpoint, a line of metrics and TensorBoard scalars.
+    """Run a fit to its last epoch. After each epoch write a line of metrics, TensorBoard scalars and a checkpoint.
+
+    The checkpoint comes last. If the run stops before it, the next run drops the metrics of that epoch and repeats it.
 
     Args:
         fit: the fit to run.
@@ -74,17 +76,18 @@ def run(fit: Fit, folder: Path, console: Console, *, resume: bool = False) -> No
     if left:
         epochs = "1 epoch" if left == 1 else f"{left} epochs"
         console.print(f"about {duration(left * fit.time_epoch())} for {epochs}", highlight=False)
+    _drop_metrics_after(fit.epoch, folder / METRICS)
     with (
         SummaryWriter(folder, purge_step=fit.epoch + 1) as board,
         show_progress(console, fit.recipe.epochs, fit.batches, fit.epoch) as show,
     ):
         while fit.epoch < fit.recipe.epochs:
             metrics = _run_epoch(fit, show)
-            checkpoint.save(folder / CHECKPOINT, fit.state())
             with (folder / METRICS).open("a") as file:
                 file.write(json.dumps(metrics) + "\n")
             for name, value in metrics.items():
                 board.add_scalar(name, value, fit.epoch)
+            checkpoint.save(folder / CHECKPOINT, fit.state())
             outliers = f"  outliers {metrics['outlier_confidence']:.2f}" if "outlier_confidence" in metrics else ""
             console.print(
                 f"epoch {fit.epoch}/{fit.recipe.epochs}  loss {metrics['loss']:.4f}  "
@@ -172,6 +175,14 @@ def _begin(fit: Fit, folder: Path, *, resume: bool) -> None:
         fit.restore(state)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise checkpoint.CheckpointError(f"{folder / CHECKPOINT}: not the checkpoint of this fit") from error
+
+
+def _drop_metrics_after(epoch: int, path: Path) -> None:
+    """Drop the lines of later epochs, and a line that an interruption has cut off."""
+    with path.open("ab+") as file:
+        file.seek(0)
+        lines = [line for line in file if line.endswith(b"\n") and json.loads(line)["epoch"] <= epoch]
+        file.truncate(sum(map(len, lines)))
 
 
 def _run_epoch(fit: Fit, show: ShowProgress) -> dict[str, float]:

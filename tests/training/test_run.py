@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from safetensors import SafetensorError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.testing import assert_close
@@ -65,6 +66,19 @@ def metrics_of(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
 
 
+def untimed(folder: Path) -> list[dict[str, float]]:
+    """The metrics of a run that do not depend on the speed of the machine."""
+    timed = {"seconds", "images_per_second"}
+    return [{name: value for name, value in line.items() if name not in timed} for line in metrics_of(folder)]
+
+
+def scalars(folder: Path, name: str) -> list[tuple[int, float]]:
+    """The steps and values of a metric that TensorBoard reads."""
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return [(scalar.step, scalar.value) for scalar in events.Scalars(name)]
+
+
 def test_a_resumed_fit_gives_exactly_the_same_result(digits: Dataset, done: tuple[Fit, Path], tmp_path: Path) -> None:
     """Weights, average, optimiser and schedule are equal to the last bit, and each epoch has one line of metrics."""
     straight, straight_folder = done
@@ -79,11 +93,35 @@ def test_a_resumed_fit_gives_exactly_the_same_result(digits: Dataset, done: tupl
     assert_close(resumed.optimiser.state_dict(), straight.optimiser.state_dict(), rtol=0, atol=0)
     assert resumed.schedule.get_last_lr() == straight.schedule.get_last_lr()
     assert resumed.epoch == straight.epoch == 2
-    timed = {"seconds", "images_per_second"}
-    for line, expected in zip(metrics_of(tmp_path), metrics_of(straight_folder), strict=True):
-        assert {k: v for k, v in line.items() if k not in timed} == {
-            k: v for k, v in expected.items() if k not in timed
-        }
+    assert untimed(tmp_path) == untimed(straight_folder)
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_run_that_stops_before_its_checkpoint_repeats_the_epoch(
+    digits: Dataset, done: tuple[Fit, Path], tmp_path: Path, epochs: int
+) -> None:
+    """The run completes some epochs. Then it writes a line of metrics, but cannot write the checkpoint."""
+    if epochs:
+        run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
+    in_the_way = (tmp_path / CHECKPOINT).with_suffix(".partial")
+    in_the_way.mkdir()
+    with pytest.raises(SafetensorError):
+        run(Fit(recipe(), digits, CPU, seed=3), tmp_path, silent(), resume=epochs > 0)
+    assert [line["epoch"] for line in metrics_of(tmp_path)] == list(range(1, epochs + 2))
+    in_the_way.rmdir()
+    run(Fit(recipe(), digits, CPU, seed=3), tmp_path, silent(), resume=epochs > 0)
+    assert untimed(tmp_path) == untimed(done[1])
+    assert scalars(tmp_path, "loss") == scalars(done[1], "loss")
+
+
+def test_a_line_of_metrics_that_was_cut_off_is_written_again(
+    digits: Dataset, done: tuple[Fit, Path], tmp_path: Path
+) -> None:
+    run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
+    with (tmp_path / METRICS).open("a") as file:
+        file.write('{"epoch": 2, "lo')
+    run(Fit(recipe(), digits, CPU, seed=3), tmp_path, silent(), resume=True)
+    assert untimed(tmp_path) == untimed(done[1])
 
 
 @pytest.mark.parametrize(
@@ -167,12 +205,10 @@ def test_the_metrics_agree_with_the_answers_of_the_network(done: tuple[Fit, Path
 
 
 def test_tensorboard_reads_the_metrics(done: tuple[Fit, Path]) -> None:
-    events = EventAccumulator(str(done[1]))
-    events.Reload()
     for name, expected in ((name, [line[name] for line in metrics_of(done[1])]) for name in metrics_of(done[1])[0]):
-        scalars = events.Scalars(name)
-        assert [scalar.step for scalar in scalars] == [1, 2], name
-        assert [scalar.value for scalar in scalars] == pytest.approx(expected, rel=1e-6), name
+        steps, values = zip(*scalars(done[1], name), strict=True)
+        assert steps == (1, 2), name
+        assert values == pytest.approx(expected, rel=1e-6), name
 
 
 def test_a_run_first_prints_the_precision_and_the_estimated_duration(digits: Dataset, tmp_path: Path) -> None:
