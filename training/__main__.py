@@ -1,9 +1,7 @@
 """The entry point of ``python -m training``."""
 
-import signal
-import sys
-
 from training.cli import app
+from training.signals import exit_at_sigterm
 
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # lets an export remove its temporary files
+exit_at_sigterm()
 app(prog_name="python -m training")

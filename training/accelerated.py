@@ -3,7 +3,7 @@
 The students are the networks of the recipes odenet-mnist and odenet-mnist-fast, which also learn from the teachers. The
 program leaves out the second fits, of the recipes whose names end with "refined". The networks are small, so one fit
 does not use the whole device, and several processes share it. Each run has a folder in runs/, which also holds a log.
-If the program was interrupted, a second call resumes the fits.
+If the program is interrupted, also by SIGTERM, it ends the fits. A second call resumes them.
 """
 
 import json
@@ -22,6 +22,7 @@ from models.artifact import METRICS
 from training.data import MNIST
 from training.progress import duration
 from training.run import CHECKPOINT
+from training.signals import exit_at_sigterm
 
 RUNS = Path("runs")
 LOG = "log.txt"
@@ -82,6 +83,7 @@ def fit_together(stage: tuple[Planned, ...], data: Path, device: str, epochs: in
     finally:
         for process in processes.values():
             process.terminate()  # has no effect on a process that has ended
+        for process in processes.values():
             process.wait()
 
 
@@ -135,4 +137,5 @@ def main(
 
 
 if __name__ == "__main__":
+    exit_at_sigterm()
     typer.run(main)

@@ -1,12 +1,17 @@
 """Fits that run in parallel: each has its own folder, and a failing fit ends all others."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests import waiting
+from tests.end_to_end.callers import descendants
 from training.accelerated import LOG, STAGES, FitFailedError, Planned, command, fit_together, validation_error
 from training.recipe import RECIPES, read_recipe
-from training.run import CHECKPOINT, load_config
+from training.run import CHECKPOINT, CONFIG, load_config
 
 pytestmark = pytest.mark.system
 
@@ -38,6 +43,19 @@ def test_an_interrupted_fit_is_resumed() -> None:
     fit.folder.mkdir(parents=True)
     (fit.folder / CHECKPOINT).touch()
     assert command(fit, Path("digits"), "cpu", 3) == [*first, "--resume"]
+
+
+def test_sigterm_ends_the_fits(data: Path) -> None:
+    program = subprocess.Popen([sys.executable, "-m", "training.accelerated", "--data", data, "--device", "cpu"])
+    teachers, _ = STAGES
+    try:
+        waiting.until(lambda: all((fit.folder / CONFIG).exists() for fit in teachers))
+        fits = descendants(program.pid)
+    finally:
+        program.terminate()
+    assert program.wait(waiting.HANG) == 128 + signal.SIGTERM
+    assert len(fits) == len(teachers)
+    assert not any(Path(f"/proc/{process}").exists() for process in fits)
 
 
 def test_the_error_names_a_failed_fit_with_the_end_of_its_log(tmp_path: Path) -> None:
