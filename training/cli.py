@@ -25,7 +25,7 @@ from training import profile as profiles
 from training.checkpoint import CheckpointError
 from training.data import MNIST, VALIDATION_ROWS, DataError
 from training.data import load as load_dataset
-from training.distil import open_teachers
+from training.distil import open_teachers, with_newest_teachers
 from training.evaluate import error_rate
 from training.export.report import COLUMNS, ConsoleReport, cells
 from training.fit import Fit
@@ -116,7 +116,7 @@ def fit(
     atomically). After an interruption, --resume continues the fit and gives exactly the same result.
     """
     with _report_failures():
-        fit_recipe = read_recipe(recipe or RECIPES / f"{name}.toml")
+        fit_recipe = with_newest_teachers(read_recipe(recipe or RECIPES / f"{name}.toml"))
         if epochs is not None:
             fit_recipe = fit_recipe.model_copy(update={"epochs": epochs})
         torch_device, folder = _device(device), folder or Path("runs") / name

@@ -7,12 +7,28 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from models import artifact as artifacts
 from models.networks.network import Network
 from models.solvers.settings import SolverSettings
 from training.fitted import open_fitted
+from training.recipe import Recipe
 
 Teacher = Callable[[Tensor], Tensor]
 """A function from images ``[rows, 28, 28]`` in 0..255 to logits ``[rows, classes]``."""
+
+
+def with_newest_teachers(recipe: Recipe) -> Recipe:
+    """Replace each models folder among the teachers of a recipe by the folder of its newest version.
+
+    The config of the run then names this version. When a newer version appears, the run cannot be resumed with it.
+
+    Args:
+        recipe: the recipe; it is returned unchanged if it has no teachers.
+    """
+    if recipe.distil is None:
+        return recipe
+    teachers = tuple(str(artifacts.newest(Path(folder)) or folder) for folder in recipe.distil.teachers)
+    return recipe.model_copy(update={"distil": recipe.distil.model_copy(update={"teachers": teachers})})
 
 
 def open_teachers(folders: Sequence[str], device: torch.device) -> list[Teacher]:

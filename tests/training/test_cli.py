@@ -129,6 +129,21 @@ def test_a_fit_starts_from_the_network_that_its_recipe_names(
         torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
 
 
+def test_a_run_is_not_resumed_with_a_newer_version_of_a_teacher(
+    mlp_artifact: Artifact, data: Path, tmp_path: Path
+) -> None:
+    teacher, recipe, folder = tmp_path / "teacher", tmp_path / "student.toml", tmp_path / "student"
+    shutil.copytree(mlp_artifact.folder, teacher / "1")
+    plain = without_tables(RECIPE, "solver", "validation").replace('"odenet"', '"mlp"')
+    recipe.write_text(f'{plain}\n[distil]\nteachers = ["{teacher}"]\ntemperature = 2\nweight = 0.5\n')
+    command = ("fit", "--recipe", recipe, "--run", folder, "--data", data, "--device", "cpu")
+    assert invoke(*command).exit_code == 0
+    assert json.loads((folder / CONFIG).read_text())["recipe"]["distil"]["teachers"] == [str(teacher / "1")]
+    assert invoke(*command, "--resume").exit_code == 0
+    shutil.copytree(mlp_artifact.folder, teacher / "2")
+    failed(invoke(*command, "--resume"), f"{folder / CONFIG}: the run started with another recipe")
+
+
 def test_a_fit_runs_from_beginning_to_end(finished: tuple[Path, Result]) -> None:
     folder, result = finished
     assert result.exit_code == 0, result.output
