@@ -19,8 +19,9 @@ kubectl create namespace "$namespace" --dry-run=client --output yaml | kubectl a
 
 # The load comes from a pod, because kubectl's port-forward stays with one replica.
 "${kubectl[@]}" run caller --image "${CURL_IMAGE:-curlimages/curl:8.16.0}" --restart Never --env "KEY=$KEY" \
-  --command -- sh -c 'while :; do head -c 784 /dev/zero | curl -s -o /dev/null -w "%{http_code}\n" --data-binary @- \
-    -H "Authorization: Bearer $KEY" -H "Content-Type: application/octet-stream" http://odenet/predict; done'
+  --env "SEVEN=$(base64 < docs/digits/seven.png | tr -d '\n')" \
+  --command -- sh -c 'while :; do echo "$SEVEN" | base64 -d | curl -s -o /dev/null -w "%{http_code}\n" \
+    --data-binary @- -H "Authorization: Bearer $KEY" -H "Content-Type: image/png" http://odenet/predict; done'
 trap '"${kubectl[@]}" delete pod caller --ignore-not-found --wait=false' EXIT
 "${kubectl[@]}" wait --for condition=Ready pod/caller --timeout 2m
 "${kubectl[@]}" rollout restart deployment/odenet
