@@ -91,10 +91,11 @@ class SolverFields(BaseModel):
             ge=1,
             le=LONGEST_DEADLINE,
             allow_inf_nan=False,
-            description="Milliseconds from the first byte of the request to the last byte of the answer. Without a "
-            "tolerance, a number of steps or an agreement, the service chooses the most precise settings that are "
-            "expected to fit. Shortly before the deadline, the last step goes all the way to t = 1, and the outcome is "
-            "deadline. If even this step would be too late, the answer is 504 at once.",
+            description="Milliseconds from the first byte of the request to the last byte of the answer. If the "
+            "request names no settings, an image with a small margin is solved again only if there is time. With "
+            "escalate=false, or with a method but neither a tolerance nor steps, the service chooses the tightest "
+            "settings that are expected to be in time. Shortly before the deadline, the last step goes all the way to "
+            "t = 1, and the outcome is deadline. If even this step would be too late, the answer is 504 at once.",
         ),
         PLAIN_NUMBER,
     ] = None
