@@ -64,7 +64,7 @@ class SolverFields(BaseModel):
             "loosely, and solves it again more tightly if the margin between its two greatest logits is small. It "
             "chooses the cheapest way whose agreement was measured to be at least this, with the confidence in the "
             f"model's profile. 1 solves every image tightly.  Default: {SUFFICIENT_AGREEMENT}, if the request names "
-            "no other way to solve.",
+            "no other way to solve, and max_nfe allows it.",
         ),
         PLAIN_NUMBER,
     ] = None
@@ -80,8 +80,10 @@ class SolverFields(BaseModel):
         Field(
             ge=1,
             le=LARGEST_NFE,
-            description="Limit of evaluations of f for an image. When only one step is left, this step goes all the "
-            "way to t = 1, and the outcome is max_nfe.",
+            description="Limit of evaluations of f for an image, over all of its solves. When only one step is left, "
+            "this step goes all the way to t = 1, and the outcome is max_nfe. If the limit is below one step of each "
+            "solve of the default agreement, every image is solved once, by the model's default settings. A limit "
+            "below one step is refused.",
         ),
         PLAIN_NUMBER,
     ] = None
@@ -116,6 +118,11 @@ class SolverFields(BaseModel):
     def least_agreement(self) -> float:
         """The agreement that a ladder must offer: the requested one, or the one that a default request gets."""
         return SUFFICIENT_AGREEMENT if self.agreement is None else self.agreement
+
+    @property
+    def asks_for_agreement(self) -> bool:
+        """Whether the request itself asks for an agreement: it names one, or asks to solve doubtful images again."""
+        return self.agreement is not None or self.escalate is True
 
     @property
     def may_escalate(self) -> bool:
@@ -184,7 +191,7 @@ def make_plan(artifact: Artifact, fields: SolverFields, floor: float) -> Plan:
     profile = artifact.profile
     if requested is None or profile is None:
         return Plan((Candidate(None),), seconds=seconds)
-    _check_escalation(fields, artifact)
+    _check_escalation(fields, artifact.manifest.name, profile)
     methods = ADAPTIVE if fields.method is None else [fields.method]
     first = Candidate.of_solver(requested, profile)
     may_degrade = fields.open_ended if fields.allow_degraded is None else fields.allow_degraded
@@ -208,20 +215,13 @@ def make_plan(artifact: Artifact, fields: SolverFields, floor: float) -> Plan:
 def _ladder(fields: SolverFields, profile: Profile, default: Candidate) -> Ladder | None:
     """Choose the ladder that solves a request. Returns None if solver settings solve the request instead.
 
-    A request that says nothing is solved by a ladder only if the ladder is cheaper than the model's default settings.
-
-    Raises:
-        InvalidError: the agreement needs more evaluations than the request allows.
+    A request that does not ask for an agreement is solved by a ladder only if the ladder is cheaper than the model's
+    default settings, and if the request allows one step of each of its solves.
     """
-    most = math.inf if fields.max_nfe is None else fields.max_nfe
-    explicit = fields.agreement is not None or fields.escalate is True
     if not fields.may_escalate or (ladder := profile.ladder_for(fields.least_agreement)) is None:
         return None
-    least = Candidate.of_ladder(ladder, profile).least_evaluations
-    if explicit and least > most:
-        message = f"an agreement of {fields.least_agreement:g} takes at least {least} evaluations"
-        raise InvalidError(FieldError("max_nfe", message, str(fields.max_nfe)))
-    return ladder if explicit or (ladder.nfe.mean < default.nfe and least <= most) else None
+    suits = ladder.nfe.mean < default.nfe and _affordable([Candidate.of_ladder(ladder, profile)], fields.max_nfe)
+    return ladder if fields.asks_for_agreement or suits else None
 
 
 def _by_precision(profile: Profile, methods: Collection[str], *, escalate: bool) -> list[Candidate]:
@@ -242,13 +242,13 @@ def _affordable(candidates: Iterable[Candidate], max_nfe: int | None) -> tuple[C
     return tuple(candidate for candidate in candidates if candidate.least_evaluations <= most)
 
 
-def _check_escalation(fields: SolverFields, artifact: Artifact) -> None:
-    """Check that `agreement` and `escalate` fit the model and the other fields.
+def _check_escalation(fields: SolverFields, model: str, profile: Profile) -> None:
+    """Check that `agreement` and `escalate` fit the model, which has a name and a profile, and the other fields.
 
     Raises:
         InvalidError: they do not.
     """
-    if fields.agreement is None and not fields.escalate:
+    if not fields.asks_for_agreement:
         return
     field = "escalate" if fields.agreement is None else "agreement"
     value = "true" if fields.agreement is None else f"{fields.agreement:g}"
@@ -257,12 +257,17 @@ def _check_escalation(fields: SolverFields, artifact: Artifact) -> None:
         raise InvalidError(FieldError(field, message, value))
     if fields.escalate is False:
         raise InvalidError(FieldError(field, "does not go with escalate=false, which solves every image once", value))
-    if artifact.profile is not None and artifact.profile.ladder_for(fields.least_agreement) is None:
+    if (ladder := profile.ladder_for(fields.least_agreement)) is None:
         message = (
-            f"{artifact.manifest.name} has no measured ladders with an agreement of {fields.least_agreement:g}; "
+            f"{model} has no measured ladders with an agreement of {fields.least_agreement:g}; "
             "`python -m training ladders` measures them"
         )
         raise InvalidError(FieldError(field, message, value))
+    least = Candidate.of_ladder(ladder, profile).least_evaluations
+    if fields.max_nfe is not None and fields.max_nfe < least:
+        reason = "" if field == "agreement" else "escalate=true asks for the default agreement, and "
+        message = f"{reason}an agreement of {fields.least_agreement:g} takes at least {least} evaluations"
+        raise InvalidError(FieldError("max_nfe", message, str(fields.max_nfe)))
 
 
 def _is_looser(one: SolverSettings, other: SolverSettings) -> bool:
@@ -289,11 +294,11 @@ def _requested_settings(fields: SolverFields, artifact: Artifact) -> SolverSetti
         default = profile.cheapest([_known(fields.method, artifact)])
     solver = _adaptive(fields, default) if METHODS[default.method].adaptive else _fixed(fields, default)
     least = METHODS[solver.method].least_evaluations
-    by_settings = fields.agreement is None  # otherwise `_ladder` checks the limit
+    by_settings = not fields.asks_for_agreement  # otherwise `_check_escalation` checks the limit
     if by_settings and fields.max_nfe is not None and fields.max_nfe < least:
-        raise InvalidError(
-            FieldError("max_nfe", f"a step of {solver.method} takes at least {least} evaluations", str(fields.max_nfe))
-        )
+        choice = "" if fields.method else ", which the service chose because the request names no method,"
+        message = f"a step of {solver.method}{choice} takes at least {least} evaluations"
+        raise InvalidError(FieldError("max_nfe", message, str(fields.max_nfe)))
     return solver
 
 
@@ -316,7 +321,11 @@ def _refuse_all(fields: SolverFields, name: str) -> None:
 
 def _adaptive(fields: SolverFields, default: SolverSettings) -> SolverSettings:
     if fields.steps is not None:
-        message = f"{default.method} is adaptive and chooses its own steps; only {', '.join(FIXED)} accept steps"
+        fixed = ", ".join(FIXED)
+        if fields.method is None:
+            message = f"needs a method with a fixed number of steps, which accepts no tolerance; name one of {fixed}"
+        else:
+            message = f"{fields.method} is adaptive and chooses its own steps; only {fixed} accept steps"
         raise InvalidError(FieldError("steps", message, str(fields.steps)))
     if fields.tolerance is not None:
         for field in ("rtol", "atol"):

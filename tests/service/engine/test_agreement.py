@@ -122,6 +122,29 @@ def test_a_limit_below_one_step_of_each_solve_is_refused(model: ServedModel, fie
     assert f"an agreement of 0.999 takes at least {least} evaluations" in message
 
 
+@pytest.mark.parametrize("max_nfe", [1, 2, 4, 5])
+@pytest.mark.parametrize("more", [{}, {"deadline_ms": 60_000}], ids=str)
+def test_a_limit_below_one_step_of_each_solve_is_refused_with_the_limit_of_all_solves(
+    model: ServedModel, max_nfe: int, more: dict[str, Any]
+) -> None:
+    field, message, value = refused(model, escalate=True, max_nfe=max_nfe, **more)
+    assert (field, value) == ("max_nfe", str(max_nfe))
+    assert (
+        message
+        == "escalate=true asks for the default agreement, and an agreement of 0.999 takes at least 6 evaluations"
+    )
+
+
+@pytest.mark.parametrize("more", [{}, {"deadline_ms": 60_000}], ids=str)
+def test_a_limit_below_one_step_of_each_solve_leaves_one_solve_by_the_default_settings(
+    model: ServedModel, more: dict[str, Any]
+) -> None:
+    default = model.artifact.manifest.default_solver
+    for max_nfe in (4, 5):
+        assert ladder_of(plan_of(model, max_nfe=max_nfe, **more).candidates[0]) == [default]
+    assert len(ladder_of(plan_of(model, max_nfe=6, **more).candidates[0])) == 2
+
+
 def test_a_limit_that_suffices_for_the_ladder_need_not_suffice_for_the_default_settings() -> None:
     model = served("rknet")
     default = model.artifact.manifest.default_solver

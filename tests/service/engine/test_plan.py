@@ -150,6 +150,18 @@ def test_a_limit_below_one_step_is_refused_by_name(model: ServedModel, method: s
             assert [(error.field, error.value) for error in refused.value.errors] == [("max_nfe", str(least - 1))]
 
 
+@pytest.mark.parametrize("fields", [{}, {"escalate": False}, {"tolerance": 0.1}], ids=str)
+def test_a_limit_below_one_step_of_a_method_that_the_caller_did_not_choose_is_refused(
+    model: ServedModel, fields: dict[str, Any]
+) -> None:
+    message = (
+        "a step of bosh3, which the service chose because the request names no method, takes at least 4 evaluations"
+    )
+    with pytest.raises(InvalidError, match=message) as refused:
+        plan_of(model, max_nfe=3, **fields)
+    assert [(error.field, error.value) for error in refused.value.errors] == [("max_nfe", "3")]
+
+
 def test_no_candidate_needs_more_than_the_limit_for_one_step(model: ServedModel) -> None:
     plan = plan_of(model, deadline_ms=5, max_nfe=6)
     assert plan.by_deadline

@@ -57,6 +57,20 @@ def test_a_model_without_an_ode_refuses_every_solver_field_by_name(mlp: ServedMo
     assert [error.value for error in refused.value.errors] == [str(value) for value in field.values()]
 
 
+def test_steps_without_a_method_are_refused_with_the_methods_that_accept_steps(model: ServedModel) -> None:
+    for more in ({}, {"tolerance": 0.1}):
+        with pytest.raises(InvalidError, match="needs a method with a fixed number of steps") as refused:
+            requested(model, steps=3, **more)
+        (error,) = refused.value.errors
+        assert (error.field, error.value) == ("steps", "3")
+        assert error.message.endswith("which accepts no tolerance; name one of euler, midpoint, rk4")
+
+
+def test_steps_of_an_adaptive_method_are_refused_by_its_name(model: ServedModel) -> None:
+    with pytest.raises(InvalidError, match="tsit5 is adaptive"):
+        requested(model, method="tsit5", steps=3)
+
+
 tolerances = st.floats(SMALLEST_TOLERANCE, LARGEST_TOLERANCE)
 
 
