@@ -234,8 +234,8 @@ def read_command_line(command: type[Command], arguments: list[str]) -> Command:
     """Read a command line into a model, and run the command of the model if it has one.
 
     Raises:
-        SystemExit: an argument or a setting is wrong, or the command failed. The exit status is 1, and a line on
-            standard error has the reason.
+        SystemExit: a setting is wrong, or the command failed; the exit status is 1. Or a flag is unknown, or an
+            argument is missing; the exit status is 2. The last line on standard error has the reason.
     """
     try:
         return CliApp.run(command, cli_args=arguments)

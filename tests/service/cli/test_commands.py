@@ -139,3 +139,12 @@ def test_a_word_that_is_no_command_is_refused_with_the_commands() -> None:
     ended = run("fly")
     assert ended.returncode == 1
     assert ended.stderr == "error: fly is no command; the commands are serve, predict, config, key, completion\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"), [(["--bogus"], "--bogus"), (["--no-auth=false"], "--no-auth"), (["key"], "NAME")]
+)
+def test_a_wrong_command_line_ends_with_status_2_and_names_the_argument(words: list[str], wrong: str) -> None:
+    ended = run(*words)
+    assert ended.returncode == 2
+    assert wrong in ended.stderr.splitlines()[-1]
