@@ -87,7 +87,7 @@ class SolveTrace(BaseModel):
 
     attempts: list[AttemptedStep] = Field(
         description="All attempted steps in their order; their number is solver.steps. heun2 at tolerance 1e-6 takes "
-        f"about 400 steps. A solve stops after {MAX_STEPS:,}."
+        f"about 520 steps in odenet-mnist. A solve stops after {MAX_STEPS:,}."
     )
     depth: list[Reading] = Field(
         description="The logits and the state's channels at t = 0 and after each accepted step. The probabilities are "
