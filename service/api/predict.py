@@ -177,10 +177,10 @@ def route(plane: DataPlane) -> InferenceRoute:
     async def predict(exchange: Exchange, query: Annotated[QueryFields, Query()]) -> Answer:
         """Each image is solved on its own, with its own step sizes.
 
-        The body is JSON, a PNG, a JPEG, raw pixels, or multipart/form-data with such files. A JSON body may hold the
-        solver fields; with any other body the solver fields go into the query. Pictures and grey levels that are not in
-        MNIST's form are converted to it: only the ink, white on black, fitted to 20x20 pixels, with the centre of mass
-        of the ink in the middle.
+        The body is JSON, a PNG, a JPEG, raw pixels, or multipart/form-data with files of pictures and raw pixels. A
+        JSON body may hold the solver fields; with any other body the solver fields go into the query. Pictures and grey
+        levels that are not in MNIST's form are converted to it: only the ink, white on black, fitted to 20x20 pixels,
+        with the centre of mass of the ink in the middle.
         """
         body_type = supported_type(exchange)
         # Only the body of a request in JSON may name the model. Then we know the model after we have parsed the body.

@@ -99,6 +99,7 @@ CASES: dict[str, tuple[dict[str, Any], int, str, str]] = {
         "no file",
     ),
     "a form with a field": ({"files": {"a": encoded(seven())}, "data": {"tolerance": "1"}}, 422, "tolerance", "query"),
+    "a form with JSON": ({"files": {"a": ("a.json", b"{}", "application/json")}}, 415, "a", "image/png"),
     "a form with a text file": ({"files": {"a": ("a.txt", b"7", "text/plain")}}, 415, "a", "image/png"),
     "a form without a boundary": (
         {"content": b"x", "headers": {"content-type": "multipart/form-data"}},
