@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     model: str = "odenet-mnist"
     """The default model, which answers requests that name no model."""
 
-    watch_seconds: float = Field(default=5, ge=0)
+    watch_seconds: float = Field(default=5, ge=0, le=86_400)
     """The interval in seconds at which the models folder is checked for new and removed versions; 0 for never."""
 
     backend: Literal["onnxruntime", "torch"] = "onnxruntime"
@@ -133,11 +133,11 @@ class Settings(BaseSettings):
     max_images: int = Field(default=256, ge=1)
     """The greatest number of images in one request. A request with more images is refused with 413."""
 
-    grace_seconds: float = Field(default=2, ge=0)
+    grace_seconds: float = Field(default=2, ge=0, le=3600)
     """How long the service goes on accepting requests after SIGTERM, while /health/ready answers 503. In this time
     load balancers can notice that the service is stopping."""
 
-    shutdown_seconds: int = Field(default=6, ge=0)
+    shutdown_seconds: int = Field(default=6, ge=0, le=3600)
     """How long requests in flight may take to end after grace_seconds."""
 
     model_control: bool = False

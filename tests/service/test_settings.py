@@ -81,7 +81,10 @@ def test_on_other_addresses_a_key_file_or_no_auth_must_be_set(host: str, tmp_pat
         ("CLIENT_SECONDS", "0"),
         ("CORS_ORIGINS", "example.org"),
         ("WATCH_SECONDS", "-1"),
+        ("WATCH_SECONDS", "86401"),
         ("GRACE_SECONDS", "-0.5"),
+        ("GRACE_SECONDS", "3601"),
+        ("SHUTDOWN_SECONDS", "3601"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_setting(
@@ -89,6 +92,16 @@ def test_a_value_out_of_range_is_refused_with_the_setting(
 ) -> None:
     monkeypatch.setenv(f"ODENET_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+@pytest.mark.parametrize("name", [name for name, field in Settings.model_fields.items() if field.annotation is float])
+@pytest.mark.parametrize("value", ["inf", "nan", "1e400"])
+def test_a_number_that_is_not_finite_is_refused_with_the_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"ODENET_{name.upper()}", value)
+    with pytest.raises(ValidationError, match=name):
         Settings()
 
 
