@@ -129,6 +129,11 @@ def sentences(errors: Iterable[FieldError]) -> str:
     )
 
 
+def as_sent(value: Any) -> str:
+    """A value of a request as a short text, as the request writes it: a boolean is true or false."""
+    return shortened(str(value).lower() if isinstance(value, bool) else str(value))
+
+
 def shortened(text: str) -> str:
     """A text of the request, cut to the length that an answer repeats."""
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
@@ -141,4 +146,4 @@ def invalid(error: ValidationError) -> InvalidError:
 
 def _short_value(value: Any) -> str | None:
     """A wrong value as a short text; None for a list, an object or bytes, which have no short form."""
-    return None if value is None or isinstance(value, dict | list | bytes) else shortened(str(value))
+    return None if value is None or isinstance(value, dict | list | bytes) else as_sent(value)

@@ -19,6 +19,7 @@ from service.errors import (
     InvalidError,
     TooLargeError,
     UnsupportedMediaTypeError,
+    as_sent,
     invalid,
     shortened,
 )
@@ -268,7 +269,9 @@ def _read_json(content: bytes, query: QueryFields, settings: Settings) -> tuple[
     in_query = query.model_dump(include=IN_QUERY_AND_BODY, exclude_none=True)
     in_body = body.model_dump(exclude={"images"}, exclude_none=True)
     if twice := in_query.keys() & in_body.keys():
-        raise InvalidError(*(FieldError(field, "is given in the query and in the body") for field in sorted(twice)))
+        message = "is given in the query and in the body"
+        values = {field: f"{as_sent(in_query[field])} and {as_sent(in_body[field])}" for field in sorted(twice)}
+        raise InvalidError(*(FieldError(field, message, value) for field, value in values.items()))
     return body, PredictFields.model_construct(**in_query | in_body)
 
 

@@ -77,5 +77,8 @@ def _check_size(content: bytes, images: int) -> None:
         counted += count
     most_bytes = LEAST_BYTES + BYTES_PER_VALUE * counted
     if len(content) > most_bytes and (outside := sum(map(len, content.split(b'"')[::2]))) > most_bytes:
-        limit = f"at most {most_bytes:,} bytes outside of texts, which is {BYTES_PER_VALUE} for each value"
+        limit = (
+            f"at most {most_bytes:,} bytes outside of texts, which is {BYTES_PER_VALUE} for each value and part, and "
+            f"{LEAST_BYTES:,} more"
+        )
         raise TooLargeError(FieldError("body", limit, f"{outside:,} bytes"))

@@ -3,13 +3,16 @@
 from typing import NamedTuple
 
 from python_multipart import MultipartParser
-from python_multipart.exceptions import FormParserError
+from python_multipart.exceptions import FormParserError, ParseError
 from python_multipart.multipart import parse_options_header
 
 from service.errors import FieldError, MalformedError, TooLargeError, shortened
 
 LONGEST_HEADER = 1024
 """The greatest number of bytes of a header of a part. The names of files have at most 255 bytes."""
+
+MOST_HEADERS = 8
+"""The greatest number of headers of a part."""
 
 
 class FormPart(NamedTuple):
@@ -62,14 +65,27 @@ def split(body: bytes, content_type: str, most: int) -> list[FormPart]:
                 "on_part_end": collector.on_part_end,
                 "on_end": collector.on_end,
             },
+            max_header_count=MOST_HEADERS,
             max_header_size=LONGEST_HEADER,
         )
         parser.write(body)
     except FormParserError as error:
-        raise MalformedError(FieldError("body", f"is not a form: {error}")) from error
+        raise MalformedError(_not_a_form(error, body)) from error
     if not collector.is_whole:
         raise MalformedError(FieldError("body", "is not a whole form: it ends before its last boundary"))
     return collector.parts
+
+
+def _not_a_form(error: FormParserError, body: bytes) -> FieldError:
+    """The error for a body that the parser refuses. The messages of the parser do not name our limits."""
+    message, value = str(error), None
+    if isinstance(error, ParseError) and message == "Maximum header size exceeded":
+        begin, end = body.rfind(b"\n", 0, error.offset) + 1, body.find(b"\r", error.offset)
+        message = f"the size of a header of a part is at most {LONGEST_HEADER:,} bytes"
+        value = f"{(len(body) if end == -1 else end) - begin:,} bytes"
+    elif message == "Maximum header count exceeded":
+        message, value = f"a part has at most {MOST_HEADERS} headers", f"at least {MOST_HEADERS + 1}"
+    return FieldError("body", f"is not a form: {message}", value)
 
 
 class _Collector:
@@ -92,7 +108,8 @@ class _Collector:
 
     def on_part_begin(self) -> None:
         if len(self.parts) == self._most:
-            raise TooLargeError(FieldError("images", f"at most {self._most:,} in a request", "more"))
+            message, value = f"at most {self._most:,} in a request", f"at least {self._most + 1:,}"
+            raise TooLargeError(FieldError("images", message, value))
         self._headers.clear()
         self._content.clear()
 

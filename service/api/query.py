@@ -80,14 +80,17 @@ def _read(query: bytes) -> QueryFields:
     fields = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     counts = Counter(name for name, _ in fields)
     if repeated := sorted(name for name, count in counts.items() if count > 1):
-        raise InvalidError(
-            *(FieldError(shortened(name), "is given twice in the query") for name in repeated[:MOST_ERRORS])
-        )
+        raise InvalidError(*(_given_twice(name, fields) for name in repeated[:MOST_ERRORS]))
     check_known(counts, QueryFields.model_fields)
     try:
         return QueryFields.model_validate(dict(fields))
     except ValidationError as error:
         raise invalid(error) from error
+
+
+def _given_twice(name: str, fields: list[tuple[str, str]]) -> FieldError:
+    values = " and ".join([shortened(value) for given, value in fields if given == name][:2])
+    return FieldError(shortened(name), "is given twice in the query", values)
 
 
 _read_cached = lru_cache(maxsize=1024)(_read)

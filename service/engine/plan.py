@@ -13,7 +13,7 @@ from models.solvers.methods import METHODS
 from models.solvers.settings import PLAIN_NUMBER, SolverSettings, Steps, Tolerance
 from service.engine.candidate import Candidate
 from service.engine.tuning import BROWN_OUT_FROM, BROWN_OUT_TO
-from service.errors import FieldError, InvalidError, shortened
+from service.errors import FieldError, InvalidError, as_sent, shortened
 
 LARGEST_NFE = 10_000
 """The greatest `max_nfe`. Even the method with the most stages needs fewer evaluations for `MAX_STEPS` attempts."""
@@ -31,6 +31,9 @@ FIXED = [name for name, method in METHODS.items() if not method.adaptive]
 
 PRECISION = ("tolerance", "rtol", "atol", "steps", "method")
 """The fields that name solver settings, or a part of them."""
+
+WITHOUT_ODE = ("deadline_ms", "allow_degraded")
+"""The fields that a model without an ODE accepts too."""
 
 
 class SolverFields(BaseModel):
@@ -313,10 +316,10 @@ def _known(method: str | None, artifact: Artifact) -> str:
 
 def _refuse_all(fields: SolverFields, name: str) -> None:
     """Refuse the fields that only a model with an ODE accepts."""
-    message = f"{name} solves no ODE and accepts no solver fields"
-    given = fields.model_dump(exclude={"deadline_ms", "allow_degraded"}, exclude_none=True)
+    message = f"{name} solves no ODE; of the fields that say how to solve, it accepts only {' and '.join(WITHOUT_ODE)}"
+    given = fields.model_dump(exclude=set(WITHOUT_ODE), exclude_none=True)
     if given:
-        raise InvalidError(*(FieldError(field, message, str(value)) for field, value in given.items()))
+        raise InvalidError(*(FieldError(field, message, as_sent(value)) for field, value in given.items()))
 
 
 def _adaptive(fields: SolverFields, default: SolverSettings) -> SolverSettings:

@@ -1,7 +1,8 @@
 """The fields of a request for inference, and their validation."""
 
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -9,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from models.solvers.settings import PLAIN_NUMBER
 from service.engine.plan import SolverFields
 from service.engine.request import Priority
-from service.errors import FieldError, InvalidError, invalid
+from service.errors import FieldError, InvalidError, field_errors
 
 LEVELS = 3
 """Number of priority levels: 1 is the highest, 2 is the default, and 0 means the default (Triton's schedule policy)."""
@@ -166,9 +167,18 @@ def validated(document: dict[str, Any], model: type[Model]) -> Model:
     """Validate the fields of a request.
 
     Raises:
-        InvalidError: a field is missing, has the wrong shape, or is out of range.
+        InvalidError: a field is missing, has the wrong shape, or is out of range; or a parameter is unknown.
     """
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise invalid(error) from error
+        errors = error.errors(include_url=False)
+        for each in errors:
+            if each["type"] == "extra_forbidden":  # only parameters forbid unknown names
+                each["msg"] += f"; the parameters are {', '.join(_parameters(model)) or 'none'}"
+        raise InvalidError(*field_errors(list(errors))) from error
+
+
+def _parameters(model: type[BaseModel]) -> Iterable[str]:
+    """The names of the parameters of a request."""
+    return cast("type[BaseModel]", model.model_fields["parameters"].annotation).model_fields

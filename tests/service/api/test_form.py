@@ -42,6 +42,12 @@ def test_one_part_more_than_the_limit_is_refused() -> None:
         split(form(*[b"a"] * 4), TYPE, 3)
 
 
+def test_the_refusal_of_a_part_beyond_the_limit_says_how_many_parts_there_are_at_least() -> None:
+    with pytest.raises(TooLargeError) as caught:
+        split(form(*[b"a"] * 5), TYPE, 3)
+    assert caught.value.errors[0].value == "at least 4"
+
+
 def test_parts_after_the_limit_are_not_parsed() -> None:
     """A body of 8 MiB may have 127,000 parts, which would take seconds."""
     with pytest.raises(TooLargeError):
@@ -52,6 +58,20 @@ def test_parts_after_the_limit_are_not_parsed() -> None:
 def test_a_long_header_of_a_part_is_refused(line: str) -> None:
     with pytest.raises(MalformedError, match=r"body: is not a form: .*size"):
         split(part(b"a", FILE, line) + b"--b--", TYPE, 1)
+
+
+@pytest.mark.parametrize("line", ["a: " + 1500 * "b", 1502 * "a" + ":"])
+def test_the_refusal_of_a_long_header_names_the_limit_and_its_length(line: str) -> None:
+    with pytest.raises(MalformedError, match="the size of a header of a part is at most 1,024 bytes") as caught:
+        split(part(b"a", FILE, line) + b"--b--", TYPE, 1)
+    assert caught.value.errors[0].value == "1,503 bytes"
+
+
+def test_the_refusal_of_too_many_headers_names_the_limit() -> None:
+    assert split(part(b"a", FILE, *["a: b"] * 7) + b"--b--", TYPE, 1)
+    with pytest.raises(MalformedError, match="a part has at most 8 headers") as caught:
+        split(part(b"a", FILE, *["a: b"] * 8) + b"--b--", TYPE, 1)
+    assert caught.value.errors[0].value == "at least 9"
 
 
 @pytest.mark.parametrize("length", range(len(form(b"one", b"two")) - len("--\r\n")))

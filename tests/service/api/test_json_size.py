@@ -48,6 +48,13 @@ def test_json_without_images_that_is_too_large_is_refused_with_the_limit(content
         read_document(content)
 
 
+def test_the_limit_outside_of_texts_is_the_sum_that_the_refusal_names() -> None:
+    limit = "at most 16,640 bytes outside of texts, which is 64 for each value and part, and 16,384 more"
+    with pytest.raises(TooLargeError, match=f"body: {limit}") as caught:
+        read_document(b'{"a":0%s}' % (b" " * 20_000))
+    assert caught.value.errors[0].value == "20,004 bytes"
+
+
 def test_each_image_adds_to_the_limits() -> None:
     content = b'{"a":[%s0]}' % (b"0," * (LEAST_VALUES + 784))
     assert len(read_document(content, 1)["a"]) == LEAST_VALUES + 785

@@ -116,6 +116,14 @@ def test_an_invalid_value_is_refused_with_its_field(client: httpx.Client, field:
 def test_a_field_in_both_the_query_and_the_body_is_refused(client: httpx.Client) -> None:
     body = {"images": [seven().tolist()], "max_nfe": 10}
     assert problem(client.post("/predict", json=body, params={"max_nfe": 10}), 422)["field"] == "max_nfe"
+    twice = problem(client.post("/predict", json=body | {"escalate": True}, params={"escalate": "false"}), 422)
+    assert (twice["field"], twice["value"]) == ("escalate", "false and true")
+
+
+def test_a_field_twice_in_the_query_is_refused_with_both_values(client: httpx.Client) -> None:
+    answer = client.post("/predict?max_nfe=10&max_nfe=20", content=seven().tobytes(), headers=PIXELS)
+    error = problem(answer, 422)
+    assert (error["field"], error["value"]) == ("max_nfe", "10 and 20")
 
 
 @pytest.mark.parametrize("name", ["mlp", "resnet"])

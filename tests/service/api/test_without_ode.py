@@ -22,7 +22,8 @@ def test_a_model_without_an_ode_classifies_digits(client: httpx.Client, name: st
 
 @without_ode
 @pytest.mark.parametrize(
-    "field", ["method=dopri5", "tolerance=0.1", "rtol=0.1", "atol=0.1", "steps=2", "agreement=0.999"]
+    "field",
+    ["method=dopri5", "tolerance=0.1", "rtol=0.1", "atol=0.1", "steps=2", "agreement=0.999", "escalate=false"],
 )
 def test_a_solver_field_is_refused_with_its_name(client: httpx.Client, name: str, field: str) -> None:
     images, _ = load_test_set()
@@ -31,6 +32,7 @@ def test_a_solver_field_is_refused_with_its_name(client: httpx.Client, name: str
     (wrong,) = answer.json()["errors"]
     assert (wrong["field"], wrong["value"]) == tuple(field.split("="))
     assert f"{name} solves no ODE" in wrong["message"]
+    assert "accepts only deadline_ms and allow_degraded" in wrong["message"]
 
 
 @without_ode

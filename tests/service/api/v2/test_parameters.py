@@ -48,6 +48,14 @@ def test_an_unknown_parameter_is_refused() -> None:
         read({"inputs": [HEAD], "parameters": {"tolerence": 0.01}})
 
 
+def test_the_refusal_of_an_unknown_parameter_lists_the_parameters() -> None:
+    with pytest.raises(InvalidError) as refused:
+        read({"inputs": [HEAD], "parameters": {"tolerence": 0.01}})
+    (wrong,) = refused.value.errors
+    assert (wrong.field, wrong.value) == ("parameters.tolerence", "0.01")
+    assert wrong.message.endswith(f"; the parameters are {', '.join(InferParameters.model_fields)}")
+
+
 @pytest.mark.parametrize(
     "name", ["tolerance", "rtol", "atol", "steps", "max_nfe", "deadline_ms", "priority", "timeout"]
 )

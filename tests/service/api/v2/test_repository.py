@@ -154,9 +154,14 @@ def test_a_model_that_is_not_in_the_folder_is_refused(server: Any, name: str) ->
 @pytest.mark.parametrize(
     ("path", "document", "text"),
     [
-        ("load", {"parameters": {"config": "{}"}}, "parameters.config: Extra inputs are not permitted"),
+        (
+            "load",
+            {"parameters": {"config": "{}"}},
+            "parameters.config: Extra inputs are not permitted; the parameters are none",
+        ),
         ("load", {"parameters": {"file:1/model.onnx": ""}}, "parameters.file:1/model.onnx: Extra inputs"),
         ("unload", {"parameters": {"unload_dependents": 1}}, "parameters.unload_dependents: Input should be a valid"),
+        ("unload", {"parameters": {"config": 1}}, "not permitted; the parameters are unload_dependents; it is 1"),
         ("load", [], "body: must be an object"),
     ],
 )
