@@ -168,8 +168,9 @@ class EngineRequest:
         chosen: for each image, the candidate by which it is or was solved; the last one if it was solved again.
         escalated: for each image, whether it is or was solved again because its margin was small.
         degraded: for each image, whether the scheduler chose a looser candidate because the service was busy.
-        traces: for each image, the steps of its last solve; None without tracing and for a model without an ODE.
-        looser_traces: for each traced image, the steps of its solves before the last one.
+        traces: for each image, the steps of the solve that gives its answer; None without tracing and for a model
+            without an ODE.
+        looser_traces: for each traced image, the steps of its solves before this one.
     """
 
     def __init__(
@@ -209,7 +210,7 @@ class EngineRequest:
         self.traces = [Trace() if traced else None for _ in range(rows)]
         self.looser_traces: list[list[Trace]] = [[] for _ in range(rows)]
         self._answers: list[tuple[RowAnswers, int] | None] = [None] * rows
-        self._loose: dict[int, tuple[tuple[RowAnswers, int], Candidate]] = {}
+        self._loose: dict[int, tuple[tuple[RowAnswers, int], Candidate, bool]] = {}
         self._unanswered = rows
 
     @property
@@ -273,7 +274,7 @@ class EngineRequest:
             place: the row of `answers` with the loose answer to the image.
         """
         if self.deadline is not None and self.plan.may_degrade:
-            self._loose[row] = (answers, place), self.chosen[row]
+            self._loose[row] = (answers, place), self.chosen[row], self.escalated[row]
         self.chosen[row], self.escalated[row] = candidate, True
         if (trace := self.traces[row]) is not None:
             self.looser_traces[row].append(trace)
@@ -289,9 +290,11 @@ class EngineRequest:
         if self.end or not self._loose.keys() >= {*missing}:
             return False
         for row in missing:
-            (answers, place), self.chosen[row] = self._loose[row]
+            (answers, place), self.chosen[row], self.escalated[row] = self._loose[row]
             answers.answer.outcome[place] = Outcome.deadline
-            self._answers[row], self.escalated[row], self.degraded[row] = (answers, place), False, True
+            self._answers[row], self.degraded[row] = (answers, place), True
+            if self.looser_traces[row]:
+                self.traces[row] = self.looser_traces[row].pop()
         self.end = End.answered
         return True
 

@@ -1,5 +1,7 @@
 """An image whose loose solve leaves a small margin is solved again, from its state at t = 0, by a tighter candidate."""
 
+import math
+from dataclasses import replace
 from gc import collect
 from typing import Any
 from weakref import ref
@@ -272,6 +274,22 @@ def test_a_deadline_that_passes_during_the_tight_solve_leaves_the_loose_answer_i
     assert request.phases is not None
 
 
+def test_a_deadline_that_passes_during_the_last_of_three_solves_leaves_the_second_answer(driver: Driver) -> None:
+    request = driver.request(DOUBTFUL[:1], deadline_ms=100, agreement=0.999, allow_degraded=True, traced=True)
+    loose, tight = ladder(driver.model)
+    middle = replace(loose, threshold=math.inf, tighter=tight)
+    request.plan = replace(request.plan, candidates=(replace(middle, tighter=middle),))
+    driver.admission.enter(request.demand)
+    driver.scheduler.submit(request)
+    driver.iterate_until(lambda: request.chosen[0] is tight)
+    driver.clock.now += 0.101
+    driver.run()
+    assert request.end is End.answered
+    assert (request.chosen, request.escalated, request.degraded) == ([middle], [True], [True])
+    assert len(request.looser_traces[0]) == 1
+    assert_trace_of_answer(request, 0)
+
+
 def test_a_deadline_with_an_image_that_was_never_solved_ends_the_request(driver: Driver) -> None:
     request = driver.submit(DOUBTFUL[:1] * 200, deadline_ms=100, agreement=0.999, allow_degraded=True)
     driver.iterate_until(lambda: any(request.escalated))
@@ -320,6 +338,27 @@ def test_a_floor_above_every_looser_ladder_allows_no_degradation(model: ServedMo
 # Traces.
 
 
+def assert_trace_of_answer(request: EngineRequest, row: int) -> None:
+    """Check that the trace of an image shows the solve that gave the answer."""
+    trace = request.traces[row]
+    assert trace is not None
+    assert len(trace.attempts) == request.answer.steps[row]
+    assert_array_equal(trace.depth[-1].logits, request.answer.logits[row])
+
+
+def test_a_loose_answer_after_the_deadline_has_the_trace_of_the_loose_solve(driver: Driver) -> None:
+    request = escalated(driver, deadline_ms=100, agreement=0.999, allow_degraded=True, traced=True)
+    driver.iterate()
+    tight = request.traces[0]
+    assert tight is not None
+    assert tight.attempts, "the tight solve has begun"
+    driver.clock.now += 0.101
+    driver.run()
+    assert request.answer.outcome.tolist() == [Outcome.deadline]
+    assert_trace_of_answer(request, 0)
+    assert request.looser_traces == [[]]
+
+
 def test_both_solves_are_traced(driver: Driver) -> None:
     request = driver.submit([CLEAR[0], DOUBTFUL[0]], traced=True)
     driver.run()
@@ -328,8 +367,7 @@ def test_both_solves_are_traced(driver: Driver) -> None:
     ((loose,), tight) = request.looser_traces[1], request.traces[1]
     assert tight is not None
     assert len(loose.attempts) == 1
-    assert len(tight.attempts) == request.answer.steps[1]
+    assert_trace_of_answer(request, 1)
     assert_array_equal(loose.depth[0].logits, tight.depth[0].logits)
-    assert_array_equal(tight.depth[-1].logits, request.answer.logits[1])
     threshold = ladder(driver.model)[0].threshold
     assert np.diff(np.sort(loose.depth[-1].logits)[-2:]) < threshold
