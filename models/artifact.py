@@ -128,7 +128,8 @@ class Manifest(Frozen):
         normalisation: how the network scales pixels.
         state_shape: the shape of the stem's output for one image: the state of the ODE, or the features that the head
             reads.
-        methods: the solver methods for which the artifact has a step graph; empty for a network without an ODE.
+        methods: the solver methods for which the artifact has a step graph, at least one of them adaptive; empty for a
+            network without an ODE.
         default_solver: the setting for a request without solver fields whose images are solved once; the ladders of
             the profile solve doubtful images again. `solve.onnx` uses the method of this setting. None for a network
             without an ODE.
@@ -159,14 +160,17 @@ class Manifest(Frozen):
     def _methods_are_known(self) -> Self:
         if unknown := [method for method in self.methods if method not in METHODS]:
             raise ValueError(f"methods: no method is called {', '.join(unknown)}; the methods are {', '.join(METHODS)}")
-        if self.network in WITH_ODE and not self.methods:
-            raise ValueError(f"methods: the list is empty, but the network {self.network} needs at least one method")
         if self.network not in WITH_ODE and self.methods:
             raise ValueError(f"methods: the network {self.network} has no ODE, but the list is {self.methods}")
         default = self.default_solver
         if (default is None) != (not self.methods) or (default is not None and default.method not in self.methods):
             raise ValueError(
                 f"default_solver: {default} does not use one of methods ({', '.join(self.methods) or 'none'})"
+            )
+        if self.network in WITH_ODE and not any(METHODS[method].adaptive for method in self.methods):
+            raise ValueError(
+                f"methods: none of them is adaptive ({', '.join(self.methods) or 'the list is empty'}), but "
+                f"the network {self.network} needs an adaptive method for requests with a tolerance"
             )
         if (splits := [measured.split for measured in self.metrics]) != ["validation", "test"]:
             raise ValueError(f"metrics: the splits are {splits}, but must be ['validation', 'test']")
@@ -255,8 +259,12 @@ def _check_header(path: Path) -> None:
 
 def _read_profile(path: Path, methods: list[str]) -> Profile:
     profile = _parse(Profile, path)
-    if unmeasured := set(methods) - {point.solver.method for point in profile.points}:
+    measured = {point.solver.method for point in profile.points}
+    climbed = {rung.solver.method for ladder in profile.ladders for rung in ladder.rungs}
+    if unmeasured := set(methods) - measured:
         raise ArtifactError(f"{path}: has no point for {', '.join(sorted(unmeasured))}")
+    if unlisted := (measured | climbed) - set(methods):
+        raise ArtifactError(f"{path}: uses {', '.join(sorted(unlisted))}, which is not in methods of {MANIFEST}")
     return profile
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.artifact import MANIFEST, Artifact, read, step_file
+from models.artifact import MANIFEST, PROFILE, Artifact, read, sha256, step_file
 from models.backends.torch import TorchBackend, load_network
 from models.networks.registry import NETWORKS
 from models.profile import Profile, ProfilePoint
@@ -127,6 +127,11 @@ def two_methods(artifact_copy: Path) -> Artifact:
     for method in METHODS.keys() - set(kept):
         (artifact_copy / step_file(method)).unlink()
         del manifest["files"][step_file(method)]
+    profile = json.loads((artifact_copy / PROFILE).read_text())
+    profile["points"] = [point for point in profile["points"] if point["solver"]["method"] in kept]
+    profile["ladders"] = profile["ladders"][-1:]  # the reference
+    (artifact_copy / PROFILE).write_text(json.dumps(profile))
+    manifest["files"][PROFILE] = sha256(artifact_copy / PROFILE)
     default = SolverSettings.adaptive("bosh3", 0.1).model_dump()
     (artifact_copy / MANIFEST).write_text(json.dumps(manifest | {"methods": kept, "default_solver": default}))
     return read(artifact_copy)

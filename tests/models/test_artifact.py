@@ -150,6 +150,11 @@ CHANGES: dict[str, tuple[Json, str]] = {
     ),
     "a temperature of zero": ({"temperature": 0}, "temperature"),
     "an unknown method": ({"methods": ["dopri5", "rk45"]}, r"no method is called rk45"),
+    "no method": ({"methods": [], "default_solver": None}, "none of them is adaptive .the list is empty."),
+    "no adaptive method": (
+        {"methods": ["euler", "rk4"], "default_solver": {"method": "rk4", "steps": 1}},
+        r"none of them is adaptive .euler, rk4., but the network odenet\S* needs an adaptive method",
+    ),
     "a default solver whose method is not listed": ({"methods": ["euler"]}, r"does not use one of methods"),
 }
 
@@ -193,6 +198,35 @@ def test_the_error_names_an_invalid_profile_with_a_correct_checksum(artifact_cop
     rewrite(artifact_copy / PROFILE, lambda profile: profile["points"][4].pop("nfe"))
     reseal(artifact_copy, PROFILE)
     assert_refused(artifact_copy, PROFILE, r"points\.4\.nfe: Field required")
+
+
+def without_rk4(manifest: Json) -> None:
+    """Take the method rk4 out of a manifest."""
+    manifest["methods"].remove("rk4")
+    del manifest["files"][step_file("rk4")]
+
+
+def without_points_of_rk4(profile: Json) -> None:
+    """Take the points of the method rk4 out of a profile."""
+    profile["points"] = [point for point in profile["points"] if point["solver"]["method"] != "rk4"]
+
+
+def a_ladder_by_rk4(profile: Json) -> None:
+    """Take the points of the method rk4 out of a profile, and let its last ladder end with this method."""
+    without_points_of_rk4(profile)
+    profile["ladders"][-1]["rungs"][-1]["solver"] = {"method": "rk4", "steps": 2}
+
+
+@pytest.mark.parametrize("change", [lambda _: None, a_ladder_by_rk4], ids=["a point", "a ladder"])
+def test_a_profile_that_uses_a_method_without_a_graph_is_refused(
+    artifact_copy: Path, change: Callable[[Json], None]
+) -> None:
+    """A request for this point or ladder could not be answered."""
+    (artifact_copy / step_file("rk4")).unlink()
+    rewrite(artifact_copy / MANIFEST, without_rk4)
+    rewrite(artifact_copy / PROFILE, change)
+    reseal(artifact_copy, PROFILE)
+    assert_refused(artifact_copy, PROFILE, "uses rk4, which is not in methods of manifest.json")
 
 
 def test_a_profile_without_ladders_is_read(artifact_copy: Path) -> None:
