@@ -50,8 +50,9 @@ class ServerConfig(uvicorn.Config):
 class HttpConnection(HttpToolsProtocol):
     """Closes the connection of a client that is too slow. uvicorn itself limits only the time between two requests.
 
-    The time for a request starts when the client connects, or with the first byte after an answer. A client that does
-    not keep up with an answer has the same time, again and again, to take more of it.
+    The time for a request starts when the client connects, or with the first byte after an answer. A request that
+    begins before this answer is complete has its time from then on, because the service may not read it before. A
+    client that does not keep up with an answer has the same time, again and again, to take more of it.
     """
 
     config: ServerConfig
@@ -201,8 +202,9 @@ class HttpConnection(HttpToolsProtocol):
         """Wait for the next request, unless it has begun."""
         self._disconnect_calls = ()
         super().on_response_complete()
-        if self._request_timer is not None:
+        if self._request_is_incomplete:
             self._unset_keepalive_if_required()
+            self._await_request()
         if self._refusal is not None:
             self._send_refusal()
         self._limit_last_write()
@@ -229,8 +231,10 @@ class HttpConnection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _await_request(self) -> None:
-        """Start the timer of the request, unless it is running."""
-        if self._request_timer is None:
+        """Start the timer of the request, unless it is running or an earlier request is being answered."""
+        cycle = self._answering
+        is_next = cycle is None or cycle.response_complete or cycle.more_body
+        if self._request_timer is None and is_next:
             self._request_timer = self.loop.call_later(self.config.client_seconds, self._time_out)
 
     def _time_out(self) -> None:

@@ -124,20 +124,38 @@ def test_a_request_that_begins_after_an_answer_has_the_same_time(hasty: Running)
     assert b"HTTP/1.1 408 " in received
 
 
-def test_an_answer_is_sent_although_the_next_request_is_incomplete(hasty: Running) -> None:
-    """The computation takes longer than the time limit of the next request, of which only the beginning arrives."""
+def answers_after_a_long_computation(service: Running, next_request: bytes) -> tuple[int, bytes]:
+    """Send a request, whose computation takes longer than the time limit, and the next request together.
+
+    Returns:
+        The number of predictions in the first answer, and the bytes after this answer.
+    """
     images = load_test_set()[0][:64]
     line = b"POST /predict?method=heun2&tolerance=1e-6 HTTP/1.1\r\nhost: here\r\n"
     header = f"content-type: application/octet-stream\r\ncontent-length: {images.nbytes}\r\n\r\n".encode()
-    with connected(hasty) as connection:
-        connection.sendall(line + header + images.tobytes() + LINE)
+    with connected(service) as connection:
+        connection.sendall(line + header + images.tobytes() + next_request)
         head, _, received = rest(connection).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")
-    body, _, refusal = received.partition(b"HTTP/1.1 ")
-    assert refusal.startswith(b"408 ")
+    body, status, more = received.partition(b"HTTP/1.1 ")
     answer = json.loads(body)
-    assert len(answer["predictions"]) == 64
     assert answer["timing_ms"]["total"] > 1000, "the answer took longer than the time limit"
+    return len(answer["predictions"]), status + more
+
+
+def test_an_answer_is_sent_although_the_next_request_is_incomplete(hasty: Running) -> None:
+    """The computation takes longer than the time limit of the next request, of which only the beginning arrives."""
+    predictions, refusal = answers_after_a_long_computation(hasty, LINE)
+    assert predictions == 64
+    assert refusal.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_request_that_waits_behind_an_answer_is_not_too_slow(hasty: Running) -> None:
+    """While the service computes the answer before it, it does not read the whole body."""
+    blank = LINE + b"content-type: image/png\r\nconnection: close\r\ncontent-length: 1000000\r\n\r\n" + bytes(10**6)
+    _, answer = answers_after_a_long_computation(hasty, blank)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"PNG" in answer
 
 
 def test_a_client_that_does_not_take_its_answer_is_disconnected(hasty: Running) -> None:
