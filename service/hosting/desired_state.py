@@ -127,13 +127,13 @@ class TextFiles(MutableMapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         try:
-            return (self._folder / name).read_text()
+            return (self._folder / name).read_text(encoding="utf-8")
         except FileNotFoundError as error:
             raise KeyError(name) from error
 
     def __setitem__(self, name: str, text: str) -> None:
         partial = self._folder / f".{name}.{os.getpid()}"
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")
         partial.replace(self._folder / name)
 
     def __delitem__(self, name: str) -> None:

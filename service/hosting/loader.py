@@ -45,13 +45,13 @@ class Loader:
 
         Raises:
             ArtifactError: the version cannot be served; the message gives the reason, with paths relative to the models
-                folder.
+                folder, and with backslashes in place of what is not UTF-8 in the name of a file.
         """
         loop, models = asyncio.get_running_loop(), self._settings.models
         try:
             return await loop.run_in_executor(self._thread, self._load, name, version)
         except Exception as error:  # no error of a new model may stop the served models
-            reason = str(error).replace(f"{models}{os.sep}", "")
+            reason = str(error).replace(f"{models}{os.sep}", "").encode(errors="backslashreplace").decode()
             raise ArtifactError(
                 reason if isinstance(error, ArtifactError) else f"{name}/{version}: {reason}"
             ) from error

@@ -97,6 +97,24 @@ def test_a_refused_version_is_tried_again_after_a_change_and_forgotten_when_it_i
     asyncio.run(run())
 
 
+def test_a_file_whose_name_is_not_utf_8_is_the_reason_for_a_refusal_and_stops_no_other_model(folder: Path) -> None:
+    manager, watcher = process(folder)
+
+    async def run() -> None:
+        new = put(folder / "models", "one", "2", MLP)
+        (new / os.fsdecode(b"caf\xe9")).touch()
+        put(folder / "models", "two", "1", MLP)
+        for _ in range(2):
+            await watcher.look()
+        assert manager.versions == {"one": "1", "two": "1"}
+        reasons = [entry.reason for entry in await manager.index() if entry.version == "2"]
+        assert reasons == [
+            "refused: one/2/caf\\udce9: is not listed in manifest.json, so nothing says what it should hold"
+        ]
+
+    asyncio.run(run())
+
+
 def test_the_version_before_a_refused_version_is_served(folder: Path) -> None:
     manager, watcher = process(folder)
 

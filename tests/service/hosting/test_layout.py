@@ -1,6 +1,8 @@
-"""A models folder that is itself an artifact, as KServe makes it."""
+"""Where the versions are: in a models folder, or in a folder that is itself an artifact, as KServe makes it."""
 
 import asyncio
+import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +14,19 @@ from service.hosting.layout import version_folders
 from service.hosting.manager import ModelManager
 from service.settings import Settings
 from tests.artifacts import MLP
+
+
+def test_a_folder_whose_name_cannot_be_the_name_of_a_model_is_skipped_and_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in (b"mlp", b"no utf-8 \xff", b"MLP", b"empty \xff"):
+        (tmp_path / os.fsdecode(name)).mkdir()
+    for name in (b"mlp", b"no utf-8 \xff", b"MLP"):
+        (tmp_path / os.fsdecode(name) / "1").mkdir()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert version_folders(tmp_path) == {"mlp": {"1": tmp_path / "mlp" / "1"}}
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
 
 
 @pytest.fixture
