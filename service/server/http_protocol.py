@@ -34,6 +34,8 @@ BEGAN = "odenet.began"
 class ServerConfig(uvicorn.Config):
     """uvicorn's configuration, with a time limit for clients and the port for gRPC.
 
+    The address of a client is that of its connection. Anybody can write a header such as X-Forwarded-For.
+
     Args:
         app: the application, or the name to import it from.
         client_seconds: time in which a client must send a whole request, and must take more of an answer.
@@ -42,7 +44,7 @@ class ServerConfig(uvicorn.Config):
     """
 
     def __init__(self, app: Any, *, client_seconds: float, grpc_port: int | None = None, **kwargs: Any) -> None:
-        super().__init__(app, http=HttpConnection, ws="none", **kwargs)
+        super().__init__(app, http=HttpConnection, ws="none", proxy_headers=False, **kwargs)
         self.client_seconds = client_seconds
         self.grpc_port = grpc_port
 
