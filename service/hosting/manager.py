@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from typing import NamedTuple, Self
 
 from models.artifact import ArtifactError
@@ -47,8 +47,8 @@ class ModelManager:
     Requests that started on the old version finish on it.
 
     After a caller has loaded or unloaded a model, every request for this model gets the result. If this process has not
-    loaded the model yet, the request waits. No request waits for another model, or for a version that appeared in the
-    folder by itself.
+    loaded the model yet, the request waits. Models are loaded one after another, so the request may also wait for
+    others. No other request waits, and none waits for a version that appeared in the folder by itself.
 
     Args:
         settings: of the service.
@@ -225,6 +225,8 @@ class ModelManager:
         while (token := self._desired.token) != self._token:
             if token != self._read_token:  # read once per change, and not once per request
                 self._wanted, self._read_token = self._desired.read(), token
+                self._remove_all_but(self._wanted.keys())
+                self._forget_failures(self._wanted)
             synchronising = self._start_synchronising()
             if not any(self._is_due(name) for name in names or self._wanted.keys() | self.versions.keys()):
                 return
@@ -260,8 +262,7 @@ class ModelManager:
         async with self._changing:
             token = self._desired.token  # before the entries, so that a change in the meantime is noticed next time
             wanted = self._desired.read()
-            for name in self.versions.keys() - wanted.keys():
-                self._remove(name)
+            self._remove_all_but(wanted.keys())
             for name, each in wanted.items():
                 if each.version == self.versions.get(name):
                     continue
@@ -270,6 +271,17 @@ class ModelManager:
                 except ArtifactError as error:
                     self._record_failure(name, each.version, str(error))
             self._token = token
+
+    def _remove_all_but(self, wanted: Set[str]) -> None:
+        """Stop serving the models that are no longer wanted."""
+        for name in self.versions.keys() - wanted:
+            self._remove(name)
+
+    def _forget_failures(self, wanted: dict[str, DesiredVersion]) -> None:
+        """Forget why versions could not be loaded that callers have loaded since in another process."""
+        for name, each in wanted.items():
+            if each.at_once:
+                self._failures.pop((name, each.version), None)
 
     async def _swap(self, name: str, version: str, *, at_once: bool) -> None:
         """Serve a version of a model in place of the others, and make the other processes do the same.

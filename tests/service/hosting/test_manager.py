@@ -196,6 +196,37 @@ def test_a_change_during_a_load_is_visible_at_once(folder: Path) -> None:
     asyncio.run(run())
 
 
+def test_an_unloaded_model_is_unknown_at_once_to_a_process_that_loads_another_model(folder: Path) -> None:
+    async def run() -> None:
+        loading = asyncio.create_task(two.models.adopt("default", "2"))
+        for _ in range(10):  # until the process is loading
+            await asyncio.sleep(0)
+        await one.models.unload("other")
+        assert await two.serves("other") is None
+        assert not loading.done()
+        await loading
+        assert two.models.versions == {"default": "2"}
+
+    one, two = Process(folder), Process(folder)
+    put(folder / "models", "default", "2", MLP)
+    asyncio.run(run())
+
+
+def test_a_version_that_a_caller_loads_after_its_repair_is_visible_in_a_process_that_refused_it(folder: Path) -> None:
+    async def run() -> None:
+        with pytest.raises(ArtifactError):
+            await two.models.adopt("other", "2")
+        head.write_bytes(content)
+        await one.models.load("other")
+        assert (await one.serves("other"), await two.serves("other")) == ("2", "2")
+
+    one, two = Process(folder), Process(folder)
+    head = put(folder / "models", "other", "2", MLP) / "head.onnx"
+    content = head.read_bytes()
+    head.write_bytes(b"no graph")
+    asyncio.run(run())
+
+
 def test_the_index_shows_the_changes_of_other_processes(folder: Path) -> None:
     async def run() -> None:
         await one.models.unload("other")
