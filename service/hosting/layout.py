@@ -50,7 +50,7 @@ def _has_name_of_model(folder: Path) -> bool:
     try:
         TypeAdapter(Name).validate_python(folder.name)
     except ValidationError:
-        logger.warning("%s is skipped: its name cannot be the name of a model", folder)
+        logger.warning("%a is skipped: its name cannot be the name of a model", str(folder))
         return False
     return True
 
