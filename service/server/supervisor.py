@@ -90,9 +90,14 @@ class Supervisor(Multiprocess):
         self._free_places = list(range(places))
 
     def init_processes(self) -> None:
-        """Start the workers."""
+        """Start the workers. If one cannot be started, the service ends."""
         for slot in self._slots:
-            self._start(slot)
+            try:
+                self._start(slot)
+            except OSError as error:
+                slot.worker = None
+                self._fail(f"A worker process cannot be started: {_interpreter_fault() or error}")
+                return
 
     def keep_subprocess_alive(self) -> None:
         """Replace the workers that have ended."""
@@ -111,7 +116,13 @@ class Supervisor(Multiprocess):
     def _restart(self, slot: WorkerSlot, old: Worker) -> bool:
         """Replace a worker. If the new worker does not start, keep the old one and return False."""
         old_ready_since = slot.ready_since
-        self._start(slot)
+        try:
+            self._start(slot)
+        except OSError as error:
+            slot.worker, slot.ready_since = old, old_ready_since
+            reason = _interpreter_fault() or error
+            logger.warning("No worker process can be started; [%s] and those after it stay: %s", old.pid, reason)
+            return False
         new = slot.worker
         if new is old:  # a signal has stopped the service in the meantime
             return False
@@ -209,9 +220,7 @@ class Supervisor(Multiprocess):
                 not self._has_served and worker.exitcode is not None and worker.exitcode > 0
             )
             if cannot_start and not any(other.state() for other in others):
-                logger.error("Worker process [%s] failed to start: it %s", worker.pid, _describe(worker.exitcode))
-                self.failed = True
-                self.should_exit.set()
+                self._fail(f"Worker process [{worker.pid}] failed to start: it {_describe(worker.exitcode)}")
             else:
                 self._replace(slot, worker)
 
@@ -219,9 +228,7 @@ class Supervisor(Multiprocess):
         """Start another worker, at once or after a delay."""
         steady = slot.ready_since is not None and time.monotonic() - slot.ready_since > STEADY_SECONDS
         slot.ends = 1 if steady else slot.ends + 1
-        alone = not any(other.worker is not None and other.worker.process.is_alive() for other in self._slots)
-        longest = LONGEST_OUTAGE if alone else LONGEST_DELAY
-        delay = min(2.0 ** (slot.ends - 2), longest) if slot.ends > 1 else 0.0
+        delay = min(2.0 ** (slot.ends - 2), self._longest_delay()) if slot.ends > 1 else 0.0
         when = f"in {delay:g} s" if delay else "now"
         ended = ": ".join(filter(None, (_describe(worker.exitcode), _interpreter_fault())))
         logger.error("Worker process [%s] %s; another is started %s", worker.pid, ended, when)
@@ -234,9 +241,21 @@ class Supervisor(Multiprocess):
         try:
             self._start(slot)
         except OSError as error:
-            reason = _interpreter_fault() or error
-            logger.warning("No worker process can be started; the next attempt is in %g s: %s", LONGEST_DELAY, reason)
-            slot.worker, slot.retry_at = None, time.monotonic() + LONGEST_DELAY
+            slot.worker = None
+            delay, reason = self._longest_delay(), _interpreter_fault() or error
+            logger.warning("No worker process can be started; the next attempt is in %g s: %s", delay, reason)
+            slot.retry_at = time.monotonic() + delay
+
+    def _longest_delay(self) -> float:
+        """The longest time between two attempts to start a worker."""
+        lives = any(slot.worker is not None and slot.worker.process.is_alive() for slot in self._slots)
+        return LONGEST_DELAY if lives else LONGEST_OUTAGE
+
+    def _fail(self, reason: str) -> None:
+        """End the service, because it cannot start."""
+        logger.error(reason)
+        self.failed = True
+        self.should_exit.set()
 
     def _clean_up(self, worker: Worker) -> None:
         """Kill a worker if it still lives, and remove its gauges from the metrics. Its counters stay."""
@@ -246,7 +265,10 @@ class Supervisor(Multiprocess):
         self._free_places.append(worker.share.place)
         folder = shared_folder()
         if folder is not None and worker.pid is not None:
-            mark_dead(folder, worker.pid)
+            try:
+                mark_dead(folder, worker.pid)
+            except OSError as error:
+                logger.warning("The metrics keep the gauges of worker process [%s]: %s", worker.pid, error)
 
 
 def _describe(exitcode: int | None) -> str:

@@ -66,11 +66,17 @@ class Worker(Process):
         return self._server
 
     def start(self) -> None:
-        """Start the process, with the signals for the supervisor blocked; see `FOR_SUPERVISOR`."""
+        """Start the process, with the signals for the supervisor blocked; see `FOR_SUPERVISOR`.
+
+        Raises:
+            OSError: the machine cannot start a process now.
+        """
         resource_tracker.ensure_running()  # here, because the start of this process unblocks signals
         signal.pthread_sigmask(signal.SIG_BLOCK, FOR_SUPERVISOR)
         try:
             super().start()
+        except EOFError as error:
+            raise ChildProcessError("the process that forks the workers has ended, and is started anew") from error
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_SUPERVISOR)
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import signal
 from pathlib import Path
@@ -97,6 +98,44 @@ def test_the_service_exits_when_no_worker_can_restart(models: Path) -> None:
         for process in workers(service):
             os.kill(process, signal.SIGKILL)
         assert service.process.wait(HANG) == 3
+
+
+NO_FILES = 3
+"""So few files may be open that no more can be opened."""
+
+
+def fork_server(service: Running) -> int:
+    """The process of which the workers are forks."""
+    lines = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in descendants(service.process.pid)}
+    return next(child for child, line in lines.items() if b"forkserver" in line)
+
+
+def test_workers_are_replaced_after_the_fork_server_has_failed(models: Path) -> None:
+    """The fork server ends if it cannot fork. Nobody then knows how its workers do, so they are replaced too."""
+    with running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service:
+        resource.prlimit(fork_server(service), resource.RLIMIT_NOFILE, (NO_FILES, NO_FILES))
+        os.kill(workers(service)[0], signal.SIGKILL)
+        until(lambda: "No worker process can be started; the next attempt is in" in "".join(service.log))
+        until(lambda: len(workers(service)) == 3)
+        assert [asked(service) for _ in range(4)] == [200] * 4
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(HANG) == 0
+
+
+def test_workers_stay_and_are_replaced_later_if_no_other_can_be_started(models: Path) -> None:
+    with running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service:
+        supervisor, before = service.process.pid, workers(service)
+        limits = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (NO_FILES, limits[1]))
+        service.process.send_signal(signal.SIGHUP)
+        until(lambda: re.search(r"and those after it stay: .*Too many open files", "".join(service.log)))
+        assert [asked(service) for _ in range(4)] == [200] * 4
+        for worker in before:
+            os.kill(worker, signal.SIGKILL)
+        until(lambda: "No worker process can be started; the next attempt is in 1 s" in "".join(service.log))
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, limits)
+        until(lambda: len(workers(service)) > 2)
+        assert [asked(service) for _ in range(4)] == [200] * 4
 
 
 def test_workers_exit_when_the_supervisor_dies(models: Path) -> None:

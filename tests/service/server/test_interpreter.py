@@ -22,6 +22,17 @@ from service.server import worker
 worker.forks.set_forkserver_preload([])
 worker.subprocess_started = exit
 """
+ONE_PROCESS = """
+from multiprocessing import forkserver
+read, started = forkserver.read_signed, []
+def read_once(descriptor):
+    if started:
+        raise EOFError
+    started.append(read(descriptor))
+    return started[0]
+forkserver.read_signed = read_once
+"""
+"""The first worker starts. Then nothing comes from the fork server, as if it had ended because it could not fork."""
 
 
 def start(interpreter: str, more: str = "") -> subprocess.CompletedProcess[str]:
@@ -46,3 +57,10 @@ def test_the_service_ends_if_its_first_workers_end_by_themselves() -> None:
     assert done.returncode == 3
     assert "failed to start: it ended with status 1" in done.stderr
     assert "another is started" not in done.stderr
+
+
+def test_the_service_ends_if_its_second_worker_cannot_be_started() -> None:
+    done = start(sys.executable, ONE_PROCESS)
+    assert done.returncode == 3
+    assert "A worker process cannot be started: the process that forks the workers has ended" in done.stderr
+    assert "Traceback" not in done.stderr
