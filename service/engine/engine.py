@@ -27,7 +27,7 @@ class Engine:
         queue_seconds: the longest time by which other work may delay an admitted request.
         threads: the number of threads that compute next to the event loop, each with its own batches; 0 to compute
             in the thread of the event loop.
-        on_change: called when a request enters the queue, and after each iteration.
+        on_change: called when a request enters the queue, after each iteration, and when requests end without one.
         on_end: called with each request that has ended, in the context of the task that asked, after the task has been
             woken up. So no caller waits for this call, and a request whose task was cancelled is reported too.
         longest_iteration: seconds after which an iteration in a thread is taken to hang.

@@ -24,7 +24,7 @@ LOOKS_KEPT = 4
 latest."""
 
 OnChange = Callable[[Iteration | None], object]
-"""Called with each iteration after its end, and with None after a request has entered the queue."""
+"""Called with each iteration after its end, and with None after requests have entered or left the queue without one."""
 
 OnEnd = Callable[[tuple[EngineRequest, ...]], object]
 """Called in the event loop with the requests that have ended, at most once for each iteration."""
@@ -49,7 +49,7 @@ class Runner(ABC):
 
     Args:
         admission: adds up the work in the queue.
-        on_change: called after each iteration.
+        on_change: called after each iteration, and after requests have ended without one.
 
     Attributes:
         load: estimated seconds of all requests that the runner has not answered; the event loop keeps it current.
@@ -115,7 +115,7 @@ class Runner(ABC):
             self._scheduler.give_up(request, End.failed)
 
     def _iterate(self, call: Callable[[], None] | None = None) -> None:
-        """Make a call and all waiting calls, run an iteration, and report the iteration."""
+        """Make a call and all waiting calls, run an iteration, and report what has changed."""
         iteration = None
         try:
             if call:
@@ -126,11 +126,12 @@ class Runner(ABC):
         except Exception:
             logger.exception("the engine failed; all of its requests end as failed")
             self._scheduler.end_all(End.failed)
-        if self._ended:
-            self._report_ended(tuple(self._ended))
-            self._ended.clear()
+        ended = tuple(self._ended)
+        self._ended.clear()
+        if ended:
+            self._report_ended(ended)
         self.rows = self._scheduler.rows
-        if iteration:
+        if iteration or ended:
             report(self._on_change, iteration)
 
 

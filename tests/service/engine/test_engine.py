@@ -161,6 +161,21 @@ def test_a_deadline_that_cannot_be_met_is_an_error(warm: ServedModel, threads: i
 
 
 @either_way
+def test_a_change_is_reported_when_a_request_leaves_an_idle_engine_at_once(warm: ServedModel, threads: int) -> None:
+    """Otherwise the metrics would show the request in the queue until the next request."""
+
+    async def test() -> None:
+        queued = list[int]()
+        engine = Engine(queue_seconds=60, threads=threads, on_change=lambda _: queued.append(engine.admission.rows))
+        async with engine.running():
+            with pytest.raises(DeadlineError):
+                await engine.answer(request_to(warm, 64, deadline_ms=1, **LONG), stays)
+        assert queued[-1] == 0
+
+    run(test)
+
+
+@either_way
 def test_unanswered_requests_end_as_stopped_when_the_engine_stops(warm: ServedModel, threads: int) -> None:
     async def test() -> None:
         engine = Engine(queue_seconds=60, threads=threads)
