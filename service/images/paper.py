@@ -36,8 +36,9 @@ def from_smooth_paper(levels: Pixels) -> Levels:
     """
     height, width = levels.shape[:2]
     step = max(1, -(-max(height, width) // SAMPLES))
-    points = levels[step // 2 :: step, step // 2 :: step].astype(np.float64)
-    y, x = (np.arange(step // 2, side, step) * (2 / side) - 1 for side in (height, width))
+    top, left = (min(step // 2, side - 1) for side in (height, width))
+    points = levels[top::step, left::step].astype(np.float64)
+    y, x = (np.arange(first, side, step) * (2 / side) - 1 for first, side in ((top, height), (left, width)))
     reach = 1 - 2 / RING
     ring = np.maximum(np.abs(y)[:, np.newaxis], np.abs(x)) >= reach
     outermost = border(levels).astype(np.float64)
