@@ -1,7 +1,6 @@
 """Checks the API key of each request: whether it is valid, has the needed scope, and is within its rate limit."""
 
 import base64
-import binascii
 
 from service.errors import FieldError, ForbiddenError, RateLimitedError, UnauthenticatedError
 from service.security import keys
@@ -89,7 +88,7 @@ def credentials(authorization: str) -> tuple[str, str]:
     if scheme == "basic":
         try:
             secret = base64.b64decode(secret, validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             secret = ""
     elif scheme != "bearer":
         return "", ""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.security.guard import OPEN, credentials, needed_scope
 from service.security.keys import Scope, make_key
@@ -204,6 +206,7 @@ CREDENTIALS = {
     f"Basic {PASSWORD}": ("basic", "key:with:colons"),
     "Basic ####": ("basic", ""),
     "Basic /w==": ("basic", ""),
+    "Basic \xe9": ("basic", ""),
     "Digest key": ("", ""),
     f"Bearer {'k' * 513}": ("bearer", ""),
 }
@@ -212,3 +215,11 @@ CREDENTIALS = {
 @pytest.mark.parametrize(("header", "expected"), CREDENTIALS.items(), ids=[each[:20] for each in CREDENTIALS])
 def test_the_key_is_read_from_the_authorization_header(header: str, expected: tuple[str, str]) -> None:
     assert credentials(header) == expected
+
+
+@given(st.sampled_from(["Basic", "Bearer"]), st.text(st.characters(max_codepoint=255), max_size=100))
+def test_any_header_of_a_known_scheme_gives_a_key_or_none(scheme: str, rest: str) -> None:
+    """Each byte of a header may have any value."""
+    read, key = credentials(f"{scheme} {rest}")
+    assert read == scheme.lower()
+    assert key == rest.strip() or scheme == "Basic"
