@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple, TypeAlias
 
 SEGMENT = 64 * 1024
@@ -51,6 +52,8 @@ class Series(NamedTuple):
 class SharedNumbers:
     """The numbers of this process, and a view of those of the others. Only one thread may change a number.
 
+    Any thread may add a series.
+
     Args:
         shared: the folder that the worker processes share; None for a process that serves alone.
     """
@@ -64,6 +67,7 @@ class SharedNumbers:
         self._logged = False
         self._size = 0
         self._free = memoryview(b"").cast("d")
+        self._adding = Lock()
 
     def add(self, metric: str, labels: tuple[str, ...], count: int) -> Numbers:
         """Add a series of a number of zeros, which this process changes from now on."""
@@ -84,12 +88,13 @@ class SharedNumbers:
         Raises:
             OSError: the disk is full.
         """
-        if len(self._free) < count:
-            self._free = self._new_segment(path.with_suffix(NUMBERS))
-        at = self._size // 8 - len(self._free)
-        _append(path.with_suffix(LIVE), json.dumps([metric, labels, at, count]).encode() + b"\n")
-        numbers, self._free = self._free[:count], self._free[count:]
-        return numbers
+        with self._adding:
+            if len(self._free) < count:
+                self._free = self._new_segment(path.with_suffix(NUMBERS))
+            at = self._size // 8 - len(self._free)
+            _append(path.with_suffix(LIVE), json.dumps([metric, labels, at, count]).encode() + b"\n")
+            numbers, self._free = self._free[:count], self._free[count:]
+            return numbers
 
     def read(self) -> Iterator[Series]:
         """The series of all processes, the dead ones included."""

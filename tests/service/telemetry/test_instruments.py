@@ -1,7 +1,11 @@
 """Counters, gauges and histograms: what one process counts, and what several processes count together."""
 
 import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -90,6 +94,32 @@ def test_a_process_may_add_more_series_than_fit_into_a_segment(tmp_path: Path) -
         histogram.of(kind).observe(7)
     assert merged(counter, numbers) == {(str(number),): [number] for number in range(0, many, 100)}
     assert all(values[0] == 7 and sum(values[1:]) == 1 for values in merged(histogram, numbers).values())
+
+
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Threads that take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("switching")
+def test_series_that_threads_add_at_the_same_time_are_counted_apart(tmp_path: Path) -> None:
+    numbers, threads, kinds = SharedNumbers(tmp_path), 4, 1000
+    counters = [Counter(numbers, f"events_{thread}", "Events.", ["kind"]) for thread in range(threads)]
+    together = Barrier(threads)
+
+    def count(thread: int) -> None:
+        together.wait()
+        for kind in range(kinds):
+            counters[thread].of(str(kind)).add(kinds * thread + kind)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(count, range(threads)))
+    for thread, counter in enumerate(counters):
+        assert merged(counter, numbers) == {(str(kind),): [kinds * thread + kind] for kind in range(kinds)}
 
 
 def test_a_series_that_another_process_is_writing_is_not_read(tmp_path: Path) -> None:
