@@ -57,8 +57,8 @@ class Admission:
             self._check(demand)
 
     def is_alone(self, demand: Demand) -> bool:
-        """Whether no other request of the same priority waits in the queue. All images of the request still wait."""
-        return self._backlogs[demand.priority].work == demand.work
+        """Whether no other request of the same or a higher priority waits for its first image to start."""
+        return sum(backlog.waiting for backlog in self._backlogs[: demand.priority + 1]) == 1
 
     def refusal(self, demand: Demand) -> OverloadedError:
         """The error for a request that other work has delayed for too long. It says after how many seconds to retry."""
@@ -74,12 +74,14 @@ class Admission:
             self._check(demand)
             self.rows += demand.rows
             self._backlogs[demand.priority].add(demand, demand.rows)
+            self._backlogs[demand.priority].waiting += 1
 
-    def leave(self, demand: Demand, rows: int) -> None:
-        """Record that a number of images of a request have left the queue."""
+    def leave(self, demand: Demand, rows: int, *, first: bool) -> None:
+        """Record that a number of images of a request leave the queue, and whether the first one is among them."""
         with self._lock:
             self.rows -= rows
             self._backlogs[demand.priority].add(demand, -rows)
+            self._backlogs[demand.priority].waiting -= first
 
     def _wait(self, demand: Demand) -> float:
         higher = sum(backlog.work for backlog in self._backlogs[: demand.priority])
@@ -107,10 +109,11 @@ class Backlog:
 
     Attributes:
         work: the expected nanoseconds of all images.
+        waiting: the number of requests of which no image has started.
     """
 
     def __init__(self) -> None:
-        self.work = 0
+        self.work = self.waiting = 0
         self._callers: defaultdict[str, dict[int, int]] = defaultdict(dict)
 
     def add(self, demand: Demand, rows: int) -> None:

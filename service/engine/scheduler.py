@@ -9,6 +9,7 @@ iteration.
 
 import logging
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -91,6 +92,7 @@ class Scheduler:
         self._on_end = on_end
         self._batches = Batches()
         self._deadlines = Deadlines()
+        self._waiting = OrderedDict[EngineRequest, None]()  # without a deadline and not started, in the order of `due`
         self._pace = Pace()
         self._planner = Planner(self._batches, admission, self._pace)
         self._busy_since: float | None = None
@@ -110,6 +112,7 @@ class Scheduler:
         batch = self._batches.home(request)
         if request.deadline is None:
             request.due = self._clock() + self._admission.seconds
+            self._waiting[request] = None
         elif self._planner.is_hopeless(request, self._clock() + self._planner.least_wait(request, batch)):
             self.give_up(request, End.expired)
             return
@@ -123,13 +126,13 @@ class Scheduler:
             return
         if queued := request.queued:
             self._batches.home(request).queue.remove(request)
-            self._admission.leave(request.demand, queued)
+            self._leave(request, queued)
         request.end = end
         self._report_end(request)
 
     def give_up(self, request: EngineRequest, end: End) -> None:
         """End a request that is not in a queue, although it was admitted."""
-        self._admission.leave(request.demand, request.queued)
+        self._leave(request, request.queued)
         request.end = end
         self._on_end(request)
 
@@ -152,6 +155,7 @@ class Scheduler:
                 self._report_end(request)
             else:
                 self.end(request, End.expired)
+        self._end_overdue(started_at)
         if not self._batches.active:
             return None
         work = Work(self._batches.active.popleft(), started_at)
@@ -162,6 +166,24 @@ class Scheduler:
             self._fail(work)
         self._account(work)
         return Iteration(work.batch.name, work.batch.version, work.stepped)
+
+    def _end_overdue(self, now: float) -> None:
+        """End the requests that have waited for too long, while another of their priority or a higher one waits.
+
+        Their answers would be late, so the engine spends the time on requests that can still be in time. After the
+        first image of a request has started, the request is no longer overdue. A request with a deadline may wait
+        until the deadline.
+        """
+        while self._waiting:
+            request = next(iter(self._waiting))
+            if now <= request.due or self._admission.is_alone(request.demand):
+                return
+            self.end(request, End.overdue)
+
+    def _leave(self, request: EngineRequest, rows: int) -> None:
+        """Record that the next images of a request leave the queue."""
+        self._admission.leave(request.demand, rows, first=not request.started)
+        self._waiting.pop(request, None)
 
     # First part of an iteration: choose the images that leave the queue, and the candidate and batch for each.
 
@@ -186,9 +208,6 @@ class Scheduler:
             if self._planner.is_hopeless(request, work.started_at, ahead):
                 self.end(request, End.expired)
                 continue
-            if self._is_overdue(request, work.started_at):
-                self.end(request, End.overdue)
-                continue
             if plan not in full:
                 candidate = self._planner.candidate(request, batch, work.started_at)
                 target = batch if candidate is plan.candidates[0] else self._batches.of(request.model, candidate)
@@ -207,24 +226,14 @@ class Scheduler:
             if passed == LOOK_AHEAD or len(full) == len(batch.queue.plans):
                 return
 
-    def _is_overdue(self, request: EngineRequest, now: float) -> bool:
-        """Whether a request has waited for too long, while other requests of its priority wait.
-
-        The answer would be late, so the engine spends the time on requests that can still be in time. After the first
-        image of a request has started, the request is no longer overdue. `Planner.is_hopeless` decides about a request
-        with a deadline.
-        """
-        late = request.deadline is None and not request.started and now > request.due
-        return late and not self._admission.is_alone(request.demand)
-
     def _start(self, work: Work, request: EngineRequest, candidate: Candidate, target: Batch) -> None:
         """Take the next image of a request out of the queue of the batch, to join a batch by a candidate."""
         degraded = not request.plan.by_deadline and candidate is not request.plan.candidates[0]
+        self._leave(request, 1)
         number = request.start_next(candidate, degraded=degraded, now=work.started_at)
         guest = target is not work.batch
         work.joining.setdefault(target, []).append(BatchRow(request, number, candidate, guest))
         work.batch.queue.started(request)
-        self._admission.leave(request.demand, 1)
 
     def _longest_step(self, batch: Batch, now: float) -> float:
         """The longest time that a step of a batch, or its new stems, may take.

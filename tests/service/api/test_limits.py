@@ -159,7 +159,7 @@ class Full:
         """Take all requests out of the queue."""
         while self._entered:
             demand = self._entered.pop()
-            self.admission.leave(demand, demand.rows)
+            self.admission.leave(demand, demand.rows, first=True)
 
     def answer(self, path: str = "/predict", method: str = "POST", query: str = "", **headers: str) -> Message | None:
         """The start of the answer to a request; None if the service reads the body first."""

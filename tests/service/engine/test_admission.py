@@ -45,18 +45,18 @@ def test_one_costly_image_counts_like_many_cheap_images() -> None:
 def test_the_work_of_a_request_itself_does_not_count() -> None:
     admission = filled(asked(10))
     assert refused(admission, asked(10)).retry_after == 8
-    for _ in range(6):
-        admission.leave(asked(10, rows=10), 1)
+    for number in range(6):
+        admission.leave(asked(10, rows=10), 1, first=number == 0)
     assert admission.queued_seconds == pytest.approx(4)
     refused(admission, asked(4.5))
-    admission.leave(asked(10, rows=10), 2)
+    admission.leave(asked(10, rows=10), 2, first=False)
     admission.enter(asked(4.5))
 
 
 def test_work_that_leaves_makes_room() -> None:
     admission = filled(asked(1.5), asked(1.5))
     refused(admission, asked(1.5))
-    admission.leave(asked(1.5), 1)
+    admission.leave(asked(1.5), 1, first=True)
     admission.enter(asked(1.5))
 
 
@@ -138,7 +138,7 @@ def test_a_refusal_says_when_there_will_be_room() -> None:
     admission = filled(asked(30, rows=30))
     refusal = refused(admission, asked(30, rows=30))
     assert refusal.retry_after == 28
-    admission.leave(asked(30, rows=30), refusal.retry_after)
+    admission.leave(asked(30, rows=30), refusal.retry_after, first=True)
     admission.enter(asked(30, rows=30))
 
 
@@ -182,7 +182,7 @@ def test_whoever_is_admitted_begins_within_the_limit_and_nobody_waits_for_more_t
             assert 0 <= refused(admission, demand).retry_after - (wait - 2.0) < 1
     assert admission.rows == sum(demand.rows for demand in admitted)
     for demand in admitted:
-        admission.leave(demand, demand.rows)
+        admission.leave(demand, demand.rows, first=True)
     assert (admission.rows, admission.queued_seconds) == (0, 0)
 
 
@@ -193,8 +193,8 @@ def test_threads_may_enter_and_leave_at_the_same_time() -> None:
         demand = asked(0.003, rows=3, priority=priority)
         for _ in range(2000):
             admission.enter(demand)
-            admission.leave(demand, 1)
-            admission.leave(demand, 2)
+            admission.leave(demand, 1, first=True)
+            admission.leave(demand, 2, first=False)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(come_and_go, [*Priority] * 3))

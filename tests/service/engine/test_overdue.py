@@ -19,6 +19,8 @@ FIELDS: dict[str, Any] = {"tolerance": 1e-3}
 MANY = range(60)
 """More digits than start at once."""
 
+QUEUE_SECONDS = 0.4
+
 
 @pytest.fixture
 def driver() -> Driver:
@@ -88,6 +90,23 @@ def test_a_deadline_counts_instead_of_the_time_that_the_queue_promises(driver: D
     assert (long.end, short.end) == (End.answered, End.expired)
 
 
+def test_an_overdue_request_is_refused_before_its_turn_while_requests_of_higher_priority_keep_coming() -> None:
+    driver = timed(queue_seconds=QUEUE_SECONDS)
+    low = driver.submit([0], priority=Priority.low, **FIELDS)
+
+    def come() -> None:
+        while driver.admission.rows <= len(MANY):
+            driver.submit([1], priority=Priority.high, **FIELDS)
+
+    come()
+    while driver.clock.now <= low.due:
+        driver.iterate()
+        assert (low.end, low.started) == (None, 0), "it waits"
+        come()
+    driver.iterate()
+    assert low.end is End.overdue
+
+
 # Ten times the capacity by mixed requests of one caller.
 
 TIGHT: dict[str, Any] = {"tolerance": 1e-5}
@@ -104,7 +123,6 @@ class Kind(NamedTuple):
 KINDS = (Kind(24, 1, {}), Kind(4, 1, TIGHT), Kind(3, 8, {}), Kind(1, 4, TIGHT))
 """Single images and lists, cheap and costly. Each kind has about as much work as the others."""
 
-QUEUE_SECONDS = 0.4
 FLOOD = 10.0
 """Expected seconds of work that arrive in a second."""
 

@@ -120,7 +120,7 @@ def test_without_room_both_the_check_and_the_request_are_refused(local: LocalPla
     try:
         local.run(request)
     finally:
-        local.engine.admission.leave(demand, 3)
+        local.engine.admission.leave(demand, 3, first=True)
         local.engine.admission.seconds = local.plane.settings.queue_seconds
 
 
