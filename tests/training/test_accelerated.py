@@ -11,7 +11,7 @@ from tests import waiting
 from tests.end_to_end.callers import descendants
 from training.accelerated import LOG, STAGES, FitFailedError, Planned, command, fit_together, validation_error
 from training.recipe import RECIPES, read_recipe
-from training.run import CHECKPOINT, CONFIG, load_config
+from training.run import CHECKPOINT, load_config
 
 pytestmark = pytest.mark.system
 
@@ -49,13 +49,18 @@ def test_sigterm_ends_the_fits(data: Path) -> None:
     program = subprocess.Popen([sys.executable, "-m", "training.accelerated", "--data", data, "--device", "cpu"])
     teachers, _ = STAGES
     try:
-        waiting.until(lambda: all((fit.folder / CONFIG).exists() for fit in teachers))
+        waiting.until(lambda: len(descendants(program.pid)) == len(teachers) and not has_open(program.pid, LOG))
         fits = descendants(program.pid)
     finally:
         program.terminate()
     assert program.wait(waiting.HANG) == 128 + signal.SIGTERM
     assert len(fits) == len(teachers)
     assert not any(Path(f"/proc/{process}").exists() for process in fits)
+
+
+def has_open(process: int, name: str) -> bool:
+    """Whether a process has a file of a name open (Linux, proc(5)). The program has a log open while a fit starts."""
+    return name in {link.resolve().name for link in Path(f"/proc/{process}/fd").iterdir()}
 
 
 def test_the_error_names_a_failed_fit_with_the_end_of_its_log(tmp_path: Path) -> None:

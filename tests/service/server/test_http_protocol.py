@@ -124,13 +124,17 @@ def test_a_request_that_begins_after_an_answer_has_the_same_time(hasty: Running)
     assert b"HTTP/1.1 408 " in received
 
 
+LONG = 32
+"""Images that take longer than the time limit together."""
+
+
 def answers_after_a_long_computation(service: Running, next_request: bytes) -> tuple[int, bytes]:
     """Send a request, whose computation takes longer than the time limit, and the next request together.
 
     Returns:
         The number of predictions in the first answer, and the bytes after this answer.
     """
-    images = load_test_set()[0][:64]
+    images = load_test_set()[0][:LONG]
     line = b"POST /predict?method=heun2&tolerance=1e-6 HTTP/1.1\r\nhost: here\r\n"
     header = f"content-type: application/octet-stream\r\ncontent-length: {images.nbytes}\r\n\r\n".encode()
     with connected(service) as connection:
@@ -146,7 +150,7 @@ def answers_after_a_long_computation(service: Running, next_request: bytes) -> t
 def test_an_answer_is_sent_although_the_next_request_is_incomplete(hasty: Running) -> None:
     """The computation takes longer than the time limit of the next request, of which only the beginning arrives."""
     predictions, refusal = answers_after_a_long_computation(hasty, LINE)
-    assert predictions == 64
+    assert predictions == LONG
     assert refusal.startswith(b"HTTP/1.1 408 ")
 
 
