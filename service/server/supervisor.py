@@ -215,11 +215,12 @@ class Supervisor(Multiprocess):
         elif state is None and self._stopped_by is None:
             self._clean_up(worker)
             slot.worker = None
-            others = [other.worker for other in self._slots if other.worker is not None]
+            another_serves = any(other.worker is not None and other.worker.state() for other in self._slots)
+            self._has_served = self._has_served or another_serves
             cannot_start = worker.exitcode == STARTUP_FAILURE or (
                 not self._has_served and worker.exitcode is not None and worker.exitcode > 0
             )
-            if cannot_start and not any(other.state() for other in others):
+            if cannot_start and not another_serves:
                 self._fail(f"Worker process [{worker.pid}] failed to start: it {_describe(worker.exitcode)}")
             else:
                 self._replace(slot, worker)
