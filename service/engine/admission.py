@@ -109,7 +109,7 @@ class Backlog:
 
     Attributes:
         work: the expected nanoseconds of all images.
-        waiting: the number of requests of which no image has started.
+        waiting: the number of requests without a started image.
     """
 
     def __init__(self) -> None:

@@ -34,7 +34,7 @@ BEGAN = "odenet.began"
 class ServerConfig(uvicorn.Config):
     """uvicorn's configuration, with a time limit for clients and the port for gRPC.
 
-    The address of a client is that of its connection. Anybody can write a header such as X-Forwarded-For.
+    The address of a client is the address of its connection. Anybody can write a header such as X-Forwarded-For.
 
     Args:
         app: the application, or the name to import it from.

@@ -105,7 +105,7 @@ NO_FILES = 3
 
 
 def fork_server(service: Running) -> int:
-    """The process of which the workers are forks."""
+    """The process that forks the workers."""
     lines = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in descendants(service.process.pid)}
     return next(child for child, line in lines.items() if b"forkserver" in line)
 

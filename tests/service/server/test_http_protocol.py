@@ -148,7 +148,7 @@ def answers_after_a_long_computation(service: Running, next_request: bytes) -> t
 
 
 def test_an_answer_is_sent_although_the_next_request_is_incomplete(hasty: Running) -> None:
-    """The computation takes longer than the time limit of the next request, of which only the beginning arrives."""
+    """The computation takes longer than the time limit of the next request. Only a part of this request arrives."""
     predictions, refusal = answers_after_a_long_computation(hasty, LINE)
     assert predictions == LONG
     assert refusal.startswith(b"HTTP/1.1 408 ")
