@@ -11,11 +11,14 @@ from models.solvers.settings import SolverSettings
 from service.engine.candidate import NO_ARGUMENTS
 from service.engine.tuning import PACE_MEMORY
 
-PASSES = 3
+PASSES = 4
 """Runs per part at few rows. We keep the fastest, because other load can only slow a run down."""
 
-ROWS_TIMED = 32
-"""Limit of rows per part in all runs together, but at least one run. At many rows, other load has less effect."""
+FEWEST_PASSES = 2
+"""Runs per part at many rows, where other load has less effect. The first run is slow and never the fastest."""
+
+ROWS_TIMED = 48
+"""Limit of rows per part in all runs together, but at least `FEWEST_PASSES` runs."""
 
 LEARNING_RATE = 0.02
 """Weight of one more iteration in the correction."""
@@ -49,14 +52,14 @@ class Costs:
 
     @classmethod
     def measure(cls, backend: Backend, solver: SolverSettings | None, most_rows: int) -> "Costs":
-        """Time the parts at one row, two, four and so on, and interpolate the costs in between.
+        """Time the parts at one row, four, 16 and so on and at the most rows, and interpolate the costs in between.
 
         Args:
             backend: the model's backend.
             solver: the settings whose step is timed; None for a model without an ODE.
             most_rows: the largest number of rows in the tables.
         """
-        sizes = sorted({*(1 << power for power in range(most_rows.bit_length())), most_rows})
+        sizes = sorted({*(1 << power for power in range(0, most_rows.bit_length(), 2)), most_rows})
         measured = np.array([_time_parts(backend, solver, rows) for rows in sizes])
 
         def table(seconds: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Table:
@@ -161,10 +164,18 @@ def _time_parts(backend: Backend, solver: SolverSettings | None, rows: int) -> t
         call()
         return backend.clock() - started
 
-    for _ in range(1 + min(PASSES, max(1, ROWS_TIMED // rows))):  # the first run is slow and never the fastest
-        stems.append(seconds(lambda: flight.join(images, [arguments] * rows, [None] * rows)))
+    def join() -> None:
+        flight.join(images, [arguments] * rows, [None] * rows)
+
+    def leave() -> None:
+        flight.leave(places)
+
+    join()  # takes memory from the system, which makes this stem and the next one slow
+    leave()
+    for _ in range(min(PASSES, max(FEWEST_PASSES, ROWS_TIMED // rows))):
+        stems.append(seconds(join))
         steps.append(seconds(flight.attempt))
-        heads.append(seconds(lambda: flight.leave(places)))
+        heads.append(seconds(leave))
     if flight.tableau is None:
         return min(stems), 0.0, min(heads)
     evaluation = min(steps) / flight.tableau.evaluations_per_step

@@ -8,7 +8,7 @@ import pytest
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from service.engine.costs import LARGEST_SURPRISE, Costs, Pace
-from service.engine.model import ServedModel
+from service.engine.model import LARGEST_BATCH, ServedModel
 from tests.service.engine.device import Device, DeviceBackend
 from tests.service.engine.driving import backend_of
 
@@ -62,8 +62,32 @@ def test_each_part_is_timed_until_the_device_has_computed_it(costs: Costs) -> No
         assert getattr(measured, part) == pytest.approx(getattr(costs, part)), part
 
 
+class Growing(Queue):
+    """A device that is slow while it takes memory: in the first two stems that have more rows than all before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._most = self._grown = 0
+
+    def take_time(self, stems: int = 0, steps: int = 0, heads: int = 0, evaluations: int = 0) -> None:
+        super().take_time(stems, steps, heads, evaluations)
+        if stems > self._most:
+            self._most, self._grown = stems, 0
+        if stems == self._most and self._grown < 2:
+            self._grown += 1
+            self.waiting += 1000
+
+
+def test_the_time_that_the_first_batches_need_for_memory_is_no_cost_of_their_rows() -> None:
+    most = LARGEST_BATCH["cpu"]
+    measured = Costs.measure(
+        QueueBackend(backend_of("odenet-mnist"), Growing()), SolverSettings.adaptive("heun2", 1e-1), most
+    )
+    assert measured.stem == pytest.approx([10.0 * rows for rows in range(most + 1)])
+
+
 @pytest.mark.parametrize("most", [1, 5, 6])
-def test_the_largest_number_of_rows_need_not_be_a_power_of_two(most: int) -> None:
+def test_the_largest_number_of_rows_need_not_be_a_power_of_four(most: int) -> None:
     costs = Costs.measure(backend_of("odenet-mnist"), SolverSettings.adaptive("heun2", 1e-1), most)
     assert len(costs.evaluation) == most + 1
 
