@@ -15,7 +15,7 @@ from typing import IO
 from service.__main__ import main
 
 ROOT = Path(__file__).parents[1]
-IMPORTED = ["service.app", "service.cli.commands", "service.cli.predict", "service.server.main"]
+IMPORTED = ["service.cli.commands", "service.cli.predict", "service.server.main", "service.server.preload"]
 
 forks = multiprocessing.get_context("forkserver")
 

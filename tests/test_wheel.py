@@ -19,6 +19,14 @@ from tests.waiting import HANG, until
 pytestmark = pytest.mark.system
 
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+FREEZE_COUNT = """
+import gc
+from odenet.service.server.worker import forks
+with forks.Pool(1) as pool:
+    print(pool.apply(gc.get_freeze_count))
+"""
+"""Prints how many objects the garbage collector of a worker does not scan; see `odenet.service.server.preload`."""
+
 CLASSIFY = """
 import models, service  # the packages of another program
 from odenet.models import artifact
@@ -100,6 +108,10 @@ def is_ready(url: str) -> bool:
         return httpx.get(f"{url}/health/ready", timeout=HANG, trust_env=False).is_success
     except httpx.ConnectError:
         return False
+
+
+def test_the_workers_of_the_installed_service_share_the_application(installed: Path, tmp_path: Path) -> None:
+    assert int(run(installed / "python", "-c", FREEZE_COUNT, folder=tmp_path)) > 10_000
 
 
 def test_packages_of_the_same_names_do_not_clash(installed: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ logger = logging.getLogger("uvicorn.error")
 forks = multiprocessing.get_context("forkserver")
 """Workers are forks of one process that has imported the application. So they start sooner and share its memory."""
 
-forks.set_forkserver_preload([__name__.replace("server.worker", "app")])  # the wheel has it in another package
+forks.set_forkserver_preload([__name__.replace("worker", "preload")])  # the wheel has it in another package
 
 
 class Worker(Process):
