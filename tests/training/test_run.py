@@ -4,6 +4,7 @@ import io
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,22 @@ def done(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fit
     return fit, folder
 
 
+@pytest.fixture(scope="module")
+def interrupted_once(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a fit that was interrupted after the first of two epochs. Tests must not change it."""
+    folder = tmp_path_factory.mktemp("runs") / "interrupted"
+    run_interrupted(Fit(recipe(), digits, CPU, seed=3), folder)
+    return folder
+
+
+@pytest.fixture
+def interrupted(interrupted_once: Path, tmp_path: Path) -> Path:
+    """The run folder of a fit that was interrupted after the first of two epochs. A test may change it."""
+    folder = tmp_path / "interrupted"
+    shutil.copytree(interrupted_once, folder)
+    return folder
+
+
 def printed(console: Console) -> list[str]:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
@@ -79,49 +96,48 @@ def scalars(folder: Path, name: str) -> list[tuple[int, float]]:
     return [(scalar.step, scalar.value) for scalar in events.Scalars(name)]
 
 
-def test_a_resumed_fit_gives_exactly_the_same_result(digits: Dataset, done: tuple[Fit, Path], tmp_path: Path) -> None:
+def test_a_resumed_fit_gives_exactly_the_same_result(
+    digits: Dataset, done: tuple[Fit, Path], interrupted: Path
+) -> None:
     """Weights, average, optimiser and schedule are equal to the last bit, and each epoch has one line of metrics."""
     straight, straight_folder = done
-    run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
-    assert [line["epoch"] for line in metrics_of(tmp_path)] == [1]
+    assert [line["epoch"] for line in metrics_of(interrupted)] == [1]
     torch.manual_seed(99)
     resumed = Fit(recipe(), digits, CPU, seed=3)
     torch.manual_seed(98)
-    run(resumed, tmp_path, silent(), resume=True)
+    run(resumed, interrupted, silent(), resume=True)
     assert same(resumed.average, straight.average)
     assert same(resumed.network, straight.network)
     assert_close(resumed.optimiser.state_dict(), straight.optimiser.state_dict(), rtol=0, atol=0)
     assert resumed.schedule.get_last_lr() == straight.schedule.get_last_lr()
     assert resumed.epoch == straight.epoch == 2
-    assert untimed(tmp_path) == untimed(straight_folder)
+    assert untimed(interrupted) == untimed(straight_folder)
 
 
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_a_run_that_stops_before_its_checkpoint_repeats_the_epoch(
-    digits: Dataset, done: tuple[Fit, Path], tmp_path: Path, epochs: int
+    digits: Dataset, done: tuple[Fit, Path], interrupted: Path, tmp_path: Path, epochs: int
 ) -> None:
     """The run completes some epochs. Then it writes a line of metrics, but cannot write the checkpoint."""
-    if epochs:
-        run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
-    in_the_way = (tmp_path / CHECKPOINT).with_suffix(".partial")
-    in_the_way.mkdir()
+    folder = interrupted if epochs else tmp_path / "new"
+    in_the_way = (folder / CHECKPOINT).with_suffix(".partial")
+    in_the_way.mkdir(parents=True)
     with pytest.raises(SafetensorError):
-        run(Fit(recipe(), digits, CPU, seed=3), tmp_path, silent(), resume=epochs > 0)
-    assert [line["epoch"] for line in metrics_of(tmp_path)] == list(range(1, epochs + 2))
+        run(Fit(recipe(), digits, CPU, seed=3), folder, silent(), resume=epochs > 0)
+    assert [line["epoch"] for line in metrics_of(folder)] == list(range(1, epochs + 2))
     in_the_way.rmdir()
-    run(Fit(recipe(), digits, CPU, seed=3), tmp_path, silent(), resume=epochs > 0)
-    assert untimed(tmp_path) == untimed(done[1])
-    assert scalars(tmp_path, "loss") == scalars(done[1], "loss")
+    run(Fit(recipe(), digits, CPU, seed=3), folder, silent(), resume=epochs > 0)
+    assert untimed(folder) == untimed(done[1])
+    assert scalars(folder, "loss") == scalars(done[1], "loss")
 
 
 def test_a_line_of_metrics_that_was_cut_off_is_written_again(
-    digits: Dataset, done: tuple[Fit, Path], tmp_path: Path
+    digits: Dataset, done: tuple[Fit, Path], interrupted: Path
 ) -> None:
-    run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
-    with (tmp_path / METRICS).open("a") as file:
+    with (interrupted / METRICS).open("a") as file:
         file.write('{"epoch": 2, "lo')
-    run(Fit(recipe(), digits, CPU, seed=3), tmp_path, silent(), resume=True)
-    assert untimed(tmp_path) == untimed(done[1])
+    run(Fit(recipe(), digits, CPU, seed=3), interrupted, silent(), resume=True)
+    assert untimed(interrupted) == untimed(done[1])
 
 
 @pytest.mark.parametrize(
@@ -147,17 +163,15 @@ def test_a_resumed_fit_gives_the_same_result_for_every_kind_of_recipe(
     assert_close(resumed.optimiser.state_dict(), straight.optimiser.state_dict(), rtol=0, atol=0)
 
 
-def test_the_second_epoch_changes_the_weights(digits: Dataset, done: tuple[Fit, Path], tmp_path: Path) -> None:
+def test_the_second_epoch_changes_the_weights(done: tuple[Fit, Path], interrupted: Path) -> None:
     """The weights after the first epoch differ from the final weights, so the tests above can fail."""
-    run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
-    network, _ = load_network(tmp_path, CPU, unfinished=True)
+    network, _ = load_network(interrupted, CPU, unfinished=True)
     assert not same(network, done[0].average.module)
 
 
-def test_an_unfinished_run_has_no_fitted_network(digits: Dataset, tmp_path: Path) -> None:
-    run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
+def test_an_unfinished_run_has_no_fitted_network(interrupted: Path) -> None:
     with pytest.raises(CheckpointError, match=f"{CHECKPOINT}: has epoch 1 of 2; resume the fit to finish it"):
-        load_network(tmp_path, CPU)
+        load_network(interrupted, CPU)
 
 
 def test_resuming_a_finished_fit_changes_nothing(digits: Dataset, done: tuple[Fit, Path]) -> None:
@@ -268,21 +282,19 @@ def test_a_run_with_outliers_reports_their_greatest_probability(digits: Dataset,
     assert f"outliers {confidence:.2f}" in " ".join(console.file.getvalue().split())
 
 
-def test_a_run_whose_config_has_no_field_for_outliers_can_be_resumed(digits: Dataset, tmp_path: Path) -> None:
-    run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
-    config = json.loads((tmp_path / CONFIG).read_text())
+def test_a_run_whose_config_has_no_field_for_outliers_can_be_resumed(digits: Dataset, interrupted: Path) -> None:
+    config = json.loads((interrupted / CONFIG).read_text())
     del config["recipe"]["outliers"]
-    (tmp_path / CONFIG).write_text(json.dumps(config))
-    run(Fit(recipe(), digits, CPU, seed=3), tmp_path, silent(), resume=True)
-    assert len(metrics_of(tmp_path)) == 2
+    (interrupted / CONFIG).write_text(json.dumps(config))
+    run(Fit(recipe(), digits, CPU, seed=3), interrupted, silent(), resume=True)
+    assert len(metrics_of(interrupted)) == 2
 
 
-def test_a_new_fit_does_not_overwrite_an_existing_run(digits: Dataset, tmp_path: Path) -> None:
-    run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(CheckpointError, match=str(tmp_path)):
-        run(Fit(recipe(), digits, CPU, seed=5), tmp_path, silent())
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+def test_a_new_fit_does_not_overwrite_an_existing_run(digits: Dataset, interrupted: Path) -> None:
+    before = {path.name: path.read_bytes() for path in interrupted.iterdir()}
+    with pytest.raises(CheckpointError, match=str(interrupted)):
+        run(Fit(recipe(), digits, CPU, seed=5), interrupted, silent())
+    assert {path.name: path.read_bytes() for path in interrupted.iterdir()} == before
 
 
 @pytest.mark.parametrize(
@@ -295,12 +307,13 @@ def test_a_new_fit_does_not_overwrite_an_existing_run(digits: Dataset, tmp_path:
         ("seed", {}),
     ],
 )
-def test_another_fit_cannot_resume_a_run(digits: Dataset, tmp_path: Path, changed: str, other: dict[str, Any]) -> None:
-    run_interrupted(Fit(recipe(), digits, CPU, seed=3), tmp_path)
-    config = (tmp_path / CONFIG).read_text()
+def test_another_fit_cannot_resume_a_run(
+    digits: Dataset, interrupted: Path, changed: str, other: dict[str, Any]
+) -> None:
+    config = (interrupted / CONFIG).read_text()
     with pytest.raises(CheckpointError, match=f"another {changed}"):
-        run(Fit(recipe(**other), digits, CPU, seed=3 if other else 4), tmp_path, silent(), resume=True)
-    assert (tmp_path / CONFIG).read_text() == config
+        run(Fit(recipe(**other), digits, CPU, seed=3 if other else 4), interrupted, silent(), resume=True)
+    assert (interrupted / CONFIG).read_text() == config
 
 
 def test_the_fitted_network_is_the_average(done: tuple[Fit, Path]) -> None:

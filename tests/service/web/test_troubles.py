@@ -136,7 +136,7 @@ def test_the_page_asks_a_busy_service_again(browser: Browser) -> None:
         running("--queue-seconds", "0.001", models=TWO_MODELS) as service,
         visiting(browser, service.url, expected="429") as page,
     ):
-        with busy(service.url, callers=3, images=32, priority="high"):
+        with busy(service.url, callers=3, images=8, priority="high"):
             page.get_by_role("radio", name="Digit 6", exact=True).check()
             move_until(page, status=429)
             expect(page.locator("#notice")).to_have_text(
