@@ -48,7 +48,7 @@ def few_digits(mnist: Dataset) -> Dataset:
     return Dataset(
         name="few-digits",
         fit=Split(*(column[:64] for column in mnist.fit)),
-        validation=Split(*(column[:48] for column in mnist.validation)),
+        validation=Split(*(column[:24] for column in mnist.validation)),
         test=Split(*(column[:32] for column in mnist.test)),
     )
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 WIDE = {"COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
 
 RECIPE = """\
-network = "odenet"
+network = "odenet-strided"
 epochs = 1
 batch_size = 16
 learning_rate = 1e-3
@@ -119,7 +119,9 @@ def test_python_m_training_runs_the_command_line() -> None:
 def test_a_fit_starts_from_the_network_that_its_recipe_names(
     mlp_artifact: Artifact, data: Path, tmp_path: Path
 ) -> None:
-    text = without_tables(RECIPE, "solver", "validation").replace('"odenet"', f'"mlp"\nstart = "{mlp_artifact.folder}"')
+    text = without_tables(RECIPE, "solver", "validation").replace(
+        '"odenet-strided"', f'"mlp"\nstart = "{mlp_artifact.folder}"'
+    )
     recipe, folder = tmp_path / "further.toml", tmp_path / "further"
     recipe.write_text(text.replace("learning_rate = 1e-3", "learning_rate = 1e-12"))
     result = invoke("fit", "--recipe", recipe, "--run", folder, "--data", data, "--device", "cpu")
@@ -134,7 +136,7 @@ def test_a_run_is_not_resumed_with_a_newer_version_of_a_teacher(
 ) -> None:
     teacher, recipe, folder = tmp_path / "teacher", tmp_path / "student.toml", tmp_path / "student"
     shutil.copytree(mlp_artifact.folder, teacher / "1")
-    plain = without_tables(RECIPE, "solver", "validation").replace('"odenet"', '"mlp"')
+    plain = without_tables(RECIPE, "solver", "validation").replace('"odenet-strided"', '"mlp"')
     recipe.write_text(f'{plain}\n[distil]\nteachers = ["{teacher}"]\ntemperature = 2\nweight = 0.5\n')
     command = ("fit", "--recipe", recipe, "--run", folder, "--data", data, "--device", "cpu")
     assert invoke(*command).exit_code == 0
@@ -188,7 +190,7 @@ def mlp_folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a network without an ODE."""
     folder = tmp_path_factory.mktemp("runs") / "mlp"
     recipe = folder.with_suffix(".toml")
-    recipe.write_text(without_tables(RECIPE, "solver", "validation").replace('"odenet"', '"mlp"'))
+    recipe.write_text(without_tables(RECIPE, "solver", "validation").replace('"odenet-strided"', '"mlp"'))
     result = invoke("fit", "--recipe", recipe, "--run", folder, "--data", data, "--device", "cpu")
     assert result.exit_code == 0, result.output
     return folder

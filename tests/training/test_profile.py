@@ -107,7 +107,7 @@ def test_a_point_agrees_with_the_answers_of_the_backend(
     assert measured.logit_deviation == pytest.approx(np.mean(deviations), rel=1e-3)
     in_order = sorted(answer.nfe.tolist())
     assert measured.nfe.mean == pytest.approx(np.mean(in_order))
-    assert (measured.nfe.p50, measured.nfe.max) == (in_order[24], in_order[-1])
+    assert (measured.nfe.p50, measured.nfe.max) == (in_order[len(in_order) // 2], in_order[-1])
     assert measured.nfe.p50 <= measured.nfe.p90 <= measured.nfe.p99 <= measured.nfe.max
 
 
