@@ -71,10 +71,10 @@ class Look:
 
 
 def encode(picture: Image.Image, quality: int | None = None) -> bytes:
-    """Encode a picture as a PNG, or as a JPEG of a given quality."""
+    """Encode a picture as a PNG, uncompressed because this takes the least time, or as a JPEG of a given quality."""
     file = io.BytesIO()
     if quality is None:
-        picture.save(file, "PNG", compress_level=1)
+        picture.save(file, "PNG", compress_level=0)
     else:
         picture.save(file, "JPEG", quality=quality)
     return file.getvalue()
@@ -98,7 +98,8 @@ def photograph(ink: Ink, look: Look, rng: np.random.Generator) -> bytes:
     if look.lines is not Lines.none:
         drawing, part = _lined(drawing, look.lines, rng)
     cover = look.opaque * drawing[..., np.newaxis]
-    scene = scene * (1 - cover) + colour * cover
+    scene *= 1 - cover
+    scene += colour * cover
     if look.table:
         scene = _on_table(scene, rng)
     scene *= _light(look, rng)[..., np.newaxis]
@@ -106,7 +107,8 @@ def photograph(ink: Ink, look: Look, rng: np.random.Generator) -> bytes:
         sigma = rng.uniform(*look.soft) * np.count_nonzero(drawing.any(axis=1))
         scene = gaussian_filter(scene, (sigma, sigma, 0), mode="nearest")
     scene += rng.normal(0, look.noise, scene.shape) if look.noise else 0
-    picture = Image.fromarray(np.clip(scene[part], 0, 255).round().astype(np.uint8))
+    shown = scene[part]
+    picture = Image.fromarray(np.clip(shown, 0, 255, out=shown).round(out=shown).astype(np.uint8))
     return encode(picture if look.shown is None else _reduced(picture, drawing, look.shown, rng), look.quality)
 
 
