@@ -77,10 +77,11 @@ def compare(bench: Bench, peer: Peer) -> Findings:
         for count in CONNECTIONS
     ]
     busy = [peer.name] if peer.is_busy else []
-    with peer.started(bench.artifact) as their_server, running(OURS) as my_server:
-        _warm_up(bench, my_server, peer.bodies[0].mine.form)
+    with peer.started(bench.artifact) as their_server:
         _warm_up(bench, their_server, peer.bodies[0].theirs)
-        rounds = measure(bench, [my_server, their_server], [cell for _, *pair in pairs for cell in pair], busy=busy)
+        with running(OURS) as my_server:
+            _warm_up(bench, my_server, peer.bodies[0].mine.form)
+            rounds = measure(bench, [my_server, their_server], [cell for _, *pair in pairs for cell in pair], busy=busy)
     found = Findings(rounds.measurements(peer.name))
     for body, theirs, mine in pairs:
         reached = rounds.ratio(mine, theirs, lambda summary: summary.throughput)

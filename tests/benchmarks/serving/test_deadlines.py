@@ -42,7 +42,8 @@ ARRIVALS, SECONDS = bursts(rate=100, seconds=0.5, seed=3), 0.5
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
     with Bench.open(0.2, 1, lambda _: None) as opened:
-        opened.digits = Digits(opened.digits.images[:100], opened.digits.labels[:100])  # every load prepares them all
+        # Each load first makes a request for every digit.
+        opened.digits = Digits(opened.digits.images[:100], opened.digits.labels[:100])
         yield opened
 
 

@@ -34,7 +34,8 @@ ROWS = [(1, 4.0), (0, 7.0)]
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
     with Bench.open(0.2, 1, lambda _: None) as opened:
-        opened.digits = Digits(opened.digits.images[:100], opened.digits.labels[:100])  # every load prepares them all
+        # Each load first makes a request for every digit.
+        opened.digits = Digits(opened.digits.images[:100], opened.digits.labels[:100])
         yield opened
 
 

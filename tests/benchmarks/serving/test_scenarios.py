@@ -25,7 +25,7 @@ pytestmark = pytest.mark.system
 
 
 def test_a_scenario_prints_its_tables_and_draws_its_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(seconds=0.4, rounds=1, only=["saturated"], figure=tmp_path / "serving.svg")
+    main(seconds=0.2, rounds=1, only=["saturated"], figure=tmp_path / "serving.svg")
     printed = capsys.readouterr().out
     servers = ("ours", "(b) torchdiffeq", "(c) onnxruntime", "(d) onnxruntime, batched", "(f) bare ASGI function")
     for server in servers:
