@@ -150,7 +150,7 @@ class GracefulServer(uvicorn.Server):
             self._acceptor.publish()
         ended = await super().on_tick(counter)
         if self._stop_at is None and self._supervisor is not None and not self._supervisor.is_alive():
-            logger.error("The supervisor is gone; this worker process ends")
+            logger.error("The supervisor, or the process that forks the workers, is gone; this worker process ends")
             self._stop(0)
         if not self._failed and self._plane is not None and (failure := self._plane.failure):
             logger.error("%s; this process ends, for another to take its place", failure)
