@@ -27,7 +27,7 @@ SERVES = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:make serve|\S*python -m service(?! +(
 """A line that starts a service. A service that runs already is stopped first."""
 
 CHANGES = (
-    (re.compile(r"training export"), "training export --rows 8"),
+    (re.compile(r"training export"), "training export --rows 4"),
     (re.compile(r"--epochs \d+"), "--epochs 1"),
     (re.compile(r"deadline_ms=\d+"), "deadline_ms=600000"),
 )
