@@ -246,6 +246,7 @@ def test_an_interrupted_export_leaves_no_files(source: Source, tmp_path: Path) -
     assert list((tmp_path / "small").iterdir()) == []
 
 
+@pytest.mark.system
 def test_an_artifact_that_cannot_be_read_does_not_appear(few_digits: Dataset, tmp_path: Path) -> None:
     """Another program puts a file into the unfinished folder, and a manifest cannot list the name of this file."""
 
