@@ -1,4 +1,4 @@
-"""The application, for the process of which the workers are forks.
+"""Imports the application in the process that forks the workers.
 
 The garbage collector writes into the objects that it scans, and a process has a copy of its own of each page of memory
 that it writes. `gc.freeze` keeps the collector away from the objects that exist before the forks. So the workers share

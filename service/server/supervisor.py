@@ -282,7 +282,7 @@ def _describe(exitcode: int | None) -> str:
 def _interpreter_fault() -> str:
     """Why new processes cannot run the interpreter; empty if they can. Such a process ends without a reason in the log.
 
-    While the process lives of which the workers are forks, new workers need no interpreter.
+    New workers need no interpreter while the process that forks them lives.
     """
     interpreter = os.fsdecode(spawn.get_executable() or "")
     if os.access(interpreter, os.R_OK | os.X_OK):
