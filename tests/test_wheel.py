@@ -13,20 +13,13 @@ import pytest
 
 from service import VERSION
 from tests.service.cli.command_line import SEVEN
+from tests.service.server.test_preload import FREEZE_COUNT
 from tests.serving import ROOT, folder_of
 from tests.waiting import HANG, until
 
 pytestmark = pytest.mark.system
 
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
-FREEZE_COUNT = """
-import gc
-from odenet.service.server.worker import forks
-with forks.Pool(1) as pool:
-    print(pool.apply(gc.get_freeze_count))
-"""
-"""Prints how many objects the garbage collector of a worker does not scan; see `odenet.service.server.preload`."""
-
 CLASSIFY = """
 import models, service  # the packages of another program
 from odenet.models import artifact
@@ -111,7 +104,8 @@ def is_ready(url: str) -> bool:
 
 
 def test_the_workers_of_the_installed_service_share_the_application(installed: Path, tmp_path: Path) -> None:
-    assert int(run(installed / "python", "-c", FREEZE_COUNT, folder=tmp_path)) > 10_000
+    program = FREEZE_COUNT.format(service="odenet.service")
+    assert int(run(installed / "python", "-c", program, folder=tmp_path)) > 10_000
 
 
 def test_packages_of_the_same_names_do_not_clash(installed: Path, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def measure_ladders(backend: Backend, images: Images, points: Iterable[ProfilePo
     reference = classify(backend, images, REFERENCE, BATCH_SIZE)
     tight, cheaper = (REFERENCE, reference), list[tuple[SolverSettings, Answer]]()
     for solver in _from_the_cheapest(points):
-        answer = classify(backend, images, solver, BATCH_SIZE)
+        answer = reference if solver == REFERENCE else classify(backend, images, solver, BATCH_SIZE)
         if (answer.digits == reference.digits).all() and deviation(answer, reference) <= LARGEST_DEVIATION:
             tight = solver, answer
             break

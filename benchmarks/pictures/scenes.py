@@ -107,8 +107,7 @@ def photograph(ink: Ink, look: Look, rng: np.random.Generator) -> bytes:
         sigma = rng.uniform(*look.soft) * np.count_nonzero(drawing.any(axis=1))
         scene = gaussian_filter(scene, (sigma, sigma, 0), mode="nearest")
     scene += rng.normal(0, look.noise, scene.shape) if look.noise else 0
-    shown = scene[part]
-    picture = Image.fromarray(np.clip(shown, 0, 255, out=shown).round(out=shown).astype(np.uint8))
+    picture = Image.fromarray(np.clip(scene[part], 0, 255).round().astype(np.uint8))
     return encode(picture if look.shown is None else _reduced(picture, drawing, look.shown, rng), look.quality)
 
 

@@ -1,7 +1,6 @@
 """The benchmark of deadlines: its contenders, its lines and its figure."""
 
 import platform
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,6 @@ from benchmarks.serving.deadlines import (
     table,
 )
 from benchmarks.serving.peers import table as peers
-from benchmarks.serving.requests import Digits
 from tests.benchmarks.serving.test_results import result
 
 OTHERS = {
@@ -37,14 +35,6 @@ OTHERS = {
     "(d) onnxruntime, batched, tolerance=0.1",
 }
 ARRIVALS, SECONDS = bursts(rate=100, seconds=0.5, seed=3), 0.5
-
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[Bench]:
-    with Bench.open(0.2, 1, lambda _: None) as opened:
-        # Each load first makes a request for every digit.
-        opened.digits = Digits(opened.digits.images[:100], opened.digits.labels[:100])
-        yield opened
 
 
 def test_a_request_is_in_time_if_it_is_answered_within_the_deadline_by_the_callers_clock() -> None:

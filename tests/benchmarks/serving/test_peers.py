@@ -2,7 +2,6 @@
 
 import json
 import platform
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,14 +28,6 @@ from benchmarks.serving.servers import ServerError, ours, running
 
 SHARES = [[0.1, 0.7, 0.2], [0.5, 0.2, 0.3]]
 ROWS = [(1, 4.0), (0, 7.0)]
-
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[Bench]:
-    with Bench.open(0.2, 1, lambda _: None) as opened:
-        # Each load first makes a request for every digit.
-        opened.digits = Digits(opened.digits.images[:100], opened.digits.labels[:100])
-        yield opened
 
 
 def output(name: str, datatype: str, values: npt.NDArray[Any], *, binary: bool) -> dict[str, object]:
