@@ -118,7 +118,8 @@ def visiting(browser: Browser, url: str, expected: str = "nothing", **options: A
         visit = Visit(context.new_page())
         visit.open(url)
         yield visit.page
-        assert [trouble for trouble in visit.troubles if expected not in trouble] == []
+        troubles = [trouble for trouble in visit.troubles if expected not in trouble]
+        assert not troubles, f"the page reported {troubles}"
     finally:
         context.close()
 

@@ -29,6 +29,6 @@ class Scrape:
 def scrape(client: httpx.Client) -> Scrape:
     """Scrape a service."""
     answer = client.get("/metrics")
-    assert answer.status_code == 200
+    assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/plain")
     return Scrape(answer.text)

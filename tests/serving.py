@@ -134,9 +134,10 @@ def running(*flags: str, models: Sequence[str] = FASTEST_MODEL, **environment: s
         flags: the service's own flags. A ``--models`` among them replaces ``models``.
         models: the names of the shipped models to serve. If the usual default is not among them, the first one is
             the default. Each model with an ODE adds half a second of processor time to the start of a process.
-        environment: settings in the environment; one worker and no grace period, unless given here.
+        environment: settings in the environment. Unless they are given here, the service has one worker and no grace
+            period, and its queue refuses no request, even on a slow machine.
     """
-    settings = {"ODENET_WORKERS": "1", "ODENET_GRACE_SECONDS": "0"} | environment
+    settings = {"ODENET_WORKERS": "1", "ODENET_GRACE_SECONDS": "0", "ODENET_QUEUE_SECONDS": "600"} | environment
     with ExitStack() as stack:
         if "--models" not in flags:
             default = DEFAULT_MODEL if DEFAULT_MODEL in models else models[0]
