@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import secrets
 import select
 import signal
 import socket
@@ -23,7 +24,10 @@ NAMED_THREADS = Path(__file__).parent / "named_threads"
 PORT = "{port}"
 """The text in the arguments of a command that stands for the port."""
 
-START_TIMEOUT = 120.0
+PORTS = range(10_000, 32_768)
+"""The ports to choose from. Linux gives none of them to a program that lets it choose, unless it is set up to do so."""
+
+START_TIMEOUT = 300.0
 STOP_TIMEOUT = 20.0
 OK = 200
 
@@ -72,8 +76,9 @@ def contender(module: str, name: str, *more: str, **environment: str) -> Command
     """
     uvicorn = (sys.executable, "-m", "uvicorn", f"{CONTENDERS}.{module}:create_app", "--factory")
     flags = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
+    patience = ("--timeout-worker-healthcheck", f"{START_TIMEOUT:.0f}")  # otherwise, it kills slow workers after 5 s
     address = ("--host", HOST, "--port", PORT)
-    return Command(name, (*uvicorn, *flags, *address, *more), environment, ready="/openapi.json")
+    return Command(name, (*uvicorn, *flags, *patience, *address, *more), environment, ready="/openapi.json")
 
 
 @dataclass
@@ -166,11 +171,12 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def free_port() -> int:
-    """A port of this machine that no program listens at."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of this machine that no program uses, and that no other program is likely to take before the caller."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 def _answers(process: subprocess.Popen[bytes], port: int, path: str) -> bool:

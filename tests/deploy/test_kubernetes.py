@@ -22,6 +22,7 @@ from service.server.supervisor import MARGIN_SECONDS
 from service.settings import Settings
 from service.telemetry.metrics import SHED_REASONS
 from tests.deploy.queries import SERIES, selectors
+from tests.waiting import HANG
 
 Resource = dict[str, Any]
 
@@ -80,7 +81,7 @@ WITHOUT_SCHEMA = {"ServingRuntime", "InferenceService", "HTTPRoute"}
 def rendered(folder: str) -> dict[str, Resource]:
     """The resources of a rendering, by their kinds. No kind comes twice."""
     done = subprocess.run(
-        [KUBECTL, "kustomize", KUBERNETES / folder], capture_output=True, text=True, check=False, timeout=60
+        [KUBECTL, "kustomize", KUBERNETES / folder], capture_output=True, text=True, check=False, timeout=HANG
     )
     assert done.returncode == 0, done.stderr
     resources = list(yaml.safe_load_all(done.stdout))

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Self
 
 import httpx
 
+from benchmarks.serving.servers import free_port
 from tests.handbook.blocks import Block
 from tests.waiting import HANG
 
@@ -22,6 +22,9 @@ HERE = "127.0.0.1:8000"
 
 GRPC_PORT = "9000"
 """The port of the service for gRPC in the pages."""
+
+RPC_READY = "gRPC running on"
+"""The text in the log of a service that accepts calls of gRPC."""
 
 SERVES = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:make serve|\S*python -m service(?! +(?:config|key|predict)\b))\b.*$")
 """A line that starts a service. A service that runs already is stopped first."""
@@ -53,10 +56,7 @@ class Reader:
         self.folder = folder
         self.log = folder / "service.log"
         self._service: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free, socket.socket() as free_too:
-            for each in (free, free_too):
-                each.bind(("127.0.0.1", 0))
-            port, self._grpc_port = free.getsockname()[1], str(free_too.getsockname()[1])
+        port, self._grpc_port = free_port(), str(free_port())
         self._address = f"127.0.0.1:{port}"
         self._health = ""
         inherited = {
@@ -108,7 +108,7 @@ class Reader:
         """The log of the service so far, with all requests that it has answered."""
         if self._service is None:
             return ""
-        with httpx.Client(verify=False, trust_env=False) as client:  # noqa: S501 (the test makes its own certificate)
+        with httpx.Client(verify=False, trust_env=False, timeout=HANG) as client:  # noqa: S501 (the test makes its own certificate)
             _ready(client, self._health)  # a request is logged right after its answer, so before the next answer
         return self.log.read_text(encoding="utf-8")
 
@@ -153,8 +153,10 @@ class Reader:
         scheme = "https" if "--tls-certificate" in line else "http"
         self._health = f"{scheme}://{self._address}/health/ready"
         given_up = time.monotonic() + HANG
-        with httpx.Client(verify=False, trust_env=False) as client:  # noqa: S501 (the test makes its own certificate)
-            while not _ready(client, self._health):
+        with httpx.Client(verify=False, trust_env=False, timeout=HANG) as client:  # noqa: S501 (the test makes its own certificate)
+            while not (
+                _ready(client, self._health) and ("--grpc-port" not in line or RPC_READY in self.log.read_text())
+            ):
                 assert self._service.poll() is None, f"{line}\n{self.log.read_text()}"
                 assert time.monotonic() < given_up, f"{line}: the service is not ready\n{self.log.read_text()}"
                 time.sleep(0.02)

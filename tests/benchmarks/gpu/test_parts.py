@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.gpu import loads
 from benchmarks.gpu.__main__ import run_apart
 from benchmarks.gpu.check import Check, Scale
 from benchmarks.gpu.part import run
@@ -70,7 +71,8 @@ def test_an_epoch_is_fitted_by_each_recipe() -> None:
 
 
 @pytest.mark.system
-def test_the_service_is_measured_under_load() -> None:
+def test_the_service_is_measured_under_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loads, "WARM_UP", 0.0)
     report = ended("loads")
     once, again = report.tables["closed loops, bodies of 4 images"]
     assert (once["solve"], again["solve"]) == ("once", "again if in doubt")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import NamedTuple
 
+from tests.waiting import HANG
+
 
 class Reply(NamedTuple):
     """The reply to a request.
@@ -95,7 +97,7 @@ def stub_server(reply_to: Callable[[int], Reply] = lambda _: Reply(), *, serial:
 
     thread = Thread(target=lambda: asyncio.run(server.serve(ready)))
     thread.start()
-    assert listening.wait(10)
+    assert listening.wait(HANG)
     try:
         yield server
     finally:

@@ -75,7 +75,7 @@ def test_a_request_in_binary_form_has_its_parameters_before_the_image(digits: Di
 
 @pytest.mark.system
 def test_the_service_takes_the_requests_of_the_protocol(digits: Digits) -> None:
-    with running(ours("--workers", "1", "--grace-seconds", "0")) as server:
+    with running(ours("--workers", "1", "--grace-seconds", "0", "--queue-seconds", "600")) as server:
         for form in (V2_BINARY, V2_JSON):
             result = measure(Plan(server.port, Closed(2, 0.2, warm_up=0), (Kind(form=form),)), digits)
             assert set(result.status) == {200}

@@ -14,7 +14,7 @@ from benchmarks.serving.requests import Digits, Kind
 from benchmarks.serving.resident import resident
 from benchmarks.serving.servers import PORT, Command, ServerError, contender, ours, running
 from benchmarks.serving.threads import Role
-from tests.waiting import until
+from tests.waiting import HANG, until
 
 pytestmark = pytest.mark.system
 
@@ -45,7 +45,7 @@ def test_a_floor_is_started_and_stopped_and_its_processor_time_is_counted(digits
 
 
 def test_the_computing_thread_is_distinguished_from_the_event_loop(digits: Digits) -> None:
-    with running(ours("--workers", "1", "--threads", "1", "--grace-seconds", "0")) as server:
+    with running(ours("--workers", "1", "--threads", "1", "--grace-seconds", "0", "--queue-seconds", "600")) as server:
         while not server.processor_seconds()[Role.engine]:
             result = measure(Plan(server.port, Closed(4, 0.1, warm_up=0), (Kind(images=16),)), digits)
             assert set(result.status) == {200}
@@ -56,7 +56,7 @@ def test_the_computing_thread_is_distinguished_from_the_event_loop(digits: Digit
 def test_a_server_is_stopped_with_its_descendants_in_other_sessions() -> None:
     command = Command("parent", (sys.executable, "-c", WITH_A_DAEMON, PORT), ready="/")
     with running(command) as server:
-        child = int(httpx.get(f"http://127.0.0.1:{server.port}/").text)
+        child = int(httpx.get(f"http://127.0.0.1:{server.port}/", timeout=HANG).text)
         assert server.processes() == [server.process.pid, child]
         os.kill(child, 0)
     until(lambda: not Path("/proc", str(child)).exists())
