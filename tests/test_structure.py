@@ -1,6 +1,7 @@
 """The structure of the repository: which packages and rooms import which, and how long a file may be."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -53,6 +54,18 @@ def test_imports_between_rooms_of_a_package_have_no_cycle(package: str, room: st
         graph.setdefault(importing, set()).update(rooms - {importing})
     assert other in graph[room], "an import that exists is found"
     list(TopologicalSorter(graph).static_order())
+
+
+def test_no_client_of_a_test_has_the_time_limit_of_httpx() -> None:
+    """HTTPX gives up after 5 seconds by default, and a busy machine may stand still for as long."""
+    calls = {
+        f"{path.relative_to(ROOT)}:{call.lineno}": {keyword.arg for keyword in call.keywords}
+        for path in sources("tests")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and re.match(r"httpx\.(get|head|post|(Async)?Client)$", ast.unparse(call.func))
+    }
+    assert calls, "a call that exists is found"
+    assert [call for call, given in calls.items() if not given & {"timeout", "transport"}] == []
 
 
 def test_no_python_file_is_longer_than_400_lines() -> None:

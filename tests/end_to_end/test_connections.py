@@ -84,7 +84,7 @@ def test_a_worker_whose_engine_has_ended_exits_and_is_replaced() -> None:
         while "running on" not in (line := process.stderr.readline()):
             assert line, "it has ended at its start"
         url = line.split()[4]
-        assert httpx.get(f"{url}/health/ready", trust_env=False).status_code == 200
-        httpx.get(f"{url}/break", trust_env=False).raise_for_status()
+        assert httpx.get(f"{url}/health/ready", trust_env=False, timeout=HANG).status_code == 200
+        httpx.get(f"{url}/break", trust_env=False, timeout=HANG).raise_for_status()
         assert process.wait(HANG) == 4
         assert "a thread of the engine has ended; this process ends" in process.stderr.read()

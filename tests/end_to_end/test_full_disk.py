@@ -8,6 +8,7 @@ import pytest
 from tests.digits import load_test_set
 from tests.end_to_end.callers import PIXELS, workers
 from tests.serving import TWO_MODELS, Running, running
+from tests.waiting import HANG
 
 pytestmark = pytest.mark.system
 
@@ -28,4 +29,6 @@ def statuses(service: Running, method: str) -> set[int]:
     """The statuses of answers by a method, which the metrics count for the first time."""
     content = load_test_set()[0][0].tobytes()
     url = f"{service.url}/predict?method={method}&steps=1"
-    return {httpx.post(url, content=content, headers=PIXELS, trust_env=False).status_code for _ in range(8)}
+    return {
+        httpx.post(url, content=content, headers=PIXELS, trust_env=False, timeout=HANG).status_code for _ in range(8)
+    }

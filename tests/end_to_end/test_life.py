@@ -42,24 +42,24 @@ def test_sigterm_stops_the_service_cleanly() -> None:
 
 
 def test_sigterm_lets_running_requests_finish() -> None:
-    answer = stopped_while_solving("--shutdown-seconds", "60")
+    answer = stopped_while_solving("--shutdown-seconds", str(HANG), tolerance="1e-3")
     assert answer.status_code == 200
     assert len(answer.json()["predictions"]) == ROWS
 
 
 def test_sigterm_ends_requests_that_outlast_the_shutdown_time() -> None:
-    answer = stopped_while_solving("--shutdown-seconds", "0")
+    answer = stopped_while_solving("--shutdown-seconds", "0", tolerance="1e-6")
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
     assert "is stopping" in answer.json()["detail"]
 
 
-def stopped_while_solving(*flags: str) -> httpx.Response:
+def stopped_while_solving(*flags: str, tolerance: str) -> httpx.Response:
     """The answer to a long request that is running when SIGTERM arrives."""
     content = load_test_set()[0][:ROWS].tobytes()
 
     def ask(**more: str) -> httpx.Response:
-        query = {"method": "heun2", "tolerance": "1e-3", **more}
+        query = {"method": "heun2", "tolerance": tolerance, **more}
         return client.post("/predict", content=content, headers={"content-type": PIXELS}, params=query)
 
     with (
@@ -100,13 +100,15 @@ def test_an_address_in_use_is_refused(workers: str) -> None:
 def ask_once(url: str) -> httpx.Response:
     """Send a request over a new connection, which any worker may accept."""
     content = load_test_set()[0][:2].tobytes()
-    return httpx.post(f"{url}/predict", content=content, headers={"content-type": PIXELS}, trust_env=False)
+    return httpx.post(
+        f"{url}/predict", content=content, headers={"content-type": PIXELS}, trust_env=False, timeout=HANG
+    )
 
 
 def until_ready(url: str) -> None:
     for _ in range(600):
         try:
-            httpx.get(f"{url}/health/ready", trust_env=False).raise_for_status()
+            httpx.get(f"{url}/health/ready", trust_env=False, timeout=HANG).raise_for_status()
         except httpx.ConnectError:
             time.sleep(0.1)
         else:
@@ -117,9 +119,12 @@ def until_ready(url: str) -> None:
 def test_flags_override_settings_from_the_environment() -> None:
     headers, digits = {"content-type": PIXELS}, load_test_set()[0][:2]
     with running("--max-images", "2", ODENET_MAX_IMAGES="1", ODENET_MAX_BODY_BYTES="3000") as service:
-        assert httpx.post(f"{service.url}/predict", content=digits.tobytes(), headers=headers).status_code == 200
+        assert (
+            httpx.post(f"{service.url}/predict", content=digits.tobytes(), headers=headers, timeout=HANG).status_code
+            == 200
+        )
         for rows, limit in ((3, "at most 2"), (4, "at most 3,000 bytes")):
-            answer = httpx.post(f"{service.url}/predict", content=bytes(rows * 784), headers=headers)
+            answer = httpx.post(f"{service.url}/predict", content=bytes(rows * 784), headers=headers, timeout=HANG)
             assert answer.status_code == 413
             assert limit in answer.json()["detail"]
 

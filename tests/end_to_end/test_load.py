@@ -146,7 +146,7 @@ HARD = "method=heun2&tolerance=1e-6"
 
 def metrics(port: int) -> Scrape:
     """The metrics now."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=HANG) as client:
         return scrape(client)
 
 
@@ -169,7 +169,7 @@ def test_a_disconnect_cancels_a_running_request(here: tuple[int, Engine]) -> Non
     assert engine.admission.rows == 0
     steps = metrics(port).total("batch_rows_sum") - before.total("batch_rows_sum")
     assert steps * METHODS["heun2"].evaluations_per_step < ROWS * TIGHT_NFE / 2
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=HANG) as client:
         assert post(client, 1).status_code == 200
 
 

@@ -83,8 +83,10 @@ def test_the_other_workers_accept_the_connections_of_a_suspended_worker(models: 
     with running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service:
         victim, _ = workers(service)
         os.kill(victim, signal.SIGSTOP)
+        service.process.send_signal(signal.SIGSTOP)  # the supervisor replaces no worker yet
         assert [asked(service) for _ in range(20)] == [200] * 20
-        assert len(workers(service)) == 2, "all were answered before another worker has started"
+        assert len(workers(service)) == 2
+        service.process.send_signal(signal.SIGCONT)
         until(
             lambda: f"Worker process [{victim}] was killed by SIGKILL; another is started now" in "".join(service.log)
         )
@@ -116,7 +118,7 @@ def test_workers_are_replaced_after_the_fork_server_has_failed(models: Path) -> 
         resource.prlimit(fork_server(service), resource.RLIMIT_NOFILE, (NO_FILES, NO_FILES))
         os.kill(workers(service)[0], signal.SIGKILL)
         until(lambda: "No worker process can be started; the next attempt is in" in "".join(service.log))
-        until(lambda: len(workers(service)) == 3)
+        until(lambda: len(workers(service)) >= 3)
         assert [asked(service) for _ in range(4)] == [200] * 4
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(HANG) == 0
@@ -182,7 +184,7 @@ def test_sigterm_during_sighup_stops_the_service_cleanly(models: Path, line: str
     """SIGTERM arrives when the first new worker runs and the old workers still run."""
     with running("--models", str(models), "--model", "mlp", "--grace-seconds", "1", ODENET_WORKERS="2") as service:
         service.process.send_signal(signal.SIGHUP)
-        until(lambda: "".join(service.log).count(line) == 3)
+        until(lambda: "".join(service.log).count(line) >= 3)
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(HANG) == 0
     log = "".join(service.log)
@@ -200,7 +202,7 @@ def test_a_worker_is_replaced_even_if_a_newer_version_is_damaged(models: Path) -
             os.kill(victim, signal.SIGKILL)
         until(lambda: len(workers(service)) == 4)
         assert asked(service) == 200
-        assert httpx.get(f"{service.url}/models", trust_env=False).json()[0]["version"] == "1"
+        assert httpx.get(f"{service.url}/models", trust_env=False, timeout=HANG).json()[0]["version"] == "1"
     assert "mlp version 2 is skipped" in "".join(service.log)
 
 

@@ -48,9 +48,10 @@ def to_all_processes(service: Running) -> None:
 def test_sigterm_fails_readiness_first_and_loses_no_request(
     serving: Serve, processes: str, terminate: Callable[[Running], None]
 ) -> None:
-    with serving("--grace-seconds", "4", ODENET_WORKERS=processes) as service, calling(service) as callers:
+    with serving("--grace-seconds", "10", ODENET_WORKERS=processes) as service, calling(service) as callers:
         terminate(service)
-        until(lambda: status(service, "/health/ready") == 503)
+        until(lambda: "".join(service.log).count("Stopping: no longer ready") == int(processes))
+        assert status(service, "/health/ready") == 503
         assert status(service, "/v2/health/ready") == 503
         assert status(service, "/health/live") == 200
         callers.answered(2)  # over new connections, because each answer closes its connection
@@ -75,7 +76,7 @@ def test_ctrl_c_loses_no_accepted_request(serving: Serve, processes: str) -> Non
 
 def status(service: Running, path: str) -> int:
     """The status of an answer over a new connection."""
-    return httpx.get(f"{service.url}{path}", trust_env=False).status_code
+    return httpx.get(f"{service.url}{path}", trust_env=False, timeout=HANG).status_code
 
 
 @ONE_AND_TWO

@@ -18,7 +18,7 @@ from tests.artifacts import MLP, put
 from tests.digits import load_test_set
 from tests.scale.load import PIXELS, Load, Result, calling
 from tests.scale.replicas import Balancer, Replica, balancing, running_replicas
-from tests.waiting import until
+from tests.waiting import HANG, until
 
 pytestmark = [pytest.mark.scale, pytest.mark.system]
 
@@ -100,7 +100,7 @@ def test_a_new_version_takes_over_on_every_replica_and_no_request_fails(
 
 def version(replica: Replica) -> str:
     """The version that a replica serves."""
-    answer = httpx.post(f"{replica.url}/predict", content=load_test_set()[0][0].tobytes(), headers=PIXELS)
+    answer = httpx.post(f"{replica.url}/predict", content=load_test_set()[0][0].tobytes(), headers=PIXELS, timeout=HANG)
     found: str = answer.json()["version"]
     return found
 
@@ -145,7 +145,9 @@ def test_a_refusal_of_a_replica_passes_through_with_its_retry_after(models: Path
     flags = ("--models", str(models), "--model", "digits", "--api-key-file", str(tmp_path / "keys.toml"))
     content, headers = load_test_set()[0][0].tobytes(), PIXELS | {"authorization": f"Bearer {key}"}
     with running_replicas(1, *flags, ODENET_GRACE_SECONDS="0") as replicas, balancing(replicas, tmp_path) as balancer:
-        answers = [httpx.post(f"{balancer.url}/predict", content=content, headers=headers) for _ in range(2)]
+        answers = [
+            httpx.post(f"{balancer.url}/predict", content=content, headers=headers, timeout=HANG) for _ in range(2)
+        ]
     assert [answer.status_code for answer in answers] == [200, 429]
     assert 1 <= int(answers[1].headers["retry-after"]) <= 60
 
@@ -154,7 +156,9 @@ def test_without_a_replica_callers_get_503_and_when_to_ask_again(models: Path, t
     flags = ("--models", str(models), "--model", "digits")
     with running_replicas(1, *flags) as replicas, balancing(replicas, tmp_path) as balancer:
         replicas[0].stop(signal.SIGKILL)
-        answer = httpx.post(f"{balancer.url}/predict", content=load_test_set()[0][0].tobytes(), headers=PIXELS)
+        answer = httpx.post(
+            f"{balancer.url}/predict", content=load_test_set()[0][0].tobytes(), headers=PIXELS, timeout=HANG
+        )
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     assert answer.headers["content-type"] == "application/problem+json"

@@ -135,7 +135,7 @@ def test_a_request_is_refused_when_the_queue_is_full_and_takes_no_room(warm: Ser
         async with engine.running():
             first = request_to(warm, 64, **LONG)
             answer = asyncio.create_task(engine.answer(first, stays))
-            await asyncio.sleep(0)
+            await started(first)
             with pytest.raises(OverloadedError) as refused:
                 await engine.answer(request_to(warm, 64, **LONG), stays)
             assert refused.value.retry_after >= 1
@@ -212,7 +212,7 @@ def test_a_request_whose_task_is_cancelled_is_reported_once_it_has_ended(warm: S
     async def test() -> None:
         reported = list[EngineRequest]()
         engine = Engine(queue_seconds=60, threads=threads, on_end=reported.append)
-        request = request_to(warm, **LONG)
+        request = request_to(warm, 64, **LONG)
         async with engine.running():
             answer = asyncio.create_task(engine.answer(request, stays))
             await started(request)

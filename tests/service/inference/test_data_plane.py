@@ -20,6 +20,7 @@ from service.inference.data_plane import Arrival, DataPlane, InferenceRequest, s
 from service.settings import Settings
 from tests.digits import load_test_set
 from tests.serving import FITTED
+from tests.waiting import HANG
 
 DIGITS, LABELS = load_test_set()
 CALLER = "here"
@@ -40,7 +41,7 @@ class LocalPlane:
     def __init__(self, folder: Path) -> None:
         for name in ("odenet-mnist", "mlp"):
             (folder / name).symlink_to(FITTED / name)
-        settings = Settings(models=folder, model_control=True)
+        settings = Settings(models=folder, model_control=True, queue_seconds=HANG)
         self.ended: list[EngineRequest] = []
         self.models = ModelManager.open(settings)
         self.engine = Engine(settings.queue_seconds, on_end=self.ended.append)

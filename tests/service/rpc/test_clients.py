@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.system, pytest.mark.xdist_group("grpc")]
 
 ROWS = 3
 TIGHT = {"tolerance": 1e-4}
+TIGHTEST = {"tolerance": 1e-6, "method": "heun2"}
 
 
 class Streaming:
@@ -128,7 +129,7 @@ def test_a_stream_gives_each_answer_when_it_is_done_and_goes_on_after_a_refusal(
 ) -> None:
     answers = SimpleQueue[tuple[Any, Any]]()
     server.start_stream(lambda result, error: answers.put((result, error)))
-    server.async_stream_infer(MODEL, tensor(DIGITS[:5]), request_id="long", parameters={"tolerance": 1e-6})
+    server.async_stream_infer(MODEL, tensor(DIGITS[:5]), request_id="long", parameters=TIGHTEST)
     server.async_stream_infer("nothing", tensor(DIGITS[:1]), request_id="refused")
     server.async_stream_infer("mlp", tensor(DIGITS[:1]), request_id="short")
     (_, refusal), (short, _), (long, _) = [answers.get(timeout=HANG) for _ in range(3)]

@@ -33,10 +33,11 @@ def test_a_terminated_service_answers_the_calls_that_have_arrived() -> None:
             Thread(target=lambda: deque(map(statuses.put, (each.status for each in watch))), daemon=True).start()
             assert statuses.get(timeout=HANG) == SERVING
             idle, end = stream_of(channel)
+            steps = scrape(rest).total("batch_rows_count")
             call = GRPCInferenceServiceStub(channel).ModelInfer.future(
                 message(DIGITS[:9], parameters={"tolerance": 1e-6, "method": "heun2"})
             )
-            until(lambda: scrape(rest).total("rows_inflight") > 0)
+            until(lambda: scrape(rest).total("batch_rows_count") > steps)
             service.process.send_signal(signal.SIGTERM)
             assert statuses.get(timeout=HANG) == NOT_SERVING
             assert call.result(timeout=HANG).outputs[0].shape == [9, 10]

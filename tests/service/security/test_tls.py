@@ -45,9 +45,9 @@ def test_with_a_certificate_the_service_answers_only_over_tls(
             assert answer.json()["predictions"][0]["digit"] == 7
             assert answer.headers["strict-transport-security"] == "max-age=31536000"
         with pytest.raises(httpx.ConnectError, match="certificate"):
-            httpx.get(f"{service.url}/health/live", trust_env=False)
+            httpx.get(f"{service.url}/health/live", trust_env=False, timeout=HANG)
         with pytest.raises(httpx.RemoteProtocolError):
-            httpx.get(f"{service.url}/health/live".replace("https", "http"), trust_env=False)
+            httpx.get(f"{service.url}/health/live".replace("https", "http"), trust_env=False, timeout=HANG)
 
 
 def test_an_invalid_certificate_or_key_is_refused_with_the_settings(

@@ -135,12 +135,14 @@ def test_the_others_see_the_connections_of_a_worker() -> None:
 
 @pytest.mark.system
 def test_connections_are_spread_evenly() -> None:
-    with running("--model", "mlp", ODENET_WORKERS="2") as service:
-        clients = [httpx.Client(base_url=service.url, trust_env=False) for _ in range(100)]
-        for client in clients:
+    with running("--model", "mlp", ODENET_WORKERS="2") as service, ExitStack() as stack:
+        connections, uneven = 0, 0
+        while connections < 100 or uneven > 10:  # a worker that was late to accept gets the next connections
+            assert connections < 500, f"one worker has {uneven} connections more than the other"
+            client = stack.enter_context(httpx.Client(base_url=service.url, trust_env=False, timeout=HANG))
             assert client.get("/health/live").status_code == 200
-        shares = [len(ports_of(worker)) for worker in workers(service)]
-        assert sum(shares) == len(clients)
-        assert abs(shares[0] - shares[1]) <= 10, "on a busy machine, a worker may be late to accept"
-        for client in clients:
-            client.close()
+            connections += 1
+            if connections >= 100:
+                one, other = (len(ports_of(worker)) for worker in workers(service))
+                assert one + other == connections
+                uneven = abs(one - other)

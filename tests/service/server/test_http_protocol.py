@@ -172,7 +172,7 @@ def test_a_client_that_does_not_take_its_answer_is_disconnected(hasty: Running) 
     with connected(hasty, SO_RCVBUF=4096) as connection:
         connection.sendall(ask * 8)
         given_up = time.monotonic() + HANG
-        with httpx.Client(base_url=hasty.url) as other:  # the service goes on serving other clients
+        with httpx.Client(base_url=hasty.url, timeout=HANG) as other:  # the service goes on serving other clients
             while open_sockets(hasty) > 1:
                 assert time.monotonic() < given_up, f"the client was not disconnected within {HANG} s"
                 assert other.get("/health/live").status_code == 200

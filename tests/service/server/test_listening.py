@@ -10,6 +10,7 @@ import pytest
 
 from service.server.listening import bind, check_free
 from tests.serving import command, running
+from tests.waiting import HANG
 
 HAS_IPV6 = bool(Path("/proc/net/if_inet6").exists() and Path("/proc/net/if_inet6").read_text())
 
@@ -64,7 +65,7 @@ def test_on_all_networks_a_service_answers_over_ipv4_and_ipv6(workers: str) -> N
     with running("--host", "::", "--no-auth", ODENET_WORKERS=workers) as service:
         port = httpx.URL(service.url).port
         for host in ("127.0.0.1", "[::1]"):
-            assert httpx.get(f"http://{host}:{port}/health/live", trust_env=False).status_code == 200
+            assert httpx.get(f"http://{host}:{port}/health/live", trust_env=False, timeout=HANG).status_code == 200
 
 
 @pytest.mark.system

@@ -157,13 +157,13 @@ def test_refused_degraded_and_late_requests_are_counted_under_load(crowded: Runn
 
 
 def test_a_disconnect_is_counted_by_the_stage_of_the_request(crowded: Running) -> None:
-    head = f"POST /predict?method=heun2&tolerance=1e-6 HTTP/1.1\r\nhost: here\r\ncontent-length: {784 * 16}\r\n"
+    head = f"POST /predict?method=heun2&tolerance=1e-6 HTTP/1.1\r\nhost: here\r\ncontent-length: {784 * 48}\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in PIXELS.items())
     address = httpx.URL(crowded.url)
     with crowded.client() as client:
         before = scrape(client).total("cancelled_total", stage="solving")
         with socket.create_connection((address.host, address.port or 0)) as connection:
-            connection.sendall(head.encode() + b"\r\n" + DIGITS[:16].tobytes())
+            connection.sendall(head.encode() + b"\r\n" + DIGITS[:48].tobytes())
             until(lambda: scrape(client).total("rows_inflight") > 0)
         until(lambda: scrape(client).total("cancelled_total", stage="solving") == before + 1)
         assert scrape(client).total("request_duration_seconds_count", status="499") == 1

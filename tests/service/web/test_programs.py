@@ -29,7 +29,7 @@ def test_the_copied_program_runs_and_gets_the_answer_of_the_page(
     if language == "curl":
         curl, url, _, header, _, body = shlex.split(program.replace("\\\n", " "))
         name, _, value = header.partition(": ")
-        prediction: Any = httpx.post(url, content=body, headers={name: value}).json()["predictions"][0]
+        prediction: Any = httpx.post(url, content=body, headers={name: value}, timeout=HANG).json()["predictions"][0]
         assert (curl, url) == ("curl", f"{service.url}/predict?model=odenet-mnist&tolerance=0.000001")
         assert (str(prediction["digit"]), str(prediction["solver"]["nfe"])) == shown
     else:

@@ -117,7 +117,7 @@ def test_a_browser_with_a_key_is_answered(browser: Browser, tmp_path: Path) -> N
     path = tmp_path / "keys.toml"
     path.write_text(entry)
     with running("--api-key-file", str(path), models=TWO_MODELS) as service:
-        assert httpx.get(service.url).status_code == 401
+        assert httpx.get(service.url, timeout=HANG).status_code == 401
         credentials = {"username": "anybody", "password": secret}
         with visiting(browser, service.url, expected="401", http_credentials=credentials) as page:
             page.get_by_role("radio", name="Digit 3", exact=True).check()
