@@ -111,14 +111,21 @@ class Held:
 
 @contextmanager
 def visiting(browser: Browser, url: str, expected: str = "nothing", **options: Any) -> Iterator[Page]:
-    """Open the page. At the end of the block, check that the page had no errors except the expected ones."""
+    """Open the page. At the end of the block, check that the page had no errors except the expected ones.
+
+    Args:
+        browser: the browser.
+        url: the address of the page.
+        expected: a pattern that occurs in each expected error.
+        options: options of the browser's context.
+    """
     context = browser.new_context(**options)
     context.set_default_timeout(PATIENCE)
     try:
         visit = Visit(context.new_page())
         visit.open(url)
         yield visit.page
-        troubles = [trouble for trouble in visit.troubles if expected not in trouble]
+        troubles = [trouble for trouble in visit.troubles if not re.search(expected, trouble)]
         assert not troubles, f"the page reported {troubles}"
     finally:
         context.close()

@@ -28,6 +28,9 @@ pytestmark = pytest.mark.system
 
 PIXELS = {"content-type": "application/octet-stream"}
 LONG = {"method": "heun2", "tolerance": "1e-6"}
+GONE = r"net::ERR_|\b503\b"
+"""The errors that a page reports while the service is stopping or away."""
+
 TRIES = 100
 
 
@@ -161,7 +164,7 @@ def test_a_passed_deadline_is_reported(browser: Browser, service: Running) -> No
 def test_the_page_continues_when_the_service_comes_back(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
         service = first.enter_context(running(models=TWO_MODELS))
-        page = then.enter_context(visiting(browser, service.url, expected="net::ERR_"))
+        page = then.enter_context(visiting(browser, service.url, expected=GONE))
         expect(page.locator("#offline")).to_be_hidden()
         place = page.locator("#ink").bounding_box()
         first.close()
@@ -176,7 +179,7 @@ def test_the_page_continues_when_the_service_comes_back(browser: Browser) -> Non
 def test_a_model_chosen_while_the_service_is_away_is_loaded_when_it_is_back(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
         service = first.enter_context(running(models=("odenet-mnist", "rknet")))
-        page = then.enter_context(visiting(browser, service.url, expected="net::ERR_"))
+        page = then.enter_context(visiting(browser, service.url, expected=GONE))
         first.close()
         page.get_by_label("Model").select_option("rknet")
         expect(page.locator("#offline")).to_be_visible()
@@ -190,7 +193,7 @@ def test_a_model_chosen_while_the_service_is_away_is_loaded_when_it_is_back(brow
 def test_a_failed_comparison_is_reported_and_repeated(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
         service = first.enter_context(running(models=TWO_MODELS))
-        page = then.enter_context(visiting(browser, service.url, expected="net::ERR_"))
+        page = then.enter_context(visiting(browser, service.url, expected=GONE))
         first.close()
         page.get_by_role("button", name="Compare").click()
         note, table = page.locator("#compare-note"), page.locator("#compare-table")
@@ -219,6 +222,6 @@ def test_a_service_without_a_model_to_show_is_reported(browser: Browser, service
 def test_the_page_notices_without_a_request_that_the_service_is_gone(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
         service = first.enter_context(running(models=TWO_MODELS))
-        page = then.enter_context(visiting(browser, service.url, expected="net::ERR_"))
+        page = then.enter_context(visiting(browser, service.url, expected=GONE))
         first.close()
         expect(page.locator("#offline")).to_be_visible()
