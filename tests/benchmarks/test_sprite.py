@@ -11,7 +11,7 @@ from benchmarks.sprite import STATIC, choose
 from training.data import Dataset, Split
 
 DESCRIPTION: dict[str, Any] = json.loads((STATIC / "digits.json").read_text(encoding="utf-8"))
-SAMPLE = 200
+SAMPLE = 100
 """How many validation digits the program chooses from; in the nightly test it chooses from all 5,000."""
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from models.backends import flight
 from models.backends.answer import Answer
 from models.backends.protocol import Backend
 from models.backends.trace import Trace
 from models.solvers.settings import SolverSettings
-from models.solvers.solve import MAX_STEPS, Outcome, solve
+from models.solvers.solve import Outcome, solve
 from tests.digits import load_test_set
 from tests.models.backends.shipped import backend_of
 
@@ -114,11 +115,14 @@ def test_a_trace_contains_every_attempt_of_a_long_solve(backend: Backend) -> Non
     assert len(traces[0].attempts) == answers[0].steps > 200
 
 
-def test_the_trace_of_a_solve_that_is_given_up_ends_at_the_last_state(backend: Backend) -> None:
+def test_the_trace_of_a_solve_that_is_given_up_ends_at_the_last_state(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flight, "MAX_STEPS", 100)
     too_tight = SolverSettings.model_construct(method="heun2", rtol=1e-9, atol=1e-9)
     answers, traces = solved_in_flight(backend, too_tight, {0}, digits=1)
     assert answers[0].outcome == Outcome.max_steps
-    assert len(traces[0].attempts) == MAX_STEPS
+    assert len(traces[0].attempts) == 100
     assert 0 < traces[0].depth[-1].t < 1
     assert_array_equal(traces[0].depth[-1].logits, answers[0].logits)
 

@@ -244,10 +244,10 @@ def test_a_loose_image_does_not_wait_for_a_long_tight_request_of_its_method(driv
 )
 def test_the_expected_wait_approaches_the_measured_time(fields: dict[str, Any]) -> None:
     driver = timed()
-    driver.submit(range(200), **fields)
-    driver.iterate_until(lambda: driver.admission.rows < 150)
+    driver.submit(range(140), **fields)
+    driver.iterate_until(lambda: driver.admission.rows < 105)
     began, wait, started = driver.clock.now, driver.admission.queued_seconds, driver.admission.rows
-    driver.iterate_until(lambda: driver.admission.rows < 50)
+    driver.iterate_until(lambda: driver.admission.rows < 35)
     measured = (driver.clock.now - began) * started / (started - driver.admission.rows)
     assert wait == pytest.approx(measured, rel=0.3)
 
