@@ -20,8 +20,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Load the fixtures, and let the processes that the tests start obey SIGHUP and SIGINT.
 
     The process that distributes the tests to others runs none, so it does not wait for the imports of the fixtures.
-    Tests run side by side, so Hypothesis must not limit the time of an example. CI repeats the same examples in each
-    run, so it tries 50 of them; `make test-nightly` tries 500 new ones.
+    Tests run side by side, so Hypothesis must not limit the time of an example. `make test` repeats the same 50
+    examples in each run; `make test-nightly` tries 500 new ones. A test may try a multiple: see `tests.examples`.
 
     A shell or ``nohup`` may start the tests with these signals ignored, and child processes would ignore them too. A
     handler that does nothing keeps the tests alive as before, but exec(3) resets the signal to its default.
@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     distributes = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
     if not distributes:
         config.pluginmanager.import_plugin("tests.fixtures")
-    settings.register_profile("usual", parent=settings(), deadline=None, max_examples=50)
+    settings.register_profile("usual", parent=settings(), deadline=None, max_examples=50, derandomize=True)
     settings.register_profile("nightly", parent=settings(), deadline=None, max_examples=500, derandomize=False)
     settings.load_profile(config.getoption("--hypothesis-profile") or "usual")
     for sig in (signal.SIGHUP, signal.SIGINT):

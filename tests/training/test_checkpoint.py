@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from tests.examples import examples
 from training.checkpoint import CheckpointError, State, load, save
 
 CPU = torch.device("cpu")
@@ -80,7 +81,7 @@ STATES = st.dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@examples(3)
 @given(state=STATES)
 @example(state={"a/b": torch.tensor(1), "a": {"b": torch.tensor(2)}})
 @example(state={1: torch.tensor(1), "1": torch.tensor(2)})

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from tests.examples import examples
 from training.data import CHECKSUMS, MNIST, DataError, Dataset, load, parse_idx
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -221,7 +222,7 @@ def arrays() -> st.SearchStrategy[Bytes]:
     return hnp.arrays(np.uint8, shapes)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@examples(4)
 @given(arrays())
 def test_parsing_returns_the_written_array(array: Bytes) -> None:
     parsed = parse_idx(idx(array))
@@ -229,7 +230,7 @@ def test_parsing_returns_the_written_array(array: Bytes) -> None:
     assert_array_equal(parsed, array)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@examples(6)
 @given(st.one_of(st.binary(max_size=64), st.binary(max_size=40).map(lambda rest: b"\0\0\x08" + rest)))
 @example(b"\0\0\x08\x00\x01")
 @example(b"\0\0\x08\x03" + struct.pack(">3I", 0, 2**32 - 1, 2**32 - 1))
@@ -245,7 +246,7 @@ def test_any_bytes_are_either_refused_or_read_completely(content: bytes) -> None
     assert idx(array) == content
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@examples(2)
 @given(arrays(), st.integers(1, 8))
 def test_a_truncated_file_is_refused(array: Bytes, cut: int) -> None:
     with pytest.raises(ValueError, match=r"not an IDX file|truncated|bytes of data"):

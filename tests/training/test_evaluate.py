@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from training.evaluate import ErrorRate, error_rate
 
 Z = 1.959963984540054
@@ -21,7 +22,7 @@ def wilson(errors: int, rows: int) -> tuple[float, float]:
     return centre - half, centre + half
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@examples(4)
 @given(st.integers(1, 100_000).flatmap(lambda rows: st.tuples(st.integers(0, rows), st.just(rows))))
 def test_the_interval_equals_wilsons_formula(counts: tuple[int, int]) -> None:
     measured = ErrorRate(*counts)

@@ -4,13 +4,14 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.corruptions.kinds import CHOSEN, KINDS, corrupt
 from benchmarks.corruptions.measure import answer, open_networks
 from models.backends.answer import Images
 from tests.digits import load_test_set
+from tests.examples import examples
 from tests.pictures import correlation
 from tests.serving import FITTED
 
@@ -82,7 +83,7 @@ def test_a_kind_changes_every_digit_and_keeps_shape_and_dtype(kind: str) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(images=hnp.arrays(np.uint8, st.tuples(st.integers(1, 2), st.just(28), st.just(28))), seed=st.integers(0, 2**32))
-@settings(max_examples=5, deadline=None)
+@examples(0.1)
 def test_the_same_seed_corrupts_any_image_in_the_same_way(kind: str, images: Images, seed: int) -> None:
     before = images.copy()
     corrupted = corrupt(kind, images, seed)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -77,7 +77,6 @@ def schedules(draw: st.DrawFn) -> tuple[str, list[list[tuple[int, SolverSettings
     return method, draw(st.lists(events, max_size=15))
 
 
-@settings(max_examples=60, deadline=None)
 @given(schedule=schedules())
 @pytest.mark.parametrize("name", ["onnxruntime", "torch", "torch in buckets"])
 def test_a_row_gets_the_same_answer_as_alone_whichever_other_rows_come_and_go(

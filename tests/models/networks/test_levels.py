@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from models.networks.layers import SMALLEST_RANGE, Normalisation, Normalise, stretch
 from models.networks.odenet import ODENet
 from models.solvers.settings import SolverSettings
+from tests.examples import examples
 from training.data import Dataset
 
 STRETCHED = Normalisation(mean=0.25, std=0.5, levels="stretched")
@@ -28,7 +29,7 @@ def test_stretch_hardly_changes_the_digits_of_mnist(mnist: Dataset) -> None:
 
 
 @given(contrast=st.floats(0.05, 1), paper=st.floats(0, 1), inverted=st.booleans())
-@settings(max_examples=30, deadline=None)
+@examples(0.6)
 def test_contrast_brightness_and_polarity_do_not_change_the_result(
     pictures: Tensor, contrast: float, paper: float, inverted: bool
 ) -> None:

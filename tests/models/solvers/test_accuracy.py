@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchdiffeq
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
@@ -20,6 +20,7 @@ from models.solvers.methods import METHODS
 from models.solvers.solve import Outcome, Solution, solve
 from models.solvers.step import Step
 from models.solvers.tableau import Tableau
+from tests.examples import examples
 
 Vector: TypeAlias = NDArray[np.float64]
 
@@ -194,7 +195,7 @@ def linear(t: Tensor, state: Tensor) -> Tensor:
 
 
 @every_adaptive_method
-@settings(max_examples=25, deadline=None, derandomize=True)
+@examples(0.5)
 @given(
     seed=st.integers(0, 2**32 - 1), exponents=st.lists(st.floats(2, 5, allow_subnormal=False), min_size=1, max_size=6)
 )

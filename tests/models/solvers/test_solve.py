@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from models.solvers.methods import METHODS
 from models.solvers.solve import SMALLEST_STEP, Outcome, Solution, solve
 from models.solvers.step import Step
 from models.solvers.tableau import Tableau
+from tests.examples import examples
 
 F64 = torch.float64
 
@@ -106,7 +107,7 @@ def test_the_interval_may_start_and_end_at_any_time(method: str) -> None:
 
 
 @every_method
-@settings(max_examples=15, deadline=None, derandomize=True)
+@examples(0.3)
 @given(
     rates=st.lists(st.floats(0, 30), min_size=2, max_size=5),
     exponents=st.lists(st.floats(1, 4), min_size=5, max_size=5),

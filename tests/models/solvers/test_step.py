@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.testing import assert_close
@@ -14,6 +14,7 @@ from models.solvers.attempt import Attempt
 from models.solvers.methods import METHODS
 from models.solvers.step import Step
 from models.solvers.tableau import Tableau
+from tests.examples import examples
 
 F64 = torch.float64
 
@@ -106,7 +107,7 @@ def test_a_row_reaches_an_end_that_is_not_exact_in_binary(tableau: Tableau, end:
 
 
 @every_method
-@settings(max_examples=30, deadline=None, derandomize=True)
+@examples(0.6)
 @given(
     begin=st.lists(st.floats(0, 1, exclude_max=True, width=32), min_size=1, max_size=4),
     h=st.floats(2**-20, 4, width=32),

@@ -7,10 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.digits import encoded, seven
+from tests.examples import examples
 from tests.pictures import png_of
 
 SEVEN = base64.b64encode(encoded(seven())).decode()
@@ -264,7 +265,7 @@ fields = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(3)
 @given(body=fields | anything)
 def test_any_json_is_answered_or_refused(client: httpx.Client, body: Any) -> None:
     answer = client.post("/predict", **raw_json(json.dumps(body)))
@@ -273,7 +274,7 @@ def test_any_json_is_answered_or_refused(client: httpx.Client, body: Any) -> Non
         checked(answer)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(3)
 @given(
     content=st.binary(max_size=2000),
     media_type=st.sampled_from(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.engine.request import End, EngineRequest, Priority
@@ -65,7 +65,6 @@ asks = st.builds(
 events = st.one_of(asks, asks, st.builds(Iterations, st.integers(1, 4)), st.builds(Cancel, st.integers(1, 4)))
 
 
-@settings(max_examples=60, deadline=None)
 @given(events=st.lists(events, min_size=8, max_size=30))
 def test_each_image_gets_the_answer_that_it_gets_alone(events: list[Ask | Cancel | Iterations]) -> None:
     models = {name: served(name) for name in MODELS}

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
@@ -17,6 +17,7 @@ from service.images.decode import LONGEST_SIDE, decode, takes_long
 from service.images.errors import NoDigitError, PictureError, PictureTooLargeError, UndecodablePictureError
 from service.images.normalise import to_mnist
 from tests.digits import encoded
+from tests.examples import examples
 from tests.pictures import (
     DIGITS,
     MAX_PIXELS,
@@ -179,7 +180,7 @@ def outcome_of(content: bytes) -> bytes | str:
 
 
 @given(st.one_of(st.binary(max_size=200), st.binary(max_size=200).map(lambda body: PNG + body)))
-@settings(deadline=None, max_examples=200, derandomize=True)
+@examples(4)
 def test_arbitrary_bytes_are_undecodable(content: bytes) -> None:
     with pytest.raises(UndecodablePictureError):
         decode(content, MAX_PIXELS)
@@ -204,13 +205,13 @@ def test_the_pictures_of_these_tests_are_valid_before_they_are_damaged() -> None
 
 
 @given(st.sampled_from(VALID), st.floats(0, 1, exclude_max=True))
-@settings(deadline=None, max_examples=200, derandomize=True)
+@examples(4)
 def test_truncation_gives_a_digit_or_a_picture_error(content: bytes, part: float) -> None:
     outcome(content[: int(part * len(content))])
 
 
 @given(st.sampled_from(VALID), st.data())
-@settings(deadline=None, max_examples=400, derandomize=True)
+@examples(8)
 def test_flipped_bits_give_a_digit_or_a_picture_error(content: bytes, data: st.DataObject) -> None:
     flipped = bytearray(content)
     for bit in data.draw(st.lists(st.integers(0, 8 * len(content) - 1), min_size=1, max_size=8)):
@@ -219,7 +220,7 @@ def test_flipped_bits_give_a_digit_or_a_picture_error(content: bytes, data: st.D
 
 
 @given(st.sampled_from(VALID[:4]), st.integers(0), st.binary(max_size=40))
-@settings(deadline=None, max_examples=200, derandomize=True)
+@examples(4)
 def test_any_chunk_gives_a_digit_or_a_picture_error(content: bytes, name: int, body: bytes) -> None:
     names = [b"acTL", b"fcTL", b"tRNS", b"eXIf", b"iTXt", b"zTXt", b"iCCP", b"pHYs", b"gAMA", b"PLTE", b"IHDR", b"sRGB"]
     extra = chunk(names[name % len(names)], body)
@@ -255,7 +256,7 @@ def thin_pictures(draw: st.DrawFn) -> Pixels:
 
 
 @given(st.one_of(hnp.arrays(np.uint8, SHAPES), thin_pictures()))
-@settings(deadline=None, max_examples=400, derandomize=True)
+@examples(8)
 def test_any_array_becomes_a_digit_or_is_refused(grey: Pixels) -> None:
     answer = digit_of(grey)
     assert answer is None or answer.max() >= 250
@@ -266,7 +267,7 @@ def test_any_array_becomes_a_digit_or_is_refused(grey: Pixels) -> None:
     st.tuples(st.integers(2, 30), st.integers(2, 30)),
     st.tuples(st.integers(2, 30), st.integers(2, 30)),
 )
-@settings(deadline=None, max_examples=200, derandomize=True)
+@examples(4)
 def test_shifting_a_drawing_on_its_canvas_changes_nothing(
     drawing: Pixels, one: tuple[int, int], other: tuple[int, int]
 ) -> None:
@@ -280,7 +281,7 @@ def test_shifting_a_drawing_on_its_canvas_changes_nothing(
 
 
 @given(hnp.arrays(np.uint8, (20, 30)), st.integers(6, 20))
-@settings(deadline=None, max_examples=100, derandomize=True)
+@examples(2)
 def test_a_picture_and_its_negative_give_the_same_digit(drawing: Pixels, margin: int) -> None:
     """This holds if most of the picture is paper."""
     canvas = np.pad(drawing, margin)

@@ -15,6 +15,7 @@ from service.images.containers import completions, scans, without_metadata
 from service.images.decode import decode
 from service.images.errors import PictureTooLargeError, UndecodablePictureError
 from tests.digits import encoded
+from tests.examples import examples
 from tests.pictures import DIGITS, MAX_PIXELS, ORIENTATION, PNG, SEVEN, TURNED, chunk, on_paper
 
 AFTER_HEADER = 33
@@ -131,7 +132,7 @@ def test_any_bytes_are_completed_or_lack_scans(content: bytes, scan: bytes) -> N
         assert files is None or all(file.endswith(END) for file in files)
 
 
-@settings(deadline=None, max_examples=30)
+@examples(0.6)
 @given(rest=st.binary(max_size=300))
 def test_bytes_after_the_end_change_nothing(rest: bytes) -> None:
     assert np.array_equal(decode(JPEG + rest, MAX_PIXELS), decode(JPEG, MAX_PIXELS))

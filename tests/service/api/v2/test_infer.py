@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.service.api.v2.infer_requests import DIGITS, ENCODINGS, INFER, LENGTH, error, infer, outputs, post, tensor
@@ -226,7 +226,6 @@ def test_an_output_that_the_model_does_not_have_is_refused(
     assert text in error(answer)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     numbers=st.lists(st.integers(0, 200), min_size=1, max_size=4),
     datatype=st.sampled_from(["UINT8", "FP32", "BYTES"]),

@@ -9,10 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.digits import encoded
+from tests.examples import examples
 from tests.pictures import png_of
 from tests.service.api.v2.infer_requests import DIGITS, INFER, LENGTH, error, infer, joined, outputs, tensor
 
@@ -182,7 +183,7 @@ binaries = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(6)
 @given(
     head=heads | st.just(SPLIT) | st.binary(max_size=50),
     binary=binaries,
@@ -215,7 +216,6 @@ def test_any_body_is_answered_or_refused(
 
 
 @pytest.mark.parametrize("path", ["index", "models/mlp/load", "models/mlp/unload"])
-@settings(max_examples=60, deadline=None)
 @given(content=anything.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=50))
 def test_any_body_to_the_repository_is_answered_or_refused(client: httpx.Client, path: str, content: bytes) -> None:
     answer = client.post(f"/v2/repository/{path}", content=content)
