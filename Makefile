@@ -19,7 +19,7 @@ help:  ## list the targets
 serve: $(SERVE)/.installed  ## start the service, without torch, on http://127.0.0.1:8000 (ODENET_PORT sets another port)
 	$(SERVE)/bin/python -m service $(ARGS)
 
-check: $(DEV)/.installed  ## check format, lint and types, and run every test that starts no server, browser, fit or export; two minutes
+check: $(DEV)/.installed  ## check format, lint and types, and run every test that starts no server, browser, fit or export; a minute and a half
 	$(MAKE) --no-print-directory --jobs lint types tests-check
 
 test: $(DEV)/.installed  ## run every check that needs no GPU and no container engine; CI runs this target

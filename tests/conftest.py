@@ -3,9 +3,10 @@
 import gc
 import signal
 from collections.abc import Generator
+from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests import serving
 
@@ -20,7 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Load the fixtures, and let the processes that the tests start obey SIGHUP and SIGINT.
 
     The process that distributes the tests to others runs none, so it does not wait for the imports of the fixtures.
-    Tests run side by side, so Hypothesis must not limit the time of an example. `make test` repeats the same 50
+    Tests run side by side, so Hypothesis must not limit the time of its examples. `make test` repeats the same 50
     examples in each run; `make test-nightly` tries 500 new ones. A test may try a multiple: see `tests.examples`.
 
     A shell or ``nohup`` may start the tests with these signals ignored, and child processes would ignore them too. A
@@ -29,8 +30,9 @@ def pytest_configure(config: pytest.Config) -> None:
     distributes = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
     if not distributes:
         config.pluginmanager.import_plugin("tests.fixtures")
-    settings.register_profile("usual", parent=settings(), deadline=None, max_examples=50, derandomize=True)
-    settings.register_profile("nightly", parent=settings(), deadline=None, max_examples=500, derandomize=False)
+    patient: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+    settings.register_profile("usual", parent=settings(), max_examples=50, derandomize=True, **patient)
+    settings.register_profile("nightly", parent=settings(), max_examples=500, derandomize=False, **patient)
     settings.load_profile(config.getoption("--hypothesis-profile") or "usual")
     for sig in (signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(sig) is signal.SIG_IGN:

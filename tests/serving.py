@@ -135,7 +135,7 @@ def running(*flags: str, models: Sequence[str] = FASTEST_MODEL, **environment: s
         models: the names of the shipped models to serve. If the usual default is not among them, the first one is
             the default. Each model with an ODE adds half a second of processor time to the start of a process.
         environment: settings in the environment. Unless they are given here, the service has one worker and no grace
-            period, and its queue refuses no request, even on a slow machine.
+            period, and its queue refuses a request only after a delay of ten minutes, even on a slow machine.
     """
     settings = {"ODENET_WORKERS": "1", "ODENET_GRACE_SECONDS": "0", "ODENET_QUEUE_SECONDS": "600"} | environment
     with ExitStack() as stack:

@@ -22,7 +22,7 @@ def sources(package: str) -> list[Path]:
 
 @cache
 def nodes(path: Path) -> tuple[ast.AST, ...]:
-    """The syntax tree of a file."""
+    """All nodes of the syntax tree of a file."""
     return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
 
 
@@ -80,7 +80,7 @@ def test_no_client_of_a_test_has_the_time_limit_of_httpx() -> None:
         for node in nodes(path)
         if isinstance(node, ast.Call) and called(node) in {f"httpx.{name}" for name in CLIENTS}
     }
-    assert calls, "a call that exists is found"
+    assert calls, "calls that exist are found"
     assert [call for call, given in calls.items() if not given & {"timeout", "transport"}] == []
 
 

@@ -1,5 +1,6 @@
 """Servers in processes of their own: the service, the contenders and the peers."""
 
+import errno
 import http.client
 import os
 import secrets
@@ -25,7 +26,7 @@ PORT = "{port}"
 """The text in the arguments of a command that stands for the port."""
 
 PORTS = range(10_000, 32_768)
-"""The ports to choose from. Linux gives none of them to a program that lets it choose, unless it is set up to do so."""
+"""The ports to choose from. By default, Linux gives none of these ports to a program that binds port 0."""
 
 START_TIMEOUT = 300.0
 STOP_TIMEOUT = 20.0
@@ -173,10 +174,15 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def free_port() -> int:
     """A port of this machine that no program uses, and that no other program is likely to take before the caller."""
     while True:
-        port = secrets.choice(PORTS)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind((HOST, port))
-            return port
+        port = secrets.choice(PORTS)  # the processes of the tests seed `random` equally
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return port
 
 
 def _answers(process: subprocess.Popen[bytes], port: int, path: str) -> bool:

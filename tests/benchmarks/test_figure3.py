@@ -14,6 +14,7 @@ from models.artifact import METRICS, Artifact
 from models.networks.mlp import MLP
 from models.networks.odenet import ODENet
 from models.solvers.settings import SolverSettings
+from tests.clock import Clock
 from training.data import Dataset, Split
 
 COARSE = SolverSettings.adaptive("bosh3", 1e-1)
@@ -28,26 +29,13 @@ def point(nfe: float, backward_nfe: int | None) -> Point:
     return Point(1e-2, nfe, error=nfe**-3, seconds=2e-3 * nfe, forward_nfe=nfe, backward_nfe=backward_nfe)
 
 
-class Clock:
-    """A clock that advances by one second at each evaluation of f."""
-
-    def __init__(self, network: ODENet) -> None:
-        self.seconds = 0.0
-        network.dynamics.register_forward_hook(self._tick)
-
-    def process_time(self) -> float:
-        """The processor time so far, as of `time.process_time`."""
-        return self.seconds
-
-    def _tick(self, *_: object) -> None:
-        self.seconds += 1
-
-
 def test_tighter_tolerances_have_smaller_errors_and_higher_costs(
     network: ODENet, digits: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(figure3, "TOLERANCES", (1e-1, 1e-3))
-    monkeypatch.setattr(figure3, "time", Clock(network))
+    clock = Clock()
+    network.dynamics.register_forward_hook(lambda *_: clock.advance(1))  # an evaluation of f takes one second
+    monkeypatch.setattr(figure3, "time", clock)
     loose, tight = figure3.measure(network, "bosh3", digits)
     assert tight.error < loose.error / 10
     assert tight.nfe == tight.forward_nfe > loose.nfe

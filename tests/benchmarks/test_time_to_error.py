@@ -15,6 +15,7 @@ from models.networks.odenet import Dynamics
 from models.solvers.methods import METHODS
 from models.solvers.solve import solve
 from models.solvers.step import Step
+from tests.clock import Clock
 from training.data import Dataset, Split
 from training.fit import Fit
 from training.recipe import RECIPES, read_recipe
@@ -23,17 +24,6 @@ pytestmark = pytest.mark.system
 
 BATCH_SECONDS = 0.01
 VALIDATION_SECONDS = 0.1
-
-
-class Clock:
-    """A clock that only trainers advance."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def process_time(self) -> float:
-        """The processor time so far, as of `time.process_time`."""
-        return self.seconds
 
 
 class Idler:
@@ -48,11 +38,11 @@ class Idler:
 
     def train_epoch(self) -> Iterator[None]:
         for _ in range(self.batches):
-            self.clock.seconds += BATCH_SECONDS
+            self.clock.advance(BATCH_SECONDS)
             yield
 
     def validate(self) -> float:
-        self.clock.seconds += VALIDATION_SECONDS
+        self.clock.advance(VALIDATION_SECONDS)
         self.validations += 1
         return 0.6 - 0.1 * self.validations
 

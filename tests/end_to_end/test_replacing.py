@@ -10,10 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.serving.servers import free_port
 from models.artifact import newest
 from tests.artifacts import MLP, put
 from tests.digits import load_test_set
-from tests.end_to_end.callers import PIXELS, calling, descendants, ports_of, workers
+from tests.end_to_end.callers import PIXELS, calling, descendants, ports_of, suspended, workers
 from tests.end_to_end.rpc_callers import rpc_process, rpc_processes
 from tests.serving import FITTED, Running, running
 from tests.waiting import HANG, until
@@ -82,11 +83,10 @@ def test_connections_wait_while_no_worker_serves(models: Path) -> None:
 def test_the_other_workers_accept_the_connections_of_a_suspended_worker(models: Path) -> None:
     with running("--models", str(models), "--model", "mlp", ODENET_WORKERS="2") as service:
         victim, _ = workers(service)
-        os.kill(victim, signal.SIGSTOP)
-        service.process.send_signal(signal.SIGSTOP)  # the supervisor replaces no worker yet
-        assert [asked(service) for _ in range(20)] == [200] * 20
-        assert len(workers(service)) == 2
-        service.process.send_signal(signal.SIGCONT)
+        with suspended(service.process.pid):  # the supervisor replaces no worker yet
+            os.kill(victim, signal.SIGSTOP)
+            assert [asked(service) for _ in range(20)] == [200] * 20
+            assert len(workers(service)) == 2
         until(
             lambda: f"Worker process [{victim}] was killed by SIGKILL; another is started now" in "".join(service.log)
         )
@@ -163,7 +163,7 @@ def asked(service: Running) -> int:
 
 @pytest.mark.parametrize("everywhere", [False, True], ids=["to the service", "to all its processes, by a terminal"])
 def test_sighup_replaces_each_worker_and_no_request_fails(models: Path, everywhere: bool) -> None:
-    flags = ("--models", str(models), "--model", "mlp", "--grpc-port", "0")
+    flags = ("--models", str(models), "--model", "mlp", "--grpc-port", str(free_port()))
     with running(*flags, ODENET_WORKERS="2") as service, calling(service) as callers:
         address, before = service.grpc_address(workers=2), workers(service)
         over_rpc = rpc_processes(address)

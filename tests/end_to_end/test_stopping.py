@@ -5,8 +5,8 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.digits import load_test_set
-from tests.end_to_end.callers import PIXELS, calling, descendants, workers
+from tests.end_to_end.callers import PIXELS, calling, descendants, suspended, workers
 from tests.serving import FITTED, Running, running, start
 from tests.waiting import HANG, until
 
@@ -85,24 +85,13 @@ def test_requests_that_arrived_but_were_not_read_are_answered(serving: Serve, pr
     with serving(ODENET_WORKERS=processes) as service, ExitStack() as stack:
         known = [stack.enter_context(asking(service)) for _ in range(8)]
         assert [answered(connection) for connection in known] == [200] * 8
-        with held(service, *workers(service)):
+        with suspended(service.process.pid, *workers(service)):
             new = [stack.enter_context(asking(service)) for _ in range(8)]
             for connection in known:
                 ask(connection)
             service.process.send_signal(signal.SIGTERM)
         assert [answered(connection) for connection in (*known, *new)] == [200] * 16
         assert service.process.wait(HANG) == 0
-
-
-@contextmanager
-def held(service: Running, *processes: int) -> Iterator[None]:
-    """Suspend processes for the length of the block."""
-    those = {service.process.pid, *processes}
-    for process in those:
-        os.kill(process, signal.SIGSTOP)
-    yield
-    for process in those:
-        os.kill(process, signal.SIGCONT)
 
 
 def asking(service: Running) -> socket.socket:

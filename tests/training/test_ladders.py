@@ -67,7 +67,7 @@ def shipped() -> tuple[Artifact, OnnxBackend]:
 
 @pytest.fixture(scope="module")
 def images(shipped: tuple[Artifact, OnnxBackend], mnist: Dataset) -> Images:
-    """Some validation digits, and all those with a small margin, because only few of the others are doubtful."""
+    """Some of 2,000 validation digits, and all with a small margin, because only few of the others are doubtful."""
     validation = mnist.validation.images[:2_000].numpy()
     margins = classify(shipped[1], validation, LOOSE).margins
     return np.concatenate([validation[:60], validation[margins < 1.5]])

@@ -15,6 +15,7 @@ from openapi_python_client.config import Config, ConfigFile, MetaType
 
 from tests.digits import encoded, seven
 from tests.serving import SHIPPED
+from tests.waiting import HANG
 
 GENERATED = "generated_client"
 SEVEN = base64.b64encode(encoded(seven())).decode()
@@ -56,7 +57,7 @@ def models(package: Path) -> ModuleType:
 def called(package: Path, client: httpx.Client) -> Iterator[Any]:
     """The client of the generated package."""
     base_url = str(client.base_url).rstrip("/")
-    with importlib.import_module(f"{GENERATED}.client").Client(base_url=base_url, timeout=60) as generated:
+    with importlib.import_module(f"{GENERATED}.client").Client(base_url=base_url, timeout=HANG) as generated:
         yield generated
 
 

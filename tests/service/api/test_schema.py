@@ -13,12 +13,13 @@ from schemathesis.engine import Status, events, from_schema
 
 from service.security.keys import Scope, make_key
 from tests.serving import SHIPPED, TWO_MODELS, Running, running
+from tests.waiting import HANG
 
 pytestmark = pytest.mark.system
 
 CONFIG: dict[str, Any] = {
     "seed": 1806,
-    "request-timeout": 60,
+    "request-timeout": HANG,
     "continue-on-failure": True,
     "checks": {
         # A schema cannot express all our checks: that a text is a picture, or that lengths add up.

@@ -4,6 +4,7 @@ import grpc
 import pytest
 import tritonclient.grpc as triton
 
+from benchmarks.serving.servers import free_port
 from tests.serving import TWO_MODELS, Running, running
 
 # Each process may import only one copy of the protocol's messages. These tests use those of tritonclient, as the
@@ -14,7 +15,14 @@ from tests.serving import TWO_MODELS, Running, running
 def service() -> Iterator[Running]:
     """A service with gRPC and REST, and with small limits. The modules that use it have the xdist group `grpc`."""
     with running(
-        "--grpc-port", "0", "--max-images", "50", "--max-body-bytes", "400000", "--model-control", models=TWO_MODELS
+        "--grpc-port",
+        str(free_port()),
+        "--max-images",
+        "50",
+        "--max-body-bytes",
+        "400000",
+        "--model-control",
+        models=TWO_MODELS,
     ) as service:
         yield service
 

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
+from benchmarks.serving.servers import free_port
 from service.security.keys import Scope, make_key
 from tests.service.rpc.infer_messages import message
 from tests.serving import running
@@ -58,7 +59,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     tls = ["--tls-certificate", str(folder / "certificate.pem"), "--tls-key", str(folder / "key.pem")]
     keys = ["--api-key-file", str(folder / "keys.toml"), "--model-control"]
     with (
-        running("--grpc-port", "0", "--client-seconds", "1", *tls, *keys) as service,
+        running("--grpc-port", str(free_port()), "--client-seconds", "1", *tls, *keys) as service,
         grpc.secure_channel(
             service.grpc_address(), grpc.ssl_channel_credentials(authority.cert_pem.bytes())
         ) as channel,

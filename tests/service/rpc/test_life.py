@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
+from benchmarks.serving.servers import free_port
 from tests.metrics import scrape
 from tests.service.api.v2.infer_requests import DIGITS
 from tests.service.rpc.infer_messages import message
@@ -26,7 +27,7 @@ SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.Health
 
 
 def test_a_terminated_service_answers_the_calls_that_have_arrived() -> None:
-    with running("--grpc-port", "0", "--shutdown-seconds", str(HANG), models=[DEFAULT_MODEL]) as service:
+    with running("--grpc-port", str(free_port()), "--shutdown-seconds", str(HANG), models=[DEFAULT_MODEL]) as service:
         with service.client() as rest, grpc.insecure_channel(service.grpc_address()) as channel:
             statuses = SimpleQueue[int]()
             watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest())

@@ -3,7 +3,8 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from http.client import HTTPConnection
 
 import httpx
 import pytest
@@ -135,14 +136,21 @@ def test_the_others_see_the_connections_of_a_worker() -> None:
 
 @pytest.mark.system
 def test_connections_are_spread_evenly() -> None:
+    """On a busy machine, a worker may be late to accept. It then gets the next connections."""
     with running("--model", "mlp", ODENET_WORKERS="2") as service, ExitStack() as stack:
-        connections, uneven = 0, 0
-        while connections < 100 or uneven > 10:  # a worker that was late to accept gets the next connections
-            assert connections < 500, f"one worker has {uneven} connections more than the other"
-            client = stack.enter_context(httpx.Client(base_url=service.url, trust_env=False, timeout=HANG))
-            assert client.get("/health/live").status_code == 200
-            connections += 1
-            if connections >= 100:
-                one, other = (len(ports_of(worker)) for worker in workers(service))
-                assert one + other == connections
-                uneven = abs(one - other)
+        address, connections = httpx.URL(service.url), list[HTTPConnection]()
+
+        def unevenness_after(more: int) -> int:
+            for _ in range(more):
+                connection = stack.enter_context(closing(HTTPConnection(address.host, address.port, timeout=HANG)))
+                connection.request("GET", "/health/live")
+                assert connection.getresponse().status == 200
+                connections.append(connection)
+            one, other = (len(ports_of(worker)) for worker in workers(service))
+            assert one + other == len(connections)
+            return abs(one - other)
+
+        uneven = unevenness_after(300)
+        if uneven > 10:
+            uneven = unevenness_after(uneven)
+        assert uneven <= 10

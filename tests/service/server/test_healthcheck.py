@@ -8,6 +8,7 @@ import httpx
 import pytest
 import trustme
 
+from benchmarks.serving.servers import free_port
 from tests.serving import ROOT, running
 from tests.waiting import until
 
@@ -21,8 +22,8 @@ def healthcheck(**environment: str) -> int:
 
 
 def test_the_health_check_succeeds_while_the_service_is_ready() -> None:
-    with running() as service:
-        port = str(httpx.URL(service.url).port)
+    port = str(free_port())
+    with running("--port", port):
         until(lambda: healthcheck(ODENET_PORT=port) == 0)  # the program waits only 2 s for the answer
         until(lambda: healthcheck(ODENET_PORT=port, ODENET_TLS_CERTIFICATE="") == 0)  # the same as without the variable
         assert healthcheck(ODENET_PORT=port, ODENET_TLS_CERTIFICATE="certificate.pem") == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.serving.servers import free_port
 from service.server.listening import bind, check_free
 from tests.serving import command, running
 from tests.waiting import HANG
@@ -25,16 +26,16 @@ def is_reached(port: int, family: socket.AddressFamily, address: str) -> bool:
     ("host", "reached"), [("::", (True, True)), ("::1", (False, True)), ("127.0.0.1", (True, False))]
 )
 def test_a_socket_is_reached_over_the_protocols_of_its_address(host: str, reached: tuple[bool, bool]) -> None:
-    with bind(host, 0) as listener:
+    port = free_port()  # the system may give a port that another program uses over the other protocol
+    with bind(host, port) as listener:
         listener.listen()
-        port = listener.getsockname()[1]
         assert is_reached(port, socket.AF_INET, "127.0.0.1") == reached[0]
         assert is_reached(port, socket.AF_INET6, "::1") == reached[1]
 
 
 def test_a_free_port_is_found_and_a_free_port_is_kept() -> None:
-    port = check_free("127.0.0.1", 0)
-    assert port > 0
+    assert check_free("127.0.0.1", 0) > 0
+    port = free_port()
     assert check_free("127.0.0.1", port) == port
 
 

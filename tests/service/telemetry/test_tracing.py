@@ -18,6 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tritonclient.grpc.service_pb2 import ServerReadyRequest
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
+from benchmarks.serving.servers import free_port
 from service.security.keys import Scope, make_key
 from tests.digits import load_test_set
 from tests.service.rpc.infer_messages import message
@@ -72,7 +73,11 @@ def collected() -> Iterator[tuple[Collector, float]]:
     with collecting() as collector:
         with (
             running(
-                "--traces", "--grpc-port", "0", models=TWO_MODELS, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url
+                "--traces",
+                "--grpc-port",
+                str(free_port()),
+                models=TWO_MODELS,
+                OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
             ) as service,
             service.client() as client,
         ):

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
-from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from benchmarks.serving.servers import free_port
 from service.environment import KEY
 from service.security.keys import Scope, make_key
 from tests.browsing import visiting
@@ -163,7 +163,8 @@ def test_a_passed_deadline_is_reported(browser: Browser, service: Running) -> No
 
 def test_the_page_continues_when_the_service_comes_back(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
-        service = first.enter_context(running(models=TWO_MODELS))
+        port = str(free_port())
+        service = first.enter_context(running("--port", port, models=TWO_MODELS))
         page = then.enter_context(visiting(browser, service.url, expected=GONE))
         expect(page.locator("#offline")).to_be_hidden()
         place = page.locator("#ink").bounding_box()
@@ -171,20 +172,21 @@ def test_the_page_continues_when_the_service_comes_back(browser: Browser) -> Non
         page.get_by_role("radio", name="Digit 8", exact=True).check()
         expect(page.locator("#offline")).to_be_visible()
         assert page.locator("#ink").bounding_box() == place, "the banner moves the drawing area from under the pen"
-        first.enter_context(running("--port", str(urlsplit(service.url).port), models=TWO_MODELS))
+        first.enter_context(running("--port", port, models=TWO_MODELS))
         expect(page.locator("#offline")).to_be_hidden()
         expect(page.locator("#digit")).to_have_text("8")
 
 
 def test_a_model_chosen_while_the_service_is_away_is_loaded_when_it_is_back(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
-        service = first.enter_context(running(models=("odenet-mnist", "rknet")))
+        port = str(free_port())
+        service = first.enter_context(running("--port", port, models=("odenet-mnist", "rknet")))
         page = then.enter_context(visiting(browser, service.url, expected=GONE))
         first.close()
         page.get_by_label("Model").select_option("rknet")
         expect(page.locator("#offline")).to_be_visible()
         expect(page.locator("#answer")).to_have_class(re.compile("stale"))
-        first.enter_context(running("--port", str(urlsplit(service.url).port), models=("odenet-mnist", "rknet")))
+        first.enter_context(running("--port", port, models=("odenet-mnist", "rknet")))
         expect(page.locator("#curl")).to_contain_text("model=rknet")
         expect(page.locator("#tradeoff-lead")).to_contain_text("as measured for rknet")
         expect(page.locator("#tradeoff-chart svg")).to_have_attribute("aria-label", re.compile("^By "))
@@ -192,14 +194,15 @@ def test_a_model_chosen_while_the_service_is_away_is_loaded_when_it_is_back(brow
 
 def test_a_failed_comparison_is_reported_and_repeated(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
-        service = first.enter_context(running(models=TWO_MODELS))
+        port = str(free_port())
+        service = first.enter_context(running("--port", port, models=TWO_MODELS))
         page = then.enter_context(visiting(browser, service.url, expected=GONE))
         first.close()
         page.get_by_role("button", name="Compare").click()
         note, table = page.locator("#compare-note"), page.locator("#compare-table")
         expect(note).to_have_text("The service does not answer. The page continues as soon as it does.")
         expect(table).to_be_hidden()
-        first.enter_context(running("--port", str(urlsplit(service.url).port), models=TWO_MODELS))
+        first.enter_context(running("--port", port, models=TWO_MODELS))
         expect(note).to_have_text(re.compile(r"of \d answers differ"))
         expect(table).to_be_visible()
 
@@ -221,7 +224,8 @@ def test_a_service_without_a_model_to_show_is_reported(browser: Browser, service
 
 def test_the_page_notices_without_a_request_that_the_service_is_gone(browser: Browser) -> None:
     with ExitStack() as first, ExitStack() as then:
-        service = first.enter_context(running(models=TWO_MODELS))
+        port = str(free_port())
+        service = first.enter_context(running("--port", port, models=TWO_MODELS))
         page = then.enter_context(visiting(browser, service.url, expected=GONE))
         first.close()
         expect(page.locator("#offline")).to_be_visible()
