@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,22 +100,26 @@ class Server:
         """The parent process and its descendants."""
         return family(self.process.pid)
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Stop all processes of the server, and let them go on at the end of the context."""
-        processes = self.processes()
-        for process in processes:
-            os.kill(process, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for process in processes:
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGCONT)
+    def paused(self) -> AbstractContextManager[None]:
+        """Suspend all processes of the server for the length of a block."""
+        return suspended(*self.processes())
 
     def processor_seconds(self) -> dict[Role, float]:
         """The processor time of all processes of the server so far, by the role of the thread."""
         return processor_seconds(self.processes())
+
+
+@contextmanager
+def suspended(*processes: int) -> Iterator[None]:
+    """Suspend processes for the length of the block. A process may end meanwhile."""
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
 
 
 @contextmanager

@@ -2,9 +2,7 @@
 
 import http.client
 import json
-import os
 import select
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -132,18 +130,6 @@ def descendants(process: int) -> list[int]:
     """The processes that a process has started, and those that they have started (Linux, proc(5))."""
     children = [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
     return [each for child in children for each in (child, *descendants(child))]
-
-
-@contextmanager
-def suspended(*processes: int) -> Iterator[None]:
-    """Suspend processes for the length of the block."""
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in processes:
-            os.kill(process, signal.SIGCONT)
 
 
 def ports_of(process: int) -> set[int]:

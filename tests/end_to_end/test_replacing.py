@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.serving.servers import free_port
+from benchmarks.serving.servers import free_port, suspended
 from models.artifact import newest
 from tests.artifacts import MLP, put
 from tests.digits import load_test_set
-from tests.end_to_end.callers import PIXELS, calling, descendants, ports_of, suspended, workers
+from tests.end_to_end.callers import PIXELS, calling, descendants, ports_of, workers
 from tests.end_to_end.rpc_callers import rpc_process, rpc_processes
 from tests.serving import FITTED, Running, running
 from tests.waiting import HANG, until

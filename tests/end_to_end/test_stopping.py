@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.serving.servers import suspended
 from tests.digits import load_test_set
-from tests.end_to_end.callers import PIXELS, calling, descendants, suspended, workers
+from tests.end_to_end.callers import PIXELS, calling, descendants, workers
 from tests.serving import FITTED, Running, running, start
 from tests.waiting import HANG, until
 

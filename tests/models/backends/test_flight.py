@@ -17,6 +17,7 @@ from models.backends.torch import TorchBackend, load_network
 from models.solvers.methods import METHODS
 from models.solvers.settings import SolverSettings
 from models.solvers.solve import MAX_STEPS, Outcome
+from tests.examples import examples
 from tests.models.backends.shipped import backend_of
 from tests.models.backends.tracking import CAPACITY, DIGITS, TrackedFlight
 from tests.serving import FITTED
@@ -77,6 +78,7 @@ def schedules(draw: st.DrawFn) -> tuple[str, list[list[tuple[int, SolverSettings
     return method, draw(st.lists(events, max_size=15))
 
 
+@examples(1.2)
 @given(schedule=schedules())
 @pytest.mark.parametrize("name", ["onnxruntime", "torch", "torch in buckets"])
 def test_a_row_gets_the_same_answer_as_alone_whichever_other_rows_come_and_go(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.engine.request import End, EngineRequest, Priority
+from tests.examples import examples
 from tests.service.engine.driving import Driver, assert_answered_as_alone, doubtful_digits, served
 
 QUEUE_SECONDS = 0.05
@@ -65,6 +66,7 @@ asks = st.builds(
 events = st.one_of(asks, asks, st.builds(Iterations, st.integers(1, 4)), st.builds(Cancel, st.integers(1, 4)))
 
 
+@examples(1.2)
 @given(events=st.lists(events, min_size=8, max_size=30))
 def test_each_image_gets_the_answer_that_it_gets_alone(events: list[Ask | Cancel | Iterations]) -> None:
     models = {name: served(name) for name in MODELS}

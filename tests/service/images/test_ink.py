@@ -231,6 +231,7 @@ def test_the_size_and_the_position_change_the_digit_little(row: int, side: int, 
     assert alike(to_mnist(scene), DIGITS[row]) > 0.6
 
 
+@examples(1.2)
 @given(st.integers(0, 99), st.integers(0, 255), st.integers(0, 255))
 def test_polarity_and_contrast_change_little(row: int, paper: int, ink: int) -> None:
     moved = np.roll(DIGITS[row], 1, axis=1)

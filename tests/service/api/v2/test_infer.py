@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.service.api.v2.infer_requests import DIGITS, ENCODINGS, INFER, LENGTH, error, infer, outputs, post, tensor
 from tests.serving import SHIPPED
 
@@ -226,6 +227,7 @@ def test_an_output_that_the_model_does_not_have_is_refused(
     assert text in error(answer)
 
 
+@examples(1.2)
 @given(
     numbers=st.lists(st.integers(0, 200), min_size=1, max_size=4),
     datatype=st.sampled_from(["UINT8", "FP32", "BYTES"]),

@@ -216,6 +216,7 @@ def test_any_body_is_answered_or_refused(
 
 
 @pytest.mark.parametrize("path", ["index", "models/mlp/load", "models/mlp/unload"])
+@examples(1.2)
 @given(content=anything.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=50))
 def test_any_body_to_the_repository_is_answered_or_refused(client: httpx.Client, path: str, content: bytes) -> None:
     answer = client.post(f"/v2/repository/{path}", content=content)
